@@ -1,0 +1,206 @@
+//! Statement text → [`Analysis`]: what each statement in it does, to which relations, and where its output comes from.
+//!
+//! PostgreSQL's own grammar decides; our extractor walks its tree, and `sqlparser` may only object.
+//! Never sends or rewrites SQL. Invariant: an analysis without [`StatementAnalysis::not_understood`] is complete;
+//! a node the extractor does not know yields [`NotUnderstood`], never silence.
+
+use std::fmt;
+
+use crate::catalog::{Catalog, Oid};
+use crate::effect::{Effect, Effects};
+use crate::name::QualifiedName;
+
+/// What the analysis needs to know besides the text.
+#[derive(Clone, Copy)]
+pub struct AnalysisContext<'a> {
+    /// Snapshot of the upstream database.
+    pub catalog: &'a Catalog,
+    /// Effective search path: `pg_temp_N` (when it exists), `pg_catalog`, then the session's schemas that exist.
+    pub search_path: &'a [String],
+    /// Prepared statements of the session by name, for `EXECUTE`. Cursors are [`PreparedLookup::cursor`].
+    pub prepared: &'a dyn PreparedLookup,
+}
+
+/// Named statements and cursors of a session, as the analysis of `EXECUTE` and `FETCH` needs them.
+pub trait PreparedLookup {
+    /// The analysis of the prepared statement of that name, made by SQL `PREPARE` or protocol Parse.
+    fn prepared(&self, name: &str) -> Option<&StatementAnalysis>;
+    /// The analysis of the query behind the cursor of that name.
+    fn cursor(&self, name: &str) -> Option<&StatementAnalysis>;
+}
+
+/// No named statements: what a stateless caller such as `explain` passes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NothingPrepared;
+
+impl PreparedLookup for NothingPrepared {
+    fn prepared(&self, _name: &str) -> Option<&StatementAnalysis> {
+        None
+    }
+
+    fn cursor(&self, _name: &str) -> Option<&StatementAnalysis> {
+        None
+    }
+}
+
+/// The analysis of one text, which may hold several statements (or none).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Analysis {
+    /// One entry per statement, in order. A text that does not parse has one entry with `not_understood` set.
+    pub statements: Vec<StatementAnalysis>,
+}
+
+/// The analysis of one statement.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatementAnalysis {
+    /// Everything the statement does; holds [`Effect::Unknown`] exactly when `not_understood` is set.
+    pub effects: Effects,
+    /// Relations it names or reaches, each with how.
+    pub relations: Vec<RelationUse>,
+    /// Functions it calls, by resolved name; schema is empty when the name did not resolve.
+    pub functions: Vec<QualifiedName>,
+    /// An UPDATE or DELETE that no WHERE clause restricts (absent, or true for every row), anywhere in it.
+    pub no_where: bool,
+    /// Columns of the result the statement returns, in order; empty when it returns none.
+    pub outputs: Outputs,
+    /// Why it is not fully understood.
+    pub not_understood: Option<NotUnderstood>,
+    /// What it changes in the session that later statements depend on, in order.
+    pub session_changes: Vec<SessionChange>,
+}
+
+/// The columns a statement returns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Outputs {
+    /// Returns no rows.
+    #[default]
+    None,
+    /// Returns these columns.
+    Columns(Vec<Lineage>),
+    /// Returns rows whose columns the analysis cannot enumerate; everything it reads may be in any of them.
+    Opaque(Lineage),
+}
+
+/// Which stored values may reach an output column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lineage {
+    /// Values of exactly these base columns may reach it; none means the column is clear of stored values.
+    Columns(Vec<BaseColumn>),
+    /// Cannot be told; any masked column may be in it. The reason is a short phrase without literals.
+    Unknown(&'static str),
+}
+
+impl Lineage {
+    /// Nothing stored reaches the column.
+    pub const CLEAR: Self = Self::Columns(Vec::new());
+}
+
+/// A column of a stored relation (table, partition, materialized or foreign table).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BaseColumn {
+    /// OID of the relation.
+    pub relation: Oid,
+    /// Attribute number; 0 stands for the whole row.
+    pub attnum: i16,
+}
+
+/// A relation that a statement touches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelationUse {
+    /// OID, when the name resolved.
+    pub oid: Option<Oid>,
+    /// Name as resolved; as written (folded) when it did not resolve.
+    pub name: QualifiedName,
+    /// Effects the statement has on it: `select` for a relation that is read, `update`, … for one that is written.
+    pub effects: Effects,
+}
+
+impl RelationUse {
+    /// Whether rows of it are read.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.effects.contains(Effect::Select)
+    }
+
+    /// Whether it is written, defined, or otherwise changed.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        !self.effects.without(Effects::of(&[Effect::Select, Effect::CopyOut])).is_empty()
+    }
+}
+
+/// A change of session state that decides how later statements are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionChange {
+    /// SQL `PREPARE name AS …`, with the analysis of the inner statement.
+    Prepare(String, Box<StatementAnalysis>),
+    /// `DEALLOCATE name`.
+    Deallocate(String),
+    /// `DEALLOCATE ALL`.
+    DeallocateAll,
+    /// `DECLARE name CURSOR FOR …`, with the analysis of its query.
+    DeclareCursor(String, Box<StatementAnalysis>),
+    /// `CLOSE name`.
+    CloseCursor(String),
+    /// `DISCARD ALL`.
+    DiscardAll,
+    /// The search path may be different afterwards (`SET`, `RESET`, `ROLLBACK`, `CREATE TEMP`, a function that may set it).
+    SearchPath,
+    /// The role may be different afterwards.
+    Role,
+    /// The catalog is different afterwards (DDL).
+    Catalog,
+    /// The transaction state may change (`BEGIN`, `COMMIT`, …).
+    Transaction,
+}
+
+/// Why a statement is not understood. Its text holds no literal of the statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotUnderstood {
+    /// PostgreSQL's grammar rejects the text.
+    Syntax,
+    /// A guard in front of the parser gave up: too long, too deep, NUL, not UTF-8.
+    Guard(&'static str),
+    /// The extractor met a node it does not know, named as in PostgreSQL's tree.
+    Node(&'static str),
+    /// A relation does not resolve in the catalog.
+    Relation(QualifiedName),
+    /// A function does not resolve in the catalog.
+    Function(QualifiedName),
+    /// A prepared statement or cursor is not known to this session.
+    Name(String),
+    /// The second reader sees a statement or an effect that the first does not.
+    SecondReader(&'static str),
+    /// Anything else, as a short phrase.
+    Other(&'static str),
+}
+
+impl fmt::Display for NotUnderstood {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax => f.write_str("the text is not valid for PostgreSQL's grammar"),
+            Self::Guard(why) | Self::Other(why) => f.write_str(why),
+            Self::Node(node) => write!(f, "the analysis does not know {node}"),
+            Self::Relation(name) => write!(f, "relation \"{name}\" is not in the catalog"),
+            Self::Function(name) => write!(f, "function \"{name}\" is not in the catalog"),
+            Self::Name(name) => write!(f, "\"{name}\" is not a prepared statement or cursor of this session"),
+            Self::SecondReader(why) => write!(f, "a second parser reads it differently: {why}"),
+        }
+    }
+}
+
+impl Analysis {
+    /// The union of all statements' effects.
+    #[must_use]
+    pub fn effects(&self) -> Effects {
+        let mut all = Effects::NONE;
+        self.statements.iter().for_each(|statement| all.extend(statement.effects));
+        all
+    }
+
+    /// The first reason why something in the text is not understood.
+    #[must_use]
+    pub fn not_understood(&self) -> Option<&NotUnderstood> {
+        self.statements.iter().find_map(|statement| statement.not_understood.as_ref())
+    }
+}

@@ -1,0 +1,224 @@
+//! An immutable snapshot of what the analysis must know about one upstream database.
+//!
+//! Never loads anything: `countersign::catalog` fills it over a side connection and publishes it whole.
+//! Invariant: a look-up that finds nothing means "not known", which the analysis treats as not understood.
+
+use std::collections::HashMap;
+
+/// Object identifier of a relation, type or function in `pg_catalog`.
+pub type Oid = u32;
+
+/// Snapshot of one database. Built once by [`Catalog::new`], then only read.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    version: u64,
+    relations: HashMap<Oid, Relation>,
+    relation_names: HashMap<String, HashMap<String, Oid>>,
+    types: HashMap<Oid, Type>,
+    functions: HashMap<String, HashMap<String, Vec<Function>>>,
+}
+
+/// A table, view, sequence, …: a row of `pg_class`.
+#[derive(Clone, Debug)]
+pub struct Relation {
+    /// `pg_class.oid`.
+    pub oid: Oid,
+    /// Schema, as stored.
+    pub schema: String,
+    /// Name, as stored.
+    pub name: String,
+    /// `relkind`.
+    pub kind: RelationKind,
+    /// OID of the relation's row type (`reltype`), 0 when it has none.
+    pub row_type: Oid,
+    /// Columns with `attnum > 0` that are not dropped, by attribute number.
+    pub columns: Vec<Column>,
+    /// `pg_get_viewdef` of a view or materialized view.
+    pub definition: Option<String>,
+    /// Direct parents by inheritance or partitioning (`pg_inherits.inhparent`).
+    pub parents: Vec<Oid>,
+    /// Whether the relation has rules other than a view's own `_RETURN`.
+    pub has_rules: bool,
+    /// Whether the relation has user-defined triggers that are enabled.
+    pub has_triggers: bool,
+}
+
+/// `pg_class.relkind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelationKind {
+    /// `r`, and `t` (TOAST).
+    Table,
+    /// `p`.
+    PartitionedTable,
+    /// `v`.
+    View,
+    /// `m`.
+    MaterializedView,
+    /// `f`.
+    ForeignTable,
+    /// `S`.
+    Sequence,
+    /// `c`, a stand-alone composite type.
+    CompositeType,
+    /// `i`, `I`.
+    Index,
+}
+
+/// A row of `pg_attribute`.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// Attribute number, from 1.
+    pub attnum: i16,
+    /// Name, as stored.
+    pub name: String,
+    /// `atttypid`.
+    pub type_oid: Oid,
+    /// `pg_get_expr` of a generated column (`attgenerated <> ''`).
+    pub generated: Option<String>,
+}
+
+/// A row of `pg_type`.
+#[derive(Clone, Debug)]
+pub struct Type {
+    /// `pg_type.oid`.
+    pub oid: Oid,
+    /// Schema, as stored.
+    pub schema: String,
+    /// Name, as stored.
+    pub name: String,
+    /// `typtype`: `b` base, `c` composite, `d` domain, `e` enum, `p` pseudo, `r` range, `m` multirange.
+    pub kind: char,
+    /// `typcategory`.
+    pub category: char,
+    /// Relation of a composite type (`typrelid`), or 0.
+    pub relation: Oid,
+    /// Element type of an array (`typelem` of a true array type), or 0.
+    pub element: Oid,
+    /// Base type of a domain (`typbasetype`), or 0.
+    pub base: Oid,
+}
+
+/// A row of `pg_proc`. Overloads share a name; a look-up yields all of them.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// `pg_proc.oid`.
+    pub oid: Oid,
+    /// `provolatile`.
+    pub volatility: Volatility,
+    /// `pg_language.lanname`.
+    pub language: String,
+    /// `prosecdef`.
+    pub security_definer: bool,
+    /// `prokind`: `f`, `p`, `a` or `w`.
+    pub kind: char,
+    /// `prorettype`.
+    pub returns: Oid,
+    /// Number of input arguments (`pronargs`).
+    pub arguments: i16,
+    /// Whether the object came with the server (`oid < 16384`, schema `pg_catalog` or `information_schema`).
+    pub built_in: bool,
+}
+
+/// `pg_proc.provolatile`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Volatility {
+    /// `i`.
+    Immutable,
+    /// `s`.
+    Stable,
+    /// `v`.
+    Volatile,
+}
+
+impl Catalog {
+    /// Builds a snapshot. `version` grows with every change of the catalog; `functions` come with their schema and name.
+    #[must_use]
+    pub fn new(
+        version: u64,
+        relations: Vec<Relation>,
+        types: Vec<Type>,
+        functions: Vec<(String, String, Function)>,
+    ) -> Self {
+        let mut snapshot = Self { version, ..Self::default() };
+        for relation in relations {
+            snapshot
+                .relation_names
+                .entry(relation.schema.clone())
+                .or_default()
+                .insert(relation.name.clone(), relation.oid);
+            snapshot.relations.insert(relation.oid, relation);
+        }
+        snapshot.types = types.into_iter().map(|item| (item.oid, item)).collect();
+        for (schema, name, function) in functions {
+            snapshot.functions.entry(schema).or_default().entry(name).or_default().push(function);
+        }
+        snapshot
+    }
+
+    /// The version given at construction.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The relation with this OID.
+    #[must_use]
+    pub fn relation(&self, oid: Oid) -> Option<&Relation> {
+        self.relations.get(&oid)
+    }
+
+    /// The relation with this schema and name, both as stored.
+    #[must_use]
+    pub fn relation_named(&self, schema: &str, name: &str) -> Option<&Relation> {
+        self.relations.get(self.relation_names.get(schema)?.get(name)?)
+    }
+
+    /// The first relation of that name along the search path, which must name `pg_catalog` and the temporary schema
+    /// explicitly where they are to be searched.
+    #[must_use]
+    pub fn resolve_relation(&self, search_path: &[String], name: &str) -> Option<&Relation> {
+        search_path.iter().find_map(|schema| self.relation_named(schema, name))
+    }
+
+    /// All relations, in no particular order.
+    pub fn relations(&self) -> impl Iterator<Item = &Relation> {
+        self.relations.values()
+    }
+
+    /// The type with this OID.
+    #[must_use]
+    pub fn type_of(&self, oid: Oid) -> Option<&Type> {
+        self.types.get(&oid)
+    }
+
+    /// Every overload of that function; empty when there is none.
+    #[must_use]
+    pub fn functions_named(&self, schema: &str, name: &str) -> &[Function] {
+        self.functions.get(schema).and_then(|names| names.get(name)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every overload of that name in each schema of the search path, with its schema, in path order.
+    pub fn resolve_functions<'a>(
+        &'a self,
+        search_path: &'a [String],
+        name: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a Function)> {
+        search_path.iter().flat_map(move |schema| {
+            self.functions_named(schema, name).iter().map(move |function| (schema.as_str(), function))
+        })
+    }
+}
+
+impl Relation {
+    /// The column of that name.
+    #[must_use]
+    pub fn column_named(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The column with that attribute number.
+    #[must_use]
+    pub fn column(&self, attnum: i16) -> Option<&Column> {
+        self.columns.iter().find(|column| column.attnum == attnum)
+    }
+}

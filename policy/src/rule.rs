@@ -1,0 +1,142 @@
+//! Rules: matchers and an action, and the [`Policy`] that is all of them at one revision.
+//!
+//! Never decides by order: every rule that matches is considered and the strictest action wins.
+
+use std::time::Duration;
+
+use globset::GlobMatcher;
+use regex::Regex;
+
+use crate::effect::Effects;
+use crate::mask::MaskRule;
+
+/// All rules and masks at one revision of the configuration.
+#[derive(Debug, Default)]
+pub struct Policy {
+    /// Digest of the configuration it was made from.
+    pub revision: String,
+    /// Rules, in the order of the file (which has no meaning).
+    pub rules: Vec<Rule>,
+    /// Masks, in the order of the file.
+    pub masks: Vec<MaskRule>,
+    /// Per database, by the name clients use.
+    pub databases: Vec<DatabasePolicy>,
+}
+
+/// What holds for one database when no rule says more.
+#[derive(Debug)]
+pub struct DatabasePolicy {
+    /// Name in the configuration (`[databases.NAME]`).
+    pub name: String,
+    /// Verdict when no rule matches.
+    pub default: Action,
+    /// What a statement that is not understood gets; never `Allow`.
+    pub unparsed: Action,
+    /// Defaults for holds.
+    pub review: ReviewDefaults,
+    /// Whether verdicts are enforced or only recorded.
+    pub stage: Stage,
+}
+
+/// Defaults of holds on a database.
+#[derive(Clone, Debug)]
+pub struct ReviewDefaults {
+    /// Reviewer groups.
+    pub groups: Vec<String>,
+    /// How long a request waits.
+    pub timeout: Duration,
+    /// How the requester waits.
+    pub mode: Mode,
+}
+
+/// One `[[rules]]` entry.
+#[derive(Debug)]
+pub struct Rule {
+    /// Unique name.
+    pub name: String,
+    /// What has to be true for it to match.
+    pub matcher: Matcher,
+    /// What it does.
+    pub action: Action,
+    /// DETAIL of the denial, or note on the request.
+    pub message: Option<String>,
+    /// Reviewer groups of a hold; empty means the database's.
+    pub reviewers: Vec<String>,
+    /// People per group, from 1.
+    pub approvals: u32,
+    /// How long a held request waits; `None` means the database's.
+    pub timeout: Option<Duration>,
+    /// How the requester waits; `None` means the database's.
+    pub mode: Option<Mode>,
+    /// Whether the rule is enforced or only recorded.
+    pub stage: Stage,
+}
+
+/// Conditions of a rule: all that are present must be true; within one, any of its values.
+#[derive(Debug, Default)]
+pub struct Matcher {
+    /// Database names.
+    pub databases: Option<Vec<GlobMatcher>>,
+    /// User names.
+    pub users: Option<Vec<GlobMatcher>>,
+    /// Groups of the requester.
+    pub groups: Option<Vec<GlobMatcher>>,
+    /// Groups that are exempt.
+    pub except_groups: Vec<GlobMatcher>,
+    /// Effects of the statement.
+    pub effects: Option<Effects>,
+    /// Relations, as `schema.name`.
+    pub relations: Option<Vec<GlobMatcher>>,
+    /// Which access to a relation counts for `relations`.
+    pub access: RelationAccess,
+    /// Functions, as `name` or `schema.name`.
+    pub functions: Option<Vec<GlobMatcher>>,
+    /// An UPDATE or DELETE without a restricting WHERE.
+    pub no_where: Option<bool>,
+    /// Regular expression over the statement with comments removed.
+    pub text: Option<Regex>,
+}
+
+/// Which access to a relation a rule's `relations` speaks of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RelationAccess {
+    /// Those written.
+    #[default]
+    Write,
+    /// Those read.
+    Read,
+    /// Either.
+    Any,
+}
+
+/// What a rule does; ordered from lenient to strict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    /// Lets it pass.
+    Allow,
+    /// Waits for a decision.
+    Hold,
+    /// Refuses it.
+    Deny,
+}
+
+/// How a requester waits for a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// On the wire.
+    Wait,
+    /// By sending the same statement again after approval.
+    Resubmit,
+    /// On the wire, and by resubmission when that is not possible.
+    Auto,
+}
+
+/// Whether a rule or database is enforced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Only records what it would have done.
+    Observe,
+    /// Enforced.
+    #[default]
+    Enforce,
+}

@@ -1,0 +1,181 @@
+//! The configuration: what `countersign.toml` means once every problem in it has been ruled out.
+//!
+//! Never holds a secret that can be printed: [`Secret`] hides its value in `Debug`.
+//! Invariant: a [`Config`] that exists is valid; it is built in one step and passed explicitly, never global.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use countersign_policy::rule::Policy;
+
+/// A valid configuration at one revision.
+#[derive(Debug)]
+pub struct Config {
+    /// Where the file came from, for reload and for `countersign users`.
+    pub path: PathBuf,
+    /// Where clients connect.
+    pub listen: Vec<ListenAddress>,
+    /// Embedded store and audit segments.
+    pub data_dir: PathBuf,
+    /// API, health and metrics.
+    pub web: WebConfig,
+    /// TLS towards clients.
+    pub tls: Option<TlsConfig>,
+    /// How requests are decided.
+    pub review: ReviewConfig,
+    /// The audit trail.
+    pub audit: AuditConfig,
+    /// People and services who may connect or decide.
+    pub users: Vec<UserConfig>,
+    /// Databases behind the proxy.
+    pub databases: Vec<DatabaseConfig>,
+    /// Rules and masks.
+    pub policy: Policy,
+    /// What weakens protection in it, one sentence each; printed at every start.
+    pub warnings: Vec<String>,
+}
+
+/// One address of `listen`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// `host:port`; port 0 lets the system choose.
+    Tcp(SocketAddr),
+    /// `unix:/path/.s.PGSQL.6543`.
+    Unix(PathBuf),
+}
+
+/// `[web]`.
+#[derive(Clone, Debug)]
+pub struct WebConfig {
+    /// Address of the API.
+    pub listen: SocketAddr,
+    /// Base of links in notices, without a trailing slash.
+    pub public_url: String,
+}
+
+/// `[tls]`.
+#[derive(Clone, Debug)]
+pub struct TlsConfig {
+    /// Certificate chain, PEM.
+    pub cert: PathBuf,
+    /// Private key, PEM.
+    pub key: PathBuf,
+    /// Refuse plaintext clients.
+    pub require: bool,
+}
+
+/// `[review]`.
+#[derive(Clone, Debug)]
+pub struct ReviewConfig {
+    /// Whether members of `admin` approve their own requests.
+    pub admins_bypass: bool,
+}
+
+/// `[audit]`.
+#[derive(Clone, Debug)]
+pub struct AuditConfig {
+    /// Let statements run when the audit cannot be written.
+    pub fail_open: bool,
+}
+
+/// One `[[users]]` entry.
+#[derive(Clone, Debug)]
+pub struct UserConfig {
+    /// Login name.
+    pub name: String,
+    /// Mail address.
+    pub email: Option<String>,
+    /// Groups.
+    pub groups: Vec<String>,
+    /// SCRAM verifier, given or made from the password; without one the user cannot connect to the proxy port.
+    pub verifier: Option<String>,
+    /// SHA-256 digests (hexadecimal) of the bearer tokens of the API.
+    pub tokens: Vec<String>,
+}
+
+/// One `[databases.NAME]` entry.
+#[derive(Clone, Debug)]
+pub struct DatabaseConfig {
+    /// Name clients use.
+    pub name: String,
+    /// Where and as whom the proxy connects.
+    pub upstream: UpstreamConfig,
+    /// Groups whose members may connect.
+    pub groups: Vec<String>,
+}
+
+/// A parsed `postgres://` URL and the password beside it.
+#[derive(Clone, Debug)]
+pub struct UpstreamConfig {
+    /// Host name, IP address, or directory of a unix socket (starts with `/`).
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Database name.
+    pub database: String,
+    /// Role.
+    pub user: String,
+    /// Password, if one is needed.
+    pub password: Option<Secret>,
+    /// TLS mode.
+    pub ssl_mode: SslMode,
+    /// CA file (PEM) for `verify-ca` and `verify-full`; `None` means the system's.
+    pub ssl_root_cert: Option<PathBuf>,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+}
+
+/// libpq's `sslmode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SslMode {
+    /// Plaintext.
+    Disable,
+    /// TLS when the server offers it.
+    Prefer,
+    /// TLS, any certificate.
+    Require,
+    /// TLS, certificate signed by the CA.
+    VerifyCa,
+    /// TLS, certificate signed by the CA and made for the host.
+    VerifyFull,
+}
+
+/// A value that must not be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    #[must_use]
+    pub fn new(value: String) -> Self {
+        Self(value)
+    }
+
+    /// The value, for the one place that needs it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl Config {
+    /// The user of that name.
+    #[must_use]
+    pub fn user(&self, name: &str) -> Option<&UserConfig> {
+        self.users.iter().find(|user| user.name == name)
+    }
+
+    /// The database of that name.
+    #[must_use]
+    pub fn database(&self, name: &str) -> Option<&DatabaseConfig> {
+        self.databases.iter().find(|database| database.name == name)
+    }
+}

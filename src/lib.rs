@@ -1,0 +1,4 @@
+//! Countersign: a PostgreSQL proxy that makes risky SQL wait for a second signature.
+
+pub mod config;
+pub mod review;

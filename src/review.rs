@@ -1,0 +1,237 @@
+//! The only place where an access request is decided, whatever surface the decision came from.
+//!
+//! Surfaces authenticate and call it; it never parses SQL and never touches a socket.
+//! Invariant: every transition is a compare-and-set in the store, made by someone (or the clock) with time and reason.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use countersign_policy::grant::Binding;
+use countersign_policy::rule::Mode;
+use countersign_policy::verdict::ReviewerDemand;
+
+/// Identifier of an access request: a ULID, 26 characters of Crockford base 32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RequestId(pub ulid::Ulid);
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// State of an access request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum State {
+    /// Waits for votes.
+    Pending,
+    /// Enough people approved; not yet run.
+    Approved,
+    /// Handed to the upstream.
+    Executing,
+    /// Ran without error.
+    Executed,
+    /// The upstream raised an error.
+    Failed,
+    /// The proxy or the connection died while it ran.
+    Unknown,
+    /// A reviewer said no.
+    Rejected,
+    /// Nobody decided, or nobody used the approval, in time.
+    Expired,
+    /// Withdrawn by the requester.
+    Cancelled,
+    /// The approval was taken back.
+    Revoked,
+}
+
+/// What a session hands over when a verdict is Hold.
+#[derive(Clone, Debug)]
+pub struct NewRequest {
+    /// What the approval will be bound to.
+    pub binding: Binding,
+    /// Requester.
+    pub user: String,
+    /// Groups of the requester at that moment.
+    pub groups: Vec<String>,
+    /// Database as the client named it.
+    pub database: String,
+    /// Client address (`ip:port`, or `local`).
+    pub client_address: String,
+    /// `application_name` of the client.
+    pub application: String,
+    /// The statement text.
+    pub statement: String,
+    /// Bound parameter values, decoded for a reader; `None` is NULL.
+    pub parameters: Vec<Parameter>,
+    /// One line for people: `update on public.customers`.
+    pub summary: String,
+    /// Names of the effects.
+    pub effects: Vec<String>,
+    /// Names of the rules that hold it.
+    pub rules: Vec<String>,
+    /// Messages of those rules, and why it is not understood if so.
+    pub messages: Vec<String>,
+    /// Who must approve.
+    pub reviewers: Vec<ReviewerDemand>,
+    /// How long it waits.
+    pub timeout: Duration,
+    /// How the requester waits.
+    pub mode: Mode,
+    /// Whether a transaction block is open.
+    pub in_transaction: bool,
+}
+
+/// A bound parameter, decoded for a reader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameter {
+    /// Type name, or `unknown`.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// Text form, or hexadecimal when the binary form has no decoder; `None` is NULL.
+    pub value: Option<String>,
+}
+
+/// How a held request ended, as the waiting session is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Approved: judge again with this.
+    Approved {
+        /// The demands that were met.
+        met: Vec<ReviewerDemand>,
+    },
+    /// Rejected by a reviewer.
+    Rejected {
+        /// Who.
+        by: String,
+        /// The group in which they reviewed.
+        group: String,
+        /// Why.
+        reason: String,
+    },
+    /// Timed out.
+    Expired,
+    /// Withdrawn through another surface.
+    Cancelled,
+}
+
+/// How an execution ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Command tag of the last CommandComplete.
+    Executed(String),
+    /// SQLSTATE of the ErrorResponse.
+    Failed(String),
+    /// The connection died in between.
+    Unknown,
+}
+
+/// Where an action came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Surface {
+    /// The client's own connection.
+    Wire,
+    /// HTTP API, which the CLI uses too.
+    Api,
+    /// The proxy itself: expiry, restart, policy.
+    Proxy,
+}
+
+/// Who acts on a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// Name of the authenticated person or service.
+    pub name: String,
+    /// Groups at that moment.
+    pub groups: Vec<String>,
+    /// Where the action came from.
+    pub surface: Surface,
+}
+
+/// The durable record of a held request, as surfaces show it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AccessRequest {
+    /// Identifier.
+    pub id: RequestId,
+    /// State.
+    pub state: State,
+    /// Grows by one with every transition or vote.
+    pub version: u64,
+    /// Requester.
+    pub user: String,
+    /// Groups of the requester when it was made.
+    pub groups: Vec<String>,
+    /// Database as the client named it.
+    pub database: String,
+    /// Client address.
+    pub client_address: String,
+    /// `application_name` of the client.
+    pub application: String,
+    /// The statement text.
+    pub statement: String,
+    /// Bound parameters.
+    pub parameters: Vec<Parameter>,
+    /// One line for people.
+    pub summary: String,
+    /// Names of the effects.
+    pub effects: Vec<String>,
+    /// Names of the rules that hold it.
+    pub rules: Vec<String>,
+    /// Messages of those rules.
+    pub messages: Vec<String>,
+    /// Who must approve.
+    pub reviewers: Vec<ReviewerDemand>,
+    /// Whether a transaction block is open.
+    pub in_transaction: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it expires.
+    pub expires_at: Timestamp,
+    /// When it left PENDING.
+    pub decided_at: Option<Timestamp>,
+    /// Votes so far.
+    pub votes: Vec<Vote>,
+    /// Every transition so far.
+    pub transitions: Vec<Transition>,
+    /// Command tag or SQLSTATE, once it ran.
+    pub outcome: Option<String>,
+}
+
+/// One person's decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vote {
+    /// Who.
+    pub by: String,
+    /// Groups of the voter that the request asks for.
+    pub groups: Vec<String>,
+    /// Whether it approves.
+    pub approve: bool,
+    /// Reason given.
+    pub reason: Option<String>,
+    /// When.
+    pub at: Timestamp,
+    /// Where.
+    pub surface: Surface,
+}
+
+/// One change of state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transition {
+    /// State before; `None` for the first.
+    pub from: Option<State>,
+    /// State after.
+    pub to: State,
+    /// Who made it.
+    pub by: String,
+    /// Where.
+    pub surface: Surface,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Option<String>,
+}
