@@ -1,0 +1,36 @@
+//! The SQLSTATEs that the proxy raises itself. Source: PostgreSQL manual, "PostgreSQL Error Codes".
+
+/// `sqlclient_unable_to_establish_sqlconnection`: the upstream cannot be reached.
+pub const CANNOT_CONNECT: &str = "08001";
+/// `connection_failure`: the upstream connection broke.
+pub const CONNECTION_FAILURE: &str = "08006";
+/// `protocol_violation`.
+pub const PROTOCOL_VIOLATION: &str = "08P01";
+/// `feature_not_supported`.
+pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
+/// `in_failed_sql_transaction`.
+pub const IN_FAILED_TRANSACTION: &str = "25P02";
+/// `invalid_sql_statement_name`.
+pub const UNKNOWN_STATEMENT: &str = "26000";
+/// `invalid_authorization_specification`.
+pub const INVALID_AUTHORIZATION: &str = "28000";
+/// `invalid_password`.
+pub const INVALID_PASSWORD: &str = "28P01";
+/// `invalid_cursor_name`.
+pub const UNKNOWN_CURSOR: &str = "34000";
+/// `invalid_catalog_name`.
+pub const UNKNOWN_DATABASE: &str = "3D000";
+/// `insufficient_privilege`.
+pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
+/// `program_limit_exceeded`.
+pub const LIMIT_EXCEEDED: &str = "54000";
+/// `query_canceled`.
+pub const QUERY_CANCELED: &str = "57014";
+/// `admin_shutdown`.
+pub const ADMIN_SHUTDOWN: &str = "57P01";
+/// `cannot_connect_now`.
+pub const CANNOT_CONNECT_NOW: &str = "57P03";
+/// `io_error`: the audit or the store cannot be written.
+pub const IO_ERROR: &str = "58030";
+/// `internal_error`.
+pub const INTERNAL_ERROR: &str = "XX000";
