@@ -1,0 +1,547 @@
+//! Putting a request before the judge, and what follows from the verdict.
+//!
+//! The one door: a request leaves only from [`Machine::run_query`] and [`Machine::run_execute`], each with its permit.
+//! Never answers in the upstream's name while a transaction is open there: a refusal makes the upstream itself fail.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use countersign_policy::analysis::{AnalysisContext, NotUnderstood};
+use countersign_policy::grant::{Approval, Binding};
+use countersign_policy::verdict::{Case, HoldTerms, ReviewerDemand, Verdict};
+use countersign_policy::{Analysis, Effect, Effects, Permit};
+use countersign_protocol::Frame;
+use countersign_protocol::backend::{Field, TransactionStatus};
+use countersign_protocol::frontend::{self, Bind, Target};
+use countersign_protocol::response;
+use countersign_protocol::{frame, sqlstate};
+use jiff::SignedDuration;
+
+use super::expected::{ExecuteReply, Expected, QueryReply, Run};
+use super::machine::{
+    BeginRefused, Command, CopyIn, Judged, Machine, Opening, Stop, Surroundings, next_notice,
+};
+use super::names;
+use super::parked::{Asked, Gate, Group, Held, OpeningRequest, Parked, Releasing, RequestFacts, Shape, readable};
+use super::results::{self, ResultPlan};
+use super::statements::{Described, Portal};
+use super::{messages, statements};
+use crate::relay::{Poison, Request};
+use crate::review::{Decision, RequestId};
+
+/// How long after one load of the catalog an unknown name may ask for the next.
+const CATALOG_RELOAD_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
+
+/// What a verdict means for the session.
+enum Ruling {
+    Run(Permit),
+    Park(HoldTerms),
+    Refuse(Bytes),
+}
+
+/// The approval under which something is judged again.
+type Approved<'a> = Option<(RequestId, &'a [ReviewerDemand], Binding)>;
+
+impl Machine {
+    /// Analyses a text under the session's names; `None` when the catalog is loaded again first, because a name in the
+    /// text is not in it.
+    pub(super) fn analyze(&mut self, text: &str, around: &Surroundings) -> Option<Arc<Analysis>> {
+        let analysis = self.analyze_now(text, around);
+        let missing =
+            matches!(analysis.not_understood(), Some(NotUnderstood::Relation(_) | NotUnderstood::Function(_)));
+        if missing && around.now.duration_since(self.catalog_asked) > CATALOG_RELOAD_INTERVAL {
+            self.refresh_catalog(around);
+            return None;
+        }
+        Some(analysis)
+    }
+
+    /// Analyses a text under the session's names and the catalog as it is.
+    fn analyze_now(&self, text: &str, around: &Surroundings) -> Arc<Analysis> {
+        let context = AnalysisContext {
+            catalog: &around.catalog,
+            search_path: &self.names.search_path,
+            prepared: &self.statements,
+        };
+        let analysis = around.analyses.analyze(text, &context);
+        let midway = analysis.statements.len() > 1 && self.names.change_midway(&analysis);
+        if midway { Arc::new(conceded(&analysis)) } else { analysis }
+    }
+
+    /// The refusal of a statement that is denied whatever its parameters are.
+    pub(super) fn refused_at_parse(
+        &mut self,
+        text: &Arc<str>,
+        analysis: &Arc<Analysis>,
+        around: &Surroundings,
+    ) -> Option<Bytes> {
+        let case = Case {
+            serial: 0,
+            subject: &self.identity.subject,
+            text,
+            analysis,
+            approval: None,
+        };
+        match around.config.policy.judge(case).verdict {
+            Verdict::Deny(_) => match self.rule(text, analysis, None, around) {
+                Ruling::Refuse(error) => Some(error),
+                Ruling::Run(_) | Ruling::Park(_) => None,
+            },
+            Verdict::Allow(_) | Verdict::Hold(_) => None,
+        }
+    }
+
+    /// Judges, and records the judgement.
+    fn rule(
+        &mut self,
+        text: &Arc<str>,
+        analysis: &Arc<Analysis>,
+        approved: Approved<'_>,
+        around: &Surroundings,
+    ) -> Ruling {
+        if !around.audit_writable && !around.config.audit.fail_open {
+            return Ruling::Refuse(messages::record_unavailable());
+        }
+        self.serial = self.serial.saturating_add(1);
+        let access_request = approved.as_ref().map(|(id, _, _)| *id);
+        let approval = approved.map(|(id, met, binding)| {
+            (Approval { request: id.to_string(), binding, met: met.to_vec() }, binding)
+        });
+        let case =
+            Case { serial: self.serial, subject: &self.identity.subject, text, analysis, approval };
+        let judgement = around.config.policy.judge(case);
+        let (verdict, ruling) = match judgement.verdict {
+            Verdict::Allow(permit) => ("allow", Ruling::Run(permit)),
+            Verdict::Hold(_) if self.status == TransactionStatus::Failed => {
+                ("deny", Ruling::Refuse(messages::failed_block()))
+            }
+            Verdict::Hold(terms) => ("hold", Ruling::Park(terms)),
+            Verdict::Deny(denial) => ("deny", Ruling::Refuse(messages::denied(&denial))),
+        };
+        let copies = analysis.statements.iter().any(|statement| results::copies_masked(around, statement));
+        let (verdict, ruling) = match ruling {
+            Ruling::Run(_) | Ruling::Park(_) if copies => ("deny", Ruling::Refuse(messages::copy_of_masked())),
+            ruling => (verdict, ruling),
+        };
+        self.commands.push_back(Command::Record(Box::new(Judged {
+            statement: Arc::clone(text),
+            effects: analysis.effects(),
+            verdict,
+            rules: judgement.matched,
+            observed: judgement.observed,
+            access_request,
+        })));
+        ruling
+    }
+
+    /// A Query: its whole string is decided as one.
+    pub(super) fn query(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
+        let body = frontend::query(frame.body())?;
+        self.release_group();
+        let Ok(text) = std::str::from_utf8(body) else {
+            self.refuse_query(messages::not_utf8());
+            return Ok(());
+        };
+        let text: Arc<str> = Arc::from(text);
+        let Some(analysis) = self.analyze(&text, around) else {
+            self.postponed = Some(frame.clone());
+            return Ok(());
+        };
+        self.statements.end_unnamed();
+        match self.rule(&text, &analysis, None, around) {
+            Ruling::Run(permit) => self.run_query(&frame.bytes, &analysis, permit, None),
+            Ruling::Park(terms) => {
+                let asked = Asked { text, analysis, parameter_part: Bytes::new(), parameters: Vec::new() };
+                self.park(Parked { shape: Shape::Query(frame.bytes.clone()), asked }, terms);
+                Ok(())
+            }
+            Ruling::Refuse(error) => {
+                self.refuse_query(error);
+                Ok(())
+            }
+        }
+    }
+
+    /// An Execute: its statement with its bound values is decided, together with what was collected before it.
+    pub(super) fn decide_execute(
+        &mut self,
+        frame: &Frame,
+        portal: Bytes,
+        around: &Surroundings,
+    ) -> Result<(), Stop> {
+        let Some(asked) = self.asked_execute(&portal, around)? else {
+            self.postponed = Some(frame.clone());
+            return Ok(());
+        };
+        let approved = self.statements.portal(&portal).and_then(|known| known.approved.clone());
+        let binding = approved.as_ref().map(|_| asked.binding(&self.identity.subject, &self.names));
+        let again = approved.as_ref().zip(binding).map(|((id, met), binding)| (*id, met.as_slice(), binding));
+        match self.rule(&asked.text, &asked.analysis, again, around) {
+            Ruling::Run(permit) => {
+                let group = std::mem::take(&mut self.group);
+                let shape = Shape::Execute { group, execute: frame.bytes.clone(), portal };
+                self.run(Parked { shape, asked }, permit, None, around)
+            }
+            Ruling::Park(terms) => {
+                let group = std::mem::take(&mut self.group);
+                self.park(Parked { shape: Shape::Execute { group, execute: frame.bytes.clone(), portal }, asked }, terms);
+                Ok(())
+            }
+            Ruling::Refuse(error) => {
+                self.refuse_extended(error);
+                Ok(())
+            }
+        }
+    }
+
+    /// What an Execute asks for; `None` when the catalog is loaded again first.
+    fn asked_execute(&mut self, name: &[u8], around: &Surroundings) -> Result<Option<Asked>, Stop> {
+        let generation = self.names.generation(&around.catalog);
+        let Some(portal) = self.statements.portal(name) else { return Ok(None) };
+        let text = Arc::clone(&portal.statement.text);
+        if portal.statement.generation != generation {
+            let Some(analysis) = self.analyze(&text, around) else { return Ok(None) };
+            let Some(portal) = self.statements.portal(name) else { return Ok(None) };
+            portal.statement.analysis = analysis;
+            portal.statement.generation = generation;
+            portal.statement.fields = None;
+            portal.fields = None;
+        }
+        let Some(portal) = self.statements.portal(name) else { return Ok(None) };
+        let body = portal.bind.get(frame::HEADER_LEN..).unwrap_or_default();
+        let bind = Bind::read(body)?;
+        Ok(Some(Asked {
+            text,
+            analysis: Arc::clone(&portal.statement.analysis),
+            parameter_part: portal.bind.slice_ref(bind.parameter_part),
+            parameters: readable(&portal.statement.parameter_types, &bind),
+        }))
+    }
+
+    fn park(&mut self, parked: Parked, terms: HoldTerms) {
+        // What was forwarded before it is answered while it waits.
+        self.flush_upstream();
+        let facts = RequestFacts {
+            subject: &self.identity.subject,
+            names: &self.names,
+            client_address: &self.identity.client_address,
+            in_transaction: self.status != TransactionStatus::Idle || self.in_pipeline,
+        };
+        let request = parked.asked.request(facts, terms);
+        let number = self.serial;
+        self.commands.push_back(Command::Open(number, Box::new(request)));
+        self.gate = Gate::Opening(Box::new(OpeningRequest { parked, number }));
+    }
+
+    pub(super) fn opened(
+        &mut self,
+        number: u64,
+        opening: Option<Opening>,
+        around: &Surroundings,
+    ) -> Result<(), Stop> {
+        let parked = match std::mem::replace(&mut self.gate, Gate::Open) {
+            Gate::Opening(request) if request.number == number => request.parked,
+            other => {
+                // It was withdrawn while the store was writing.
+                self.gate = other;
+                if let Some(Opening::Waiting(request)) = opening {
+                    self.commands.push_back(Command::Withdraw(request.id));
+                }
+                return Ok(());
+            }
+        };
+        match opening {
+            None => self.refuse_parked(parked, messages::record_unavailable()),
+            Some(Opening::Waiting(request)) => {
+                let notice = messages::waiting(&request, &self.link(request.id));
+                self.to_client.extend_from_slice(&notice);
+                let held = Held {
+                    parked: parked,
+                    id: request.id,
+                    notice,
+                    next_notice: next_notice(around.now),
+                    timeout: request.expires_at.duration_since(request.created_at).unsigned_abs(),
+                };
+                self.gate = Gate::Held(Box::new(held));
+            }
+            Some(Opening::Resubmit(request)) => {
+                let error = messages::approval_required(&request, &self.link(request.id));
+                self.refuse_parked(parked, error);
+            }
+            Some(Opening::Ready(id, met)) => return self.approved(parked, id, met, around),
+        }
+        Ok(())
+    }
+
+    fn link(&self, id: RequestId) -> String {
+        format!("{}/requests/{id}", self.identity.public_url)
+    }
+
+    pub(super) fn decided(
+        &mut self,
+        id: RequestId,
+        decision: Decision,
+        around: &Surroundings,
+    ) -> Result<(), Stop> {
+        let held = match std::mem::replace(&mut self.gate, Gate::Open) {
+            Gate::Held(held) if held.id == id => *held,
+            other => {
+                // The client withdrew in the same moment; the store knows which came first.
+                self.gate = other;
+                return Ok(());
+            }
+        };
+        let error = match decision {
+            Decision::Approved { met } => return self.approved(held.parked, held.id, met, around),
+            Decision::Rejected { by, group, reason } => messages::rejected(&by, &group, &reason),
+            Decision::Expired => messages::expired(held.timeout),
+            Decision::Cancelled => messages::withdrawn(),
+        };
+        self.refuse_parked(held.parked, error);
+        Ok(())
+    }
+
+    /// An approval does not forward: the case is judged again with it, as everything is now.
+    fn approved(
+        &mut self,
+        mut parked: Parked,
+        id: RequestId,
+        met: Vec<ReviewerDemand>,
+        around: &Surroundings,
+    ) -> Result<(), Stop> {
+        parked.asked.analysis = self.analyze_now(&parked.asked.text, around);
+        let binding = parked.asked.binding(&self.identity.subject, &self.names);
+        let approved = Some((id, met.as_slice(), binding));
+        match self.rule(&parked.asked.text, &parked.asked.analysis, approved, around) {
+            Ruling::Run(permit) => {
+                self.commands.push_back(Command::Begin(id));
+                self.gate = Gate::Releasing(Box::new(Releasing { parked, id, permit, met }));
+            }
+            Ruling::Park(terms) => {
+                self.commands.push_back(Command::Revoke(id));
+                self.park(parked, terms);
+            }
+            Ruling::Refuse(error) => {
+                self.commands.push_back(Command::Revoke(id));
+                self.refuse_parked(parked, error);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn begun(
+        &mut self,
+        id: RequestId,
+        begun: Result<(), BeginRefused>,
+        around: &Surroundings,
+    ) -> Result<(), Stop> {
+        let releasing = match std::mem::replace(&mut self.gate, Gate::Open) {
+            Gate::Releasing(releasing) if releasing.id == id => *releasing,
+            other => {
+                self.gate = other;
+                return Ok(());
+            }
+        };
+        match begun {
+            // Something before it in its pipeline failed meanwhile: the upstream would skip it.
+            Ok(()) if self.skipping => {
+                self.finish_unrun(Run::new(Arc::clone(&releasing.parked.asked.analysis), Some(id)));
+                if let Shape::Execute { group, .. } = releasing.parked.shape {
+                    self.group = group;
+                    self.drop_group();
+                }
+                Ok(())
+            }
+            Ok(()) => {
+                if let Shape::Execute { portal, .. } = &releasing.parked.shape
+                    && let Some(portal) = self.statements.portal(portal)
+                {
+                    portal.approved = Some((releasing.id, releasing.met));
+                }
+                self.run(releasing.parked, releasing.permit, Some(releasing.id), around)
+            }
+            Err(BeginRefused::Unusable) => {
+                self.refuse_parked(releasing.parked, messages::approval_unusable());
+                Ok(())
+            }
+            Err(BeginRefused::Unavailable) => {
+                self.refuse_parked(releasing.parked, messages::record_unavailable());
+                Ok(())
+            }
+        }
+    }
+
+    fn run(
+        &mut self,
+        parked: Parked,
+        permit: Permit,
+        access_request: Option<RequestId>,
+        around: &Surroundings,
+    ) -> Result<(), Stop> {
+        match parked.shape {
+            Shape::Query(bytes) => self.run_query(&bytes, &parked.asked.analysis, permit, access_request),
+            Shape::Execute { group, execute, portal } => {
+                let run = Run::new(parked.asked.analysis, access_request);
+                let messages = ExecuteMessages { group, execute, portal };
+                self.run_execute(messages, run, permit, around)
+            }
+        }
+    }
+
+    fn run_query(
+        &mut self,
+        bytes: &Bytes,
+        analysis: &Arc<Analysis>,
+        permit: Permit,
+        access_request: Option<RequestId>,
+    ) -> Result<(), Stop> {
+        let request = Request::new(permit.serial(), bytes.clone());
+        self.forward(&request, permit)?;
+        let run = Run::new(Arc::clone(analysis), access_request);
+        let reply = QueryReply { run, completed: 0, failed: false, plan: ResultPlan::Unknown };
+        self.expect(Expected::Query(Box::new(reply)));
+        self.in_pipeline = false;
+        self.forwarded(analysis);
+        Ok(())
+    }
+
+    fn run_execute(
+        &mut self,
+        messages: ExecuteMessages,
+        run: Run,
+        permit: Permit,
+        around: &Surroundings,
+    ) -> Result<(), Stop> {
+        let analysis = Arc::clone(&run.analysis);
+        let plan = self.plan_execute(&messages.portal, &analysis, around);
+        let mut bytes = messages.group.bytes;
+        let describe = plan.is_none();
+        if describe {
+            frontend::put_describe(&mut bytes, Target::Portal(&messages.portal));
+        }
+        bytes.extend_from_slice(&messages.execute);
+        let request = Request::new(permit.serial(), bytes.freeze());
+        self.forward(&request, permit)?;
+        messages.group.expected.into_iter().for_each(|entry| self.expect(entry));
+        if describe {
+            self.expect(Expected::OwnDescribe(messages.portal.clone()));
+        }
+        let plan = plan.unwrap_or(ResultPlan::Unknown);
+        self.expect(Expected::Execute(Box::new(ExecuteReply { run, portal: messages.portal, plan })));
+        self.in_pipeline = true;
+        self.forwarded(&analysis);
+        Ok(())
+    }
+
+    /// Plans the rows of an Execute from what is known of its portal; `None` when its columns have to be asked for.
+    fn plan_execute(&mut self, name: &[u8], analysis: &Analysis, around: &Surroundings) -> Option<ResultPlan> {
+        if !around.masks.touches_database() {
+            return Some(ResultPlan::Pass);
+        }
+        Some(match described(self.statements.portal(name)?)? {
+            None => ResultPlan::Unknown,
+            Some(fields) => ResultPlan::new(around, &fields, analysis.statements.first()),
+        })
+    }
+
+    fn forward(&mut self, request: &Request, permit: Permit) -> Result<(), Stop> {
+        self.relay.forward(request, permit).map_err(|error| {
+            tracing::error!(%error, "a request was about to leave without its permit");
+            Stop(messages::fatal(sqlstate::INTERNAL_ERROR, "internal error of the proxy", None))
+        })
+    }
+
+    fn forwarded(&mut self, analysis: &Analysis) {
+        self.names.forwarded(analysis);
+        self.barrier |= names::is_barrier(analysis);
+        self.catalog_stale |= names::changes_catalog(analysis);
+        let effects = analysis.effects();
+        if effects.contains(Effect::CopyIn) {
+            self.copy_in = CopyIn::Awaited;
+        }
+        if effects.intersects(Effects::of(&[Effect::Transaction, Effect::Call, Effect::Do])) {
+            self.statements.end_portals();
+        }
+    }
+
+    /// Ends the record of an approved request that was refused after its run had been recorded.
+    fn finish_unrun(&mut self, mut run: Run) {
+        run.outcome = Some(Err(sqlstate::INSUFFICIENT_PRIVILEGE.to_owned()));
+        self.finish(run, crate::review::Outcome::Unknown);
+    }
+
+    /// Refuses the request behind the gate, whatever it is.
+    pub(super) fn refuse_gated(&mut self, error: Bytes) {
+        match std::mem::replace(&mut self.gate, Gate::Open) {
+            Gate::Held(held) => self.refuse_parked(held.parked, error),
+            Gate::Opening(request) => self.refuse_parked(request.parked, error),
+            other => self.gate = other,
+        }
+    }
+
+    fn refuse_parked(&mut self, parked: Parked, error: Bytes) {
+        match parked.shape {
+            Shape::Query(_) => self.refuse_query(error),
+            Shape::Execute { group, .. } => {
+                self.group = group;
+                self.refuse_extended(error);
+            }
+        }
+    }
+
+    /// Answers a Query with an error. Outside a transaction the upstream never hears of it; inside one, it is made to
+    /// fail, and its own error is replaced.
+    pub(super) fn refuse_query(&mut self, error: Bytes) {
+        if self.status == TransactionStatus::Idle && !self.in_pipeline && self.expected.is_empty() {
+            self.to_client.extend_from_slice(&error);
+            response::ready_for_query(&mut self.to_client, TransactionStatus::Idle);
+        } else {
+            self.relay.poison(Poison::Query);
+            self.expect(Expected::PoisonQuery(error));
+            self.in_pipeline = false;
+        }
+    }
+
+    /// Answers an extended-protocol message with an error: the upstream is made to fail in its place and skips to Sync.
+    pub(super) fn refuse_extended(&mut self, error: Bytes) {
+        self.drop_group();
+        self.relay.poison(Poison::Execute);
+        self.in_pipeline = true;
+        self.expect(Expected::PoisonExecute(error));
+        self.skipping = true;
+    }
+}
+
+/// The messages of one Execute.
+struct ExecuteMessages {
+    group: Group,
+    execute: Bytes,
+    portal: Bytes,
+}
+
+/// Columns of a portal: not known, none, or these in the formats it was bound with.
+fn described(portal: &Portal) -> Option<Option<Vec<Field>>> {
+    let with_formats = |fields: &Arc<[Field]>| {
+        fields
+            .iter()
+            .enumerate()
+            .map(|(index, field)| Field { format: frontend::format_of(&portal.result_formats, index), ..*field })
+            .collect()
+    };
+    match portal.fields.as_ref().or(portal.statement.fields.as_ref())? {
+        statements::Described::NoData => Some(None),
+        Described::Fields(fields) => Some(Some(with_formats(fields))),
+    }
+}
+
+/// The same analysis, admitting that it is not understood.
+fn conceded(analysis: &Analysis) -> Analysis {
+    let mut conceded = analysis.clone();
+    if let Some(last) = conceded.statements.last_mut() {
+        last.effects.insert(Effect::Unknown);
+        last.not_understood.get_or_insert(NotUnderstood::Other(
+            "a statement in the middle of the string changes what later names mean",
+        ));
+    }
+    conceded
+}

@@ -1,0 +1,172 @@
+//! What the upstream still owes: one entry per message that was sent and will be answered, in order.
+//!
+//! Never touches bytes. Invariant: an entry leaves the queue only by the reply that completes it, or because the
+//! upstream skips to Sync; what the proxy believed because of a skipped message is then taken back.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use countersign_policy::Analysis;
+
+use super::results::ResultPlan;
+use super::statements::Undo;
+use crate::review::RequestId;
+
+/// One reply that is owed.
+pub(super) enum Expected {
+    /// Everything up to ReadyForQuery of a Query.
+    Query(Box<QueryReply>),
+    /// ErrorResponse and ReadyForQuery of a Query that cannot succeed; the client sees these bytes instead of the error.
+    PoisonQuery(Bytes),
+    /// ParseComplete.
+    Parse(Undo),
+    /// BindComplete.
+    Bind(Undo),
+    /// CloseComplete.
+    Close(Undo),
+    /// ParameterDescription (statements only), then RowDescription or NoData.
+    Describe(DescribeTarget),
+    /// RowDescription or NoData that the proxy asked for, for the Execute behind it.
+    OwnDescribe(Bytes),
+    /// Rows or COPY, then CommandComplete, EmptyQueryResponse or PortalSuspended.
+    Execute(Box<ExecuteReply>),
+    /// ErrorResponse of an Execute that cannot succeed; the client sees these bytes instead.
+    PoisonExecute(Bytes),
+    /// ReadyForQuery.
+    Sync,
+    /// The proxy's own query: swallowed whole.
+    Own(OwnReply),
+}
+
+/// Whose columns a Describe of the client asks for.
+pub(super) enum DescribeTarget {
+    /// A prepared statement.
+    Statement(Bytes),
+    /// A portal.
+    Portal(Bytes),
+}
+
+/// State of the replies to a Query.
+pub(super) struct QueryReply {
+    pub(super) run: Run,
+    /// How many statements of the string have completed.
+    pub(super) completed: usize,
+    pub(super) failed: bool,
+    pub(super) plan: ResultPlan,
+}
+
+/// State of the replies to an Execute.
+pub(super) struct ExecuteReply {
+    pub(super) run: Run,
+    pub(super) portal: Bytes,
+    pub(super) plan: ResultPlan,
+}
+
+/// What is known of a request that runs.
+pub(super) struct Run {
+    pub(super) analysis: Arc<Analysis>,
+    /// The access request whose approval it rests on.
+    pub(super) access_request: Option<RequestId>,
+    /// Rows that went to the client.
+    pub(super) rows: u64,
+    /// Last command tag or SQLSTATE.
+    pub(super) outcome: Option<Result<String, String>>,
+    /// Names of masks that were applied.
+    pub(super) masked: Vec<String>,
+}
+
+impl Run {
+    pub(super) fn new(analysis: Arc<Analysis>, access_request: Option<RequestId>) -> Self {
+        Self { analysis, access_request, rows: 0, outcome: None, masked: Vec::new() }
+    }
+}
+
+/// State of the replies to the proxy's own query.
+pub(super) struct OwnReply {
+    /// The one row, once it came.
+    pub(super) row: Option<Bytes>,
+    /// How many CloseComplete came; the second ends it, unless a Sync was sent along.
+    pub(super) closed: u8,
+    /// Whether its last message is ReadyForQuery.
+    pub(super) with_sync: bool,
+}
+
+impl OwnReply {
+    pub(super) fn new(with_sync: bool) -> Self {
+        Self { row: None, closed: 0, with_sync }
+    }
+}
+
+/// The queue.
+#[derive(Default)]
+pub(super) struct ExpectedQueue {
+    entries: VecDeque<Expected>,
+}
+
+impl ExpectedQueue {
+    pub(super) fn push(&mut self, entry: Expected) {
+        self.entries.push_back(entry);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn front(&mut self) -> Option<&mut Expected> {
+        self.entries.front_mut()
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Expected> {
+        self.entries.pop_front()
+    }
+
+    /// Removes what the upstream skips after an error: everything before the next Sync, newest first.
+    /// `None` in place of the Sync means that the client has not sent it yet.
+    pub(super) fn skip_to_sync(&mut self) -> (Vec<Expected>, bool) {
+        let sync = self.entries.iter().position(|entry| matches!(entry, Expected::Sync));
+        let mut skipped: Vec<Expected> = match sync {
+            Some(at) => self.entries.drain(..at).collect(),
+            None => self.entries.drain(..).collect(),
+        };
+        skipped.reverse();
+        (skipped, sync.is_some())
+    }
+
+    /// Every request that was sent and has not completed.
+    pub(super) fn drain_runs(&mut self) -> Vec<Run> {
+        self.entries
+            .drain(..)
+            .filter_map(|entry| match entry {
+                Expected::Query(reply) => Some(reply.run),
+                Expected::Execute(reply) => Some(reply.run),
+                Expected::PoisonQuery(_)
+                | Expected::Parse(_)
+                | Expected::Bind(_)
+                | Expected::Close(_)
+                | Expected::Describe(_)
+                | Expected::OwnDescribe(_)
+                | Expected::PoisonExecute(_)
+                | Expected::Sync
+                | Expected::Own(_) => None,
+            })
+            .collect()
+    }
+
+    /// Whether a request that rests on an approval is under way.
+    pub(super) fn runs_approved(&self) -> bool {
+        self.entries.iter().any(|entry| match entry {
+            Expected::Query(reply) => reply.run.access_request.is_some(),
+            Expected::Execute(reply) => reply.run.access_request.is_some(),
+            Expected::PoisonQuery(_)
+            | Expected::Parse(_)
+            | Expected::Bind(_)
+            | Expected::Close(_)
+            | Expected::Describe(_)
+            | Expected::OwnDescribe(_)
+            | Expected::PoisonExecute(_)
+            | Expected::Sync
+            | Expected::Own(_) => false,
+        })
+    }
+}

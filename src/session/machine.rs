@@ -1,0 +1,512 @@
+//! The session core: client bytes, upstream bytes, decisions, cancels and ticks in; bytes for either side and commands
+//! out.
+//!
+//! Does no IO, reads no clock and waits for nothing. Invariant: no byte of a request leaves for the upstream without
+//! the [`countersign_policy::Permit`] of its own judgement; the client's frames are looked at one by one, in order, and
+//! not at all while one of them is being decided.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use countersign_policy::{Catalog, Effects};
+use countersign_policy::analysis::AnalysisCache;
+use countersign_policy::mask::MaskSet;
+use countersign_policy::subject::Subject;
+use countersign_policy::verdict::ReviewerDemand;
+use countersign_protocol::backend::TransactionStatus;
+use countersign_protocol::{Frame, ProtocolError, sqlstate};
+use jiff::{SignedDuration, Timestamp};
+
+use super::expected::{Expected, ExpectedQueue, Run};
+use super::messages;
+use super::names::Names;
+use super::parked::{Gate, Group, Shape};
+use super::statements::Statements;
+use crate::config::Config;
+use crate::relay::{Control, Relay};
+use crate::review::{AccessRequest, Decision, NewRequest, Outcome, RequestId};
+
+/// How often a waiting client is told that it still waits.
+const NOTICE_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
+
+/// What the session sees of the world at one moment.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The configuration in force.
+    pub config: Arc<Config>,
+    /// The upstream database's catalog.
+    pub catalog: Arc<Catalog>,
+    /// Masks for this session's subject under that catalog.
+    pub masks: Arc<MaskSet>,
+    /// Shared cache of analyses.
+    pub analyses: Arc<AnalysisCache>,
+    /// Whether a record of a statement can be kept.
+    pub audit_writable: bool,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// Who is connected, fixed for the life of the session.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The requester.
+    pub subject: Subject,
+    /// Client address.
+    pub client_address: String,
+    /// Base of links to access requests.
+    pub public_url: String,
+}
+
+/// What the session asks its driver to do, in order.
+#[derive(Debug)]
+pub enum Command {
+    /// Write an audit record of a judgement.
+    Record(Box<Judged>),
+    /// Record a held request and wait for its decision; answered by [`Event::Opened`] with the same number, then
+    /// [`Event::Decided`].
+    Open(u64, Box<NewRequest>),
+    /// The requester withdrew it.
+    Withdraw(RequestId),
+    /// Record durably that it runs now; answered by [`Event::Begun`].
+    Begin(RequestId),
+    /// It was approved, but judged again it is not allowed.
+    Revoke(RequestId),
+    /// It ran.
+    Finish(Box<Finished>),
+    /// Load the catalog again; answered by [`Event::CatalogRefreshed`].
+    RefreshCatalog,
+    /// Cancel what the upstream is running; answered by [`Event::CancelSent`].
+    CancelUpstream,
+    /// Send what is left to the client, then close both connections.
+    Close,
+}
+
+/// A judgement, for the audit.
+#[derive(Debug)]
+pub struct Judged {
+    /// The statement text.
+    pub statement: Arc<str>,
+    /// What it does.
+    pub effects: Effects,
+    /// `allow`, `hold` or `deny`.
+    pub verdict: &'static str,
+    /// Rules that matched.
+    pub rules: Vec<String>,
+    /// Observed rules that would have held or denied.
+    pub observed: Vec<String>,
+    /// The access request it rests on, if it was judged again after an approval.
+    pub access_request: Option<RequestId>,
+}
+
+/// The end of an approved request.
+#[derive(Debug)]
+pub struct Finished {
+    /// Which.
+    pub id: RequestId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Rows that went to the client.
+    pub rows: u64,
+    /// Names of the result columns that were masked.
+    pub masked: Vec<String>,
+}
+
+/// What happens to a session besides bytes.
+#[derive(Debug)]
+pub enum Event {
+    /// The store recorded the request of that number, or could not (`None`).
+    Opened(u64, Option<Opening>),
+    /// People, or the clock, decided.
+    Decided(RequestId, Decision),
+    /// The run is recorded, or must not happen.
+    Begun(RequestId, Result<(), BeginRefused>),
+    /// The catalog was loaded, or could not be; the surroundings tell.
+    CatalogRefreshed,
+    /// The client sent a CancelRequest.
+    Cancel,
+    /// The CancelRequest reached the upstream, or could not be sent.
+    CancelSent,
+    /// Time passed.
+    Tick,
+    /// The client's socket is at its end.
+    ClientClosed,
+    /// The upstream's socket is at its end.
+    UpstreamClosed,
+    /// The proxy shuts down.
+    Drain,
+}
+
+/// What became of [`Command::Open`].
+#[derive(Debug)]
+pub enum Opening {
+    /// It waits.
+    Waiting(Box<AccessRequest>),
+    /// An approval for exactly this exists already.
+    Ready(RequestId, Vec<ReviewerDemand>),
+    /// It is recorded; the client is to send it again once it is approved.
+    Resubmit(Box<AccessRequest>),
+}
+
+/// Why an approved request does not run after all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BeginRefused {
+    /// The approval expired, was revoked or was used.
+    Unusable,
+    /// Store or audit cannot be written.
+    Unavailable,
+}
+
+/// COPY … FROM STDIN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CopyIn {
+    /// None.
+    No,
+    /// Forwarded; the upstream has not answered yet.
+    Awaited,
+    /// The upstream reads CopyData.
+    Active,
+}
+
+/// One session. See the module documentation.
+pub struct Machine {
+    pub(super) identity: Identity,
+    pub(super) names: Names,
+    pub(super) status: TransactionStatus,
+    pub(super) statements: Statements,
+    pub(super) expected: ExpectedQueue,
+    pub(super) relay: Relay,
+    pub(super) group: Group,
+    pub(super) gate: Gate,
+    pub(super) copy_in: CopyIn,
+    /// Extended-protocol messages were sent since the last Sync.
+    pub(super) in_pipeline: bool,
+    /// A frame that was taken but has to wait for the catalog.
+    pub(super) postponed: Option<Frame>,
+    /// The upstream skips to Sync, and so do we.
+    pub(super) skipping: bool,
+    /// The next request waits until everything before it has completed.
+    pub(super) barrier: bool,
+    /// The client's next frame waits for a barrier.
+    pub(super) blocked: bool,
+    /// A Flush was sent since the last message that needs one.
+    pub(super) flushed: bool,
+    /// A CancelRequest is on its way to the upstream: nothing new may start.
+    pub(super) cancelling: bool,
+    /// The catalog must be loaded again before the next judgement outside a transaction.
+    pub(super) catalog_stale: bool,
+    pub(super) catalog_asked: Timestamp,
+    /// The upstream announced its end.
+    pub(super) upstream_fatal: bool,
+    pub(super) draining: bool,
+    pub(super) client_gone: bool,
+    pub(super) serial: u64,
+    pub(super) commands: VecDeque<Command>,
+    pub(super) client_in: BytesMut,
+    pub(super) upstream_in: BytesMut,
+    pub(super) to_client: BytesMut,
+    /// Bytes of a large CopyData frame of the client that still pass.
+    pub(super) client_pass: usize,
+    /// Bytes of a large frame of the upstream that still pass.
+    pub(super) upstream_pass: usize,
+}
+
+/// Why a session ends at once: what the client is told.
+pub(super) struct Stop(pub(super) Bytes);
+
+impl From<ProtocolError> for Stop {
+    fn from(error: ProtocolError) -> Self {
+        Self(messages::fatal(sqlstate::PROTOCOL_VIOLATION, &error.to_string(), None))
+    }
+}
+
+impl Machine {
+    /// A session after the greeting, with whatever both sides have sent since.
+    #[must_use]
+    pub fn new(identity: Identity, client_in: BytesMut, upstream_in: BytesMut) -> Self {
+        Self {
+            identity,
+            names: Names::unknown(),
+            status: TransactionStatus::Idle,
+            statements: Statements::default(),
+            expected: ExpectedQueue::default(),
+            relay: Relay::default(),
+            group: Group::default(),
+            gate: Gate::Open,
+            copy_in: CopyIn::No,
+            in_pipeline: false,
+            postponed: None,
+            skipping: false,
+            barrier: true,
+            blocked: false,
+            flushed: false,
+            cancelling: false,
+            catalog_stale: false,
+            catalog_asked: Timestamp::UNIX_EPOCH,
+            upstream_fatal: false,
+            draining: false,
+            client_gone: false,
+            serial: 0,
+            commands: VecDeque::new(),
+            client_in,
+            upstream_in,
+            to_client: BytesMut::new(),
+            client_pass: 0,
+            upstream_pass: 0,
+        }
+    }
+
+    /// Where client bytes are appended before [`Machine::advance`].
+    pub fn client_input(&mut self) -> &mut BytesMut {
+        &mut self.client_in
+    }
+
+    /// Where upstream bytes are appended before [`Machine::advance`].
+    pub fn upstream_input(&mut self) -> &mut BytesMut {
+        &mut self.upstream_in
+    }
+
+    /// Bytes for the client; the driver takes what it has written off the front.
+    pub fn client_output(&mut self) -> &mut BytesMut {
+        &mut self.to_client
+    }
+
+    /// Bytes for the upstream; the driver takes what it has written off the front.
+    pub fn upstream_output(&mut self) -> &mut BytesMut {
+        self.relay.pending()
+    }
+
+    /// The next thing for the driver to do.
+    pub fn next_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// Whether more client bytes can be taken in: always to complete a frame, and up to a bound behind one that waits.
+    #[must_use]
+    pub fn wants_client(&self) -> bool {
+        const WAITING_LEN_MAX: usize = 256 << 10;
+        self.client_in.len() < WAITING_LEN_MAX || (matches!(self.gate, Gate::Open) && !self.blocked)
+    }
+
+    /// When [`Event::Tick`] is wanted at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
+        match &self.gate {
+            Gate::Held(held) => Some(held.next_notice),
+            Gate::Open
+            | Gate::Refreshing
+            | Gate::Opening(_)
+            | Gate::Releasing(_)
+            | Gate::Leaving
+            | Gate::Closed => None,
+        }
+    }
+
+    /// Whether a request of this session is waiting for people.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        matches!(self.gate, Gate::Held(_) | Gate::Opening(_))
+    }
+
+    /// Whether the session has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.gate, Gate::Closed)
+    }
+
+    /// Works off all input that can be worked off now.
+    pub fn advance(&mut self, around: &Surroundings) {
+        if self.is_closed() {
+            return;
+        }
+        let result = self.read_upstream(around).and_then(|()| self.read_client(around));
+        if let Err(stop) = result {
+            self.stop(stop);
+        }
+        if self.draining && self.is_idle() {
+            self.stop(Self::shutdown());
+        }
+    }
+
+    /// Takes in an event, then works off what it sets free.
+    pub fn on_event(&mut self, event: Event, around: &Surroundings) {
+        if self.is_closed() {
+            return;
+        }
+        let result = match event {
+            Event::Opened(number, opening) => self.opened(number, opening, around),
+            Event::Decided(id, decision) => self.decided(id, decision, around),
+            Event::Begun(id, begun) => self.begun(id, begun, around),
+            Event::CatalogRefreshed => {
+                self.catalog_refreshed();
+                Ok(())
+            }
+            Event::Cancel => {
+                self.cancel();
+                Ok(())
+            }
+            Event::CancelSent => {
+                self.cancelling = false;
+                Ok(())
+            }
+            Event::Tick => {
+                self.tick(around.now);
+                Ok(())
+            }
+            Event::ClientClosed => {
+                self.client_closed();
+                Ok(())
+            }
+            Event::UpstreamClosed => Err(self.upstream_closed()),
+            Event::Drain => {
+                self.drain();
+                Ok(())
+            }
+        };
+        match result {
+            Ok(()) => self.advance(around),
+            Err(stop) => self.stop(stop),
+        }
+    }
+
+    /// Notes that a message was sent which will be answered.
+    pub(super) fn expect(&mut self, entry: Expected) {
+        self.expected.push(entry);
+        self.flushed = false;
+    }
+
+    /// Makes replies that the upstream keeps until Flush or Sync come now.
+    pub(super) fn flush_upstream(&mut self) {
+        if !self.flushed && self.in_pipeline && !self.expected.is_empty() {
+            self.relay.control(Control::Flush);
+            self.flushed = true;
+        }
+    }
+
+    pub(super) fn finish(&mut self, run: Run, otherwise: Outcome) {
+        let Some(id) = run.access_request else { return };
+        let outcome = match run.outcome {
+            Some(Ok(tag)) => Outcome::Executed(tag),
+            Some(Err(sqlstate)) => Outcome::Failed(sqlstate),
+            None => otherwise,
+        };
+        self.commands.push_back(Command::Finish(Box::new(Finished { id, outcome, rows: run.rows, masked: run.masked })));
+    }
+
+    fn is_idle(&self) -> bool {
+        self.expected.is_empty()
+            && self.group.is_empty()
+            && self.status == TransactionStatus::Idle
+            && matches!(self.gate, Gate::Open)
+            && self.client_in.is_empty()
+            && !self.skipping
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        if let Gate::Held(held) = &mut self.gate
+            && held.next_notice <= now
+        {
+            held.next_notice = next_notice(now);
+            self.to_client.extend_from_slice(&held.notice);
+        }
+    }
+
+    fn cancel(&mut self) {
+        match &self.gate {
+            Gate::Held(held) => {
+                let id = held.id;
+                self.commands.push_back(Command::Withdraw(id));
+                self.refuse_gated(messages::withdrawn());
+            }
+            Gate::Open if !self.expected.is_empty() && !self.cancelling => {
+                self.cancelling = true;
+                self.commands.push_back(Command::CancelUpstream);
+            }
+            Gate::Opening(_) => self.refuse_gated(messages::withdrawn()),
+            // Between a decision and the first byte upstream there is nothing to cancel that has begun; the record of
+            // the run is being written and its outcome will follow.
+            Gate::Open | Gate::Refreshing | Gate::Releasing(_) | Gate::Leaving | Gate::Closed => {}
+        }
+    }
+
+    fn client_closed(&mut self) {
+        self.client_gone = true;
+        self.abandon_gated();
+        if self.expected.runs_approved() && self.client_pass == 0 {
+            self.relay.control(Control::Terminate);
+            self.gate = Gate::Leaving;
+        } else {
+            self.close();
+        }
+    }
+
+    fn drain(&mut self) {
+        self.draining = true;
+        if self.is_held() {
+            self.abandon_gated();
+            self.stop(Self::shutdown());
+        }
+    }
+
+    fn shutdown() -> Stop {
+        let message = "terminating connection due to administrator command";
+        Stop(messages::fatal(sqlstate::ADMIN_SHUTDOWN, message, None))
+    }
+
+    /// Withdraws what is being decided; nothing of it has left.
+    pub(super) fn abandon_gated(&mut self) {
+        let parked = match std::mem::replace(&mut self.gate, Gate::Open) {
+            Gate::Held(held) => {
+                self.commands.push_back(Command::Withdraw(held.id));
+                held.parked
+            }
+            Gate::Opening(opening) => opening.parked,
+            other => {
+                self.gate = other;
+                return;
+            }
+        };
+        if let Shape::Execute { group, .. } = parked.shape {
+            self.group = group;
+            self.drop_group();
+        }
+    }
+
+    fn upstream_closed(&mut self) -> Stop {
+        if self.upstream_fatal || self.client_gone {
+            return Stop(Bytes::new());
+        }
+        let hint = "Nothing more was run. Connect again.";
+        let message = "the connection to the database was closed unexpectedly";
+        Stop(messages::fatal(sqlstate::CONNECTION_FAILURE, message, Some(hint)))
+    }
+
+    pub(super) fn stop(&mut self, stop: Stop) {
+        self.abandon_gated();
+        // A message cannot be put into the middle of another.
+        if self.upstream_pass == 0 {
+            self.to_client.extend_from_slice(&stop.0);
+        }
+        self.close();
+    }
+
+    fn close(&mut self) {
+        for run in self.expected.drain_runs() {
+            self.finish(run, Outcome::Unknown);
+        }
+        if let Gate::Releasing(releasing) = &self.gate {
+            self.commands.push_back(Command::Revoke(releasing.id));
+        }
+        // Terminate must not follow half a message: it could complete it.
+        if self.client_pass == 0 && self.relay.pending().is_empty() {
+            self.relay.control(Control::Terminate);
+        }
+        self.gate = Gate::Closed;
+        self.commands.push_back(Command::Close);
+    }
+}
+
+/// When the waiting client is told again.
+pub(super) fn next_notice(now: Timestamp) -> Timestamp {
+    now.saturating_add(NOTICE_INTERVAL).unwrap_or(Timestamp::MAX)
+}

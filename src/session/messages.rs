@@ -1,0 +1,189 @@
+//! The words a requester reads: errors and notices of PRODUCT's wire contract, as message bytes.
+//!
+//! Never says more than the requester may know: no other statement, no rule text, no upstream address.
+//! `docs/errors.md` lists every one of them with its SQLSTATE.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use countersign_policy::verdict::{Denial, ReviewerDemand};
+use countersign_protocol::response::{ErrorFields, error_response, notice_response};
+use countersign_protocol::sqlstate;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::review::AccessRequest;
+
+/// An ErrorResponse with severity ERROR.
+pub(super) fn error(sqlstate: &str, message: &str, detail: Option<&str>, hint: Option<&str>) -> Bytes {
+    let mut out = BytesMut::new();
+    error_response(&mut out, &ErrorFields { severity: "ERROR", sqlstate, message, detail, hint });
+    out.freeze()
+}
+
+/// An ErrorResponse with severity FATAL: the connection ends after it.
+pub fn fatal(sqlstate: &str, message: &str, hint: Option<&str>) -> Bytes {
+    let mut out = BytesMut::new();
+    error_response(&mut out, &ErrorFields { severity: "FATAL", sqlstate, message, detail: None, hint });
+    out.freeze()
+}
+
+pub(super) fn denied(denial: &Denial) -> Bytes {
+    let message = match &denial.rule {
+        Some(rule) => format!("statement denied by rule \"{rule}\""),
+        None => "statement denied".to_owned(),
+    };
+    error(sqlstate::INSUFFICIENT_PRIVILEGE, &message, denial.message.as_deref(), None)
+}
+
+pub(super) fn rejected(by: &str, group: &str, reason: &str) -> Bytes {
+    let message = if group.is_empty() {
+        format!("statement rejected by {by}")
+    } else {
+        format!("statement rejected by {by} ({group})")
+    };
+    error(sqlstate::INSUFFICIENT_PRIVILEGE, &message, Some(reason), None)
+}
+
+pub(super) fn expired(after: Duration) -> Bytes {
+    let message = format!("approval timed out after {}", in_words(after));
+    let hint = "Send the statement again to ask for approval anew.";
+    error(sqlstate::QUERY_CANCELED, &message, None, Some(hint))
+}
+
+pub(super) fn withdrawn() -> Bytes {
+    error(sqlstate::QUERY_CANCELED, "canceling statement due to user request", None, None)
+}
+
+pub(super) fn approval_required(request: &AccessRequest, link: &str) -> Bytes {
+    let detail = format!("{} Expires {}.", about(request), clock(request.expires_at));
+    let hint = format!("Re-run the same statement after approval: {link}");
+    error(sqlstate::INSUFFICIENT_PRIVILEGE, "approval required", Some(&detail), Some(&hint))
+}
+
+pub(super) fn failed_block() -> Bytes {
+    let message = "current transaction is aborted, commands ignored until end of transaction block";
+    error(sqlstate::IN_FAILED_TRANSACTION, message, None, None)
+}
+
+pub(super) fn record_unavailable() -> Bytes {
+    let hint = "Nothing was run. Ask an operator of the proxy to look at its log.";
+    error(sqlstate::IO_ERROR, "statement refused: the proxy cannot keep a record of it", None, Some(hint))
+}
+
+pub(super) fn approval_unusable() -> Bytes {
+    let hint = "Nothing was run. Send the statement again to ask for approval anew.";
+    error(sqlstate::INSUFFICIENT_PRIVILEGE, "the approval can no longer be used", None, Some(hint))
+}
+
+pub(super) fn unknown_statement(name: &[u8]) -> Bytes {
+    let message = match name {
+        b"" => "unnamed prepared statement does not exist".to_owned(),
+        name => format!("prepared statement \"{}\" does not exist", String::from_utf8_lossy(name)),
+    };
+    error(sqlstate::UNKNOWN_STATEMENT, &message, None, None)
+}
+
+pub(super) fn unknown_portal(name: &[u8]) -> Bytes {
+    let message = format!("portal \"{}\" does not exist", String::from_utf8_lossy(name));
+    error(sqlstate::UNKNOWN_CURSOR, &message, None, None)
+}
+
+pub(super) fn not_utf8() -> Bytes {
+    error("22021", "invalid byte sequence for encoding \"UTF8\"", None, None)
+}
+
+pub(super) fn copy_of_masked() -> Bytes {
+    let detail = "It would copy out a table or view with masked columns, or one that is not known.";
+    let hint = "Name the columns in a SELECT instead: its rows come back with the masked values replaced.";
+    error(sqlstate::INSUFFICIENT_PRIVILEGE, "COPY of masked data is not available", Some(detail), Some(hint))
+}
+
+pub(super) fn not_supported(message: &str) -> Bytes {
+    error(sqlstate::FEATURE_NOT_SUPPORTED, message, None, None)
+}
+
+/// The NOTICE of a statement that waits.
+pub(super) fn waiting(request: &AccessRequest, link: &str) -> Bytes {
+    let message = format!("waiting for approval by {}", groups(&request.reviewers));
+    let detail = format!("{} Expires {}.", about(request), clock(request.expires_at));
+    let hint = format!("{link}   Ctrl-C withdraws it.");
+    let mut out = BytesMut::new();
+    let fields = ErrorFields {
+        severity: "NOTICE",
+        sqlstate: "00000",
+        message: &message,
+        detail: Some(&detail),
+        hint: Some(&hint),
+    };
+    notice_response(&mut out, &fields);
+    out.freeze()
+}
+
+fn about(request: &AccessRequest) -> String {
+    format!("Access request {}: {}.", request.id, request.summary)
+}
+
+/// `dba-team`, `dba-team and security-team`, `2 of dba-team, auditors and security-team`.
+fn groups(reviewers: &[ReviewerDemand]) -> String {
+    let names: Vec<String> = reviewers
+        .iter()
+        .map(|demand| match demand.approvals {
+            0 | 1 => demand.group.clone(),
+            people => format!("{people} of {}", demand.group),
+        })
+        .collect();
+    match names.split_last() {
+        None => String::new(),
+        Some((only, [])) => only.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+fn clock(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::UTC).strftime("%H:%M UTC").to_string()
+}
+
+/// `30 minutes`, `1 hour`, `45 seconds`: the largest unit that divides the duration.
+fn in_words(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (number, unit) = match seconds {
+        0 => (0, "second"),
+        _ if seconds % 86_400 == 0 => (seconds / 86_400, "day"),
+        _ if seconds % 3600 == 0 => (seconds / 3600, "hour"),
+        _ if seconds % 60 == 0 => (seconds / 60, "minute"),
+        _ => (seconds, "second"),
+    };
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {unit}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_groups(reviewers: &[(&str, u32)], words: &str) {
+        let reviewers: Vec<_> = reviewers
+            .iter()
+            .map(|(group, approvals)| ReviewerDemand { group: (*group).to_owned(), approvals: *approvals })
+            .collect();
+        assert_eq!(groups(&reviewers), words);
+    }
+
+    #[test]
+    fn reviewer_groups_read_as_a_sentence() {
+        check_groups(&[("dba-team", 1)], "dba-team");
+        check_groups(&[("dba-team", 1), ("security-team", 1)], "dba-team and security-team");
+        check_groups(&[("a", 1), ("b", 2), ("c", 1)], "a, 2 of b and c");
+    }
+
+    #[test]
+    fn durations_read_as_people_say_them() {
+        let said = |seconds| in_words(Duration::from_secs(seconds));
+        assert_eq!(said(1800), "30 minutes");
+        assert_eq!(said(3600), "1 hour");
+        assert_eq!(said(90), "90 seconds");
+        assert_eq!(said(172_800), "2 days");
+    }
+}

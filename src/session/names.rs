@@ -1,0 +1,141 @@
+//! What unqualified names mean in this session: its search path and role, as the upstream reports them.
+//!
+//! Never computes them: after anything that may change them, the upstream is asked. Invariant: while they are stale,
+//! nothing is judged.
+
+use countersign_policy::analysis::{SessionChange, StatementAnalysis};
+use countersign_policy::{Analysis, Catalog, Effect, Effects};
+use countersign_protocol::row::Cells;
+
+/// Asks for role and search path in one row. Nothing in it can be shadowed by objects of other schemas.
+pub(super) const QUERY: &str =
+    "SELECT current_user::pg_catalog.text, pg_catalog.array_to_json(pg_catalog.current_schemas(true))::pg_catalog.text";
+
+/// The names and the catalog under which something was analysed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Generation {
+    names: u64,
+    catalog: u64,
+}
+
+/// Search path and role.
+pub(super) struct Names {
+    pub(super) search_path: Vec<String>,
+    pub(super) role: String,
+    /// Grows when any of them changes.
+    learned: u64,
+    /// May be different now; ask before judging.
+    pub(super) stale: bool,
+    /// Were changed in the open transaction, so that its end may change them again.
+    changed_in_transaction: bool,
+}
+
+impl Names {
+    pub(super) fn unknown() -> Self {
+        Self { search_path: Vec::new(), role: String::new(), learned: 0, stale: true, changed_in_transaction: false }
+    }
+
+    /// Under which names and catalog an analysis made now is valid.
+    pub(super) fn generation(&self, catalog: &Catalog) -> Generation {
+        Generation { names: self.learned, catalog: catalog.version() }
+    }
+
+    /// Takes in the row that [`QUERY`] returned; `None` when it is not what was asked for.
+    pub(super) fn learn(&mut self, row: &[u8]) -> Option<()> {
+        let mut cells = Cells::read(row).ok()?;
+        let role = std::str::from_utf8(cells.next()?.ok()??).ok()?.to_owned();
+        let search_path: Vec<String> = serde_json::from_slice(cells.next()?.ok()??).ok()?;
+        if role != self.role || search_path != self.search_path {
+            self.learned = self.learned.saturating_add(1);
+            self.role = role;
+            self.search_path = search_path;
+        }
+        self.stale = false;
+        Some(())
+    }
+
+    /// Notes that a statement with this analysis was forwarded.
+    pub(super) fn forwarded(&mut self, analysis: &Analysis) {
+        if may_change(analysis) {
+            self.stale = true;
+            self.changed_in_transaction = true;
+        }
+        let ends = analysis.effects().contains(Effect::Transaction);
+        if ends && self.changed_in_transaction {
+            self.stale = true;
+        }
+    }
+
+    /// Whether a statement in the middle of a string changes what names in a later one of the same string mean.
+    pub(super) fn change_midway(&self, analysis: &Analysis) -> bool {
+        const NAMELESS: Effects = Effects::of(&[
+            Effect::Transaction,
+            Effect::Set,
+            Effect::Show,
+            Effect::Reset,
+            Effect::Listen,
+            Effect::Deallocate,
+        ]);
+        let mut changed = false;
+        analysis.statements.iter().any(|statement| {
+            let affected = changed && !statement.effects.without(NAMELESS).is_empty();
+            let takes_back = self.changed_in_transaction && statement.effects.contains(Effect::Transaction);
+            changed |= takes_back || changes_names(statement);
+            affected
+        })
+    }
+
+    /// Notes that no transaction is open any more.
+    pub(super) fn transaction_ended(&mut self) {
+        if self.changed_in_transaction {
+            self.changed_in_transaction = false;
+            self.stale = true;
+        }
+    }
+}
+
+/// Whether names may mean something else after the text.
+fn may_change(analysis: &Analysis) -> bool {
+    const SUSPECT: Effects = Effects::of(&[
+        Effect::Do,
+        Effect::Call,
+        Effect::FunctionCall,
+        Effect::Create,
+        Effect::Drop,
+        Effect::Alter,
+        Effect::Unknown,
+    ]);
+    analysis.statements.iter().any(|statement| {
+        changes_names(statement)
+            || statement.effects.intersects(SUSPECT)
+            || statement.functions.iter().any(|function| function.schema != "pg_catalog")
+    })
+}
+
+/// Whether it is the purpose of the statement to change what names mean.
+pub(super) fn changes_names(statement: &StatementAnalysis) -> bool {
+    const PURPOSE: Effects =
+        Effects::of(&[Effect::SetRole, Effect::SetDangerous, Effect::Reset, Effect::Discard, Effect::Unknown]);
+    statement.effects.intersects(PURPOSE)
+        || statement.session_changes.iter().any(|change| {
+            matches!(change, SessionChange::SearchPath | SessionChange::Role | SessionChange::DiscardAll)
+        })
+}
+
+/// Whether the next statement must not be judged before this one has completed.
+pub(super) fn is_barrier(analysis: &Analysis) -> bool {
+    may_change(analysis)
+        || analysis.statements.iter().any(|statement| {
+            statement.effects.contains(Effect::CopyIn)
+                || statement.session_changes.iter().any(|change| !matches!(change, SessionChange::Transaction))
+        })
+}
+
+/// Whether the catalog is different once the statement has been committed.
+pub(super) fn changes_catalog(analysis: &Analysis) -> bool {
+    const DEFINES: Effects =
+        Effects::of(&[Effect::Create, Effect::Alter, Effect::Drop, Effect::Do, Effect::Call, Effect::Unknown]);
+    analysis.statements.iter().any(|statement| {
+        statement.effects.intersects(DEFINES) || statement.session_changes.contains(&SessionChange::Catalog)
+    })
+}

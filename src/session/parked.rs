@@ -1,0 +1,210 @@
+//! A request that is being decided, and what an approval of it is bound to.
+//!
+//! Never leaves for the upstream from here: a release is judged again and goes through the one door.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use countersign_policy::analysis::StatementAnalysis;
+use countersign_policy::grant::{Binding, BindingFacts};
+use countersign_policy::subject::Subject;
+use countersign_policy::verdict::HoldTerms;
+use countersign_policy::{Analysis, Effect, Permit};
+use countersign_protocol::value;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::expected::Expected;
+use super::names::Names;
+use crate::review::{NewRequest, Parameter, RequestId};
+
+/// What is put to the decision: a text and its parameter values.
+#[derive(Clone)]
+pub(super) struct Asked {
+    pub(super) text: Arc<str>,
+    pub(super) analysis: Arc<Analysis>,
+    /// Bind's parameter part; empty for a Query.
+    pub(super) parameter_part: Bytes,
+    pub(super) parameters: Vec<Parameter>,
+}
+
+/// Extended-protocol messages that wait for the Execute, Flush or Sync behind them.
+#[derive(Default)]
+pub(super) struct Group {
+    pub(super) bytes: BytesMut,
+    pub(super) expected: Vec<Expected>,
+}
+
+impl Group {
+    pub(super) fn is_empty(&self) -> bool {
+        self.expected.is_empty()
+    }
+}
+
+/// How a request came.
+pub(super) enum Shape {
+    /// A Query frame.
+    Query(Bytes),
+    /// The messages before an Execute, the Execute frame, and its portal.
+    Execute {
+        /// Messages not yet forwarded.
+        group: Group,
+        /// The Execute frame.
+        execute: Bytes,
+        /// Name of the portal.
+        portal: Bytes,
+    },
+}
+
+/// A request on its way through a decision.
+pub(super) struct Parked {
+    pub(super) shape: Shape,
+    pub(super) asked: Asked,
+}
+
+/// What stands between the client's next frame and us.
+pub(super) enum Gate {
+    /// Nothing: the next frame is taken.
+    Open,
+    /// The catalog is being loaded again.
+    Refreshing,
+    /// The store is recording the request.
+    Opening(Box<OpeningRequest>),
+    /// People are deciding.
+    Held(Box<Held>),
+    /// Approved and permitted; the store and the audit are recording that it runs.
+    Releasing(Box<Releasing>),
+    /// The client is gone; only the outcome of an approved request is still waited for.
+    Leaving,
+    /// The session is over.
+    Closed,
+}
+
+/// A request that is being recorded.
+pub(super) struct OpeningRequest {
+    pub(super) parked: Parked,
+    /// The number of the command that records it.
+    pub(super) number: u64,
+}
+
+/// A request that people are deciding.
+pub(super) struct Held {
+    pub(super) parked: Parked,
+    pub(super) id: RequestId,
+    pub(super) notice: Bytes,
+    pub(super) next_notice: Timestamp,
+    pub(super) timeout: std::time::Duration,
+}
+
+/// A request that was approved and judged again.
+pub(super) struct Releasing {
+    pub(super) parked: Parked,
+    pub(super) id: RequestId,
+    pub(super) permit: Permit,
+    pub(super) met: Vec<countersign_policy::verdict::ReviewerDemand>,
+}
+
+impl Asked {
+    /// What an approval of this is bound to. In place of a counter, the catalog is represented by everything in it
+    /// that the analysis used, so that an unrelated change elsewhere does not void an approval.
+    pub(super) fn binding(&self, subject: &Subject, names: &Names) -> Binding {
+        let digest = Sha256::digest(format!("{:?}", self.analysis).as_bytes());
+        let catalog_version = digest.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        Binding::of(&BindingFacts {
+            statement: self.text.as_bytes(),
+            parameters: &self.parameter_part,
+            subject,
+            role: &names.role,
+            search_path: &names.search_path,
+            catalog_version,
+        })
+    }
+
+    /// The record of this as a new access request.
+    pub(super) fn request(&self, facts: RequestFacts<'_>, terms: HoldTerms) -> NewRequest {
+        let mut messages = terms.messages;
+        if let Some(why) = self.analysis.not_understood() {
+            messages.push(format!("Not fully understood: {why}."));
+        }
+        NewRequest {
+            binding: self.binding(facts.subject, facts.names),
+            user: facts.subject.user.clone(),
+            groups: facts.subject.groups.clone(),
+            database: facts.subject.database.clone(),
+            client_address: facts.client_address.to_owned(),
+            application: facts.subject.application.clone(),
+            statement: self.text.to_string(),
+            parameters: self.parameters.clone(),
+            summary: summary(&self.analysis),
+            effects: self.analysis.effects().iter().map(|effect| effect.as_str().to_owned()).collect(),
+            rules: terms.rules,
+            messages,
+            reviewers: terms.reviewers,
+            timeout: terms.timeout,
+            mode: terms.mode,
+            in_transaction: facts.in_transaction,
+        }
+    }
+}
+
+/// Facts of the session that belong to the record of a request.
+#[derive(Clone, Copy)]
+pub(super) struct RequestFacts<'a> {
+    pub(super) subject: &'a Subject,
+    pub(super) names: &'a Names,
+    pub(super) client_address: &'a str,
+    pub(super) in_transaction: bool,
+}
+
+/// Bound values as a person reads them.
+pub(super) fn readable(types: &[u32], bind: &countersign_protocol::frontend::Bind<'_>) -> Vec<Parameter> {
+    bind.values
+        .iter()
+        .enumerate()
+        .map(|(index, value)| {
+            let type_oid = types.get(index).copied().unwrap_or(0);
+            let format = countersign_protocol::frontend::format_of(&bind.formats, index);
+            Parameter {
+                type_name: value::type_name(type_oid).unwrap_or("unknown").to_owned(),
+                value: value.map(|bytes| value::display(type_oid, format, bytes)),
+            }
+        })
+        .collect()
+}
+
+/// One line for people: `update on public.customers; delete on public.orders`.
+pub(crate) fn summary(analysis: &Analysis) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for statement in &analysis.statements {
+        let part = statement_summary(statement);
+        if !parts.contains(&part) {
+            parts.push(part);
+        }
+    }
+    const SHOWN: usize = 4;
+    let more = parts.len().saturating_sub(SHOWN);
+    parts.truncate(SHOWN);
+    if more > 0 {
+        parts.push(format!("{more} more"));
+    }
+    parts.join("; ")
+}
+
+fn statement_summary(statement: &StatementAnalysis) -> String {
+    let mut parts: Vec<String> = statement
+        .relations
+        .iter()
+        .filter(|relation| relation.is_written())
+        .map(|relation| {
+            let effects: Vec<&str> =
+                relation.effects.iter().filter(|effect| *effect != Effect::Select).map(Effect::as_str).collect();
+            format!("{} on {}", effects.join(", "), relation.name)
+        })
+        .collect();
+    if parts.is_empty() {
+        let effects: Vec<&str> = statement.effects.iter().map(Effect::as_str).collect();
+        parts.push(effects.join(", "));
+    }
+    parts.dedup();
+    parts.join("; ")
+}

@@ -1,0 +1,73 @@
+//! Rows on their way to the client: passed as they came, or rebuilt around masked cells.
+//!
+//! Never decides what is masked; `countersign_policy::mask` plans that per result. Invariant: a row for which no plan
+//! exists does not leave.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use countersign_policy::Effect;
+use countersign_policy::analysis::{Outputs, StatementAnalysis};
+use countersign_policy::mask::{FieldOrigin, MaskPlan, Masked};
+use countersign_protocol::backend::Field;
+use countersign_protocol::row::{self, NewCell};
+
+use super::machine::Surroundings;
+
+/// What happens to the rows of the current result.
+#[derive(Clone)]
+pub(super) enum ResultPlan {
+    /// The columns are not known yet: no row may come.
+    Unknown,
+    /// No mask applies: rows pass as they are.
+    Pass,
+    /// Some cells change.
+    Mask(Arc<MaskPlan>),
+}
+
+impl ResultPlan {
+    /// Plans a result with these columns, returned by this statement.
+    pub(super) fn new(around: &Surroundings, fields: &[Field], statement: Option<&StatementAnalysis>) -> Self {
+        if !around.masks.touches_database() {
+            return Self::Pass;
+        }
+        let origins: Vec<FieldOrigin> = fields
+            .iter()
+            .map(|field| FieldOrigin {
+                table_oid: field.table_oid,
+                attnum: field.attnum,
+                type_oid: field.type_oid,
+                format: field.format,
+            })
+            .collect();
+        let plan = MaskPlan::for_result(&around.masks, &origins, statement, &around.catalog);
+        if plan.is_clear() { Self::Pass } else { Self::Mask(Arc::new(plan)) }
+    }
+}
+
+/// Appends the row with its masked cells replaced.
+pub(super) fn put_masked(
+    out: &mut BytesMut,
+    body: &[u8],
+    plan: &MaskPlan,
+) -> Result<(), countersign_protocol::ProtocolError> {
+    row::rebuild(out, body, |index, cell, out| match plan.masker(index) {
+        None => NewCell::Keep,
+        Some(masker) => match masker.mask_cell(cell, out) {
+            Masked::Value => NewCell::Replaced,
+            Masked::Null => NewCell::Null,
+        },
+    })
+}
+
+/// Whether a COPY TO STDOUT could carry a masked value out.
+pub(super) fn copies_masked(around: &Surroundings, statement: &StatementAnalysis) -> bool {
+    if !around.masks.touches_database() || !statement.effects.contains(Effect::CopyOut) {
+        return false;
+    }
+    let reads_masked = statement
+        .relations
+        .iter()
+        .any(|relation| relation.oid.is_none_or(|oid| around.masks.touches_relation(oid)));
+    reads_masked || matches!(statement.outputs, Outputs::Opaque(_))
+}

@@ -1,0 +1,456 @@
+//! The upstream's messages: matched with what is owed, masked where a plan says so, passed on.
+//!
+//! Never invents a state: a message that does not fit what was sent ends the session. Invariant: replies to the proxy's
+//! own messages never reach the client, and every other message does, in order.
+//! Source: PostgreSQL manual, "Message Flow".
+
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use countersign_protocol::backend::{self, TransactionStatus, tag};
+use countersign_protocol::{Frame, Header, sqlstate};
+
+use super::expected::{DescribeTarget, ExecuteReply, Expected, QueryReply, Run};
+use super::machine::{CopyIn, Machine, Stop, Surroundings};
+use super::messages;
+use super::results::{self, ResultPlan};
+use super::statements::Described;
+use crate::review::Outcome;
+
+/// Largest frame that is looked into, in bytes; rows and COPY data that pass unchanged may be larger.
+const LOOKED_INTO_MAX: usize = 64 << 20;
+/// Largest row or COPY data frame: PostgreSQL's own limit of a message.
+const FRAME_LEN_MAX: u32 = (1 << 30) + 64;
+
+fn limit(frame_tag: u8) -> u32 {
+    match frame_tag {
+        tag::DATA_ROW | tag::COPY_DATA => FRAME_LEN_MAX,
+        _ => u32::try_from(LOOKED_INTO_MAX).unwrap_or(u32::MAX),
+    }
+}
+
+impl Machine {
+    /// Works off what the upstream sent.
+    pub(super) fn read_upstream(&mut self, around: &Surroundings) -> Result<(), Stop> {
+        loop {
+            self.pass_run()?;
+            if self.upstream_pass > 0 {
+                return Ok(());
+            }
+            match Header::peek(&self.upstream_in, limit)? {
+                Some(header) if header.frame_len > LOOKED_INTO_MAX => {
+                    let hint = "Select fewer or smaller columns.";
+                    let message = "a row with masked columns is too large to be masked";
+                    return Err(Stop(messages::fatal(sqlstate::LIMIT_EXCEEDED, message, Some(hint))));
+                }
+                Some(_) => {}
+                None => return Ok(()),
+            }
+            let Some(frame) = Frame::take(&mut self.upstream_in, limit)? else { return Ok(()) };
+            self.upstream_frame(&frame, around)?;
+        }
+    }
+
+    /// Passes on rows and COPY data that nothing in the proxy changes: a run of frames in one copy, of which the last
+    /// need not be complete.
+    fn pass_run(&mut self) -> Result<(), Stop> {
+        let mut run = self.upstream_pass.min(self.upstream_in.len());
+        self.upstream_pass -= run;
+        if self.upstream_pass == 0 && self.passes_rows() {
+            let mut rows: u64 = 0;
+            while let Some(header) = Header::peek(self.upstream_in.get(run..).unwrap_or_default(), limit)? {
+                if !matches!(header.tag, tag::DATA_ROW | tag::COPY_DATA) {
+                    break;
+                }
+                rows = rows.saturating_add(1);
+                let here = header.frame_len.min(self.upstream_in.len() - run);
+                run += here;
+                self.upstream_pass = header.frame_len - here;
+                if self.upstream_pass > 0 {
+                    break;
+                }
+            }
+            if let Some(current) = self.current_run() {
+                current.rows = current.rows.saturating_add(rows);
+            }
+        }
+        if run > 0 {
+            self.to_client.extend_from_slice(self.upstream_in.get(..run).unwrap_or_default());
+            self.upstream_in.advance(run);
+        }
+        Ok(())
+    }
+
+    fn passes_rows(&mut self) -> bool {
+        match self.expected.front() {
+            Some(Expected::Query(reply)) => matches!(reply.plan, ResultPlan::Pass),
+            Some(Expected::Execute(reply)) => matches!(reply.plan, ResultPlan::Pass),
+            _ => false,
+        }
+    }
+
+    fn current_run(&mut self) -> Option<&mut Run> {
+        match self.expected.front() {
+            Some(Expected::Query(reply)) => Some(&mut reply.run),
+            Some(Expected::Execute(reply)) => Some(&mut reply.run),
+            _ => None,
+        }
+    }
+
+    fn upstream_frame(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
+        match frame.tag {
+            tag::NOTICE_RESPONSE | tag::NOTIFICATION_RESPONSE => {
+                self.pass(frame);
+                return Ok(());
+            }
+            tag::PARAMETER_STATUS => return self.parameter_status(frame),
+            tag::ERROR_RESPONSE => return self.error_response(frame),
+            _ => {}
+        }
+        match self.expected.front() {
+            Some(Expected::Own(_)) => self.own_reply(frame, around),
+            Some(Expected::Query(_)) => self.query_reply(frame, around),
+            Some(Expected::Execute(_)) => self.execute_reply(frame),
+            Some(Expected::Describe(_)) => self.describe_reply(frame),
+            Some(Expected::OwnDescribe(_)) => self.own_describe_reply(frame, around),
+            Some(Expected::Parse(_)) => self.acknowledged(frame, tag::PARSE_COMPLETE),
+            Some(Expected::Bind(_)) => self.acknowledged(frame, tag::BIND_COMPLETE),
+            Some(Expected::Close(_)) => self.acknowledged(frame, tag::CLOSE_COMPLETE),
+            Some(Expected::Sync | Expected::PoisonQuery(_)) => self.ready(frame),
+            Some(Expected::PoisonExecute(_)) | None => Err(unexpected(frame)),
+        }
+    }
+
+    fn pass(&mut self, frame: &Frame) {
+        self.to_client.extend_from_slice(&frame.bytes);
+    }
+
+    /// A reply of one message that completes its entry.
+    fn acknowledged(&mut self, frame: &Frame, wanted: u8) -> Result<(), Stop> {
+        if frame.tag != wanted {
+            return Err(unexpected(frame));
+        }
+        self.expected.pop();
+        self.pass(frame);
+        Ok(())
+    }
+
+    fn parameter_status(&mut self, frame: &Frame) -> Result<(), Stop> {
+        let (name, value) = backend::parameter_status(frame.body())?;
+        let pinned = match name {
+            b"standard_conforming_strings" => value == b"on",
+            b"client_encoding" => value == b"UTF8",
+            _ => true,
+        };
+        if !pinned {
+            let message = format!("parameter \"{}\" cannot be changed on this connection", String::from_utf8_lossy(name));
+            let hint = "It changes how statements are read; set it back and connect again.";
+            return Err(Stop(messages::fatal(sqlstate::FEATURE_NOT_SUPPORTED, &message, Some(hint))));
+        }
+        self.pass(frame);
+        Ok(())
+    }
+
+    fn ready(&mut self, frame: &Frame) -> Result<(), Stop> {
+        if frame.tag != tag::READY_FOR_QUERY {
+            return Err(unexpected(frame));
+        }
+        self.learn_status(frame)?;
+        self.expected.pop();
+        self.pass(frame);
+        Ok(())
+    }
+
+    fn learn_status(&mut self, frame: &Frame) -> Result<(), Stop> {
+        self.status = backend::ready_for_query(frame.body())?;
+        if self.status == TransactionStatus::Idle {
+            self.statements.end_portals();
+            self.names.transaction_ended();
+        }
+        Ok(())
+    }
+
+    fn own_reply(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
+        let Some(Expected::Own(reply)) = self.expected.front() else { return Err(unexpected(frame)) };
+        let done = match frame.tag {
+            tag::PARSE_COMPLETE | tag::BIND_COMPLETE | tag::COMMAND_COMPLETE => false,
+            tag::DATA_ROW => {
+                reply.row = Some(frame.bytes.slice(countersign_protocol::frame::HEADER_LEN..));
+                false
+            }
+            tag::CLOSE_COMPLETE => {
+                reply.closed = reply.closed.saturating_add(1);
+                reply.closed == 2 && !reply.with_sync
+            }
+            tag::READY_FOR_QUERY if reply.with_sync => true,
+            _ => return Err(unexpected(frame)),
+        };
+        if !done {
+            return Ok(());
+        }
+        let row = reply.row.take();
+        self.expected.pop();
+        if frame.tag == tag::READY_FOR_QUERY {
+            self.status = backend::ready_for_query(frame.body())?;
+        }
+        let before = self.names.generation(&around.catalog);
+        if row.and_then(|row| self.names.learn(&row)).is_none() {
+            return Err(names_unknown());
+        }
+        if self.names.generation(&around.catalog) != before {
+            self.statements.forget_sql_prepared();
+        }
+        Ok(())
+    }
+
+    fn query_reply(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
+        let Some(Expected::Query(reply)) = self.expected.front() else { return Err(unexpected(frame)) };
+        match frame.tag {
+            tag::ROW_DESCRIPTION => {
+                let fields = backend::row_description(frame.body())?;
+                let statement = reply.run.analysis.statements.get(reply.completed);
+                reply.plan = ResultPlan::new(around, &fields, statement);
+            }
+            tag::COPY_OUT_RESPONSE => reply.plan = ResultPlan::Pass,
+            tag::COPY_IN_RESPONSE => self.copy_in = CopyIn::Active,
+            tag::COPY_DONE => {}
+            tag::DATA_ROW => return self.data_row(frame),
+            tag::COMMAND_COMPLETE | tag::EMPTY_QUERY_RESPONSE => {
+                if frame.tag == tag::COMMAND_COMPLETE {
+                    reply.run.outcome = Some(Ok(backend::command_complete(frame.body())?.to_owned()));
+                }
+                reply.plan = ResultPlan::Unknown;
+                reply.completed = reply.completed.saturating_add(1);
+                self.copy_in = CopyIn::No;
+            }
+            tag::READY_FOR_QUERY => return self.query_done(frame),
+            _ => return Err(unexpected(frame)),
+        }
+        self.pass(frame);
+        Ok(())
+    }
+
+    fn query_done(&mut self, frame: &Frame) -> Result<(), Stop> {
+        let Some(Expected::Query(reply)) = self.expected.pop() else { return Err(unexpected(frame)) };
+        self.learn_status(frame)?;
+        self.copy_in = CopyIn::No;
+        let QueryReply { run, completed, .. } = *reply;
+        self.apply_changes(&run, completed);
+        self.finish(run, Outcome::Unknown);
+        self.pass(frame);
+        Ok(())
+    }
+
+    /// Applies what completed statements changed in the session, and forgets the names that others may have changed.
+    fn apply_changes(&mut self, run: &Run, completed: usize) {
+        for (index, statement) in run.analysis.statements.iter().enumerate() {
+            for change in &statement.session_changes {
+                if index < completed {
+                    self.statements.apply(change);
+                } else {
+                    self.statements.forget(change);
+                }
+            }
+        }
+    }
+
+    fn execute_reply(&mut self, frame: &Frame) -> Result<(), Stop> {
+        let Some(Expected::Execute(reply)) = self.expected.front() else { return Err(unexpected(frame)) };
+        match frame.tag {
+            tag::COPY_OUT_RESPONSE => reply.plan = ResultPlan::Pass,
+            tag::COPY_IN_RESPONSE => self.copy_in = CopyIn::Active,
+            tag::COPY_DONE => {}
+            tag::DATA_ROW => return self.data_row(frame),
+            tag::COMMAND_COMPLETE => {
+                let command_tag = backend::command_complete(frame.body())?.to_owned();
+                return self.execute_done(frame, command_tag);
+            }
+            tag::EMPTY_QUERY_RESPONSE => return self.execute_done(frame, String::new()),
+            tag::PORTAL_SUSPENDED => return self.execute_done(frame, "PortalSuspended".to_owned()),
+            _ => return Err(unexpected(frame)),
+        }
+        self.pass(frame);
+        Ok(())
+    }
+
+    fn execute_done(&mut self, frame: &Frame, command_tag: String) -> Result<(), Stop> {
+        let Some(Expected::Execute(reply)) = self.expected.pop() else { return Err(unexpected(frame)) };
+        let ExecuteReply { mut run, portal, .. } = *reply;
+        self.copy_in = CopyIn::No;
+        if frame.tag == tag::COMMAND_COMPLETE {
+            // A portal that has run to its end has used its approval up.
+            if let Some(portal) = self.statements.portal(&portal) {
+                portal.approved = None;
+            }
+        }
+        self.apply_changes(&run, 1);
+        run.outcome = Some(Ok(command_tag));
+        self.finish(run, Outcome::Unknown);
+        self.pass(frame);
+        Ok(())
+    }
+
+    fn data_row(&mut self, frame: &Frame) -> Result<(), Stop> {
+        let Some((plan, run)) = (match self.expected.front() {
+            Some(Expected::Query(reply)) => Some((&reply.plan, &mut reply.run)),
+            Some(Expected::Execute(reply)) => Some((&reply.plan, &mut reply.run)),
+            _ => None,
+        }) else {
+            return Err(unexpected(frame));
+        };
+        run.rows = run.rows.saturating_add(1);
+        match plan {
+            ResultPlan::Pass => self.to_client.extend_from_slice(&frame.bytes),
+            ResultPlan::Mask(plan) => {
+                if run.masked.is_empty() && run.access_request.is_some() {
+                    run.masked = plan.masked().map(|(position, _)| (position + 1).to_string()).collect();
+                }
+                let plan = Arc::clone(plan);
+                results::put_masked(&mut self.to_client, frame.body(), &plan)?;
+            }
+            ResultPlan::Unknown => return Err(not_showable("its columns are not known")),
+        }
+        Ok(())
+    }
+
+    fn describe_reply(&mut self, frame: &Frame) -> Result<(), Stop> {
+        let Some(Expected::Describe(target)) = self.expected.front() else { return Err(unexpected(frame)) };
+        match (frame.tag, &*target) {
+            (tag::PARAMETER_DESCRIPTION, DescribeTarget::Statement(name)) => {
+                let types = backend::parameter_description(frame.body())?;
+                if let Some(statement) = self.statements.statement(name) {
+                    statement.parameter_types = types;
+                }
+            }
+            (tag::ROW_DESCRIPTION | tag::NO_DATA, _) => {
+                let described = described(frame)?;
+                self.learn_fields(described);
+                self.expected.pop();
+            }
+            _ => return Err(unexpected(frame)),
+        }
+        self.pass(frame);
+        Ok(())
+    }
+
+    fn learn_fields(&mut self, described: Described) {
+        match self.expected.front() {
+            Some(Expected::Describe(DescribeTarget::Statement(name))) => {
+                if let Some(statement) = self.statements.statement(name) {
+                    statement.fields = Some(described);
+                }
+            }
+            Some(Expected::Describe(DescribeTarget::Portal(name)) | Expected::OwnDescribe(name)) => {
+                if let Some(portal) = self.statements.portal(name) {
+                    portal.fields = Some(described);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The columns that the proxy asked for: they complete the plan of the Execute behind.
+    fn own_describe_reply(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
+        if !matches!(frame.tag, tag::ROW_DESCRIPTION | tag::NO_DATA) {
+            return Err(unexpected(frame));
+        }
+        let described = described(frame)?;
+        self.learn_fields(described.clone());
+        self.expected.pop();
+        let Some(Expected::Execute(reply)) = self.expected.front() else { return Err(unexpected(frame)) };
+        if let Described::Fields(fields) = described {
+            let statement = reply.run.analysis.statements.first();
+            reply.plan = ResultPlan::new(around, &fields, statement);
+        }
+        Ok(())
+    }
+
+    fn error_response(&mut self, frame: &Frame) -> Result<(), Stop> {
+        let severity = backend::error_field(frame.body(), b'V').unwrap_or_default();
+        if matches!(severity, b"FATAL" | b"PANIC") {
+            self.upstream_fatal = true;
+            self.pass(frame);
+            return Ok(());
+        }
+        let code = backend::error_field(frame.body(), b'C').unwrap_or_default();
+        let code = String::from_utf8_lossy(code).into_owned();
+        match self.expected.front() {
+            None => return Err(unexpected(frame)),
+            Some(Expected::Own(_)) => return Err(names_unknown()),
+            Some(Expected::Query(reply)) => {
+                reply.run.outcome = Some(Err(code));
+                reply.failed = true;
+                reply.plan = ResultPlan::Unknown;
+                self.copy_in = CopyIn::No;
+                self.pass(frame);
+            }
+            Some(Expected::PoisonQuery(error)) => {
+                let error = std::mem::replace(error, Bytes::new());
+                self.to_client.extend_from_slice(&error);
+            }
+            // Committing failed.
+            Some(Expected::Sync) => self.pass(frame),
+            Some(Expected::PoisonExecute(error)) => {
+                let error = error.clone();
+                self.to_client.extend_from_slice(&error);
+                self.skip_to_sync(&code);
+            }
+            Some(
+                Expected::Parse(_)
+                | Expected::Bind(_)
+                | Expected::Close(_)
+                | Expected::Describe(_)
+                | Expected::OwnDescribe(_)
+                | Expected::Execute(_),
+            ) => {
+                self.pass(frame);
+                self.skip_to_sync(&code);
+            }
+        }
+        Ok(())
+    }
+
+    /// The upstream skips everything up to Sync; so does what we believe.
+    fn skip_to_sync(&mut self, code: &str) {
+        let (skipped, has_sync) = self.expected.skip_to_sync();
+        for entry in skipped {
+            if let Expected::Execute(reply) = entry {
+                let mut run = reply.run;
+                self.apply_changes(&run, 0);
+                run.outcome = Some(Err(code.to_owned()));
+                self.finish(run, Outcome::Unknown);
+            } else {
+                self.take_back(entry);
+            }
+        }
+        self.copy_in = CopyIn::No;
+        if !has_sync {
+            self.abandon_gated();
+            self.drop_group();
+            self.postponed = None;
+            self.skipping = true;
+        }
+    }
+}
+
+fn described(frame: &Frame) -> Result<Described, Stop> {
+    Ok(match frame.tag {
+        tag::ROW_DESCRIPTION => Described::Fields(backend::row_description(frame.body())?.into()),
+        _ => Described::NoData,
+    })
+}
+
+fn unexpected(frame: &Frame) -> Stop {
+    let message = format!("the database sent an unexpected message of type 0x{:02X}", frame.tag);
+    Stop(messages::fatal(sqlstate::PROTOCOL_VIOLATION, &message, None))
+}
+
+fn names_unknown() -> Stop {
+    let message = "the proxy could not learn the search path of the session";
+    Stop(messages::fatal(sqlstate::INTERNAL_ERROR, message, Some("Connect again.")))
+}
+
+fn not_showable(why: &str) -> Stop {
+    let message = format!("the result cannot be shown with its masks: {why}");
+    Stop(messages::fatal(sqlstate::INSUFFICIENT_PRIVILEGE, &message, None))
+}
