@@ -1,0 +1,161 @@
+//! From an accepted socket to a session, and to its end.
+//!
+//! Never relays; [`crate::session`] does. Invariant: a client gets a session only after it has authenticated, its
+//! upstream is connected and the catalog of its database is loaded.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use countersign_policy::subject::Subject;
+use countersign_protocol::sqlstate;
+use jiff::Timestamp;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
+
+use crate::audit::Record;
+use crate::cancel::{CancelKey, CancelListener};
+use crate::database::Database;
+use crate::server::Shared;
+use crate::session::driver::{Driver, Parts};
+use crate::session::machine::Identity;
+use crate::session::messages::fatal;
+use crate::session::startup::{self, ClientHandshake, StartupOutcome};
+use crate::stream::ClientStream;
+use crate::telemetry::SESSIONS;
+use crate::upstream::{self, Upstream};
+
+/// Serves one client from its first byte to its last.
+pub(crate) async fn serve(
+    stream: ClientStream,
+    peer: String,
+    shared: Arc<Shared>,
+    drain: watch::Receiver<bool>,
+) {
+    match startup::accept(stream, peer, &shared.startup).await {
+        Ok(StartupOutcome::Session(handshake)) => begin(*handshake, &shared, drain).await,
+        Ok(StartupOutcome::Cancel(key)) => {
+            shared.cancels.cancel(&key);
+        }
+        Ok(StartupOutcome::Closed) => {}
+        Err(error) => tracing::info!(%error, "client refused"),
+    }
+}
+
+async fn begin(mut handshake: ClientHandshake, shared: &Arc<Shared>, drain: watch::Receiver<bool>) {
+    let connected = match connect(&handshake, shared).await {
+        Ok(connected) => connected,
+        Err(refusal) => return refuse(&mut handshake.stream, &refusal).await,
+    };
+    let (database, upstream) = connected;
+    let (key, cancels) = shared.cancels.register();
+    if let Err(error) = greet(&mut handshake.stream, &upstream, &key).await {
+        tracing::debug!(%error, "client left during the greeting");
+        return;
+    }
+    let name = shared.session_name();
+    let identity = identity(&handshake, shared);
+    if !record_open(shared, &name, &identity) {
+        let message = "the proxy cannot keep a record of this session";
+        return refuse(&mut handshake.stream, &fatal(sqlstate::IO_ERROR, message, None)).await;
+    }
+    let session = Session { handshake, upstream, cancels, identity, name };
+    session.run(shared, database, drain).await;
+}
+
+/// Everything a session begins with.
+struct Session {
+    handshake: ClientHandshake,
+    upstream: Upstream,
+    cancels: CancelListener,
+    identity: Identity,
+    name: String,
+}
+
+impl Session {
+    async fn run(self, shared: &Arc<Shared>, database: Arc<Database>, drain: watch::Receiver<bool>) {
+        let (name, subject) = (self.name.clone(), self.identity.subject.clone());
+        let parts = Parts {
+            client: self.handshake.stream,
+            client_unread: self.handshake.unread,
+            upstream: self.upstream,
+            cancels: self.cancels,
+            identity: self.identity,
+            name: self.name,
+        };
+        metrics::gauge!(SESSIONS).increment(1.0);
+        Driver::new(Arc::clone(shared), database, parts).run(drain).await;
+        metrics::gauge!(SESSIONS).decrement(1.0);
+        let record =
+            Record::SessionClose { session: &name, user: &subject.user, database: &subject.database, reason: "closed" };
+        if let Err(error) = shared.audit.record(Timestamp::now(), &record) {
+            tracing::error!(%error, "could not record the end of a session");
+        }
+    }
+}
+
+fn identity(handshake: &ClientHandshake, shared: &Shared) -> Identity {
+    let groups = shared.config().user(&handshake.user).map(|user| user.groups.clone()).unwrap_or_default();
+    let subject = Subject {
+        user: handshake.user.clone(),
+        groups,
+        database: handshake.database.clone(),
+        application: parameter(handshake, "application_name").unwrap_or_default().to_owned(),
+    };
+    Identity { subject, client_address: handshake.peer.clone(), public_url: shared.public_url() }
+}
+
+fn parameter<'a>(handshake: &'a ClientHandshake, wanted: &str) -> Option<&'a str> {
+    let found = handshake.parameters.iter().find(|(name, _)| name == wanted);
+    found.map(|(_, value)| value.as_str())
+}
+
+/// Connects to the upstream; on failure, what the client is told.
+async fn connect(handshake: &ClientHandshake, shared: &Shared) -> Result<(Arc<Database>, Upstream), Bytes> {
+    let gone = || {
+        let message = format!("database \"{}\" does not exist", handshake.database);
+        fatal(sqlstate::UNKNOWN_DATABASE, &message, None)
+    };
+    let config = shared.config();
+    let target = &config.database(&handshake.database).ok_or_else(gone)?.upstream;
+    let database = shared.database(&handshake.database).ok_or_else(gone)?;
+    if !database.is_ready() {
+        let message = "the proxy has not read the catalog of the database yet";
+        let hint = "Try again in a moment; if it stays so, an operator finds the cause in the proxy's log.";
+        return Err(fatal(sqlstate::CANNOT_CONNECT_NOW, message, Some(hint)));
+    }
+    let mut parameters = handshake.parameters.clone();
+    parameters.retain(|(name, _)| name != "application_name");
+    parameters.push(("application_name".to_owned(), format!("{} via countersign", handshake.user)));
+    let upstream = upstream::connect(target, &parameters).await.map_err(|error| {
+        tracing::warn!(database = %handshake.database, %error, "could not connect upstream");
+        let hint = "An operator finds the cause in the proxy's log.";
+        fatal(sqlstate::CANNOT_CONNECT, "could not connect to the database behind the proxy", Some(hint))
+    })?;
+    Ok((database, upstream))
+}
+
+async fn greet(stream: &mut ClientStream, upstream: &Upstream, key: &CancelKey) -> std::io::Result<()> {
+    let greeting: BytesMut =
+        startup::greeting(&upstream.parameters, key).map_err(|error| std::io::Error::other(error.to_string()))?;
+    stream.write_all(&greeting).await?;
+    stream.flush().await
+}
+
+fn record_open(shared: &Shared, name: &str, identity: &Identity) -> bool {
+    let subject = &identity.subject;
+    let record = Record::SessionOpen {
+        session: name,
+        user: &subject.user,
+        database: &subject.database,
+        client_address: &identity.client_address,
+        application: &subject.application,
+    };
+    let written = shared.audit.record(Timestamp::now(), &record);
+    written.is_ok() || shared.config().audit.fail_open
+}
+
+async fn refuse(stream: &mut ClientStream, error: &[u8]) {
+    // The client may be gone already.
+    let _ = stream.write_all(error).await;
+    let _ = stream.shutdown().await;
+}

@@ -1,0 +1,149 @@
+//! One configured database: its catalog, the cache of analyses, and the masks compiled for its clients.
+//!
+//! Never holds a connection of a client. Invariant: masks and view lineage belong to exactly one catalog version and
+//! configuration revision.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use countersign_policy::Catalog;
+use countersign_policy::analysis::{
+    AnalysisCache, AnalysisContext, Lineage, NothingPrepared, Outputs,
+};
+use countersign_policy::catalog::Oid;
+use countersign_policy::mask::{MaskSet, ViewLineage};
+use countersign_policy::subject::Subject;
+use dashmap::DashMap;
+
+use crate::catalog::{CatalogError, CatalogService};
+use crate::config::Config;
+
+/// Distinct sets of groups whose masks are kept; more are compiled anew.
+const MASK_SETS_MAX: usize = 1024;
+
+/// Lineage of every view of a catalog.
+#[derive(Debug, Default)]
+struct Views {
+    catalog_version: u64,
+    columns: HashMap<Oid, Vec<Lineage>>,
+}
+
+/// A mask set and what it was compiled from.
+struct Compiled {
+    catalog_version: u64,
+    revision: String,
+    masks: Arc<MaskSet>,
+}
+
+/// See the module documentation.
+pub struct Database {
+    catalog: Arc<CatalogService>,
+    analyses: Arc<AnalysisCache>,
+    views: ArcSwap<Views>,
+    masks: DashMap<Vec<String>, Compiled>,
+}
+
+impl Database {
+    /// Puts the parts of one database together.
+    #[must_use]
+    pub fn new(catalog: Arc<CatalogService>) -> Self {
+        Self { catalog, analyses: Arc::default(), views: ArcSwap::default(), masks: DashMap::new() }
+    }
+
+    /// The newest snapshot.
+    #[must_use]
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.snapshot()
+    }
+
+    /// Whether a catalog has been loaded at all; without one nothing can be judged.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.catalog.is_loaded()
+    }
+
+    /// The cache of analyses, shared by all sessions.
+    #[must_use]
+    pub fn analyses(&self) -> Arc<AnalysisCache> {
+        Arc::clone(&self.analyses)
+    }
+
+    /// Loads the catalog again.
+    ///
+    /// # Errors
+    /// When it could not be loaded; the old snapshot stays.
+    pub async fn refresh(&self) -> Result<(), CatalogError> {
+        self.catalog.refresh().await.map(drop)
+    }
+
+    /// The masks for this requester, under the newest catalog.
+    #[must_use]
+    pub fn masks(&self, config: &Config, subject: &Subject) -> Arc<MaskSet> {
+        if config.policy.masks.is_empty() {
+            return Arc::default();
+        }
+        let catalog = self.catalog();
+        let mut groups = subject.groups.clone();
+        groups.sort_unstable();
+        if let Some(known) = self.masks.get(&groups)
+            && known.catalog_version == catalog.version()
+            && known.revision == config.policy.revision
+        {
+            return Arc::clone(&known.masks);
+        }
+        let views = self.views_of(&catalog);
+        let masks = Arc::new(MaskSet::compile(&config.policy, &catalog, subject, &*views));
+        if self.masks.len() >= MASK_SETS_MAX {
+            self.masks.clear();
+        }
+        let compiled = Compiled {
+            catalog_version: catalog.version(),
+            revision: config.policy.revision.clone(),
+            masks: Arc::clone(&masks),
+        };
+        self.masks.insert(groups, compiled);
+        masks
+    }
+
+    fn views_of(&self, catalog: &Catalog) -> Arc<Views> {
+        let known = self.views.load_full();
+        if known.catalog_version == catalog.version() {
+            return known;
+        }
+        let views = Arc::new(Views::of(catalog, &self.analyses));
+        self.views.store(Arc::clone(&views));
+        views
+    }
+}
+
+impl Views {
+    /// Analyses every view definition; names in it that are not qualified are those of `pg_catalog`.
+    fn of(catalog: &Catalog, analyses: &AnalysisCache) -> Self {
+        let search_path = ["pg_catalog".to_owned()];
+        let context = AnalysisContext { catalog, search_path: &search_path, prepared: &NothingPrepared };
+        let columns = catalog
+            .relations()
+            .filter_map(|relation| {
+                let definition = relation.definition.as_deref()?;
+                let analysis = analyses.analyze(definition, &context);
+                match analysis.statements.as_slice() {
+                    [statement] if statement.not_understood.is_none() => match &statement.outputs {
+                        Outputs::Columns(columns) if columns.len() == relation.columns.len() => {
+                            Some((relation.oid, columns.clone()))
+                        }
+                        Outputs::Columns(_) | Outputs::None | Outputs::Opaque(_) => None,
+                    },
+                    _ => None,
+                }
+            })
+            .collect();
+        Self { catalog_version: catalog.version(), columns }
+    }
+}
+
+impl ViewLineage for Views {
+    fn columns(&self, view: Oid) -> Option<&[Lineage]> {
+        self.columns.get(&view).map(Vec::as_slice)
+    }
+}

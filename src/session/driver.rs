@@ -1,0 +1,414 @@
+//! All IO of one session: the two sockets, the decisions, the cancels and the clock.
+//!
+//! Never looks into a message; [`Machine`] does. Invariant: commands are carried out before the bytes they belong to are
+//! written, so that a record exists before what it is about.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use jiff::Timestamp;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::machine::{
+    BeginRefused, Command, Event, Finished, Identity, Judged, Machine, Opening, Surroundings,
+};
+use crate::audit::Record;
+use crate::cancel::CancelListener;
+use crate::database::Database;
+use crate::live::Live;
+use crate::review::{Execution, NewRequest, Opened, RequestId, ReviewError, Waiting};
+use crate::server::Shared;
+use crate::stream::{ClientStream, UpstreamStream};
+use crate::upstream::{Upstream, UpstreamCancel};
+
+/// Bytes read from a socket at once.
+const READ_LEN: usize = 64 << 10;
+/// While more than this waits to be written to one side, the other side is not read.
+const UNSENT_LEN_MAX: usize = 256 << 10;
+/// Buffers that have grown beyond this are given back when they are empty.
+const KEPT_LEN_MAX: usize = 8 << 10;
+/// How long a client may take to read its last bytes.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// How long one load of the catalog may hold a statement up.
+const CATALOG_WAIT: Duration = Duration::from_secs(15);
+/// The longest sleep: nothing is due.
+const NOTHING_DUE: Duration = Duration::from_secs(3600);
+
+/// What a session is made of.
+pub(crate) struct Parts {
+    pub(crate) client: ClientStream,
+    pub(crate) client_unread: BytesMut,
+    pub(crate) upstream: Upstream,
+    pub(crate) cancels: CancelListener,
+    pub(crate) identity: Identity,
+    /// Name of the session in the audit trail.
+    pub(crate) name: String,
+}
+
+/// Drives one session to its end.
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    database: Arc<Database>,
+    client: ClientStream,
+    upstream: UpstreamStream,
+    upstream_cancel: Arc<UpstreamCancel>,
+    cancels: CancelListener,
+    /// CancelRequests on their way to the upstream; at most one.
+    sending_cancel: JoinSet<()>,
+    machine: Machine,
+    around: Surroundings,
+    subject: countersign_policy::subject::Subject,
+    waiting: Option<Waiting>,
+    began: Option<Instant>,
+    name: String,
+    closing: bool,
+}
+
+/// What the sockets did.
+enum Io {
+    /// Bytes came or went.
+    Progress,
+    /// The client's socket is at its end, or broken.
+    ClientClosed,
+    /// The upstream's socket is at its end, or broken.
+    UpstreamClosed,
+}
+
+/// What woke the session.
+enum Woken {
+    Io(Io),
+    Cancel,
+    CancelSent,
+    Decided,
+    Drain,
+    Tick,
+}
+
+impl Driver {
+    pub(crate) fn new(shared: Arc<Shared>, database: Arc<Database>, parts: Parts) -> Self {
+        let subject = parts.identity.subject.clone();
+        let around = Surroundings {
+            config: shared.config(),
+            catalog: database.catalog(),
+            masks: Arc::default(),
+            analyses: database.analyses(),
+            audit_writable: true,
+            now: Timestamp::now(),
+        };
+        let mut driver = Self {
+            machine: Machine::new(parts.identity, parts.client_unread, parts.upstream.unread),
+            client: parts.client,
+            upstream: parts.upstream.stream,
+            upstream_cancel: Arc::new(parts.upstream.cancel),
+            cancels: parts.cancels,
+            sending_cancel: JoinSet::new(),
+            around,
+            subject,
+            waiting: None,
+            began: None,
+            name: parts.name,
+            closing: false,
+            shared,
+            database,
+        };
+        driver.around.masks = driver.database.masks(&driver.around.config, &driver.subject);
+        driver
+    }
+
+    /// Runs until both sides are closed.
+    pub(crate) async fn run(mut self, mut drain: watch::Receiver<bool>) {
+        self.look_around();
+        self.machine.advance(&self.around);
+        if *drain.borrow_and_update() {
+            self.machine.on_event(Event::Drain, &self.around);
+        }
+        loop {
+            self.carry_out().await;
+            if self.closing {
+                break;
+            }
+            let woken = self.wait(&mut drain).await;
+            self.look_around();
+            let event = match woken {
+                Woken::Io(Io::Progress) => {
+                    self.machine.advance(&self.around);
+                    continue;
+                }
+                Woken::Io(Io::ClientClosed) => Event::ClientClosed,
+                Woken::Io(Io::UpstreamClosed) => Event::UpstreamClosed,
+                Woken::Cancel => Event::Cancel,
+                Woken::CancelSent => Event::CancelSent,
+                Woken::Drain => Event::Drain,
+                Woken::Tick => Event::Tick,
+                Woken::Decided => match self.waiting.take() {
+                    Some(mut waiting) => Event::Decided(waiting.request.id, waiting.decision().await),
+                    None => continue,
+                },
+            };
+            self.machine.on_event(event, &self.around);
+        }
+        self.say_goodbye().await;
+    }
+
+    /// Waits for the next thing to happen.
+    ///
+    /// # Cancel safety
+    /// Every branch is cancel safe; bytes move only inside the poll that returns.
+    async fn wait(&mut self, drain: &mut watch::Receiver<bool>) -> Woken {
+        let due = self.machine.deadline().map_or(NOTHING_DUE, |at| {
+            Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)
+        });
+        let has_deadline = due < NOTHING_DUE;
+        let Self { client, upstream, machine, cancels, sending_cancel, waiting, .. } = self;
+        tokio::select! {
+            biased;
+            io = std::future::poll_fn(|cx| poll_io(client, upstream, machine, cx)) => Woken::Io(io),
+            () = cancels.recv() => Woken::Cancel,
+            Some(_) = sending_cancel.join_next() => Woken::CancelSent,
+            () = decided(waiting) => Woken::Decided,
+            Ok(()) = drain.changed() => Woken::Drain,
+            () = tokio::time::sleep(due), if has_deadline => Woken::Tick,
+        }
+    }
+
+    /// Takes in the world as it is now.
+    fn look_around(&mut self) {
+        self.around.now = Timestamp::now();
+        self.around.audit_writable = self.shared.audit.health().is_ok();
+        let config = self.shared.config();
+        let catalog = self.database.catalog();
+        let same =
+            Arc::ptr_eq(&config, &self.around.config) && catalog.version() == self.around.catalog.version();
+        if !same {
+            self.around.config = config;
+            self.around.catalog = catalog;
+            self.around.masks = self.database.masks(&self.around.config, &self.subject);
+        }
+    }
+
+    /// Does what the machine asked for, until it asks for nothing more.
+    async fn carry_out(&mut self) {
+        while let Some(command) = self.machine.next_command() {
+            match command {
+                Command::Record(judged) => self.record(&judged),
+                Command::Open(number, request) => self.open(number, *request).await,
+                Command::Withdraw(id) => self.withdraw(id).await,
+                Command::Begin(id) => self.begin(id).await,
+                Command::Revoke(id) => self.revoke(id).await,
+                Command::Finish(finished) => self.finish(*finished).await,
+                Command::RefreshCatalog => self.refresh_catalog().await,
+                Command::CancelUpstream => {
+                    let cancel = Arc::clone(&self.upstream_cancel);
+                    self.sending_cancel.spawn(async move {
+                        if let Err(error) = cancel.cancel().await {
+                            tracing::warn!(%error, "could not cancel upstream");
+                        }
+                    });
+                }
+                Command::Close => self.closing = true,
+            }
+        }
+    }
+
+    fn record(&mut self, judged: &Judged) {
+        let subject = &self.subject;
+        self.shared.live.judged(subject, judged);
+        let record = Record::Verdict {
+            session: &self.name,
+            user: &subject.user,
+            database: &subject.database,
+            statement: &judged.statement,
+            effects: judged.effects,
+            verdict: judged.verdict,
+            rules: &judged.rules,
+            observed: &judged.observed,
+        };
+        let written = self.shared.audit.record(self.around.now, &record);
+        if written.is_err() && !self.around.config.audit.fail_open {
+            // The statement must not run unrecorded, and it may already stand in the buffer.
+            tracing::error!("audit cannot be written; closing the session");
+            self.machine.upstream_output().clear();
+            self.closing = true;
+        }
+    }
+
+    async fn open(&mut self, number: u64, request: NewRequest) {
+        let opening = match self.shared.review.open(request, self.around.now).await {
+            Ok(Opened::Waiting(waiting)) => {
+                let request = Box::new(waiting.request.clone());
+                self.waiting = Some(waiting);
+                Some(Opening::Waiting(request))
+            }
+            Ok(Opened::Ticket { id, met } | Opened::SelfApproved { id, met }) => Some(Opening::Ready(id, met)),
+            Ok(Opened::Resubmit(request)) => Some(Opening::Resubmit(Box::new(request))),
+            Err(error) => {
+                tracing::error!(%error, "could not record a held request");
+                None
+            }
+        };
+        self.look_around();
+        self.machine.on_event(Event::Opened(number, opening), &self.around);
+    }
+
+    async fn withdraw(&mut self, id: RequestId) {
+        self.waiting = None;
+        if let Err(error) = self.shared.review.withdraw(id, Timestamp::now()).await {
+            tracing::debug!(%error, "request was decided before it could be withdrawn");
+        }
+    }
+
+    async fn begin(&mut self, id: RequestId) {
+        let begun = match self.shared.review.begin_execution(id, Timestamp::now()).await {
+            Ok(()) => {
+                self.began = Some(Instant::now());
+                Ok(())
+            }
+            Err(ReviewError::Store(_) | ReviewError::Audit(_)) => Err(BeginRefused::Unavailable),
+            Err(
+                ReviewError::NotFound
+                | ReviewError::NotEligible { .. }
+                | ReviewError::OwnRequest
+                | ReviewError::AlreadyVoted
+                | ReviewError::AlreadyDecided { .. }
+                | ReviewError::ReasonRequired
+                | ReviewError::Expired,
+            ) => Err(BeginRefused::Unusable),
+        };
+        self.machine.on_event(Event::Begun(id, begun), &self.around);
+    }
+
+    async fn revoke(&mut self, id: RequestId) {
+        let reason = "judged again after approval, it is not allowed".to_owned();
+        if let Err(error) = self.shared.review.deny_after_approval(id, reason, Timestamp::now()).await {
+            tracing::warn!(%error, request = %id, "could not revoke an approval");
+        }
+    }
+
+    async fn finish(&mut self, finished: Finished) {
+        let execution = Execution {
+            outcome: finished.outcome,
+            rows: finished.rows,
+            duration: self.began.take().map_or(Duration::ZERO, |began| began.elapsed()),
+            masked_columns: finished.masked,
+        };
+        if let Err(error) = self.shared.review.finish(finished.id, &execution, Timestamp::now()).await {
+            tracing::error!(%error, request = %finished.id, "could not record an outcome");
+        }
+    }
+
+    async fn refresh_catalog(&mut self) {
+        match tokio::time::timeout(CATALOG_WAIT, self.database.refresh()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "could not load the catalog"),
+            Err(_) => tracing::warn!("loading the catalog takes too long; using the old one"),
+        }
+        self.look_around();
+        self.machine.on_event(Event::CatalogRefreshed, &self.around);
+    }
+
+    /// Sends what is left to each side, then ends both connections.
+    async fn say_goodbye(&mut self) {
+        let Self { client, upstream, machine, .. } = self;
+        let farewell = async {
+            // Each side may be gone already; that is what a farewell is about.
+            let _ = upstream.write_all(machine.upstream_output()).await;
+            let _ = upstream.shutdown().await;
+            let _ = client.write_all(machine.client_output()).await;
+            let _ = client.shutdown().await;
+        };
+        if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+            tracing::debug!("a peer did not read its last bytes in time");
+        }
+    }
+}
+
+/// Completes when the held request has been decided; never while none is held.
+///
+/// # Cancel safety
+/// Cancel safe: the decision stays in `waiting`.
+async fn decided(waiting: &mut Option<Waiting>) {
+    match waiting {
+        Some(waiting) => {
+            waiting.decision().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Writes what can be written, then reads what may be read; ready when bytes came or a side ended.
+fn poll_io(
+    client: &mut ClientStream,
+    upstream: &mut UpstreamStream,
+    machine: &mut Machine,
+    cx: &mut Context<'_>,
+) -> Poll<Io> {
+    if poll_write(upstream, machine.upstream_output(), cx).is_err() {
+        return Poll::Ready(Io::UpstreamClosed);
+    }
+    if poll_write(client, machine.client_output(), cx).is_err() {
+        return Poll::Ready(Io::ClientClosed);
+    }
+    if machine.client_output().len() < UNSENT_LEN_MAX {
+        match poll_read(upstream, machine.upstream_input(), cx) {
+            Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Io::UpstreamClosed),
+            Poll::Ready(Ok(_)) => return Poll::Ready(Io::Progress),
+            Poll::Pending => {}
+        }
+    }
+    if machine.wants_client() && machine.upstream_output().len() < UNSENT_LEN_MAX {
+        match poll_read(client, machine.client_input(), cx) {
+            Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Io::ClientClosed),
+            Poll::Ready(Ok(_)) => return Poll::Ready(Io::Progress),
+            Poll::Pending => {}
+        }
+    }
+    Poll::Pending
+}
+
+fn poll_read(
+    stream: &mut (impl AsyncRead + Unpin),
+    into: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    thread_local! {
+        static SCRATCH: std::cell::RefCell<Box<[u8]>> = std::cell::RefCell::new(vec![0; READ_LEN].into());
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut buffer = ReadBuf::new(scratch);
+        std::task::ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+        into.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    })
+}
+
+fn poll_write(
+    stream: &mut (impl AsyncWrite + Unpin),
+    from: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> io::Result<()> {
+    let mut wrote = false;
+    while !from.is_empty() {
+        match Pin::new(&mut *stream).poll_write(cx, from) {
+            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(Ok(length)) => {
+                from.advance(length);
+                wrote = true;
+            }
+            Poll::Ready(Err(error)) => return Err(error),
+            Poll::Pending => return Ok(()),
+        }
+    }
+    if from.capacity() > KEPT_LEN_MAX {
+        *from = BytesMut::new();
+    }
+    if wrote && let Poll::Ready(Err(error)) = Pin::new(stream).poll_flush(cx) {
+        return Err(error);
+    }
+    Ok(())
+}
