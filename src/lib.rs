@@ -1,4 +1,9 @@
 //! Countersign: a PostgreSQL proxy that makes risky SQL wait for a second signature.
 
+pub mod cancel;
 pub mod config;
+pub mod fault;
+pub mod listener;
 pub mod review;
+pub mod stream;
+pub mod tls;
