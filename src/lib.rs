@@ -5,5 +5,6 @@ pub mod config;
 pub mod fault;
 pub mod listener;
 pub mod review;
+pub mod session;
 pub mod stream;
 pub mod tls;
