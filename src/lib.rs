@@ -8,3 +8,4 @@ pub mod review;
 pub mod session;
 pub mod stream;
 pub mod tls;
+pub mod upstream;
