@@ -5,12 +5,14 @@
 
 mod client_side;
 mod decide;
+pub(crate) mod driver;
 mod expected;
 pub mod machine;
-mod messages;
+pub(crate) mod messages;
 mod names;
 mod parked;
 mod results;
+pub mod startup;
 mod statements;
 mod upstream_side;
 

@@ -10,7 +10,9 @@ pub mod frame;
 pub mod frontend;
 pub mod response;
 pub mod row;
+pub mod scram;
 pub mod sqlstate;
+pub mod startup;
 pub mod value;
 
 mod cursor;

@@ -1,0 +1,261 @@
+//! From a client's first byte to an authenticated user with a database: TLS, startup packet, SCRAM.
+//!
+//! Never connects upstream and never tells a stranger more than PostgreSQL would: whether a user exists is not observable,
+//! and whether a database exists only to users who may connect to it.
+//! Invariant: [`StartupOutcome::Session`] exists only after a complete SCRAM exchange with a configured user.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use bytes::BytesMut;
+use countersign_protocol::scram::{self, Exchange, ScramError, Verifier};
+use countersign_protocol::startup::{self as wire, Answer, PacketError, StartupMessage, StartupPacket};
+use rand::Rng as _;
+use tokio_rustls::TlsAcceptor;
+
+use crate::cancel::CancelKey;
+use crate::config::Config;
+use crate::stream::ClientStream;
+
+mod connection;
+mod error;
+mod secret;
+mod settings;
+
+pub use error::{Refusal, StartupError};
+pub use secret::mock_secret;
+
+use connection::Connection;
+
+/// How long a client may take from its first byte to the end of authentication; PostgreSQL's `authentication_timeout`.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Random bytes in a server nonce, before encoding; as many as PostgreSQL takes.
+const NONCE_LEN: usize = 24;
+
+/// What negotiations share: the configuration in force and the TLS acceptor.
+pub struct StartupContext {
+    config: Arc<ArcSwap<Config>>,
+    tls: ArcSwapOption<TlsAcceptor>,
+    mock_secret: [u8; 32],
+    deadline: Duration,
+}
+
+impl StartupContext {
+    /// Takes the configuration, the acceptor for `[tls]` if there is one, and the secret of [`mock_secret`].
+    #[must_use]
+    pub fn new(config: Arc<ArcSwap<Config>>, tls: Option<TlsAcceptor>, mock_secret: [u8; 32]) -> Self {
+        Self { config, tls: ArcSwapOption::from_pointee(tls), mock_secret, deadline: DEADLINE }
+    }
+
+    /// The same with another deadline.
+    #[must_use]
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// Exchanges the TLS acceptor for the clients to come, after a reload.
+    pub fn replace_tls(&self, tls: Option<TlsAcceptor>) {
+        self.tls.store(tls.map(Arc::new));
+    }
+
+    /// The configuration in force now.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// The user's verifier, or one nobody satisfies and nobody can tell from a real one.
+    fn verifier(&self, user: &str) -> Verifier {
+        let config = self.config();
+        let own = config.user(user).and_then(|user| user.verifier.as_deref()).map(Verifier::parse);
+        if let Some(Ok(verifier)) = own {
+            return verifier;
+        }
+        let mut verifiers = config.users.iter().filter_map(|user| Verifier::parse(user.verifier.as_deref()?).ok());
+        let (iterations, salt_len) =
+            verifiers.next().map_or((scram::DEFAULT_ITERATIONS, scram::DEFAULT_SALT_LEN), |model| {
+                (model.iterations(), model.salt_len())
+            });
+        Verifier::mock(&self.mock_secret, user, iterations, salt_len)
+    }
+}
+
+/// An authenticated client that waits for the greeting.
+#[derive(Debug)]
+pub struct ClientHandshake {
+    /// The connection.
+    pub stream: ClientStream,
+    /// Bytes the client already sent behind its last authentication message.
+    pub unread: BytesMut,
+    /// Name of the authenticated user.
+    pub user: String,
+    /// Database as the client named it: a key of `[databases]` open to one of the user's groups.
+    pub database: String,
+    /// Settings asked for, by their canonical names, each once; all on the allow-list.
+    pub parameters: Vec<(String, String)>,
+    /// `ip:port`, or `local`.
+    pub peer: String,
+    /// Whether TLS protects the connection.
+    pub tls: bool,
+}
+
+/// How a negotiation ended.
+#[derive(Debug)]
+pub enum StartupOutcome {
+    /// A session can begin.
+    Session(Box<ClientHandshake>),
+    /// The connection was there to cancel another session; it is closed.
+    Cancel(CancelKey),
+    /// The client left without an error: a port check, or a client that has to ask its user for the password.
+    Closed,
+}
+
+/// Does the whole negotiation, within an overall deadline.
+///
+/// The last message sent is AuthenticationSASLFinal: the caller ends the handshake with [`greeting`], or with a FATAL
+/// ErrorResponse when no upstream is to be had.
+///
+/// # Errors
+/// [`StartupError`]; the client has been told whatever it may know, and the connection is closed.
+pub async fn accept(
+    stream: ClientStream,
+    peer: String,
+    shared: &StartupContext,
+) -> Result<StartupOutcome, StartupError> {
+    match tokio::time::timeout(shared.deadline, negotiate(Connection::new(stream), peer, shared)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(StartupError::Deadline),
+    }
+}
+
+/// What ends the handshake once an upstream is connected: AuthenticationOk, ParameterStatus for each parameter,
+/// BackendKeyData, ReadyForQuery (idle).
+///
+/// # Errors
+/// [`PacketError::Encode`] when a parameter is too long or has a NUL, which those of `upstream::connect` never do.
+pub fn greeting(parameters: &[(String, String)], key: &CancelKey) -> Result<BytesMut, PacketError> {
+    wire::encode_greeting(parameters, key.process_id, &key.secret)
+}
+
+async fn negotiate(
+    mut connection: Connection,
+    peer: String,
+    shared: &StartupContext,
+) -> Result<StartupOutcome, StartupError> {
+    let (mut ssl_asked, mut gssenc_asked) = (false, false);
+    let message = loop {
+        match connection.packet().await {
+            Ok(Some(StartupPacket::SslRequest)) if !ssl_asked => {
+                ssl_asked = true;
+                connection = connection.answer_ssl(shared.tls.load_full()).await?;
+            }
+            Ok(Some(StartupPacket::GssEncRequest)) if !gssenc_asked => {
+                gssenc_asked = true;
+                connection.answer_no().await?;
+            }
+            // PostgreSQL takes a repeated request for a protocol version of that number, and so do we.
+            Ok(Some(StartupPacket::SslRequest)) => return Err(connection.refuse(unsupported(5679)).await),
+            Ok(Some(StartupPacket::GssEncRequest)) => return Err(connection.refuse(unsupported(5680)).await),
+            Ok(Some(StartupPacket::CancelRequest { process_id, secret })) => {
+                return Ok(StartupOutcome::Cancel(CancelKey { process_id, secret }));
+            }
+            Ok(Some(StartupPacket::StartupMessage(message))) => break message,
+            Ok(None) => return Ok(StartupOutcome::Closed),
+            Err(error) => return Err(connection.refuse(error).await),
+        }
+    };
+    match log_in(&mut connection, message, shared).await {
+        Ok(Some(login)) => Ok(StartupOutcome::Session(Box::new(login.with(connection, peer)))),
+        Ok(None) => Ok(StartupOutcome::Closed),
+        Err(error) => Err(connection.refuse(error).await),
+    }
+}
+
+fn unsupported(minor: u16) -> StartupError {
+    StartupError::Packet(PacketError::Version { major: 1234, minor })
+}
+
+/// Who logged in, where to, with which settings.
+struct Login {
+    user: String,
+    database: String,
+    parameters: Vec<(String, String)>,
+}
+
+impl Login {
+    fn with(self, connection: Connection, peer: String) -> ClientHandshake {
+        let Self { user, database, parameters } = self;
+        let Connection { stream, unread } = connection;
+        let tls = stream.is_tls();
+        ClientHandshake { stream, unread, user, database, parameters, peer, tls }
+    }
+}
+
+/// From the StartupMessage to the end of authentication; `None` when the client left instead of proving its password.
+async fn log_in(
+    connection: &mut Connection,
+    message: StartupMessage,
+    shared: &StartupContext,
+) -> Result<Option<Login>, StartupError> {
+    if message.needs_negotiation() {
+        connection.answer(&Answer::NegotiateProtocolVersion(&message.protocol_options)).await?;
+    }
+    let tls_required = shared.config().tls.as_ref().is_some_and(|tls| tls.require);
+    if tls_required && !connection.stream.is_tls() && !connection.stream.is_unix() {
+        return Err(StartupError::TlsRequired);
+    }
+    settings::refuse_replication(&message.parameters)?;
+    let user = named(&message.parameters, "user").ok_or(StartupError::NoUser)?;
+    let database = named(&message.parameters, "database").unwrap_or_else(|| user.clone());
+    if !authenticate(connection, &user, shared).await? {
+        return Ok(None);
+    }
+    if !may_connect(&shared.config(), &user, &database) {
+        return Err(StartupError::NoDatabase { database });
+    }
+    let parameters = settings::settings(&message.parameters)?;
+    Ok(Some(Login { user, database, parameters }))
+}
+
+fn named(parameters: &BTreeMap<String, String>, name: &str) -> Option<String> {
+    parameters.get(name).filter(|value| !value.is_empty()).cloned()
+}
+
+fn may_connect(config: &Config, user: &str, database: &str) -> bool {
+    match (config.user(user), config.database(database)) {
+        (Some(user), Some(database)) => database.groups.iter().any(|group| user.groups.contains(group)),
+        (None, _) | (_, None) => false,
+    }
+}
+
+/// The SCRAM exchange; `false` when the client left in the middle of it.
+async fn authenticate(connection: &mut Connection, user: &str, shared: &StartupContext) -> Result<bool, StartupError> {
+    connection.answer(&Answer::AuthenticationSasl(scram::MECHANISM)).await?;
+    let Some(body) = connection.password_message().await? else { return Ok(false) };
+    let (mechanism, client_first) = wire::sasl_initial_response(&body)?;
+    if mechanism != scram::MECHANISM {
+        return Err(StartupError::Mechanism);
+    }
+    let exchange = Exchange::begin(shared.verifier(user), &client_first, &nonce())?;
+    connection.answer(&Answer::AuthenticationSaslContinue(exchange.server_first())).await?;
+    let Some(body) = connection.password_message().await? else { return Ok(false) };
+    let server_final = exchange.finish(&body).map_err(|error| match error {
+        ScramError::Rejected => StartupError::Password { user: user.to_owned() },
+        error => StartupError::Scram(error),
+    })?;
+    connection.answer(&Answer::AuthenticationSaslFinal(&server_final)).await?;
+    Ok(true)
+}
+
+/// Printable and without a comma: hexadecimal.
+fn nonce() -> String {
+    let mut bytes = [0; NONCE_LEN];
+    rand::rng().fill(&mut bytes);
+    hex::encode(bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! Reading and writing on a connection that has no session yet.
+//!
+//! Never buffers more than one startup packet and one read.
+//! Invariant: a byte that arrived before TLS is never read as if TLS had protected it.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use countersign_protocol::startup::{self as wire, Answer, PacketError, StartupPacket};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_rustls::{TlsAcceptor, TlsStream};
+
+use super::error::StartupError;
+use crate::stream::{ClientStream, Stream};
+
+/// How much one read asks for.
+const READ_SIZE: usize = 4096;
+
+/// A client and what it sent ahead.
+pub(super) struct Connection {
+    pub(super) stream: ClientStream,
+    pub(super) unread: BytesMut,
+}
+
+impl Connection {
+    pub(super) fn new(stream: ClientStream) -> Self {
+        Self { stream, unread: BytesMut::new() }
+    }
+
+    /// The next startup packet; `None` when the client closed the connection between packets.
+    pub(super) async fn packet(&mut self) -> Result<Option<StartupPacket>, StartupError> {
+        self.decode(wire::decode_packet).await
+    }
+
+    /// The body of the next password message; `None` when the client closed the connection before it.
+    pub(super) async fn password_message(&mut self) -> Result<Option<Bytes>, StartupError> {
+        self.decode(wire::decode_password_message).await
+    }
+
+    async fn decode<T>(
+        &mut self,
+        decode: fn(&mut BytesMut) -> Result<Option<T>, PacketError>,
+    ) -> Result<Option<T>, StartupError> {
+        loop {
+            if let Some(decoded) = decode(&mut self.unread)? {
+                return Ok(Some(decoded));
+            }
+            self.unread.reserve(READ_SIZE);
+            let read = self.stream.read_buf(&mut self.unread).await.map_err(StartupError::Io)?;
+            if read == 0 && self.unread.is_empty() {
+                return Ok(None);
+            }
+            if read == 0 {
+                return Err(StartupError::Io(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+
+    pub(super) async fn answer(&mut self, answer: &Answer<'_>) -> Result<(), StartupError> {
+        let mut out = BytesMut::new();
+        wire::encode_answer(&mut out, answer)?;
+        self.write(&out).await
+    }
+
+    /// Answers `N`: no encryption of that kind.
+    pub(super) async fn answer_no(&mut self) -> Result<(), StartupError> {
+        self.write(b"N").await
+    }
+
+    /// Answers an SSLRequest: `S` and the handshake, or `N` without an acceptor and on a unix socket.
+    pub(super) async fn answer_ssl(mut self, acceptor: Option<Arc<TlsAcceptor>>) -> Result<Self, StartupError> {
+        let Some(acceptor) = acceptor.filter(|_| matches!(self.stream, Stream::Tcp(_))) else {
+            self.answer_no().await?;
+            return Ok(self);
+        };
+        if !self.unread.is_empty() {
+            // Whoever injects these bytes wants them to be read as the client's first ones inside TLS (CVE-2021-23214).
+            return Err(self.refuse(StartupError::BytesBeforeTls).await);
+        }
+        self.write(b"S").await?;
+        match self.stream {
+            Stream::Tcp(stream) => {
+                let stream = acceptor.accept(stream).await.map_err(StartupError::TlsHandshake)?;
+                Ok(Self::new(Stream::Tls(Box::new(TlsStream::Server(stream)))))
+            }
+            stream @ (Stream::Unix(_) | Stream::Tls(_)) => Ok(Self::new(stream)),
+        }
+    }
+
+    /// Tells the client what it may know of the error, closes the connection, and hands the error back.
+    pub(super) async fn refuse(&mut self, error: StartupError) -> StartupError {
+        if let Some(refusal) = error.refusal() {
+            let mut out = BytesMut::new();
+            refusal.encode(&mut out);
+            // The client may be gone already; the error at hand is the one that matters.
+            let _ = self.write(&out).await;
+            let _ = self.stream.shutdown().await;
+        }
+        error
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), StartupError> {
+        self.stream.write_all(bytes).await.map_err(StartupError::Io)?;
+        self.stream.flush().await.map_err(StartupError::Io)
+    }
+}

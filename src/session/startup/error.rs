@@ -1,0 +1,145 @@
+//! Why a client got no session, and how much of that it may read.
+//!
+//! Never carries a password, a proof or a setting's value into a log: those appear only in what the client itself is sent.
+//! Invariant: [`StartupError::refusal`] is the only way from an error to the wire.
+
+use std::io;
+
+use bytes::BytesMut;
+use countersign_protocol::response::{ErrorFields, error_response};
+use countersign_protocol::scram::ScramError;
+use countersign_protocol::startup::PacketError;
+
+use super::settings::SettingError;
+use crate::fault::Fault;
+
+/// Why a negotiation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StartupError {
+    /// Reading or writing failed.
+    #[error("lost the client during startup")]
+    Io(#[source] io::Error),
+    /// The client took too long.
+    #[error("client took too long to authenticate")]
+    Deadline,
+    /// A malformed or unsupported packet.
+    #[error("unacceptable startup packet")]
+    Packet(#[from] PacketError),
+    /// Bytes followed the SSLRequest before it was answered.
+    #[error("received unencrypted data after SSL request")]
+    BytesBeforeTls,
+    /// The client and we found no way to TLS.
+    #[error("TLS handshake with the client failed")]
+    TlsHandshake(#[source] io::Error),
+    /// Plaintext where the configuration wants TLS.
+    #[error("client did not use TLS")]
+    TlsRequired,
+    /// A replication connection.
+    #[error("client asked for a replication connection")]
+    Replication,
+    /// No `user` in the StartupMessage.
+    #[error("client named no user")]
+    NoUser,
+    /// Another mechanism than the one offered.
+    #[error("client selected a SASL mechanism that was not offered")]
+    Mechanism,
+    /// A malformed SCRAM message.
+    #[error("SCRAM exchange failed")]
+    Scram(#[from] ScramError),
+    /// A wrong password, or no such user: the two are not told apart.
+    #[error("password authentication failed for user \"{user}\"")]
+    Password {
+        /// As the client gave it.
+        user: String,
+    },
+    /// No such database, or none open to the user: the two are not told apart.
+    #[error("database \"{database}\" does not exist or is not open to the user")]
+    NoDatabase {
+        /// As the client gave it.
+        database: String,
+    },
+    /// A setting that cannot be had.
+    #[error("unacceptable setting in the startup packet")]
+    Setting(#[from] SettingError),
+}
+
+impl StartupError {
+    /// Whose fault it is: always the client's, or that of the network between.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        Fault::Client
+    }
+
+    /// What the client may read of it; `None` when it is to be hung up on: it left, stalled, or speaks something else.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        let refusal = match self {
+            Self::Io(_) | Self::Deadline | Self::TlsHandshake(_) => return None,
+            Self::Packet(error) => of_packet(error)?,
+            Self::BytesBeforeTls => Refusal::new("08P01", "received unencrypted data after SSL request").detail(
+                "This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.",
+            ),
+            Self::TlsRequired => Refusal::new("28000", "connection requires TLS")
+                .detail("The connection was not encrypted, so no password was asked for.")
+                .hint("Connect with sslmode=require or stronger."),
+            Self::Replication => Refusal::new("0A000", "replication connections are not supported"),
+            Self::NoUser => Refusal::new("28000", "no PostgreSQL user name specified in startup packet"),
+            Self::Mechanism => Refusal::new("08P01", "client selected an invalid SASL authentication mechanism"),
+            Self::Scram(error) => Refusal::new("08P01", error.to_string()),
+            Self::Password { user } => {
+                Refusal::new("28P01", format!("password authentication failed for user \"{user}\""))
+            }
+            Self::NoDatabase { database } => Refusal::new("3D000", format!("database \"{database}\" does not exist")),
+            Self::Setting(error) => error.refusal(),
+        };
+        Some(refusal)
+    }
+}
+
+fn of_packet(error: &PacketError) -> Option<Refusal> {
+    match error {
+        // Whoever sends such a length does not speak this protocol: TLS from the first byte, HTTP, a port scan.
+        PacketError::Length => None,
+        PacketError::Version { .. } => Some(Refusal::new("0A000", error.to_string())),
+        PacketError::Layout
+        | PacketError::Encoding
+        | PacketError::Duplicate
+        | PacketError::NotPassword
+        | PacketError::PasswordLength
+        | PacketError::SaslInitialResponse
+        | PacketError::Encode => Some(Refusal::new("08P01", error.to_string())),
+    }
+}
+
+/// The texts of a FATAL ErrorResponse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// SQLSTATE.
+    pub sqlstate: &'static str,
+    /// Primary message.
+    pub message: String,
+    /// DETAIL.
+    pub detail: Option<&'static str>,
+    /// HINT.
+    pub hint: Option<&'static str>,
+}
+
+impl Refusal {
+    pub(super) fn new(sqlstate: &'static str, message: impl Into<String>) -> Self {
+        Self { sqlstate, message: message.into(), detail: None, hint: None }
+    }
+
+    pub(super) fn detail(self, detail: &'static str) -> Self {
+        Self { detail: Some(detail), ..self }
+    }
+
+    pub(super) fn hint(self, hint: &'static str) -> Self {
+        Self { hint: Some(hint), ..self }
+    }
+
+    /// Appends the ErrorResponse.
+    pub fn encode(&self, out: &mut BytesMut) {
+        let Self { sqlstate, message, detail, hint } = self;
+        error_response(out, &ErrorFields { severity: "FATAL", sqlstate, message, detail: *detail, hint: *hint });
+    }
+}

@@ -1,0 +1,147 @@
+//! TLS towards clients and towards upstreams, from files to rustls configurations.
+//!
+//! Never does a handshake itself and never falls back to plaintext.
+//! Invariant: `verify-ca` and `verify-full` accept a certificate only if it leads to the given roots, whatever the server says.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::pem::{self, PemObject as _};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::config::{SslMode, TlsConfig};
+
+mod verifier;
+
+use verifier::{Check, UpstreamVerifier};
+
+/// Makes the acceptor for clients: TLS 1.2 and 1.3, no client certificates.
+///
+/// # Errors
+/// [`TlsError`] naming the file that is missing or wrong.
+pub fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
+    let chain = certificates(&config.cert)?;
+    let key = PrivateKeyDer::from_pem_file(&config.key)
+        .map_err(|error| TlsError::PrivateKey { path: config.key.clone(), source: plain(error) })?;
+    let server = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Provider)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|source| TlsError::KeyPair { cert: config.cert.clone(), key: config.key.clone(), source })?;
+    Ok(TlsAcceptor::from(Arc::new(server)))
+}
+
+/// Makes the connector for an upstream.
+///
+/// As in libpq, `prefer` and `require` accept any certificate unless a root file is given: then the chain is checked.
+/// Without a root file, `verify-ca` and `verify-full` use the system's roots.
+///
+/// # Errors
+/// [`TlsError`] naming the file that is missing or wrong.
+pub fn connector(mode: SslMode, root_cert: Option<&Path>) -> Result<TlsConnector, TlsError> {
+    let check = match (mode, root_cert) {
+        (SslMode::Disable | SslMode::Prefer | SslMode::Require, None) => Check::Nothing,
+        (SslMode::Disable | SslMode::Prefer | SslMode::Require | SslMode::VerifyCa, _) => Check::Chain,
+        (SslMode::VerifyFull, _) => Check::ChainAndName,
+    };
+    let roots = match (check, root_cert) {
+        (Check::Nothing, _) => Vec::new(),
+        (Check::Chain | Check::ChainAndName, Some(path)) => certificates(path)?,
+        (Check::Chain | Check::ChainAndName, None) => system_roots()?,
+    };
+    let verifier = UpstreamVerifier::new(check, roots, provider()).map_err(|source| TlsError::RootCertificate {
+        path: root_cert.map(Path::to_owned).unwrap_or_default(),
+        source,
+    })?;
+    let client = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Provider)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(client)))
+}
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A certificate file cannot be read.
+    #[error("cannot read certificates from \"{}\"", path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A certificate file has none.
+    #[error("\"{}\" has no certificate in PEM form", path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The private key cannot be read.
+    #[error("cannot read a private key in PEM form from \"{}\"", path.display())]
+    PrivateKey {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Certificate and private key do not belong together, or are of a kind rustls does not support.
+    #[error("cannot use certificate \"{}\" with private key \"{}\"", cert.display(), key.display())]
+    KeyPair {
+        /// Certificate file.
+        cert: PathBuf,
+        /// Key file.
+        key: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// A root certificate is unusable.
+    #[error("cannot use the root certificates in \"{}\"", path.display())]
+    RootCertificate {
+        /// The file; empty for the system's roots.
+        path: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// The system has no root certificates.
+    #[error("the system has no root certificates; set sslrootcert")]
+    NoSystemRoots,
+    /// The cryptography provider does not support the protocol versions.
+    #[error("no usable TLS protocol version")]
+    Provider(#[source] rustls::Error),
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let unreadable = |error| TlsError::Certificates { path: path.to_owned(), source: plain(error) };
+    let certificates: Vec<_> =
+        CertificateDer::pem_file_iter(path).map_err(unreadable)?.collect::<Result<_, _>>().map_err(unreadable)?;
+    if certificates.is_empty() { Err(TlsError::NoCertificate { path: path.to_owned() }) } else { Ok(certificates) }
+}
+
+fn system_roots() -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let roots = rustls_native_certs::load_native_certs().certs;
+    if roots.is_empty() { Err(TlsError::NoSystemRoots) } else { Ok(roots) }
+}
+
+/// The reason without the text of the file, which may be a key.
+fn plain(error: pem::Error) -> io::Error {
+    match error {
+        pem::Error::Io(error) => error,
+        pem::Error::NoItemsFound => io::Error::new(io::ErrorKind::InvalidData, "nothing of that kind in the file"),
+        _ => io::Error::new(io::ErrorKind::InvalidData, "malformed PEM"),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,99 @@
+//! The client's side of PostgreSQL's authentication: trust, password, md5, SCRAM-SHA-256.
+//!
+//! Never sends a password in clear unless TLS carries it or it stays on this machine.
+//! Invariant: after SCRAM began, only an upstream that proved to know the password too is believed.
+
+use std::net::SocketAddr;
+
+use bytes::{Bytes, BytesMut};
+use postgres_protocol::authentication::md5_hash;
+use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
+use postgres_protocol::message::frontend;
+
+use super::UpstreamError;
+use super::wire::Wire;
+use crate::config::UpstreamConfig;
+use crate::stream::UpstreamStream;
+
+const OK: u32 = 0;
+const CLEARTEXT_PASSWORD: u32 = 3;
+const MD5_PASSWORD: u32 = 5;
+const SASL: u32 = 10;
+const SASL_CONTINUE: u32 = 11;
+const SASL_FINAL: u32 = 12;
+
+/// Answers whatever the upstream asks for, up to AuthenticationOk.
+pub(super) async fn authenticate(wire: &mut Wire, target: &UpstreamConfig) -> Result<(), UpstreamError> {
+    let (code, data) = request(wire).await?;
+    match code {
+        OK => return Ok(()),
+        CLEARTEXT_PASSWORD => {
+            let password = password(target)?;
+            if !is_confidential(&wire.stream) {
+                return Err(UpstreamError::CleartextRefused);
+            }
+            send_password(wire, password.as_bytes()).await?;
+        }
+        MD5_PASSWORD => {
+            let salt = data.as_ref().try_into().map_err(|_| UpstreamError::Protocol("malformed md5 salt"))?;
+            let hash = md5_hash(target.user.as_bytes(), password(target)?.as_bytes(), salt);
+            send_password(wire, hash.as_bytes()).await?;
+        }
+        SASL => scram(wire, &data, password(target)?).await?,
+        code => return Err(UpstreamError::UnsupportedAuthentication(code)),
+    }
+    match request(wire).await? {
+        (OK, _) => Ok(()),
+        _ => Err(UpstreamError::Protocol("expected AuthenticationOk")),
+    }
+}
+
+/// The next authentication request: its code and data.
+async fn request(wire: &mut Wire) -> Result<(u32, Bytes), UpstreamError> {
+    let (tag, mut body) = wire.receive().await?;
+    let code = body.first_chunk().map(|code| u32::from_be_bytes(*code));
+    match (tag, code) {
+        (b'R', Some(code)) => Ok((code, body.split_off(4))),
+        _ => Err(UpstreamError::Protocol("expected an authentication request")),
+    }
+}
+
+fn password(target: &UpstreamConfig) -> Result<&str, UpstreamError> {
+    let password = target.password.as_ref().ok_or(UpstreamError::NoPassword)?.expose();
+    // A NUL would end the password message early.
+    if password.is_empty() || password.contains('\0') { Err(UpstreamError::NoPassword) } else { Ok(password) }
+}
+
+fn is_confidential(stream: &UpstreamStream) -> bool {
+    let is_loopback = |address: Option<SocketAddr>| address.is_some_and(|address| address.ip().is_loopback());
+    stream.is_tls() || stream.is_unix() || stream.peer_addr().is_ok_and(is_loopback)
+}
+
+async fn send_password(wire: &mut Wire, password: &[u8]) -> Result<(), UpstreamError> {
+    let mut out = BytesMut::new();
+    frontend::password_message(password, &mut out).map_err(|_| UpstreamError::NoPassword)?;
+    wire.send(&out).await
+}
+
+/// SCRAM-SHA-256 without channel binding, up to and with the upstream's own proof.
+async fn scram(wire: &mut Wire, mechanisms: &[u8], password: &str) -> Result<(), UpstreamError> {
+    if !mechanisms.split(|byte| *byte == 0).any(|name| name == SCRAM_SHA_256.as_bytes()) {
+        return Err(UpstreamError::UnsupportedAuthentication(SASL));
+    }
+    let malformed = |_| UpstreamError::Protocol("SASL message cannot be encoded");
+    let mut client = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
+    let mut out = BytesMut::new();
+    frontend::sasl_initial_response(SCRAM_SHA_256, client.message(), &mut out).map_err(malformed)?;
+    wire.send(&out).await?;
+    let (SASL_CONTINUE, server_first) = request(wire).await? else {
+        return Err(UpstreamError::Protocol("expected AuthenticationSASLContinue"));
+    };
+    client.update(&server_first).map_err(UpstreamError::Scram)?;
+    out.clear();
+    frontend::sasl_response(client.message(), &mut out).map_err(malformed)?;
+    wire.send(&out).await?;
+    let (SASL_FINAL, server_final) = request(wire).await? else {
+        return Err(UpstreamError::Protocol("expected AuthenticationSASLFinal"));
+    };
+    client.finish(&server_final).map_err(UpstreamError::Scram)
+}
