@@ -1,4 +1,6 @@
 //! Countersign: a PostgreSQL proxy that makes risky SQL wait for a second signature.
 
+pub mod audit;
 pub mod config;
 pub mod review;
+pub mod telemetry;
