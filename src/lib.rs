@@ -2,5 +2,7 @@
 
 pub mod audit;
 pub mod config;
+pub mod identity;
 pub mod review;
+pub mod store;
 pub mod telemetry;
