@@ -6,3 +6,4 @@ pub mod identity;
 pub mod review;
 pub mod store;
 pub mod telemetry;
+pub mod web;
