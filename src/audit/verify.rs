@@ -131,6 +131,10 @@ impl Report {
 pub fn verify(dir: &Path, anchor: Option<Anchor>) -> io::Result<Report> {
     let mut walk = Walk { anchor, ..Walk::default() };
     let numbers = segment::list(dir)?;
+    let head = Head::read(dir);
+    if numbers.is_empty() && head.is_none() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "there is no audit trail in it"));
+    }
     for (index, &number) in numbers.iter().enumerate() {
         if let Some(before) = index.checked_sub(1).map(|before| numbers[before])
             && number != before + 1
@@ -145,7 +149,7 @@ pub fn verify(dir: &Path, anchor: Option<Anchor>) -> io::Result<Report> {
         }
         walk.segment(dir, number)?;
     }
-    walk.finish(Head::read(dir));
+    walk.finish(head);
     Ok(walk.report)
 }
 
