@@ -3,6 +3,15 @@
 //! Surfaces authenticate and call it; it never parses SQL and never touches a socket.
 //! Invariant: every transition is a compare-and-set in the store, made by someone (or the clock) with time and reason.
 
+mod decide;
+mod error;
+mod execution;
+mod lifecycle;
+mod pending;
+mod service;
+mod state;
+pub mod votes;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,6 +20,15 @@ use serde::{Deserialize, Serialize};
 use countersign_policy::grant::Binding;
 use countersign_policy::rule::Mode;
 use countersign_policy::verdict::ReviewerDemand;
+
+pub use error::ReviewError;
+pub use execution::Execution;
+pub use pending::Waiting;
+pub use service::{Opened, Review};
+pub use state::UnknownState;
+
+/// Group whose members see every request, and approve their own under `admins_bypass`.
+pub const ADMIN_GROUP: &str = "admin";
 
 /// Identifier of an access request: a ULID, 26 characters of Crockford base 32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -235,3 +253,18 @@ pub struct Transition {
     /// Why.
     pub reason: Option<String>,
 }
+
+impl AccessRequest {
+    /// Whether a person of that name and in those groups may know of it: the requester, those who may be asked, and admins.
+    #[must_use]
+    pub fn is_visible_to(&self, name: &str, groups: &[String]) -> bool {
+        self.user == name
+            || groups.iter().any(|group| group == ADMIN_GROUP)
+            || !votes::demanded_groups(&self.reviewers, groups).is_empty()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;

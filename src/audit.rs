@@ -1,0 +1,148 @@
+//! The audit trail: append-only segments of JSON lines, each carrying the hash of the line before it.
+//!
+//! Never decides anything and never reads SQL: it writes down what it is given, in the order it is given.
+//! Invariant: [`Audit::record_durable`] returns `Ok` only after its record, and all before it, are on stable storage.
+
+mod queue;
+mod record;
+mod segment;
+mod verify;
+mod writer;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use queue::Queue;
+pub use record::Record;
+pub use verify::{Anchor, Fault, Finding, Report, verify};
+
+/// Size at which a segment is closed and the next one begun.
+pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+
+/// SHA-256 of a line without its line feed.
+type LineHash = [u8; 32];
+
+/// What the first line of a trail has in place of the hash of the line before it.
+const NO_HASH: LineHash = [0; 32];
+
+fn line_hash(line: &[u8]) -> LineHash {
+    Sha256::digest(line).into()
+}
+
+/// Why the audit trail could not be opened or written.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The directory or a segment could not be read or created.
+    #[error("could not open audit trail \"{}\"", path.display())]
+    Open {
+        /// What was being opened.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process writes to the same directory.
+    #[error("audit trail \"{}\" is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// A record could not be encoded.
+    #[error("could not encode audit record")]
+    Encode(#[source] serde_json::Error),
+    /// Writing failed earlier; nothing is accepted until the proxy is started again.
+    #[error("could not write audit trail")]
+    Failed,
+    /// The disk does not keep up: more than the bounded queue holds is waiting.
+    #[error("audit queue is full")]
+    QueueFull,
+}
+
+/// Handle to the one writer of a trail. Dropping it writes and syncs what is queued.
+#[derive(Debug)]
+pub struct Audit {
+    queue: Arc<Queue>,
+    writer: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Audit {
+    /// Opens the trail in `dir`, making the directory if needed, and starts its writer.
+    ///
+    /// The end of the trail is checked; what is torn or damaged there is moved aside and written down as a `gap` record.
+    ///
+    /// # Errors
+    /// When the directory cannot be read or written, or another process holds it.
+    pub fn open(dir: &Path, now: Timestamp) -> Result<Self, AuditError> {
+        Self::open_with(dir, SEGMENT_BYTES_MAX, now)
+    }
+
+    /// As [`Audit::open`], with another size at which segments are closed.
+    ///
+    /// # Errors
+    /// As [`Audit::open`].
+    pub fn open_with(dir: &Path, segment_bytes_max: u64, now: Timestamp) -> Result<Self, AuditError> {
+        let opened = segment::open(dir)?;
+        let queue = Arc::new(Queue::default());
+        for gap in &opened.gaps {
+            tracing::error!(segment = %gap.segment, reason = %gap.reason, "audit trail was damaged");
+            queue.push(now, &gap.record(), None)?;
+        }
+        let mut writer = writer::Writer::new(dir, opened, segment_bytes_max);
+        let source = Arc::clone(&queue);
+        let writer = std::thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || writer.run(&source))
+            .map_err(|source| AuditError::Open { path: dir.to_owned(), source })?;
+        Ok(Self { queue, writer: Some(writer) })
+    }
+
+    /// Queues a record; it reaches the file within milliseconds and stable storage within about a second.
+    ///
+    /// # Errors
+    /// When writing has failed before or the queue is full: the caller refuses the statement unless `audit.fail_open`.
+    pub fn record(&self, at: Timestamp, record: &Record<'_>) -> Result<(), AuditError> {
+        self.queue.push(at, record, None)
+    }
+
+    /// Queues a record and waits until it is on stable storage.
+    ///
+    /// # Errors
+    /// When it cannot be queued or written.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped the record may or may not be written.
+    pub async fn record_durable(&self, at: Timestamp, record: &Record<'_>) -> Result<(), AuditError> {
+        let (done, written) = tokio::sync::oneshot::channel();
+        self.queue.push(at, record, Some(done))?;
+        written.await.map_err(|_closed| AuditError::Failed)
+    }
+
+    /// Whether records are accepted: `Err` after a write has failed.
+    ///
+    /// # Errors
+    /// [`AuditError::Failed`] when a write has failed.
+    pub fn health(&self) -> Result<(), AuditError> {
+        self.queue.health()
+    }
+
+    /// Bytes waiting to be written.
+    #[must_use]
+    pub fn lag_bytes(&self) -> usize {
+        self.queue.lag_bytes()
+    }
+}
+
+impl Drop for Audit {
+    fn drop(&mut self) {
+        self.queue.close();
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("audit writer panicked");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

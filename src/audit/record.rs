@@ -1,0 +1,197 @@
+//! What the audit trail records, and how one record becomes one line.
+//!
+//! Never builds an intermediate tree: a record borrows what it speaks of and is encoded straight into bytes.
+//! Invariant: a line holds no raw line feed, so one record is one line whatever the statement holds.
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use countersign_policy::Effects;
+
+use crate::review::{Parameter, RequestId, State, Surface};
+
+/// One thing that happened. Field names are the keys of the line (`docs/audit.md`).
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Record<'a> {
+    /// A client has authenticated.
+    SessionOpen {
+        /// Number or name of the session, unique while the proxy runs.
+        session: &'a str,
+        /// Authenticated user.
+        user: &'a str,
+        /// Database as the client named it.
+        database: &'a str,
+        /// `ip:port`, or `local`.
+        client_address: &'a str,
+        /// `application_name`.
+        application: &'a str,
+    },
+    /// A session ended.
+    SessionClose {
+        /// The session.
+        session: &'a str,
+        /// Its user.
+        user: &'a str,
+        /// Its database.
+        database: &'a str,
+        /// Why it ended, one of few constant texts.
+        reason: &'a str,
+    },
+    /// A statement was judged.
+    Verdict {
+        /// The session.
+        session: &'a str,
+        /// Its user.
+        user: &'a str,
+        /// Its database.
+        database: &'a str,
+        /// The statement text.
+        statement: &'a str,
+        /// What it does.
+        #[serde(serialize_with = "effect_names")]
+        effects: Effects,
+        /// `allow`, `hold`, `deny`.
+        verdict: &'a str,
+        /// Names of the rules that led to it.
+        rules: &'a [String],
+    },
+    /// A held statement is about to be released; durable before it is.
+    Intent {
+        /// The access request.
+        request: RequestId,
+        /// Requester.
+        user: &'a str,
+        /// Database.
+        database: &'a str,
+        /// The statement text.
+        statement: &'a str,
+        /// Bound parameters.
+        parameters: &'a [Parameter],
+        /// Who approved it.
+        approvers: &'a [String],
+    },
+    /// How an execution ended.
+    Outcome {
+        /// The access request; `None` for a statement that was allowed at once.
+        request: Option<RequestId>,
+        /// Requester.
+        user: &'a str,
+        /// Database.
+        database: &'a str,
+        /// `executed`, `failed`, `unknown`.
+        outcome: &'a str,
+        /// Command tag or SQLSTATE.
+        detail: Option<&'a str>,
+        /// Rows returned or changed.
+        rows: u64,
+        /// How long it ran, in milliseconds.
+        duration_ms: u64,
+        /// Names of the result columns that were masked.
+        masked_columns: &'a [String],
+    },
+    /// A reviewer voted.
+    Vote {
+        /// The access request.
+        request: RequestId,
+        /// Who.
+        by: &'a str,
+        /// In which of the demanded groups.
+        groups: &'a [String],
+        /// Whether it approves.
+        approve: bool,
+        /// Where.
+        surface: Surface,
+        /// Reason given.
+        reason: Option<&'a str>,
+    },
+    /// An access request changed its state.
+    Transition {
+        /// The access request.
+        request: RequestId,
+        /// State before; `None` when it was made.
+        from: Option<State>,
+        /// State after.
+        to: State,
+        /// Who made it.
+        by: &'a str,
+        /// Where.
+        surface: Surface,
+        /// Why.
+        reason: Option<&'a str>,
+    },
+    /// A configuration was put into force.
+    Config {
+        /// Digest of it.
+        revision: &'a str,
+        /// What weakens protection in it.
+        warnings: &'a [String],
+    },
+    /// Something of the trail is missing or damaged, as found when it was opened.
+    Gap {
+        /// What was found.
+        reason: &'a str,
+        /// File in which it was found.
+        segment: &'a str,
+        /// Bytes taken out of that file.
+        bytes: u64,
+        /// SHA-256 of those bytes, hexadecimal; empty when none were taken out.
+        sha256: &'a str,
+        /// File in which those bytes are kept; empty when none were taken out.
+        kept_as: &'a str,
+    },
+}
+
+fn effect_names<S: Serializer>(effects: &Effects, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(effects.iter().map(|effect| effect.to_string()))
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    at: Timestamp,
+    #[serde(flatten)]
+    record: &'a Record<'a>,
+}
+
+/// Appends the part of a line that does not depend on its place in the chain: `"at":…,"kind":…,…}` without line feed.
+///
+/// # Errors
+/// When a value cannot be encoded.
+pub(super) fn encode_body(at: Timestamp, record: &Record<'_>, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+    let start = out.len();
+    serde_json::to_writer(&mut *out, &Body { at, record })?;
+    out.remove(start); // the opening brace; the writer puts its own, with the place in the chain, in front
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(record: &Record<'_>, want: &str) {
+        let mut out = Vec::new();
+        encode_body("2026-01-02T03:04:05Z".parse().unwrap(), record, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), want);
+    }
+
+    #[test]
+    fn one_record_is_one_line() {
+        check(
+            &Record::SessionClose { session: "7", user: "al\nice", database: "shop", reason: "Terminate" },
+            r#""at":"2026-01-02T03:04:05Z","kind":"session_close","session":"7","user":"al\nice","database":"shop","reason":"Terminate"}"#,
+        );
+        check(
+            &Record::Verdict {
+                session: "7",
+                user: "alice",
+                database: "shop",
+                statement: "DELETE FROM t\r\n",
+                effects: [countersign_policy::Effect::Delete].into_iter().collect(),
+                verdict: "hold",
+                rules: &["writes".to_owned()],
+            },
+            r#""at":"2026-01-02T03:04:05Z","kind":"verdict","session":"7","user":"alice","database":"shop","statement":"DELETE FROM t\r\n","effects":["delete"],"verdict":"hold","rules":["writes"]}"#,
+        );
+    }
+}

@@ -1,0 +1,141 @@
+//! The one thread that writes the trail.
+//!
+//! Never drops a record silently: the first write that fails makes the whole trail refuse records.
+//! Invariant: sequence numbers grow by one and each line carries the hash of the line before it, over segments and restarts.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::queue::{Batch, Queue, Taken};
+use super::segment::{self, Head, Opened};
+use super::{LineHash, line_hash};
+
+/// How long written records may wait for a sync that nobody asked for.
+const SYNC_AFTER: Duration = Duration::from_secs(1);
+
+/// How long the writer sleeps when nothing comes.
+const IDLE: Duration = Duration::from_secs(3600);
+
+pub(super) struct Writer {
+    dir: PathBuf,
+    segment_bytes_max: u64,
+    number: u32,
+    file: File,
+    size: u64,
+    head_file: File,
+    next_seq: u64,
+    last_hash: LineHash,
+    out: Vec<u8>,
+    unsynced_since: Option<Instant>,
+    // Held for as long as the writer lives: keeps a second process out.
+    _lock: File,
+}
+
+impl Writer {
+    pub(super) fn new(dir: &Path, opened: Opened, segment_bytes_max: u64) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            segment_bytes_max,
+            number: opened.number,
+            file: opened.file,
+            size: opened.size,
+            head_file: opened.head_file,
+            next_seq: opened.next_seq,
+            last_hash: opened.last_hash,
+            out: Vec::new(),
+            unsynced_since: None,
+            _lock: opened.lock,
+        }
+    }
+
+    /// Writes until the queue is closed or a write fails.
+    pub(super) fn run(&mut self, queue: &Queue) {
+        let mut batch = Batch::default();
+        loop {
+            let patience = self.unsynced_since.map_or(IDLE, |since| SYNC_AFTER.saturating_sub(since.elapsed()));
+            let written = match queue.take(&mut batch, patience) {
+                Taken::Records => self.write_batch(&batch),
+                Taken::Nothing => self.sync(),
+                Taken::Closed => {
+                    if let Err(error) = self.sync() {
+                        tracing::error!(error = %error, "could not sync audit trail");
+                    }
+                    return;
+                }
+            };
+            metrics::gauge!(crate::telemetry::AUDIT_LAG_BYTES).set(queue.lag_bytes() as f64);
+            if let Err(error) = written {
+                tracing::error!(error = %error, "could not write audit trail; statements are refused");
+                queue.fail();
+                return;
+            }
+            batch.waiters.drain(..).for_each(|waiter| {
+                // Whoever no longer waits does not need to know.
+                let _gone = waiter.send(());
+            });
+        }
+    }
+
+    fn write_batch(&mut self, batch: &Batch) -> io::Result<()> {
+        let mut start = 0;
+        for &end in &batch.ends {
+            self.append(&batch.bytes[start..end])?;
+            start = end;
+        }
+        self.flush()?;
+        let due = self.unsynced_since.is_some_and(|since| since.elapsed() >= SYNC_AFTER);
+        if due || !batch.waiters.is_empty() { self.sync() } else { Ok(()) }
+    }
+
+    fn append(&mut self, body: &[u8]) -> io::Result<()> {
+        let start = self.out.len();
+        let mut prev = [0; 64];
+        hex::encode_to_slice(self.last_hash, &mut prev).map_err(io::Error::other)?;
+        write!(self.out, "{{\"seq\":{},\"prev\":\"", self.next_seq)?;
+        self.out.extend_from_slice(&prev);
+        self.out.extend_from_slice(b"\",");
+        self.out.extend_from_slice(body);
+        self.last_hash = line_hash(&self.out[start..]);
+        self.next_seq += 1;
+        self.out.push(b'\n');
+        let line_bytes = (self.out.len() - start) as u64;
+        let used = self.size + start as u64;
+        if used > 0 && used + line_bytes > self.segment_bytes_max {
+            let line = self.out.split_off(start);
+            self.rotate()?;
+            self.out.extend_from_slice(&line);
+        }
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        self.file.write_all(&self.out)?;
+        self.out.clear();
+        self.file.sync_all()?;
+        self.number += 1;
+        let path = segment::path(&self.dir, self.number);
+        self.file = OpenOptions::new().append(true).create_new(true).open(path)?;
+        self.size = 0;
+        segment::sync_dir(&self.dir)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.write_all(&self.out)?;
+        self.size += self.out.len() as u64;
+        self.out.clear();
+        self.out.shrink_to(1 << 20);
+        self.unsynced_since.get_or_insert_with(Instant::now);
+        let head = Head { seq: self.next_seq - 1, hash: self.last_hash };
+        self.head_file.write_all_at(head.to_line().as_bytes(), 0)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        if self.unsynced_since.take().is_some() {
+            self.file.sync_data()?;
+        }
+        Ok(())
+    }
+}

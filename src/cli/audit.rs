@@ -1,0 +1,112 @@
+//! `countersign audit`: checking the trail offline, from its files alone.
+//!
+//! Never writes to the trail and needs neither the proxy nor its configuration.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::output::{Colour, Exit, Format, visible_line};
+use crate::audit::{self, Anchor, Report};
+
+/// `countersign audit …`
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum AuditCommand {
+    /// Prove that no record was changed, dropped or reordered, or say which was
+    Verify {
+        /// Directory of the segments: `audit` in the data directory
+        #[arg(default_value = "/var/lib/countersign/audit")]
+        dir: PathBuf,
+        /// A record and its hash noted earlier; it must still be there, unchanged
+        #[arg(long, value_name = "SEQ:HASH")]
+        anchor: Option<Anchor>,
+        /// Output for people or for machines
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+}
+
+/// Runs the command and prints to standard output and error.
+pub fn run(command: AuditCommand) -> ExitCode {
+    match command {
+        AuditCommand::Verify { dir, anchor, format } => verify(&dir, anchor, format).into(),
+    }
+}
+
+/// Checks the trail in `dir` and prints what was found.
+pub fn verify(dir: &Path, anchor: Option<Anchor>, format: Format) -> Exit {
+    let report = match audit::verify(dir, anchor) {
+        Ok(report) => report,
+        Err(error) => {
+            eprintln!("countersign: could not read audit trail \"{}\": {error}", dir.display());
+            eprintln!("hint: give the directory that holds 000001.jsonl: \"audit\" in the data directory");
+            return Exit::Io;
+        }
+    };
+    match format {
+        Format::Text => print!("{}", text(&report, Colour::detect())),
+        Format::Json => match serde_json::to_string(&report) {
+            Ok(json) => println!("{json}"),
+            Err(error) => {
+                eprintln!("countersign: could not print report: {error}");
+                return Exit::Io;
+            }
+        },
+    }
+    if report.is_intact() { Exit::Ok } else { Exit::Data }
+}
+
+fn text(report: &Report, colour: Colour) -> String {
+    let mut out = String::new();
+    for finding in &report.findings {
+        // Writing to a String cannot fail.
+        let _ok = writeln!(out, "{}", colour.red(&visible_line(&finding.to_string(), colour)));
+    }
+    for gap in &report.gaps {
+        let _ok =
+            writeln!(out, "{}", colour.yellow(&visible_line(&format!("gap written by the proxy: {gap}"), colour)));
+    }
+    for note in &report.notes {
+        let _ok = writeln!(out, "note: {note}");
+    }
+    let verdict = if report.is_intact() { colour.green("intact") } else { colour.red("NOT INTACT") };
+    let _ok = writeln!(out, "{verdict}: {} records in {} segments", report.records, report.segments);
+    if let (Some(seq), Some(hash)) = (report.last_seq, &report.last_hash) {
+        let _ok = writeln!(out, "last record as an anchor: {seq}:{hash}");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{Audit, Record};
+
+    #[test]
+    fn the_exit_code_tells_whether_the_trail_is_intact() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(verify(dir.path(), None, Format::Text), Exit::Io);
+        let now = crate::review::fixture::at(0);
+        let audit = Audit::open(dir.path(), now).unwrap();
+        for session in ["1", "2"] {
+            let record = Record::SessionClose { session, user: "alice", database: "shop", reason: "Terminate" };
+            audit.record(now, &record).unwrap();
+        }
+        drop(audit);
+        assert_eq!(verify(dir.path(), None, Format::Text), Exit::Ok);
+        let report = audit::verify(dir.path(), None).unwrap();
+        assert!(
+            text(&report, Colour::Off).starts_with("intact: 2 records in 1 segments\nlast record as an anchor: 2:")
+        );
+
+        let segment = dir.path().join("000001.jsonl");
+        let changed = std::fs::read_to_string(&segment).unwrap().replacen("alice", "mallory", 1);
+        std::fs::write(&segment, changed).unwrap();
+        assert_eq!(verify(dir.path(), None, Format::Json), Exit::Data);
+        let report = audit::verify(dir.path(), None).unwrap();
+        assert_eq!(
+            text(&report, Colour::Off).lines().next(),
+            Some("000001.jsonl:1 record 1 changed: its hash is not the one the next record carries")
+        );
+    }
+}

@@ -1,0 +1,235 @@
+//! `countersign requests`: reviewing and following access requests over the HTTP API.
+//!
+//! Never decides by itself and never reads the store: it does what the person could do with `curl`.
+
+mod client;
+mod view;
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::output::{Colour, Exit, Format};
+use crate::review::State;
+use crate::web::{Page, RequestView};
+
+pub use client::{Client, Failure};
+
+/// How often `watch` asks.
+const WATCH_PERIOD: Duration = Duration::from_secs(1);
+
+/// How many of the newest requests `watch` looks at.
+const WATCH_PAGE: &str = "200";
+
+/// Where the API is and how to print.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ApiArgs {
+    /// Base URL of the proxy's API; the token comes from COUNTERSIGN_TOKEN
+    #[arg(long, env = "COUNTERSIGN_URL", default_value = "http://127.0.0.1:8543", global = true)]
+    pub url: String,
+    /// Output for people or for machines
+    #[arg(long, value_enum, default_value_t, global = true)]
+    pub format: Format,
+}
+
+/// `countersign requests …`
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum RequestsCommand {
+    /// List requests, newest first
+    List {
+        /// Only those in this state, such as PENDING
+        #[arg(long)]
+        status: Option<State>,
+        /// Only those on this database
+        #[arg(long)]
+        database: Option<String>,
+        /// Only those made by this user
+        #[arg(long)]
+        user: Option<String>,
+        /// Only those older than this request
+        #[arg(long, value_name = "ID")]
+        after: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Show everything about one request
+    Show {
+        /// The request
+        id: String,
+    },
+    /// Approve a request
+    Approve {
+        /// The request
+        id: String,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Reject a request
+    Reject {
+        /// The request
+        id: String,
+        /// Why; the requester sees it
+        #[arg(long)]
+        reason: String,
+    },
+    /// Withdraw a request of your own
+    Cancel {
+        /// The request
+        id: String,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Take back an approval that was not used yet
+    Revoke {
+        /// The request
+        id: String,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Print requests as they come and change, until Ctrl-C
+    Watch {
+        /// Only those on this database
+        #[arg(long)]
+        database: Option<String>,
+    },
+}
+
+/// Runs the command and prints to standard output and error.
+pub async fn run(command: RequestsCommand, args: &ApiArgs) -> ExitCode {
+    let token = std::env::var("COUNTERSIGN_TOKEN").ok();
+    let done = match Client::new(&args.url, token) {
+        Ok(client) => {
+            if client.is_in_clear() {
+                eprintln!("countersign: warning: the token travels unencrypted; use an https URL");
+            }
+            let print = Print { format: args.format, colour: Colour::detect(), out: io::stdout() };
+            execute(command, &client, print).await
+        }
+        Err(failure) => Err(failure),
+    };
+    match done {
+        Ok(()) => Exit::Ok.into(),
+        Err(failure) => {
+            eprintln!("{failure}");
+            failure.exit.into()
+        }
+    }
+}
+
+struct Print<W> {
+    format: Format,
+    colour: Colour,
+    out: W,
+}
+
+impl<W: Write> Print<W> {
+    fn json(&mut self, value: &impl serde::Serialize) -> Result<(), Failure> {
+        let written = serde_json::to_writer(&mut self.out, value).map_err(io::Error::from);
+        written
+            .and_then(|()| self.out.write_all(b"\n"))
+            .and_then(|()| self.out.flush())
+            .map_err(|error| unprinted(&error))
+    }
+
+    fn text(&mut self, text: &str) -> Result<(), Failure> {
+        self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()).map_err(|error| unprinted(&error))
+    }
+
+    fn request(&mut self, view: &RequestView, text: fn(&RequestView, Colour) -> String) -> Result<(), Failure> {
+        match self.format {
+            Format::Json => self.json(view),
+            Format::Text => self.text(&text(view, self.colour)),
+        }
+    }
+}
+
+fn unprinted(error: &io::Error) -> Failure {
+    Failure::new(Exit::Io, format!("could not write output: {error}"), "")
+}
+
+async fn execute<W: Write>(command: RequestsCommand, client: &Client, mut print: Print<W>) -> Result<(), Failure> {
+    let (id, verb, reason) = match command {
+        RequestsCommand::List { status, database, user, after, limit } => {
+            let mut query = vec![("limit", limit.to_string())];
+            query.extend(status.map(|status| ("status", status.to_string())));
+            query.extend(database.map(|database| ("database", database)));
+            query.extend(user.map(|user| ("user", user)));
+            query.extend(after.map(|after| ("after", after)));
+            let page: Page = client.get(&["requests"], &query).await?;
+            return match print.format {
+                Format::Json => print.json(&page),
+                Format::Text => {
+                    let text = view::list(&page.requests, print.colour);
+                    print.text(&text)
+                }
+            };
+        }
+        RequestsCommand::Show { id } => {
+            let shown = client.get(&["requests", &id], &[]).await?;
+            return print.request(&shown, view::full);
+        }
+        RequestsCommand::Watch { database } => return watch(client, database, print).await,
+        RequestsCommand::Approve { id, reason } => (id, "approve", reason),
+        RequestsCommand::Reject { id, reason } => (id, "reject", Some(reason)),
+        RequestsCommand::Cancel { id, reason } => (id, "cancel", reason),
+        RequestsCommand::Revoke { id, reason } => (id, "revoke", reason),
+    };
+    let decided = client.post(&["requests", &id, verb], reason).await?;
+    print.request(&decided, view::line)
+}
+
+async fn watch<W: Write>(client: &Client, database: Option<String>, mut print: Print<W>) -> Result<(), Failure> {
+    let mut seen = Seen::default();
+    let mut lost = false;
+    let mut period = tokio::time::interval(WATCH_PERIOD);
+    loop {
+        // Both are cancel safe: a tick and a signal.
+        tokio::select! {
+            _tick = period.tick() => {}
+            _signal = tokio::signal::ctrl_c() => return Ok(()),
+        }
+        match seen.poll(client, database.as_deref()).await {
+            Ok(changed) => {
+                lost = false;
+                changed.iter().try_for_each(|changed| print.request(changed, view::line))?;
+            }
+            Err(failure) if failure.exit == Exit::Unavailable => {
+                if !lost {
+                    eprintln!("{failure}\ntrying again every second");
+                }
+                lost = true;
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// Which version of which request was printed.
+#[derive(Default)]
+struct Seen {
+    versions: HashMap<String, u64>,
+    begun: bool,
+}
+
+impl Seen {
+    /// New and changed requests, oldest first; the first time only those that are open.
+    async fn poll(&mut self, client: &Client, database: Option<&str>) -> Result<Vec<RequestView>, Failure> {
+        let mut query = vec![("limit", WATCH_PAGE.to_owned())];
+        query.extend(database.map(|database| ("database", database.to_owned())));
+        let page: Page = client.get(&["requests"], &query).await?;
+        let before = std::mem::take(&mut self.versions);
+        let known = |view: &RequestView| before.get(&view.request.id.to_string()) == Some(&view.request.version);
+        self.versions = page.requests.iter().map(|view| (view.request.id.to_string(), view.request.version)).collect();
+        let begun = std::mem::replace(&mut self.begun, true);
+        let wanted = |view: &RequestView| begun || view.request.state == State::Pending;
+        Ok(page.requests.into_iter().rev().filter(|view| !known(view) && wanted(view)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! What people decide: approve, reject, cancel, revoke.
+//!
+//! Never trusts the groups a surface brings: membership is read from the configuration in force at each vote.
+//! Invariant: a change that lost the race is worked out anew from what is then in the store.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::votes::{are_met, demanded_groups};
+use super::{
+    ADMIN_GROUP, AccessRequest, Actor, Decision, RequestId, Review, ReviewError, State, Surface, Transition, Vote,
+};
+use crate::store::Change;
+
+/// A change worked out from one version of a request.
+type Plan = Result<Change, ReviewError>;
+
+impl Review {
+    /// Counts the actor's approval; the request becomes APPROVED when all demands are met.
+    ///
+    /// # Errors
+    /// When the actor may not approve it, it is no longer open, or it cannot be recorded.
+    pub async fn approve(
+        &self,
+        id: RequestId,
+        actor: &Actor,
+        reason: Option<String>,
+        now: Timestamp,
+    ) -> Result<AccessRequest, ReviewError> {
+        self.decide(id, |request| self.plan_approval(request, actor, reason.clone(), now)).await
+    }
+
+    /// Ends the request: one eligible reviewer is enough, and a reason is required.
+    ///
+    /// # Errors
+    /// When the actor may not reject it, gives no reason, it is no longer open, or it cannot be recorded.
+    pub async fn reject(
+        &self,
+        id: RequestId,
+        actor: &Actor,
+        reason: String,
+        now: Timestamp,
+    ) -> Result<AccessRequest, ReviewError> {
+        if reason.trim().is_empty() {
+            return Err(ReviewError::ReasonRequired);
+        }
+        self.decide(id, |request| self.plan_rejection(request, actor, &reason, now)).await
+    }
+
+    /// Withdraws a request that is open or approved and not yet used; for its requester and for admins.
+    ///
+    /// # Errors
+    /// When the actor is neither, it is past that, or it cannot be recorded.
+    pub async fn cancel(
+        &self,
+        id: RequestId,
+        actor: &Actor,
+        reason: Option<String>,
+        now: Timestamp,
+    ) -> Result<AccessRequest, ReviewError> {
+        self.decide(id, |request| {
+            if request.user != actor.name && !self.is_admin(actor) {
+                return Err(ReviewError::NotEligible { groups: ADMIN_GROUP.to_owned() });
+            }
+            plan_end(request, State::Cancelled, actor, reason.clone(), now)
+        })
+        .await
+    }
+
+    /// Takes back an approval that was not used yet; for those who could have approved it, and admins.
+    ///
+    /// # Errors
+    /// When the actor is not one of them, it is not APPROVED, or it cannot be recorded.
+    pub async fn revoke(
+        &self,
+        id: RequestId,
+        actor: &Actor,
+        reason: Option<String>,
+        now: Timestamp,
+    ) -> Result<AccessRequest, ReviewError> {
+        self.decide(id, |request| {
+            if demanded_groups(&request.reviewers, &self.groups_of(&actor.name)).is_empty() && !self.is_admin(actor) {
+                return Err(not_eligible(request));
+            }
+            plan_end(request, State::Revoked, actor, reason.clone(), now)
+        })
+        .await
+    }
+
+    /// Works out a change and makes it, as often as somebody else is faster.
+    pub(super) async fn decide(
+        &self,
+        id: RequestId,
+        plan: impl Fn(&AccessRequest) -> Plan,
+    ) -> Result<AccessRequest, ReviewError> {
+        self.audit_accepts()?;
+        self.decide_after(id, plan).await
+    }
+
+    /// As [`Review::decide`], also when the audit trail has failed: for what ends a request and releases nothing.
+    pub(super) async fn decide_after(
+        &self,
+        id: RequestId,
+        plan: impl Fn(&AccessRequest) -> Plan,
+    ) -> Result<AccessRequest, ReviewError> {
+        loop {
+            let request = self.get(id).await?;
+            let change = plan(&request)?;
+            let (vote, transition) = (change.vote.clone(), change.transition.clone());
+            let Some(changed) = self.store.vote_and_transition(change).await? else { continue };
+            // Whoever waits is told whatever becomes of the trail: nothing runs without its durable intent.
+            if let Some(decision) = transition.as_ref().and_then(|transition| decision_of(&changed, transition)) {
+                self.pending.wake(id, decision);
+            }
+            vote.iter().try_for_each(|vote| self.note_vote(id, vote))?;
+            transition.iter().try_for_each(|transition| self.note_transition(id, transition))?;
+            return Ok(changed);
+        }
+    }
+
+    fn is_admin(&self, actor: &Actor) -> bool {
+        self.groups_of(&actor.name).iter().any(|group| group == ADMIN_GROUP)
+    }
+
+    fn plan_approval(&self, request: &AccessRequest, actor: &Actor, reason: Option<String>, now: Timestamp) -> Plan {
+        let own = request.user == actor.name;
+        if own && !self.bypasses(&actor.name) {
+            return Err(ReviewError::OwnRequest);
+        }
+        let groups = if own {
+            vec![ADMIN_GROUP.to_owned()]
+        } else {
+            demanded_groups(&request.reviewers, &self.groups_of(&actor.name))
+        };
+        if groups.is_empty() {
+            return Err(not_eligible(request));
+        }
+        is_open(request, now)?;
+        let approvers = || request.votes.iter().filter(|vote| vote.approve).map(|vote| vote.by.as_str());
+        if approvers().any(|by| by == actor.name) {
+            return Err(ReviewError::AlreadyVoted);
+        }
+        let people: Vec<_> = approvers().chain([actor.name.as_str()]).map(|name| self.groups_of(name)).collect();
+        let approved = own || are_met(&request.reviewers, &people);
+        let vote = vote_of(actor, groups, reason.clone(), now);
+        let mut change = Change { vote: Some(Vote { approve: true, ..vote }), ..unchanged(request) };
+        if approved {
+            let why = if own { Some("own request of an admin (admins_bypass)".to_owned()) } else { reason };
+            change.transition = Some(transition_of(request, State::Approved, actor, why, now));
+            // The approval may be used for as long as the request was allowed to wait.
+            let window = request.created_at.duration_until(request.expires_at).max(SignedDuration::ZERO);
+            change.expires_at = Some(now.checked_add(window).unwrap_or(Timestamp::MAX));
+        }
+        Ok(change)
+    }
+
+    fn plan_rejection(&self, request: &AccessRequest, actor: &Actor, reason: &str, now: Timestamp) -> Plan {
+        if request.user == actor.name {
+            return Err(ReviewError::OwnRequest);
+        }
+        let groups = demanded_groups(&request.reviewers, &self.groups_of(&actor.name));
+        if groups.is_empty() {
+            return Err(not_eligible(request));
+        }
+        is_open(request, now)?;
+        let reason = Some(reason.to_owned());
+        Ok(Change {
+            vote: Some(vote_of(actor, groups, reason.clone(), now)),
+            transition: Some(transition_of(request, State::Rejected, actor, reason, now)),
+            ..unchanged(request)
+        })
+    }
+}
+
+/// What a waiting session is told of a transition.
+fn decision_of(request: &AccessRequest, transition: &Transition) -> Option<Decision> {
+    match transition.to {
+        State::Approved => Some(Decision::Approved { met: request.reviewers.clone() }),
+        State::Rejected => Some(Decision::Rejected {
+            by: transition.by.clone(),
+            group: request.votes.last().and_then(|vote| vote.groups.first()).cloned().unwrap_or_default(),
+            reason: transition.reason.clone().unwrap_or_default(),
+        }),
+        State::Expired => Some(Decision::Expired),
+        State::Cancelled | State::Revoked => Some(Decision::Cancelled),
+        State::Pending | State::Executing | State::Executed | State::Failed | State::Unknown => None,
+    }
+}
+
+/// A change that changes nothing.
+pub(super) fn unchanged(request: &AccessRequest) -> Change {
+    Change {
+        id: request.id,
+        expected_version: request.version,
+        vote: None,
+        transition: None,
+        expires_at: None,
+        outcome: None,
+    }
+}
+
+/// Ends a request by one transition, if the state table allows it.
+pub(super) fn plan_end(
+    request: &AccessRequest,
+    to: State,
+    actor: &Actor,
+    reason: Option<String>,
+    now: Timestamp,
+) -> Plan {
+    if !request.state.may_become(to) {
+        return Err(ReviewError::AlreadyDecided { state: request.state });
+    }
+    Ok(Change { transition: Some(transition_of(request, to, actor, reason, now)), ..unchanged(request) })
+}
+
+/// The proxy as the one who acts.
+pub(super) fn proxy() -> Actor {
+    Actor { name: "proxy".to_owned(), groups: Vec::new(), surface: Surface::Proxy }
+}
+
+fn is_open(request: &AccessRequest, now: Timestamp) -> Result<(), ReviewError> {
+    if request.state != State::Pending {
+        return Err(ReviewError::AlreadyDecided { state: request.state });
+    }
+    if request.expires_at <= now {
+        return Err(ReviewError::Expired);
+    }
+    Ok(())
+}
+
+fn not_eligible(request: &AccessRequest) -> ReviewError {
+    let groups: Vec<_> = request.reviewers.iter().map(|demand| demand.group.as_str()).collect();
+    ReviewError::NotEligible { groups: groups.join(" and ") }
+}
+
+fn transition_of(
+    request: &AccessRequest,
+    to: State,
+    actor: &Actor,
+    reason: Option<String>,
+    now: Timestamp,
+) -> Transition {
+    Transition { from: Some(request.state), to, by: actor.name.clone(), surface: actor.surface, at: now, reason }
+}
+
+fn vote_of(actor: &Actor, groups: Vec<String>, reason: Option<String>, now: Timestamp) -> Vote {
+    Vote { by: actor.name.clone(), groups, approve: false, reason, at: now, surface: actor.surface }
+}

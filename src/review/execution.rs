@@ -1,0 +1,109 @@
+//! From approval to outcome: what the session reports while a released statement runs.
+//!
+//! Never forwards anything. Invariant: [`Review::begin_execution`] succeeds once per approval, and only after the intent
+//! is on stable storage.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::decide::{plan_end, proxy};
+use super::{AccessRequest, Outcome, RequestId, Review, ReviewError, State};
+use crate::audit::Record;
+use crate::store::Change;
+
+/// What is known of an execution when it has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Execution {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Rows returned or changed.
+    pub rows: u64,
+    /// How long it ran upstream.
+    pub duration: Duration,
+    /// Names of the result columns that were masked.
+    pub masked_columns: Vec<String>,
+}
+
+impl Review {
+    /// Uses the approval up. After `Ok` the statement may be forwarded, once.
+    ///
+    /// # Errors
+    /// When it is not approved, was used before, revoked or withdrawn, has expired, or its intent cannot be made durable.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped the approval may be used up; nothing was forwarded.
+    pub async fn begin_execution(&self, id: RequestId, now: Timestamp) -> Result<(), ReviewError> {
+        let request = self
+            .decide(id, |request| {
+                let change = plan_end(request, State::Executing, &proxy(), None, now)?;
+                if request.expires_at <= now { Err(ReviewError::Expired) } else { Ok(change) }
+            })
+            .await?;
+        let Err(error) = self.record_intent(&request, now).await else { return Ok(()) };
+        if self.config.load().audit.fail_open {
+            tracing::warn!(request = %id, "intent not recorded; released because of audit.fail_open");
+            return Ok(());
+        }
+        let reason = Some("not released: the audit trail could not be written".to_owned());
+        if let Some(transition) = plan_end(&request, State::Failed, &proxy(), reason, now)?.transition {
+            let change = Change { transition: Some(transition), ..super::decide::unchanged(&request) };
+            self.store.vote_and_transition(change).await?;
+        }
+        Err(error)
+    }
+
+    async fn record_intent(&self, request: &AccessRequest, now: Timestamp) -> Result<(), ReviewError> {
+        let approvers: Vec<_> = request.votes.iter().filter(|vote| vote.approve).map(|vote| vote.by.clone()).collect();
+        let record = Record::Intent {
+            request: request.id,
+            user: &request.user,
+            database: &request.database,
+            statement: &request.statement,
+            parameters: &request.parameters,
+            approvers: &approvers,
+        };
+        Ok(self.audit.record_durable(now, &record).await?)
+    }
+
+    /// Writes down how the execution ended.
+    ///
+    /// # Errors
+    /// When the request is not EXECUTING or it cannot be recorded.
+    pub async fn finish(&self, id: RequestId, execution: &Execution, now: Timestamp) -> Result<(), ReviewError> {
+        let (to, name, detail) = match &execution.outcome {
+            Outcome::Executed(tag) => (State::Executed, "executed", Some(tag.as_str())),
+            Outcome::Failed(sqlstate) => (State::Failed, "failed", Some(sqlstate.as_str())),
+            Outcome::Unknown => (State::Unknown, "unknown", None),
+        };
+        let request = self.get(id).await?;
+        let record = Record::Outcome {
+            request: Some(id),
+            user: &request.user,
+            database: &request.database,
+            outcome: name,
+            detail,
+            rows: execution.rows,
+            duration_ms: u64::try_from(execution.duration.as_millis()).unwrap_or(u64::MAX),
+            masked_columns: &execution.masked_columns,
+        };
+        // The trail first: what ran is told even if the store fails after it.
+        let recorded = if request.state == State::Executing { self.note(now, &record) } else { Ok(()) };
+        self.decide_after(id, |request| {
+            let change = plan_end(request, to, &proxy(), None, now)?;
+            Ok(Change { outcome: detail.map(str::to_owned), ..change })
+        })
+        .await?;
+        recorded
+    }
+
+    /// Takes back an approval because the request, judged again, is denied now.
+    ///
+    /// # Errors
+    /// When it is not APPROVED or it cannot be recorded.
+    pub async fn deny_after_approval(&self, id: RequestId, reason: String, now: Timestamp) -> Result<(), ReviewError> {
+        let reason = Some(reason);
+        self.decide(id, |request| plan_end(request, State::Revoked, &proxy(), reason.clone(), now)).await?;
+        Ok(())
+    }
+}

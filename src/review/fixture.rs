@@ -1,0 +1,142 @@
+//! What tests of this package build on: a configuration, a store and a trail in a directory that goes away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::{SignedDuration, Timestamp};
+
+use countersign_policy::grant::Binding;
+use countersign_policy::rule::{Mode, Policy};
+use countersign_policy::verdict::ReviewerDemand;
+
+use super::{Actor, NewRequest, Opened, Parameter, RequestId, Review, Surface, Waiting};
+use crate::audit::Audit;
+use crate::config::{AuditConfig, Config, ReviewConfig, UserConfig, WebConfig};
+use crate::store::SqliteStore;
+
+/// Seconds after an arbitrary beginning.
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    let start: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+    start + SignedDuration::from_secs(seconds)
+}
+
+/// `alice:engineering bob:dba+security`: people and their groups.
+pub(crate) fn config(people: &str) -> Config {
+    let user = |word: &str| {
+        let (name, groups) = word.split_once(':').unwrap();
+        UserConfig {
+            name: name.to_owned(),
+            email: None,
+            groups: groups.split('+').map(str::to_owned).collect(),
+            verifier: None,
+            tokens: vec![crate::identity::token_digest(&format!("{name}-token"))],
+        }
+    };
+    Config {
+        path: "countersign.toml".into(),
+        listen: Vec::new(),
+        data_dir: "data".into(),
+        web: WebConfig { listen: ([127, 0, 0, 1], 0).into(), public_url: "https://countersign.example.com".to_owned() },
+        tls: None,
+        review: ReviewConfig { admins_bypass: true },
+        audit: AuditConfig { fail_open: false },
+        users: people.split_whitespace().map(user).collect(),
+        databases: Vec::new(),
+        policy: Policy::default(),
+        warnings: Vec::new(),
+    }
+}
+
+pub(crate) const PEOPLE: &str =
+    "alice:engineering bob:dba carol:dba sam:dba+security sven:security maya:engineering+dba root:admin olga:other";
+
+/// A request by alice that waits 60 seconds, to be approved by `dba` or `dba*2 security`.
+pub(crate) fn new_request(demands: &str, mode: Mode) -> NewRequest {
+    let demand = |word: &str| {
+        let (group, approvals) = word.split_once('*').unwrap_or((word, "1"));
+        ReviewerDemand { group: group.to_owned(), approvals: approvals.parse().unwrap() }
+    };
+    NewRequest {
+        binding: Binding([7; 32]),
+        user: "alice".to_owned(),
+        groups: vec!["engineering".to_owned()],
+        database: "shop".to_owned(),
+        client_address: "192.0.2.7:5000".to_owned(),
+        application: "psql".to_owned(),
+        statement: "UPDATE t SET v = 'ü\n\u{202e}' WHERE id = $1".to_owned(),
+        parameters: vec![
+            Parameter { type_name: "int4".to_owned(), value: Some("1".to_owned()) },
+            Parameter { type_name: "text".to_owned(), value: None },
+        ],
+        summary: "update on public.t".to_owned(),
+        effects: vec!["update".to_owned()],
+        rules: vec!["writes".to_owned()],
+        messages: vec!["Ask first".to_owned()],
+        reviewers: demands.split_whitespace().map(demand).collect(),
+        timeout: Duration::from_secs(60),
+        mode,
+        in_transaction: true,
+    }
+}
+
+pub(crate) fn actor(name: &str) -> Actor {
+    Actor { name: name.to_owned(), groups: Vec::new(), surface: Surface::Api }
+}
+
+/// A review over a directory; drop it and make another to restart.
+pub(crate) struct Bench {
+    pub(crate) review: Arc<Review>,
+    pub(crate) config: Arc<ArcSwap<Config>>,
+    pub(crate) dir: Arc<tempfile::TempDir>,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        Self::on(Arc::new(tempfile::tempdir().unwrap()))
+    }
+
+    pub(crate) fn on(dir: Arc<tempfile::TempDir>) -> Self {
+        let store = Arc::new(SqliteStore::open(dir.path()).unwrap());
+        let audit = Arc::new(Audit::open(&dir.path().join("audit"), at(0)).unwrap());
+        let config = Arc::new(ArcSwap::from_pointee(config(PEOPLE)));
+        Self { review: Review::new(store, audit, Arc::clone(&config)), config, dir }
+    }
+
+    pub(crate) fn restart(self) -> Self {
+        let dir = Arc::clone(&self.dir);
+        drop(self);
+        Self::on(dir)
+    }
+
+    pub(crate) async fn hold(&self, demands: &str) -> Waiting {
+        match self.review.open(new_request(demands, Mode::Wait), at(0)).await.unwrap() {
+            Opened::Waiting(waiting) => waiting,
+            other => panic!("not waiting: {other:?}"),
+        }
+    }
+
+    pub(crate) async fn ask(&self, demands: &str) -> RequestId {
+        match self.review.open(new_request(demands, Mode::Resubmit), at(0)).await.unwrap() {
+            Opened::Resubmit(request) => request.id,
+            other => panic!("not stored for resubmission: {other:?}"),
+        }
+    }
+
+    /// Kinds of the audit records so far; ends this bench's writer.
+    pub(crate) fn audit_kinds(self) -> Vec<String> {
+        let dir = Arc::clone(&self.dir);
+        drop(self);
+        let report = crate::audit::verify(&dir.path().join("audit"), None).unwrap();
+        assert!(report.is_intact(), "{report:#?}");
+        let text = std::fs::read_to_string(dir.path().join("audit/000001.jsonl")).unwrap();
+        let kind = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            match line["to"].as_str() {
+                Some(to) => to.to_owned(),
+                None => line["kind"].as_str().unwrap().to_owned(),
+            }
+        };
+        text.lines().map(kind).collect()
+    }
+}

@@ -1,0 +1,96 @@
+//! What happens to requests without a person: withdrawal from the wire, expiry, restart.
+//!
+//! Never approves. Invariant: time-outs are swept from the store, so they hold whatever this process remembers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::decide::plan_end;
+use super::{Actor, Decision, RequestId, Review, ReviewError, State, Surface};
+
+/// Requests expired in one transaction.
+const SWEEP_BATCH: u32 = 1000;
+
+/// Longest and shortest pause between sweeps.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+
+impl Review {
+    /// Withdraws what a client waits for: Ctrl-C or disconnect. An approval that came in this moment is withdrawn too;
+    /// what runs already, or has ended, stays as it is.
+    ///
+    /// # Errors
+    /// When it cannot be recorded.
+    pub async fn withdraw(&self, id: RequestId, now: Timestamp) -> Result<(), ReviewError> {
+        self.pending.forget(id);
+        let reason = Some("withdrawn by the client".to_owned());
+        let withdrawn = self
+            .decide_after(id, |request| {
+                let requester =
+                    Actor { name: request.user.clone(), groups: request.groups.clone(), surface: Surface::Wire };
+                plan_end(request, State::Cancelled, &requester, reason.clone(), now)
+            })
+            .await;
+        match withdrawn {
+            Ok(_) | Err(ReviewError::AlreadyDecided { .. } | ReviewError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends what a process that is gone has left open. Call it once, before the first session.
+    ///
+    /// # Errors
+    /// When the store or the audit trail fails.
+    pub async fn recover(&self, now: Timestamp) -> Result<(), ReviewError> {
+        let ended = self.store.recover(now).await?;
+        ended.iter().try_for_each(|(id, transition)| self.note_transition(*id, transition))
+    }
+
+    /// Expires what is due, and withdraws what sessions have abandoned.
+    ///
+    /// # Errors
+    /// When the store or the audit trail fails; the rest is done by the next sweep.
+    pub async fn sweep(&self, now: Timestamp) -> Result<(), ReviewError> {
+        let mut abandoned = self.pending.take_abandoned().into_iter();
+        while let Some(id) = abandoned.next() {
+            if let Err(error) = self.withdraw(id, now).await {
+                self.pending.put_back_abandoned(abandoned.chain([id]));
+                return Err(error);
+            }
+        }
+        loop {
+            let expired = self.store.expire_due(now, SWEEP_BATCH).await?;
+            let mut recorded = Ok(());
+            for (id, transition) in &expired {
+                self.pending.wake(*id, Decision::Expired);
+                recorded = recorded.and(self.note_transition(*id, transition));
+            }
+            recorded?;
+            if expired.len() < SWEEP_BATCH as usize {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sweeps until `shutdown`, at every expiry and at least once a second.
+    pub async fn run_sweeper(self: Arc<Self>, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            let now = Timestamp::now();
+            if let Err(error) = self.sweep(now).await {
+                tracing::warn!(error = %error, "could not sweep access requests");
+            }
+            let next = match self.store.next_expiry().await {
+                Ok(Some(next)) => Duration::try_from(Timestamp::now().duration_until(next)).unwrap_or_default(),
+                Ok(None) | Err(_) => PAUSE_MAX,
+            };
+            // Both are cancel safe: a timer and the caller's signal.
+            tokio::select! {
+                () = tokio::time::sleep(next.clamp(PAUSE_MIN, PAUSE_MAX)) => {}
+                () = &mut shutdown => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Requests held on the wire: who is to be woken when one is decided.
+//!
+//! Never holds a statement and never decides; the durable truth is the store.
+//! Invariant: an entry exists from before its request is stored until it is decided, withdrawn or abandoned.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dashmap::DashMap;
+use tokio::sync::oneshot;
+
+use super::{AccessRequest, Decision, RequestId};
+use crate::telemetry::HOLDS_PENDING;
+
+/// A parked request: a waker and nothing else.
+#[derive(Debug)]
+struct Hold {
+    waker: oneshot::Sender<Decision>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    holds: DashMap<RequestId, Hold>,
+    /// Requests whose session went away without a word.
+    abandoned: Mutex<Vec<RequestId>>,
+}
+
+impl Pending {
+    /// Parks a request that is about to be stored.
+    pub(super) fn park(self: &Arc<Self>, request: AccessRequest) -> Waiting {
+        let (waker, decision) = oneshot::channel();
+        self.holds.insert(request.id, Hold { waker });
+        metrics::gauge!(HOLDS_PENDING).increment(1);
+        Waiting { request, decision, decided: None, pending: Arc::clone(self) }
+    }
+
+    /// Wakes the session that waits for it, if one does.
+    pub(super) fn wake(&self, id: RequestId, decision: Decision) {
+        if let Some(hold) = self.remove(id) {
+            // The session may have gone in this moment; the record tells what was decided.
+            let _gone = hold.waker.send(decision);
+        }
+    }
+
+    /// Forgets a request without waking anybody.
+    pub(super) fn forget(&self, id: RequestId) {
+        drop(self.remove(id));
+    }
+
+    pub(super) fn take_abandoned(&self) -> Vec<RequestId> {
+        std::mem::take(&mut self.abandoned.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn put_back_abandoned(&self, ids: impl IntoIterator<Item = RequestId>) {
+        self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.holds.len()
+    }
+
+    fn remove(&self, id: RequestId) -> Option<Hold> {
+        let hold = self.holds.remove(&id).map(|(_id, hold)| hold);
+        if hold.is_some() {
+            metrics::gauge!(HOLDS_PENDING).decrement(1);
+        }
+        hold
+    }
+}
+
+/// What a session waits on while its request is held. Dropped undecided, the request is withdrawn within a second.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The request as it was stored.
+    pub request: AccessRequest,
+    decision: oneshot::Receiver<Decision>,
+    decided: Option<Decision>,
+    pending: Arc<Pending>,
+}
+
+impl Waiting {
+    /// How the request ended. Asked again, it answers the same.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a decision that has come is not lost when the future is dropped.
+    pub async fn decision(&mut self) -> Decision {
+        if let Some(decided) = &self.decided {
+            return decided.clone();
+        }
+        // Nobody is left who could decide: nothing may run.
+        let decision = (&mut self.decision).await.unwrap_or(Decision::Cancelled);
+        self.decided.insert(decision).clone()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if self.pending.remove(self.request.id).is_some() {
+            self.pending.put_back_abandoned([self.request.id]);
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! [`Review`]: where held requests come in and are looked up.
+//!
+//! Never runs a statement. Invariant: a request is in the pending map before it is in the store, so no decision is lost.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use jiff::{SignedDuration, Timestamp};
+
+use countersign_policy::rule::Mode;
+
+use super::pending::Pending;
+use super::votes::covers;
+use super::{
+    ADMIN_GROUP, AccessRequest, NewRequest, RequestId, ReviewError, State, Surface, Transition, Vote, Waiting,
+};
+use crate::audit::{Audit, AuditError, Record};
+use crate::config::Config;
+use crate::store::{Filter, NewRecord, Store};
+use crate::telemetry::TRANSITIONS;
+use countersign_policy::verdict::ReviewerDemand;
+
+/// Decides access requests; shared by every session and surface.
+#[derive(Debug)]
+pub struct Review {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) audit: Arc<Audit>,
+    pub(super) config: Arc<ArcSwap<Config>>,
+    pub(super) pending: Arc<Pending>,
+}
+
+/// What became of a request that is to be held.
+#[derive(Debug)]
+pub enum Opened {
+    /// It waits on the wire.
+    Waiting(Waiting),
+    /// The same was approved before and not used yet; [`Review::begin_execution`] uses it up.
+    Ticket {
+        /// The approved request.
+        id: RequestId,
+        /// The demands that were met.
+        met: Vec<ReviewerDemand>,
+    },
+    /// It is stored and does not wait: the client is told to send it again once it is approved.
+    Resubmit(AccessRequest),
+    /// The requester is an admin and has approved it by asking.
+    SelfApproved {
+        /// The approved request.
+        id: RequestId,
+        /// The demands that count as met.
+        met: Vec<ReviewerDemand>,
+    },
+}
+
+impl Review {
+    /// Puts the parts together. Call [`Review::recover`] before the first session.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, audit: Arc<Audit>, config: Arc<ArcSwap<Config>>) -> Arc<Self> {
+        Arc::new(Self { store, audit, config, pending: Arc::default() })
+    }
+
+    /// Takes in a request whose verdict is Hold.
+    ///
+    /// # Errors
+    /// When it cannot be stored or the audit trail cannot be written.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, a request that was stored meanwhile is withdrawn by the next sweep, or stays open in
+    /// mode `resubmit`.
+    pub async fn open(&self, new: NewRequest, now: Timestamp) -> Result<Opened, ReviewError> {
+        self.audit_accepts()?;
+        if new.mode != Mode::Wait
+            && let Some(ticket) = self.same(&new, State::Approved, now).await?
+        {
+            return Ok(Opened::Ticket { id: ticket.id, met: ticket.reviewers });
+        }
+        if self.bypasses(&new.user) {
+            return self.self_approve(new, now).await;
+        }
+        if new.mode == Mode::Resubmit {
+            if let Some(open) = self.same(&new, State::Pending, now).await? {
+                return Ok(Opened::Resubmit(open));
+            }
+            let record = record_of(new, now);
+            let request = record.request.clone();
+            self.store_new(record).await?;
+            return Ok(Opened::Resubmit(request));
+        }
+        let record = record_of(new, now);
+        let waiting = self.pending.park(record.request.clone());
+        match self.store_new(record).await {
+            Ok(()) => Ok(Opened::Waiting(waiting)),
+            Err(error) => {
+                // Whether it was stored is not known; the sweep withdraws it in case it was.
+                drop(waiting);
+                Err(error)
+            }
+        }
+    }
+
+    /// The request of that id.
+    ///
+    /// # Errors
+    /// [`ReviewError::NotFound`], or when the store fails.
+    pub async fn get(&self, id: RequestId) -> Result<AccessRequest, ReviewError> {
+        self.store.get(id).await?.ok_or(ReviewError::NotFound)
+    }
+
+    /// One page of requests, newest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(&self, filter: Filter) -> Result<Vec<AccessRequest>, ReviewError> {
+        Ok(self.store.list(filter).await?)
+    }
+
+    /// Requests that wait on the wire of this process.
+    #[must_use]
+    pub fn holds(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether the audit trail can be written.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn audit_health(&self) -> Result<(), AuditError> {
+        self.audit.health()
+    }
+
+    /// Groups of a person by the configuration in force; none when it does not know them.
+    pub(super) fn groups_of(&self, name: &str) -> Vec<String> {
+        self.config.load().user(name).map(|user| user.groups.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn bypasses(&self, name: &str) -> bool {
+        let config = self.config.load();
+        config.review.admins_bypass
+            && config.user(name).is_some_and(|user| user.groups.iter().any(|group| group == ADMIN_GROUP))
+    }
+
+    pub(super) fn audit_accepts(&self) -> Result<(), ReviewError> {
+        match self.audit.health() {
+            Err(error) if !self.config.load().audit.fail_open => Err(error.into()),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Writes a record, or ignores that it cannot be written when the configuration says so.
+    pub(super) fn note(&self, at: Timestamp, record: &Record<'_>) -> Result<(), ReviewError> {
+        match self.audit.record(at, record) {
+            Err(error) if !self.config.load().audit.fail_open => Err(error.into()),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn note_transition(&self, id: RequestId, transition: &Transition) -> Result<(), ReviewError> {
+        tracing::info!(request = %id, to = %transition.to, surface = ?transition.surface, "access request changed");
+        metrics::counter!(TRANSITIONS, "to" => transition.to.as_str()).increment(1);
+        let record = Record::Transition {
+            request: id,
+            from: transition.from,
+            to: transition.to,
+            by: &transition.by,
+            surface: transition.surface,
+            reason: transition.reason.as_deref(),
+        };
+        self.note(transition.at, &record)
+    }
+
+    pub(super) fn note_vote(&self, id: RequestId, vote: &Vote) -> Result<(), ReviewError> {
+        let record = Record::Vote {
+            request: id,
+            by: &vote.by,
+            groups: &vote.groups,
+            approve: vote.approve,
+            surface: vote.surface,
+            reason: vote.reason.as_deref(),
+        };
+        self.note(vote.at, &record)
+    }
+
+    /// An open request for exactly this, made on demands that cover today's.
+    async fn same(&self, new: &NewRequest, state: State, now: Timestamp) -> Result<Option<AccessRequest>, ReviewError> {
+        let found = self.store.find_resubmittable(new.binding, new.user.clone(), state, now).await?;
+        Ok(found.filter(|request| covers(&request.reviewers, &new.reviewers)))
+    }
+
+    async fn store_new(&self, record: NewRecord) -> Result<(), ReviewError> {
+        let id = record.request.id;
+        let (transitions, votes) = (record.request.transitions.clone(), record.request.votes.clone());
+        self.store.create(record).await?;
+        votes.iter().try_for_each(|vote| self.note_vote(id, vote))?;
+        transitions.iter().try_for_each(|transition| self.note_transition(id, transition))
+    }
+
+    async fn self_approve(&self, new: NewRequest, now: Timestamp) -> Result<Opened, ReviewError> {
+        let mut record = record_of(new, now);
+        let request = &mut record.request;
+        let reason = Some("own request of an admin (admins_bypass)".to_owned());
+        request.votes.push(Vote {
+            by: request.user.clone(),
+            groups: vec![ADMIN_GROUP.to_owned()],
+            approve: true,
+            reason: reason.clone(),
+            at: request.created_at,
+            surface: Surface::Wire,
+        });
+        request.transitions.push(Transition {
+            from: Some(State::Pending),
+            to: State::Approved,
+            by: request.user.clone(),
+            surface: Surface::Wire,
+            at: request.created_at,
+            reason,
+        });
+        request.state = State::Approved;
+        request.decided_at = Some(request.created_at);
+        let opened = Opened::SelfApproved { id: request.id, met: request.reviewers.clone() };
+        self.store_new(record).await?;
+        Ok(opened)
+    }
+}
+
+/// The store keeps microseconds; what is handed out is what is read back later.
+fn to_microseconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
+}
+
+fn record_of(new: NewRequest, now: Timestamp) -> NewRecord {
+    let created_at = to_microseconds(now);
+    let timeout = SignedDuration::try_from(new.timeout).unwrap_or(SignedDuration::MAX);
+    let expires_at = to_microseconds(created_at.checked_add(timeout).unwrap_or(Timestamp::MAX));
+    let millisecond = u64::try_from(created_at.as_millisecond()).unwrap_or_default();
+    let opened = Transition {
+        from: None,
+        to: State::Pending,
+        by: new.user.clone(),
+        surface: Surface::Wire,
+        at: created_at,
+        reason: None,
+    };
+    let request = AccessRequest {
+        id: RequestId(ulid::Ulid::from_parts(millisecond, rand::random())),
+        state: State::Pending,
+        version: 1,
+        user: new.user,
+        groups: new.groups,
+        database: new.database,
+        client_address: new.client_address,
+        application: new.application,
+        statement: new.statement,
+        parameters: new.parameters,
+        summary: new.summary,
+        effects: new.effects,
+        rules: new.rules,
+        messages: new.messages,
+        reviewers: new.reviewers,
+        in_transaction: new.in_transaction,
+        created_at,
+        expires_at,
+        decided_at: None,
+        votes: Vec::new(),
+        transitions: vec![opened],
+        outcome: None,
+    };
+    NewRecord { request, binding: new.binding, mode: new.mode }
+}

@@ -1,0 +1,295 @@
+//! The embedded store: one SQLite file in the data directory.
+//!
+//! Never shared between processes: a lock file keeps a second one out.
+//! Invariant: every write goes through [`apply`], which checks the version and the state table.
+
+use std::fs::{self, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use jiff::Timestamp;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+
+use countersign_policy::grant::Binding;
+
+use super::rows::{self, COLUMNS};
+use super::thread::{Access, StoreThread};
+use super::{Change, Filter, NewRecord, PAGE_MAX, Store, StoreError, StoreFuture};
+use crate::review::{AccessRequest, RequestId, State, Surface, Transition};
+
+/// Requests in `countersign.db`.
+#[derive(Debug)]
+pub struct SqliteStore {
+    thread: StoreThread,
+    // Held for as long as the store is open.
+    _lock: fs::File,
+}
+
+impl SqliteStore {
+    /// Opens or makes the store in `data_dir`.
+    ///
+    /// # Errors
+    /// When the directory or file cannot be opened, another process has it open, or a newer program has written it.
+    pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        let path = data_dir.join("countersign.db");
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Open { path: path.clone(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(|error| failed(error.into()))?;
+        let private =
+            |path: &Path| OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        let lock = private(&data_dir.join("countersign.lock")).map_err(|error| failed(error.into()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(path)),
+            Err(TryLockError::Error(error)) => return Err(failed(error.into())),
+        }
+        private(&path).map_err(|error| failed(error.into()))?;
+        let mut connection = Connection::open(&path).map_err(|error| failed(error.into()))?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(None, "synchronous", "full")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.set_prepared_statement_cache_capacity(64);
+        super::schema::migrate(&mut connection)?;
+        let thread = StoreThread::start(connection).map_err(|error| failed(error.into()))?;
+        Ok(Self { thread, _lock: lock })
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        Box::pin(self.thread.call(Access::Read, work))
+    }
+
+    fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        Box::pin(self.thread.call(Access::Write, work))
+    }
+}
+
+impl Store for SqliteStore {
+    fn create(&self, new: NewRecord) -> StoreFuture<'_, ()> {
+        self.write(move |connection| {
+            let mut state = None;
+            for transition in &new.request.transitions {
+                check_transition(state, transition)?;
+                state = Some(transition.to);
+            }
+            if state != Some(new.request.state) {
+                return Err(StoreError::IllegalTransition { from: state, to: new.request.state });
+            }
+            rows::insert(connection, &new)
+        })
+    }
+
+    fn get(&self, id: RequestId) -> StoreFuture<'_, Option<AccessRequest>> {
+        self.read(move |connection| rows::get(connection, id))
+    }
+
+    fn list(&self, filter: Filter) -> StoreFuture<'_, Vec<AccessRequest>> {
+        self.read(move |connection| list(connection, &filter))
+    }
+
+    fn vote_and_transition(&self, change: Change) -> StoreFuture<'_, Option<AccessRequest>> {
+        self.write(move |connection| apply(connection, &change))
+    }
+
+    fn find_resubmittable(
+        &self,
+        binding: Binding,
+        user: String,
+        state: State,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Option<AccessRequest>> {
+        self.read(move |connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM requests r WHERE r.binding = ?1 AND r.requester = ?2 AND r.state = ?3 \
+                 AND r.state IN ('PENDING', 'APPROVED') AND r.mode <> 'wait' AND r.expires_at > ?4 \
+                 AND (r.state = 'APPROVED' OR r.mode = 'resubmit') ORDER BY r.id DESC LIMIT 1"
+            );
+            let found = connection
+                .prepare_cached(&sql)?
+                .query_row(params![binding.0.as_slice(), user, state.as_str(), now.as_microsecond()], |row| {
+                    Ok(rows::request_from(row))
+                })
+                .optional()?;
+            found.transpose()?.map(|request| rows::complete(connection, request)).transpose()
+        })
+    }
+
+    fn expire_due(&self, now: Timestamp, limit: u32) -> StoreFuture<'_, Vec<(RequestId, Transition)>> {
+        self.write(move |connection| {
+            let due = "r.state IN ('PENDING', 'APPROVED') AND r.expires_at <= ?1 ORDER BY r.expires_at LIMIT ?2";
+            let open = open_requests(connection, due, params![now.as_microsecond(), limit])?;
+            let reason = |state| match state {
+                State::Approved => "approval was not used in time",
+                _ => "nobody decided in time",
+            };
+            open.into_iter().map(|open| end(connection, open, State::Expired, reason, now)).collect()
+        })
+    }
+
+    fn next_expiry(&self) -> StoreFuture<'_, Option<Timestamp>> {
+        self.read(|connection| {
+            let next: Option<i64> = connection
+                .prepare_cached("SELECT min(expires_at) FROM requests WHERE state IN ('PENDING', 'APPROVED')")?
+                .query_row([], |row| row.get(0))?;
+            next.map(Timestamp::from_microsecond).transpose().map_err(|_range| StoreError::Invalid("time"))
+        })
+    }
+
+    fn recover(&self, now: Timestamp) -> StoreFuture<'_, Vec<(RequestId, Transition)>> {
+        self.write(move |connection| {
+            let mut ended = Vec::new();
+            let waiting =
+                "(r.state = 'PENDING' AND r.mode <> 'resubmit') OR (r.state = 'APPROVED' AND r.mode = 'wait')";
+            for open in open_requests(connection, waiting, [])? {
+                ended.push(end(connection, open, State::Cancelled, |_state| "proxy restarted", now)?);
+            }
+            for open in open_requests(connection, "r.state = 'EXECUTING'", [])? {
+                ended.push(end(connection, open, State::Unknown, |_state| "proxy restarted while it ran", now)?);
+            }
+            Ok(ended)
+        })
+    }
+}
+
+struct Open {
+    id: RequestId,
+    state: State,
+    version: u64,
+}
+
+fn open_requests(connection: &Connection, which: &str, params: impl rusqlite::Params) -> Result<Vec<Open>, StoreError> {
+    let sql = format!("SELECT r.id, r.state, r.version FROM requests r WHERE {which}");
+    let mut query = connection.prepare_cached(&sql)?;
+    let rows = query.query_and_then(params, |row| {
+        let state: String = row.get(1)?;
+        Ok(Open {
+            id: rows::id_from(&row.get::<_, String>(0)?)?,
+            state: state.parse().map_err(|_unknown| StoreError::Invalid("state"))?,
+            version: row.get(2)?,
+        })
+    })?;
+    rows.collect()
+}
+
+/// Ends an open request on behalf of the proxy.
+fn end(
+    connection: &Connection,
+    open: Open,
+    to: State,
+    reason: fn(State) -> &'static str,
+    now: Timestamp,
+) -> Result<(RequestId, Transition), StoreError> {
+    let transition = Transition {
+        from: Some(open.state),
+        to,
+        by: "proxy".to_owned(),
+        surface: Surface::Proxy,
+        at: now,
+        reason: Some(reason(open.state).to_owned()),
+    };
+    let change = Change {
+        id: open.id,
+        expected_version: open.version,
+        vote: None,
+        transition: Some(transition.clone()),
+        expires_at: None,
+        outcome: None,
+    };
+    write_change(connection, &change, open.state)?;
+    Ok((open.id, transition))
+}
+
+fn check_transition(from: Option<State>, transition: &Transition) -> Result<(), StoreError> {
+    let legal = match from {
+        None => transition.to == State::Pending,
+        Some(from) => from.may_become(transition.to),
+    };
+    if legal && transition.from == from {
+        return Ok(());
+    }
+    Err(StoreError::IllegalTransition { from, to: transition.to })
+}
+
+/// The compare-and-set.
+fn apply(connection: &Connection, change: &Change) -> Result<Option<AccessRequest>, StoreError> {
+    let found: Option<(String, u64)> = connection
+        .prepare_cached("SELECT state, version FROM requests WHERE id = ?1")?
+        .query_row([change.id.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((state, version)) = found else { return Ok(None) };
+    if version != change.expected_version {
+        return Ok(None);
+    }
+    let state = state.parse().map_err(|_unknown| StoreError::Invalid("state"))?;
+    write_change(connection, change, state)?;
+    rows::get(connection, change.id)
+}
+
+fn write_change(connection: &Connection, change: &Change, state: State) -> Result<(), StoreError> {
+    let mut next = state;
+    let mut decided_at = None;
+    if let Some(transition) = &change.transition {
+        check_transition(Some(state), transition)?;
+        next = transition.to;
+        decided_at = (state == State::Pending).then(|| transition.at.as_microsecond());
+        rows::insert_transition(connection, change.id, transition)?;
+    }
+    if let Some(vote) = &change.vote {
+        rows::insert_vote(connection, change.id, vote)?;
+    }
+    connection
+        .prepare_cached(
+            "UPDATE requests SET version = version + 1, state = ?2, decided_at = coalesce(decided_at, ?3), \
+             expires_at = coalesce(?4, expires_at), outcome = coalesce(?5, outcome) WHERE id = ?1",
+        )?
+        .execute(params![
+            change.id.to_string(),
+            next.as_str(),
+            decided_at,
+            change.expires_at.map(Timestamp::as_microsecond),
+            change.outcome
+        ])?;
+    Ok(())
+}
+
+fn list(connection: &Connection, filter: &Filter) -> Result<Vec<AccessRequest>, StoreError> {
+    let mut sql = format!("SELECT {COLUMNS} FROM requests r WHERE true");
+    let mut values: Vec<Value> = Vec::new();
+    let mut also = |clause: &str, value: String| {
+        sql.push_str(" AND ");
+        sql.push_str(clause);
+        values.push(value.into());
+    };
+    if let Some(state) = filter.state {
+        also("r.state = ?", state.as_str().to_owned());
+    }
+    if let Some(database) = &filter.database {
+        also("r.database = ?", database.clone());
+    }
+    if let Some(user) = &filter.user {
+        also("r.requester = ?", user.clone());
+    }
+    if let Some(after) = filter.after {
+        also("r.id < ?", after.to_string());
+    }
+    if let Some(viewer) = &filter.visible_to {
+        also("(r.requester = ?", viewer.name.clone());
+        let marks = vec!["?"; viewer.groups.len()].join(", ");
+        sql.push_str(" OR EXISTS (SELECT 1 FROM demands d WHERE d.request = r.id AND d.grp IN (");
+        sql.push_str(&marks);
+        sql.push_str(")))");
+        values.extend(viewer.groups.iter().cloned().map(Value::from));
+    }
+    sql.push_str(" ORDER BY r.id DESC LIMIT ?");
+    values.push(i64::from(filter.limit.clamp(1, PAGE_MAX)).into());
+    let mut query = connection.prepare_cached(&sql)?;
+    let page: Vec<AccessRequest> =
+        query.query_and_then(params_from_iter(values), rows::request_from)?.collect::<Result<_, _>>()?;
+    page.into_iter().map(|request| rows::complete(connection, request)).collect()
+}

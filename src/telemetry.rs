@@ -1,0 +1,83 @@
+//! Logs and metrics of the proxy itself.
+//!
+//! Never carries SQL text, parameters, values or secrets, and no user names in labels; the audit trail is not a log.
+//! Invariant: every metric the proxy publishes has its name here.
+
+use std::io::IsTerminal;
+
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Gauge: client sessions open now.
+pub const SESSIONS: &str = "countersign_sessions";
+/// Gauge: requests held on the wire now.
+pub const HOLDS_PENDING: &str = "countersign_holds_pending";
+/// Counter with label `verdict` (`allow`, `hold`, `deny`): statements judged.
+pub const VERDICTS: &str = "countersign_verdicts_total";
+/// Counter with label `to` (a state): transitions of access requests.
+pub const TRANSITIONS: &str = "countersign_request_transitions_total";
+/// Gauge: bytes of audit records that wait to be written.
+pub const AUDIT_LAG_BYTES: &str = "countersign_audit_lag_bytes";
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people; coloured on a terminal.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Why telemetry could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `COUNTERSIGN_LOG` is not a filter.
+    #[error("COUNTERSIGN_LOG is not a valid log filter")]
+    Filter(#[source] tracing_subscriber::filter::ParseError),
+    /// Something else has set up logging before.
+    #[error("could not set up logging")]
+    Log(#[source] tracing_subscriber::util::TryInitError),
+    /// The metrics recorder could not be installed.
+    #[error("could not set up metrics")]
+    Metrics(#[source] BuildError),
+}
+
+/// Sends log lines to standard error. `COUNTERSIGN_LOG` filters as usual (`info`, `countersign=debug`); the default is `info`.
+///
+/// # Errors
+/// When the filter is wrong or logging was set up before.
+pub fn init_logging(format: LogFormat) -> Result<(), TelemetryError> {
+    let filter = match std::env::var("COUNTERSIGN_LOG") {
+        Ok(text) if !text.is_empty() => EnvFilter::try_new(text).map_err(TelemetryError::Filter)?,
+        _ => EnvFilter::new("info"),
+    };
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
+    match format {
+        LogFormat::Text => builder.finish().try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
+    }
+    .map_err(TelemetryError::Log)
+}
+
+/// Installs the recorder behind the `metrics` macros; the handle renders it for `/metrics`.
+///
+/// # Errors
+/// When a recorder was installed before.
+pub fn init_metrics() -> Result<PrometheusHandle, TelemetryError> {
+    let handle = PrometheusBuilder::new().install_recorder().map_err(TelemetryError::Metrics)?;
+    metrics::describe_gauge!(SESSIONS, "client sessions open now");
+    metrics::describe_gauge!(HOLDS_PENDING, "requests held on the wire now");
+    metrics::describe_counter!(VERDICTS, "statements judged, by verdict");
+    metrics::describe_counter!(TRANSITIONS, "transitions of access requests, by state reached");
+    metrics::describe_gauge!(AUDIT_LAG_BYTES, metrics::Unit::Bytes, "audit records that wait to be written");
+    Ok(handle)
+}
+
+/// Makes ring the crypto provider of TLS in this process. Call it once, first thing in `main`; calling it again is harmless.
+pub fn install_crypto_provider() {
+    // An error means that one is installed already, which is what is wanted.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+}
