@@ -1,5 +1,6 @@
 //! Countersign: a PostgreSQL proxy that makes risky SQL wait for a second signature.
 
+pub mod catalog;
 pub mod config;
 pub mod review;
 pub mod throwaway;
