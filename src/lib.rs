@@ -2,5 +2,6 @@
 
 pub mod catalog;
 pub mod config;
+pub mod demo;
 pub mod review;
 pub mod throwaway;
