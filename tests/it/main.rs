@@ -3,5 +3,6 @@
 //! Never mocks PostgreSQL, sleeps, or uses a fixed port. Invariant: each test has its own database.
 
 mod catalog;
+mod proxy;
 mod support;
 mod throwaway;
