@@ -205,7 +205,7 @@ mod tests {
             .enumerate()
             .map(|(at, digit)| if at % 2 == 1 { digit * 2 / 10 + digit * 2 % 10 } else { digit })
             .sum();
-        number.len() == 16 && sum % 10 == 0
+        number.len() == 16 && sum.is_multiple_of(10)
     }
 
     #[test]

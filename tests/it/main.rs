@@ -6,3 +6,4 @@ mod catalog;
 mod proxy;
 mod support;
 mod throwaway;
+mod tidy;

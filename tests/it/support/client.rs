@@ -86,10 +86,9 @@ impl TestClient {
     /// The single value of a statement that passes at once.
     pub async fn value(&self, statement: &str) -> Option<String> {
         let messages = within(statement, self.client.simple_query(statement)).await.expect(statement);
-        messages.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-            _ => None,
-        })
+        let is_row = |message: &&SimpleQueryMessage| matches!(message, SimpleQueryMessage::Row(_));
+        let Some(SimpleQueryMessage::Row(row)) = messages.iter().find(is_row) else { return None };
+        row.get(0).map(str::to_owned)
     }
 
     /// The error of a statement that fails at once.
@@ -127,10 +126,9 @@ pub fn refusal_of(error: Error) -> DbError {
 
 /// Number of rows in the last CommandComplete.
 pub fn affected(messages: &[SimpleQueryMessage]) -> Option<u64> {
-    messages.iter().rev().find_map(|message| match message {
-        SimpleQueryMessage::CommandComplete(rows) => Some(*rows),
-        _ => None,
-    })
+    let is_complete = |message: &&SimpleQueryMessage| matches!(message, SimpleQueryMessage::CommandComplete(_));
+    let Some(SimpleQueryMessage::CommandComplete(rows)) = messages.iter().rev().find(is_complete) else { return None };
+    Some(*rows)
 }
 
 /// The ULID after "Access request ".
