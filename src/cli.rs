@@ -1,7 +1,8 @@
-//! Commands of the `countersign` binary.
+//! The commands of `countersign`, one file each.
 //!
-//! Never holds logic that a surface of the proxy needs too. Invariant: what people see goes through [`output`].
+//! Never decides anything about requests; the commands speak to the API or to files.
 
 pub mod audit;
+pub mod demo;
 pub mod output;
 pub mod requests;

@@ -1,11 +1,29 @@
 //! Countersign: a PostgreSQL proxy that makes risky SQL wait for a second signature.
+//!
+//! The path of a request, readable from the modules: [`listener`] → [`connection`] → [`session`] → [`relay`], with
+//! [`review`] deciding what is held. `countersign-protocol` reads and builds messages, `countersign-policy` analyses,
+//! judges and plans masks; neither knows the other or this package.
 
+pub mod audit;
 pub mod cancel;
+pub mod catalog;
+pub mod cli;
 pub mod config;
+pub mod connection;
+pub mod database;
+pub mod demo;
 pub mod fault;
+pub mod identity;
 pub mod listener;
+pub mod live;
+pub mod relay;
 pub mod review;
+pub mod server;
 pub mod session;
+pub mod store;
 pub mod stream;
+pub mod telemetry;
+pub mod throwaway;
 pub mod tls;
 pub mod upstream;
+pub mod web;

@@ -3,7 +3,7 @@
 //! Never loads anything: `countersign::catalog` fills it over a side connection and publishes it whole.
 //! Invariant: a look-up that finds nothing means "not known", which the analysis treats as not understood.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Object identifier of a relation, type or function in `pg_catalog`.
 pub type Oid = u32;
@@ -16,6 +16,7 @@ pub struct Catalog {
     relation_names: HashMap<String, HashMap<String, Oid>>,
     types: HashMap<Oid, Type>,
     functions: HashMap<String, HashMap<String, Vec<Function>>>,
+    temporary: BTreeMap<String, u64>,
 }
 
 /// A table, view, sequence, …: a row of `pg_class`.
@@ -33,7 +34,8 @@ pub struct Relation {
     pub row_type: Oid,
     /// Columns with `attnum > 0` that are not dropped, by attribute number.
     pub columns: Vec<Column>,
-    /// `pg_get_viewdef` of a view or materialized view.
+    /// `pg_get_viewdef` of a view or materialized view, with only `pg_catalog` in the search path: any other name in it
+    /// is qualified. `None` for a view means that it could not be read.
     pub definition: Option<String>,
     /// Direct parents by inheritance or partitioning (`pg_inherits.inhparent`).
     pub parents: Vec<Oid>,
@@ -73,7 +75,7 @@ pub struct Column {
     pub name: String,
     /// `atttypid`.
     pub type_oid: Oid,
-    /// `pg_get_expr` of a generated column (`attgenerated <> ''`).
+    /// `pg_get_expr` of a generated column (`attgenerated <> ''`); empty when it could not be read.
     pub generated: Option<String>,
 }
 
@@ -131,7 +133,8 @@ pub enum Volatility {
 }
 
 impl Catalog {
-    /// Builds a snapshot. `version` grows with every change of the catalog; `functions` come with their schema and name.
+    /// Builds a snapshot. `version` stands for the content: other content, other version, and the same content has the
+    /// same version after a restart. `functions` come with their schema and name.
     #[must_use]
     pub fn new(
         version: u64,
@@ -155,10 +158,26 @@ impl Catalog {
         snapshot
     }
 
-    /// The version given at construction.
+    /// Adds the versions of what lies in temporary schemas, by schema (`pg_temp_3`, `pg_toast_temp_3`); the version
+    /// given to [`Catalog::new`] then stands for everything else.
+    #[must_use]
+    pub fn with_temporary_versions(mut self, versions: BTreeMap<String, u64>) -> Self {
+        self.temporary = versions;
+        self
+    }
+
+    /// Stands for all content, temporary objects of every session included; 0 means that nothing was ever loaded.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.version
+        self.temporary.values().fold(self.version, |version, part| mix(version, *part))
+    }
+
+    /// Stands for the content that a session with this search path can reach by unqualified names: durable objects and
+    /// those of its own temporary schema. Other sessions' temporary tables do not change it.
+    #[must_use]
+    pub fn version_for(&self, search_path: &[String]) -> u64 {
+        let own = search_path.iter().filter_map(|schema| self.temporary.get(schema));
+        own.fold(self.version, |version, part| mix(version, *part))
     }
 
     /// The relation with this OID.
@@ -207,6 +226,11 @@ impl Catalog {
             self.functions_named(schema, name).iter().map(move |function| (schema.as_str(), function))
         })
     }
+}
+
+/// Combines two versions; the order matters, and 0 never comes out.
+fn mix(version: u64, part: u64) -> u64 {
+    (version.rotate_left(29) ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15).max(1)
 }
 
 impl Relation {

@@ -118,11 +118,7 @@ impl FromStr for Effect {
     type Err = UnknownEffect;
 
     fn from_str(name: &str) -> Result<Self, UnknownEffect> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|effect| effect.as_str() == name)
-            .ok_or_else(|| UnknownEffect(name.to_owned()))
+        Self::ALL.iter().copied().find(|effect| effect.as_str() == name).ok_or_else(|| UnknownEffect(name.to_owned()))
     }
 }
 
@@ -135,14 +131,8 @@ impl Effects {
     pub const NONE: Self = Self(0);
 
     /// The effects that write data, for "was a write made in this transaction" and read-only rules.
-    pub const WRITES: Self = Self::of(&[
-        Effect::Insert,
-        Effect::Update,
-        Effect::Delete,
-        Effect::Merge,
-        Effect::Truncate,
-        Effect::CopyIn,
-    ]);
+    pub const WRITES: Self =
+        Self::of(&[Effect::Insert, Effect::Update, Effect::Delete, Effect::Merge, Effect::Truncate, Effect::CopyIn]);
 
     /// The set of the listed effects.
     #[must_use]

@@ -5,6 +5,9 @@
 //! Invariant: what is not understood is a result ([`analysis::NotUnderstood`]) that holds or refuses, never an
 //! `Allow` reached by falling through.
 
+// None of these may be reachable from bytes that a peer sent; clippy.toml exempts tests.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unreachable, clippy::unwrap_used)]
+
 pub mod analysis;
 pub mod catalog;
 pub mod effect;

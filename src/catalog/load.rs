@@ -1,0 +1,267 @@
+//! One load: queries → [`Catalog`].
+//!
+//! Never publishes anything. Invariant: all rows are read in one read-only snapshot of the database together with the
+//! probe that stands for them; what cannot be read fails the load, except single definitions (see [`Definitions`]).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use countersign_policy::Catalog;
+use countersign_policy::catalog::{Column, Function, Oid, Relation, RelationKind, Type, Volatility};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{FromSql, Type as PgType};
+use tokio_postgres::{Client, GenericClient, IsolationLevel, Row};
+
+use super::digest::{ContentDigest, Versions};
+use super::{CatalogError, queries};
+
+/// How long definitions are asked for one by one when some relation is locked.
+const DEFINITIONS_LIMIT: Duration = Duration::from_secs(2);
+
+/// Stands for the state of the catalog; two equal probes mean that nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Probe {
+    rows: i64,
+    stamp: Option<String>,
+}
+
+/// The outcome of one load.
+pub(super) struct Loaded {
+    pub(super) probe: Probe,
+    /// Whether every definition could be read.
+    pub(super) complete: bool,
+    pub(super) catalog: Catalog,
+}
+
+/// Text of views (attribute number 0) and generated columns. One that could not be read, because a transaction that is
+/// still open has locked its relation, is absent: the view then has no definition, the column an empty expression.
+type Definitions = HashMap<(Oid, i16), String>;
+
+/// Rows with something that counts as their content but that nobody looks at.
+type Stamped<T> = Vec<(T, String)>;
+
+/// Asks for the probe alone: a few milliseconds.
+pub(super) async fn probe(client: &impl GenericClient) -> Result<Probe, CatalogError> {
+    let rows = query(client, "the state", queries::PROBE).await?;
+    let row = rows.first().ok_or(CatalogError::Unexpected { what: "state" })?;
+    Ok(Probe { rows: field(row, 0, "the state")?, stamp: field(row, 1, "the state")? })
+}
+
+/// Loads everything.
+pub(super) async fn load(client: &mut Client) -> Result<Loaded, CatalogError> {
+    let failed = |source| CatalogError::Query { what: "a snapshot", source: Arc::new(source) };
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await
+        .map_err(failed)?;
+    let probe = probe(&transaction).await?;
+    let mut relations = relations(&query(&transaction, "relations", queries::RELATIONS).await?)?;
+    let columns = query(&transaction, "columns", queries::COLUMNS).await?;
+    let types = types(&query(&transaction, "types", queries::TYPES).await?)?;
+    let functions = functions(&query(&transaction, "functions", queries::FUNCTIONS).await?)?;
+    transaction.commit().await.map_err(failed)?;
+    add_columns(&mut relations, &columns)?;
+    let definitions = definitions(client, &relations).await?;
+    let complete = add_definitions(&mut relations, definitions);
+    Ok(Loaded { probe, complete, catalog: assemble(relations, types, functions) })
+}
+
+async fn query(client: &impl GenericClient, what: &'static str, text: &str) -> Result<Vec<Row>, CatalogError> {
+    client.query_typed(text, &[]).await.map_err(|source| CatalogError::Query { what, source: Arc::new(source) })
+}
+
+fn field<'a, T: FromSql<'a>>(row: &'a Row, index: usize, what: &'static str) -> Result<T, CatalogError> {
+    row.try_get(index).map_err(|source| CatalogError::Query { what, source: Arc::new(source) })
+}
+
+/// A `"char"` column, selected as text.
+fn code(row: &Row, index: usize, what: &'static str) -> Result<char, CatalogError> {
+    field::<&str>(row, index, what)?.chars().next().ok_or(CatalogError::Unexpected { what })
+}
+
+fn relations(rows: &[Row]) -> Result<Stamped<Relation>, CatalogError> {
+    let what = "relations";
+    let relation = |row: &Row| {
+        let relation = Relation {
+            oid: field(row, 0, what)?,
+            schema: field(row, 1, what)?,
+            name: field(row, 2, what)?,
+            kind: relation_kind(code(row, 3, "relkind")?)?,
+            row_type: field(row, 4, what)?,
+            columns: Vec::new(),
+            definition: None,
+            parents: field(row, 5, what)?,
+            has_rules: field(row, 6, what)?,
+            has_triggers: field(row, 7, what)?,
+        };
+        Ok((relation, field(row, 8, what)?))
+    };
+    rows.iter().map(relation).collect()
+}
+
+fn relation_kind(code: char) -> Result<RelationKind, CatalogError> {
+    Ok(match code {
+        'r' | 't' => RelationKind::Table,
+        'p' => RelationKind::PartitionedTable,
+        'v' => RelationKind::View,
+        'm' => RelationKind::MaterializedView,
+        'f' => RelationKind::ForeignTable,
+        'S' => RelationKind::Sequence,
+        'c' => RelationKind::CompositeType,
+        'i' | 'I' => RelationKind::Index,
+        _ => return Err(CatalogError::Unexpected { what: "relkind" }),
+    })
+}
+
+/// Both lists are in the order of relation OIDs.
+fn add_columns(relations: &mut Stamped<Relation>, rows: &[Row]) -> Result<(), CatalogError> {
+    let what = "columns";
+    let mut rows = rows.iter().peekable();
+    for (relation, _) in relations {
+        while let Some(row) = rows.peek() {
+            if field::<Oid>(row, 0, what)? != relation.oid {
+                break;
+            }
+            relation.columns.push(Column {
+                attnum: field(row, 1, what)?,
+                name: field(row, 2, what)?,
+                type_oid: field(row, 3, what)?,
+                generated: field::<bool>(row, 4, what)?.then(String::new),
+            });
+            rows.next();
+        }
+    }
+    match rows.next() {
+        None => Ok(()),
+        Some(_) => Err(CatalogError::Unexpected { what: "attrelid" }),
+    }
+}
+
+/// Reads all definitions at once; when a lock is in the way, one relation after the other, leaving out those locked.
+async fn definitions(client: &Client, relations: &Stamped<Relation>) -> Result<Definitions, CatalogError> {
+    let what = "definitions";
+    let mut found = Definitions::new();
+    match client.query_typed(queries::DEFINITIONS, &[]).await {
+        Ok(rows) => collect_definitions(&rows, &mut found)?,
+        Err(error) if is_transient(&error) => {
+            let begin = Instant::now();
+            for (relation, _) in relations.iter().filter(|(relation, _)| needs_definition(relation)) {
+                if begin.elapsed() > DEFINITIONS_LIMIT {
+                    break;
+                }
+                match client.query_typed(queries::DEFINITIONS_OF, &[(&relation.oid, PgType::OID)]).await {
+                    Ok(rows) => collect_definitions(&rows, &mut found)?,
+                    Err(error) if is_transient(&error) => {}
+                    Err(source) => return Err(CatalogError::Query { what, source: Arc::new(source) }),
+                }
+            }
+        }
+        Err(source) => return Err(CatalogError::Query { what, source: Arc::new(source) }),
+    }
+    Ok(found)
+}
+
+/// Errors of one object: it is locked, or was dropped since the snapshot. A dead connection has no SQLSTATE.
+fn is_transient(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| !code.code().starts_with("57P")) && error.code() != Some(&SqlState::QUERY_CANCELED)
+}
+
+fn collect_definitions(rows: &[Row], found: &mut Definitions) -> Result<(), CatalogError> {
+    let what = "definitions";
+    for row in rows {
+        if let Some(text) = field::<Option<String>>(row, 2, what)? {
+            found.insert((field(row, 0, what)?, field(row, 1, what)?), text);
+        }
+    }
+    Ok(())
+}
+
+fn is_view(relation: &Relation) -> bool {
+    matches!(relation.kind, RelationKind::View | RelationKind::MaterializedView)
+}
+
+fn needs_definition(relation: &Relation) -> bool {
+    is_view(relation) || relation.columns.iter().any(|column| column.generated.is_some())
+}
+
+/// Puts the definitions in their places; says whether none was missing.
+fn add_definitions(relations: &mut Stamped<Relation>, mut definitions: Definitions) -> bool {
+    let mut complete = true;
+    for (relation, _) in relations {
+        if is_view(relation) {
+            relation.definition = definitions.remove(&(relation.oid, 0));
+            complete &= relation.definition.is_some();
+        }
+        let oid = relation.oid;
+        for column in relation.columns.iter_mut().filter(|column| column.generated.is_some()) {
+            let expression = definitions.remove(&(oid, column.attnum));
+            complete &= expression.is_some();
+            column.generated = Some(expression.unwrap_or_default());
+        }
+    }
+    complete
+}
+
+fn types(rows: &[Row]) -> Result<Vec<Type>, CatalogError> {
+    let what = "types";
+    let one = |row: &Row| {
+        Ok(Type {
+            oid: field(row, 0, what)?,
+            schema: field(row, 1, what)?,
+            name: field(row, 2, what)?,
+            kind: code(row, 3, "typtype")?,
+            category: code(row, 4, "typcategory")?,
+            relation: field(row, 5, what)?,
+            element: field(row, 6, what)?,
+            base: field(row, 7, what)?,
+        })
+    };
+    rows.iter().map(one).collect()
+}
+
+fn functions(rows: &[Row]) -> Result<Stamped<(String, String, Function)>, CatalogError> {
+    let what = "functions";
+    let one = |row: &Row| {
+        let function = Function {
+            oid: field(row, 0, what)?,
+            volatility: volatility(code(row, 3, "provolatile")?)?,
+            language: field(row, 4, what)?,
+            security_definer: field(row, 5, what)?,
+            kind: code(row, 6, "prokind")?,
+            returns: field(row, 7, what)?,
+            arguments: field(row, 8, what)?,
+            built_in: field(row, 9, what)?,
+        };
+        Ok(((field(row, 1, what)?, field(row, 2, what)?, function), field(row, 10, what)?))
+    };
+    rows.iter().map(one).collect()
+}
+
+fn volatility(code: char) -> Result<Volatility, CatalogError> {
+    Ok(match code {
+        'i' => Volatility::Immutable,
+        's' => Volatility::Stable,
+        'v' => Volatility::Volatile,
+        _ => return Err(CatalogError::Unexpected { what: "provolatile" }),
+    })
+}
+
+/// Hashes everything into versions and builds the snapshot.
+fn assemble(relations: Stamped<Relation>, types: Vec<Type>, functions: Stamped<(String, String, Function)>) -> Catalog {
+    let mut digest = ContentDigest::default();
+    relations.iter().for_each(|(relation, stamp)| digest.add(&relation.schema, relation, stamp));
+    types.iter().for_each(|item| digest.add(&item.schema, item, ""));
+    functions.iter().for_each(|(function, stamp)| digest.add(&function.0, function, stamp));
+    let Versions { durable, temporary } = digest.finish();
+    Catalog::new(
+        durable,
+        relations.into_iter().map(|(relation, _)| relation).collect(),
+        types,
+        functions.into_iter().map(|(function, _)| function).collect(),
+    )
+    .with_temporary_versions(temporary)
+}

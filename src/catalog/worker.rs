@@ -1,0 +1,139 @@
+//! The task that owns the side connection: one load at a time, for whoever waits.
+//!
+//! Never publishes a partial snapshot. Invariant: a waiter taken from the inbox before a load begins is answered by
+//! that load, so every answer shows what was committed before it was asked for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_policy::Catalog;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::load::{self, Loaded, Probe};
+use super::side::Side;
+use super::{CatalogError, CatalogOptions, Shared, Waiter};
+use crate::config::{DatabaseConfig, UpstreamConfig};
+
+/// The first pause after a failed attempt; each further one is twice as long.
+const RETRY_MIN: Duration = Duration::from_millis(250);
+
+pub(super) struct Worker {
+    name: String,
+    upstream: UpstreamConfig,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    options: CatalogOptions,
+    shared: Arc<Shared>,
+    side: Option<Side>,
+    /// What the published snapshot was made from; `None` forces a load.
+    current: Option<Probe>,
+    pause: Duration,
+}
+
+impl Worker {
+    pub(super) fn new(
+        database: &DatabaseConfig,
+        tls: Option<Arc<rustls::ClientConfig>>,
+        options: CatalogOptions,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            name: database.name.clone(),
+            upstream: database.upstream.clone(),
+            tls,
+            options,
+            shared,
+            side: None,
+            current: None,
+            pause: RETRY_MIN,
+        }
+    }
+
+    /// Runs until the service is dropped.
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Waiter>) {
+        let mut next = Instant::now() + self.options.poll_interval;
+        loop {
+            let mut waiters = Vec::new();
+            // All three are cancel safe: nothing is taken from the inbox or the permit unless its branch is chosen.
+            tokio::select! {
+                waiter = inbox.recv() => match waiter {
+                    Some(waiter) => waiters.push(waiter),
+                    None => return,
+                },
+                () = self.shared.wanted.notified() => {}
+                () = sleep_until(next) => {}
+            }
+            while let Ok(waiter) = inbox.try_recv() {
+                waiters.push(waiter);
+            }
+            let outcome = self.attempt().await;
+            next = Instant::now() + self.pause_after(&outcome);
+            for waiter in waiters {
+                // A waiter that has gone away needs no answer.
+                drop(waiter.send(outcome.clone()));
+            }
+        }
+    }
+
+    /// Brings the snapshot up to date and remembers whether that worked.
+    async fn attempt(&mut self) -> Result<Arc<Catalog>, CatalogError> {
+        let limit = self.options.load_timeout;
+        let outcome = match timeout(limit, self.update()).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(CatalogError::Timeout),
+        };
+        if let Err(error) = &outcome {
+            self.side = None;
+            tracing::warn!(database = %self.name, %error, "catalog not refreshed");
+        }
+        self.shared.failure.store(outcome.as_ref().err().map(|error| Arc::new(error.clone())));
+        outcome
+    }
+
+    async fn update(&mut self) -> Result<Arc<Catalog>, CatalogError> {
+        let mut side = match self.side.take() {
+            Some(side) if !side.is_closed() => side,
+            Some(_) | None => Side::connect(&self.upstream, self.tls.as_ref(), &self.options).await?,
+        };
+        let changed = match &self.current {
+            Some(current) => *current != load::probe(side.client()).await?,
+            None => true,
+        };
+        if changed {
+            self.load(&mut side).await?;
+        }
+        self.side = Some(side);
+        Ok(self.shared.snapshot.load_full())
+    }
+
+    async fn load(&mut self, side: &mut Side) -> Result<(), CatalogError> {
+        let begin = Instant::now();
+        let Loaded { probe, complete, catalog } = load::load(side.client_mut()).await?;
+        // Unavailable definitions leave the snapshot usable but are asked for again every time.
+        self.current = complete.then_some(probe);
+        if self.shared.snapshot.load().version() == catalog.version() {
+            return Ok(());
+        }
+        tracing::info!(
+            database = %self.name,
+            version = catalog.version(),
+            relations = catalog.relations().count(),
+            complete,
+            load_ms = begin.elapsed().as_millis(),
+            "catalog loaded"
+        );
+        self.shared.snapshot.store(Arc::new(catalog));
+        Ok(())
+    }
+
+    /// The pause before the next look: the poll interval, or a growing one after failures.
+    fn pause_after(&mut self, outcome: &Result<Arc<Catalog>, CatalogError>) -> Duration {
+        if outcome.is_ok() {
+            self.pause = RETRY_MIN;
+            return self.options.poll_interval;
+        }
+        let pause = self.pause;
+        self.pause = pause.saturating_mul(2).min(self.options.retry_max);
+        pause
+    }
+}

@@ -1,0 +1,227 @@
+//! The catalog service against a real server: content, change, sharing, loss of the connection.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use countersign::catalog::{CatalogError, CatalogOptions, CatalogService};
+use countersign_policy::Catalog;
+use countersign_policy::catalog::{RelationKind, Volatility};
+
+use crate::support::server::{Database, SERVER};
+
+/// No poll within a test: what changes, changes because it was asked for.
+fn quiet() -> CatalogOptions {
+    CatalogOptions { poll_interval: Duration::from_secs(3600), ..CatalogOptions::default() }
+}
+
+async fn start(database: &Database) -> Arc<CatalogService> {
+    let service = CatalogService::start(&database.config(), None, quiet()).await;
+    service.status().expect("loaded catalog");
+    service
+}
+
+fn path(schemas: &[&str]) -> Vec<String> {
+    schemas.iter().map(|schema| (*schema).to_owned()).collect()
+}
+
+#[tokio::test]
+async fn knows_tables_views_functions_and_types() {
+    let database = Database::create().await;
+    let direct = database.direct().await;
+    direct
+        .batch_execute(
+            "CREATE TABLE measured (d date, v int, w int GENERATED ALWAYS AS (v * 2) STORED) PARTITION BY RANGE (d);
+             CREATE TABLE measured_24 PARTITION OF measured FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+             CREATE DOMAIN postcode AS text; CREATE TYPE mood AS ENUM ('sad', 'ok');
+             CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RETURN NEW; END';
+             CREATE TRIGGER touched BEFORE UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION touch();
+             CREATE RULE quiet AS ON DELETE TO products DO INSTEAD NOTHING;",
+        )
+        .await
+        .expect("objects");
+    let catalog = start(&database).await.snapshot();
+    let public = |name: &str| catalog.relation_named("public", name).unwrap_or_else(|| panic!("{name}"));
+
+    let customers = public("customers");
+    assert_eq!(customers.kind, RelationKind::Table);
+    assert!(customers.has_triggers && !customers.has_rules);
+    assert!(public("products").has_rules);
+    let ssn = customers.column_named("ssn").expect("column");
+    assert_eq!(catalog.type_of(ssn.type_oid).map(|found| found.name.as_str()), Some("text"));
+    assert!(!public("orders").has_triggers, "the triggers of foreign keys do not count");
+
+    let view = public("customer_contacts");
+    let definition = view.definition.as_deref().expect("definition");
+    assert!(definition.contains("FROM (public.customers c"), "names are qualified: {definition}");
+    let statistics = catalog.relation_named("pg_catalog", "pg_stats").expect("system view");
+    assert!(statistics.definition.as_deref().is_some_and(|text| text.contains("pg_statistic")));
+
+    let partition = public("measured_24");
+    assert_eq!(partition.parents, [public("measured").oid]);
+    assert_eq!(public("measured").kind, RelationKind::PartitionedTable);
+    assert_eq!(partition.column_named("w").and_then(|column| column.generated.as_deref()), Some("(v * 2)"));
+
+    let [touch] = catalog.functions_named("public", "touch") else { panic!("one function") };
+    assert!(touch.security_definer && !touch.built_in);
+    assert_eq!((touch.volatility, touch.language.as_str()), (Volatility::Volatile, "plpgsql"));
+    let search = path(&["pg_catalog", "public"]);
+    let (schema, spend) = catalog.resolve_functions(&search, "customer_spend").next().expect("function");
+    assert_eq!((schema, spend.volatility, spend.arguments), ("public", Volatility::Stable, 1));
+    assert!(catalog.functions_named("pg_catalog", "pg_read_file").iter().all(|function| function.built_in));
+
+    let row = catalog.type_of(customers.row_type).expect("row type");
+    assert_eq!((row.kind, row.relation), ('c', customers.oid));
+    let array = catalog.type_of(1009).expect("text[]");
+    assert_eq!(array.element, 25);
+}
+
+/// Runs DDL; says whether the version changed, seen with that search path.
+#[track_caller]
+fn check_changed(before: &Catalog, after: &Catalog, changed: bool, what: &str) {
+    assert_eq!(before.version() != after.version(), changed, "{what}");
+}
+
+#[tokio::test]
+async fn version_follows_content_and_nothing_else() {
+    let database = Database::create().await;
+    let direct = database.direct().await;
+    let service = start(&database).await;
+    let cases = [
+        ("SELECT 1", false),
+        ("INSERT INTO products (name, price) VALUES ('cork board', 9.95)", false),
+        ("ANALYZE; VACUUM FULL payments", false),
+        ("ALTER TABLE customers ADD COLUMN nickname text", true),
+        ("ALTER TABLE customers RENAME COLUMN nickname TO alias", true),
+        (
+            "CREATE OR REPLACE VIEW customer_contacts AS SELECT id, name, ssn AS contact, phone, region, 1::bigint AS orders FROM customers",
+            true,
+        ),
+        (
+            "CREATE OR REPLACE FUNCTION customer_spend(customer integer) RETURNS numeric LANGUAGE sql STABLE AS 'SELECT 0.0'",
+            true,
+        ),
+        ("ALTER FUNCTION customer_spend(integer) VOLATILE", true),
+        ("ALTER TABLE orders ADD CHECK (public.customer_spend(customer_id) >= 0) NOT VALID", true),
+        ("CREATE SCHEMA archive; ALTER TABLE payments SET SCHEMA archive", true),
+        ("DROP TABLE archive.payments", true),
+    ];
+    for (statement, changed) in cases {
+        let before = service.snapshot();
+        for part in statement.split("; ") {
+            direct.batch_execute(part).await.expect(part);
+        }
+        let after = service.refresh().await.expect("refresh");
+        check_changed(&before, &after, changed, statement);
+    }
+    let again = start(&database).await;
+    assert_eq!(again.snapshot().version(), service.snapshot().version(), "the same content after a restart");
+}
+
+#[tokio::test]
+async fn temporary_tables_concern_their_own_session_only() {
+    let database = Database::create().await;
+    let direct = database.direct().await;
+    let service = start(&database).await;
+    let before = service.snapshot();
+    direct.batch_execute("CREATE TEMP TABLE customers (id int)").await.expect("temporary table");
+    let own: String = direct.query_one("SELECT (current_schemas(true))[1]::text", &[]).await.expect("schema").get(0);
+    let after = service.refresh().await.expect("refresh");
+    assert!(own.starts_with("pg_temp_") && after.relation_named(&own, "customers").is_some());
+    let others = path(&["pg_catalog", "public"]);
+    assert_eq!(before.version_for(&others), after.version_for(&others));
+    let with_own = path(&[&own, "pg_catalog", "public"]);
+    assert_ne!(before.version_for(&with_own), after.version_for(&with_own));
+}
+
+#[tokio::test]
+async fn concurrent_refreshes_all_see_what_was_committed_before() {
+    let database = Database::create().await;
+    let direct = database.direct().await;
+    let service = start(&database).await;
+    direct.batch_execute("CREATE TABLE fresh (id int)").await.expect("table");
+    let all = futures_util::future::join_all((0..50).map(|_| service.refresh())).await;
+    for snapshot in all {
+        assert!(snapshot.expect("refresh").relation_named("public", "fresh").is_some());
+    }
+}
+
+#[tokio::test]
+async fn polls_by_itself() {
+    let database = Database::create().await;
+    let options = CatalogOptions { poll_interval: Duration::from_millis(20), ..CatalogOptions::default() };
+    let service = CatalogService::start(&database.config(), None, options).await;
+    database.direct().await.batch_execute("CREATE TABLE noticed (id int)").await.expect("table");
+    let noticed = async {
+        while service.snapshot().relation_named("public", "noticed").is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), noticed).await.expect("the poll notices the table");
+}
+
+#[tokio::test]
+async fn an_open_transaction_that_locks_a_table_does_not_stop_the_load() {
+    let database = Database::create().await;
+    let direct = database.direct().await;
+    direct.batch_execute("CREATE VIEW plain AS SELECT 1 AS one").await.expect("view");
+    let ddl = database.direct().await;
+    ddl.batch_execute("BEGIN; ALTER TABLE customers ADD COLUMN extra int").await.expect("open transaction");
+    let service = start(&database).await;
+    let locked = service.snapshot();
+    let definition =
+        |catalog: &Catalog, name: &str| catalog.relation_named("public", name).expect("view").definition.clone();
+    assert_eq!(definition(&locked, "customer_contacts"), None, "what is locked is not known");
+    assert!(definition(&locked, "plain").is_some() && locked.relation_named("pg_catalog", "pg_stats").is_some());
+    ddl.batch_execute("ROLLBACK").await.expect("rollback");
+    let after = service.refresh().await.expect("refresh");
+    assert!(definition(&after, "customer_contacts").is_some(), "and is asked for again");
+}
+
+#[tokio::test]
+async fn reconnects_after_losing_the_connection() {
+    let database = Database::create().await;
+    let direct = database.direct().await;
+    let service = start(&database).await;
+    direct
+        .batch_execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name = 'countersign catalog';
+             CREATE TABLE later (id int)",
+        )
+        .await
+        .expect("termination");
+    let mut attempts = 0;
+    let after = loop {
+        attempts += 1;
+        match service.refresh().await {
+            Ok(snapshot) => break snapshot,
+            Err(error) => assert!(attempts < 3, "{error}"),
+        }
+    };
+    assert!(after.relation_named("public", "later").is_some());
+}
+
+#[tokio::test]
+async fn says_why_nothing_is_loaded() {
+    let database = Database::create().await;
+    let mut config = database.config();
+    config.upstream.password = None;
+    let service = CatalogService::start(&config, None, quiet()).await;
+    assert!(matches!(service.status(), Err(CatalogError::Connect(_))));
+    assert!(!service.is_loaded());
+    assert_eq!(service.snapshot().version(), 0);
+    assert!(service.refresh().await.is_err());
+}
+
+#[tokio::test]
+async fn loads_a_stock_database_quickly() {
+    let database = Database::create().await;
+    let service = start(&database).await;
+    let begin = Instant::now();
+    // A second service makes the whole way: connect, load, assemble.
+    let other = start(&database).await;
+    let elapsed = begin.elapsed();
+    assert_eq!(other.snapshot().version(), service.snapshot().version());
+    eprintln!("connected and loaded {} relations in {elapsed:?}", other.snapshot().relations().count());
+    assert!(elapsed < Duration::from_secs(10), "{elapsed:?} on PostgreSQL {}", SERVER.version());
+}

@@ -1,0 +1,9 @@
+//! The integration tests, in one binary: a real PostgreSQL, the real proxy, real clients.
+//!
+//! Never mocks PostgreSQL, sleeps, or uses a fixed port. Invariant: each test has its own database.
+
+mod catalog;
+mod proxy;
+mod support;
+mod throwaway;
+mod tidy;

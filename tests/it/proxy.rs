@@ -1,0 +1,8 @@
+//! The proxy as a whole: what PRODUCT promises, seen by clients, reviewers and the upstream.
+
+mod audit;
+mod deny;
+mod hold;
+mod mask;
+mod pass;
+mod review;

@@ -1,0 +1,68 @@
+//! Denials leave client and upstream as PostgreSQL itself would.
+
+use crate::support::config::WRITES_HELD;
+use crate::support::proxy::Proxy;
+use crate::support::wire::{Pipeline, tags};
+
+#[tokio::test]
+async fn drop_is_denied_and_the_table_is_there() {
+    let proxy = Proxy::start(WRITES_HELD).await;
+    let client = proxy.client("alice").await;
+    for statement in [
+        "DROP TABLE payments",
+        "TRUNCATE payments",
+        "/* harmless */ dRoP /* really */ TABLE payments",
+        "SELECT 1; DROP TABLE payments",
+        "DROP VIEW customer_contacts",
+    ] {
+        let error = client.refusal(statement).await;
+        assert_eq!(error.code().code(), "42501", "{statement}");
+        assert_eq!(error.message(), "statement denied by rule \"no-destructive-ddl\"", "{statement}");
+        assert_eq!(error.detail(), Some("Drop and truncate go through a migration, never through a session"));
+    }
+    assert_eq!(client.value("SELECT count(*) FROM payments").await.as_deref(), Some("833"));
+    assert!(!proxy.database.log().to_uppercase().contains("STATEMENT: DROP TABLE"));
+}
+
+#[tokio::test]
+async fn an_open_block_is_really_aborted() {
+    let proxy = Proxy::start(WRITES_HELD).await;
+    let mut wire = proxy.wire("alice").await;
+    wire.query("BEGIN").await;
+    let frames = wire.query("DROP TABLE payments").await;
+    assert_eq!(tags(&frames), "EZ");
+    assert_eq!(frames.last().map(|frame| frame.body.as_slice()), Some(b"E".as_slice()));
+    let refused = wire.query("SELECT 1").await;
+    assert_eq!(refused[0].field(b'C').as_deref(), Some("25P02"), "the upstream's own word");
+    let committed = wire.query("COMMIT").await;
+    assert_eq!(committed[0].body, b"ROLLBACK\0");
+}
+
+#[tokio::test]
+async fn a_denied_execute_rolls_back_its_pipeline() {
+    let proxy = Proxy::start(WRITES_HELD).await;
+    let mut wire = proxy.wire("alice").await;
+    let pipeline = Pipeline::default()
+        .execute("CREATE TABLE first_of_the_pipeline (id int)", &[], 0)
+        .execute("DROP TABLE payments", &[], 0)
+        .execute("SELECT 1", &[], 0)
+        .sync();
+    wire.send(&pipeline.0).await;
+    let frames = wire.until_ready().await;
+    let seen = tags(&frames);
+    assert!(seen.ends_with("EZ") && !seen.contains('D'), "{seen}");
+    let error = frames.iter().find(|frame| frame.tag == b'E').expect("ErrorResponse");
+    assert_eq!(error.field(b'M').as_deref(), Some("statement denied by rule \"no-destructive-ddl\""));
+    let direct = proxy.database.direct().await;
+    let row = direct.query_one("SELECT to_regclass('public.first_of_the_pipeline') IS NULL", &[]).await.expect("row");
+    assert!(row.get::<_, bool>(0), "what came before in the pipeline is rolled back");
+}
+
+#[tokio::test]
+async fn what_is_not_understood_is_held() {
+    let proxy = Proxy::start(WRITES_HELD).await;
+    let mut client = proxy.client("alice").await;
+    let held = client.hold("SELECT * FROM does_not_exist_4711").await;
+    assert!(held.is_waiting());
+    assert!(!proxy.database.log().contains("does_not_exist_4711"));
+}

