@@ -3,7 +3,7 @@
 //! Never looks at a column's result name: provenance and lineage decide. Invariant: a column that cannot be shown to be
 //! clear of masked columns is masked whole, or the result is refused.
 
-use globset::GlobMatcher;
+use crate::rule::{ColumnGlob, Glob};
 
 /// One `[[masks]]` entry.
 #[derive(Debug)]
@@ -11,11 +11,11 @@ pub struct MaskRule {
     /// Unique name.
     pub name: String,
     /// Globs over `schema.relation.column`.
-    pub columns: Vec<GlobMatcher>,
+    pub columns: Vec<ColumnGlob>,
     /// The transformation.
     pub mask: MaskKind,
     /// Groups that see the values in clear.
-    pub except_groups: Vec<GlobMatcher>,
+    pub except_groups: Vec<Glob>,
     /// Key of `hash`; shared by all masks.
     pub key: [u8; 32],
 }
