@@ -1,48 +1,124 @@
-//! Masks: which columns are masked for whom, the plan for one result, and the maskers.
+//! Masks: which columns are masked for whom ([`MaskSet`]), the plan for one result ([`MaskPlan`]), and the
+//! transformation of one cell ([`Masker`]).
 //!
 //! Never looks at a column's result name: provenance and lineage decide. Invariant: a column that cannot be shown to be
-//! clear of masked columns is masked whole, or the result is refused.
+//! clear of masked columns is masked whole. No result has to be refused for it, because NULL fits every type on the
+//! wire.
 
-use globset::GlobMatcher;
+mod dates;
+mod maskers;
+mod network;
+mod plan;
+mod set;
+#[cfg(test)]
+mod testing;
+mod values;
+
+use std::fmt;
+
+pub use self::maskers::{Masked, Masker};
+pub use self::plan::{FieldOrigin, MaskPlan};
+pub use self::set::{MaskSet, ViewLineage, ViewsUnknown};
+use crate::rule::{ColumnGlob, Glob};
+use crate::subject::Subject;
 
 /// One `[[masks]]` entry.
-#[derive(Debug)]
 pub struct MaskRule {
     /// Unique name.
     pub name: String,
     /// Globs over `schema.relation.column`.
-    pub columns: Vec<GlobMatcher>,
+    pub columns: Vec<ColumnGlob>,
     /// The transformation.
     pub mask: MaskKind,
     /// Groups that see the values in clear.
-    pub except_groups: Vec<GlobMatcher>,
+    pub except_groups: Vec<Glob>,
     /// Key of `hash`; shared by all masks.
     pub key: [u8; 32],
 }
 
-/// The documented transformations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MaskKind {
+impl MaskRule {
+    /// Whether the subject sees masked values.
+    #[must_use]
+    pub fn applies_to(&self, subject: &Subject) -> bool {
+        !self.except_groups.iter().any(|glob| subject.groups.iter().any(|group| glob.matches(group)))
+    }
+}
+
+impl fmt::Debug for MaskRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MaskRule")
+            .field("name", &self.name)
+            .field("columns", &self.columns)
+            .field("mask", &self.mask)
+            .field("except_groups", &self.except_groups)
+            .finish_non_exhaustive()
+    }
+}
+
+macro_rules! masks {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
+        /// The documented transformations. What each does to types that are not text: [`Masker`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum MaskKind { $($(#[$doc])* $variant,)+ }
+
+        impl MaskKind {
+            /// Every transformation, in the documented order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The name used in the configuration.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+masks! {
     /// Keeps the first character of the local part and the domain: `a***@example.com`.
-    Email,
+    Email = "email",
     /// Keeps the last two digits, hides the others, keeps punctuation.
-    Phone,
+    Phone = "phone",
     /// Keeps the last four digits of a card number.
-    Card,
+    Card = "card",
     /// Keeps the last four characters.
-    Last4,
+    Last4 = "last4",
     /// Keeps the first character.
-    First1,
+    First1 = "first1",
     /// Replaces the value by `***` (or the type's neutral value).
-    Redact,
+    Redact = "redact",
     /// NULL.
-    Null,
+    Null = "null",
     /// Keyed HMAC-SHA-256, in hexadecimal.
-    Hash,
+    Hash = "hash",
     /// Keeps the year of a date or timestamp.
-    DateYear,
+    DateYear = "date_year",
     /// Keeps the network part of an IP address.
-    Ip,
+    Ip = "ip",
     /// Zero, or the empty string.
-    Zero,
+    Zero = "zero",
+}
+
+impl MaskKind {
+    /// The mask for a column that two masks speak of: the one that shows less; of two that show different parts, neither.
+    #[must_use]
+    pub fn stricter(self, other: Self) -> Self {
+        match (self.strictness(), other.strictness()) {
+            _ if self == other => self,
+            (0, 0) => Self::Redact,
+            (own, theirs) if own > theirs => self,
+            _ => other,
+        }
+    }
+
+    /// 0 for a mask that shows part of the value; more for one that shows less of it.
+    fn strictness(self) -> u8 {
+        match self {
+            Self::Email | Self::Phone | Self::Card | Self::Last4 | Self::First1 | Self::DateYear | Self::Ip => 0,
+            Self::Hash => 1,
+            Self::Zero => 2,
+            Self::Redact => 3,
+            Self::Null => 4,
+        }
+    }
 }

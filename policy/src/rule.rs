@@ -1,11 +1,20 @@
 //! Rules: matchers and an action, and the [`Policy`] that is all of them at one revision.
 //!
-//! Never decides by order: every rule that matches is considered and the strictest action wins.
+//! Never decides by order: every rule that matches is considered and the strictest action wins ([`crate::verdict`]).
+//! Invariant: a rule that holds or denies matches when *anything* in a statement fits it; a rule that allows matches
+//! only when *everything* in the statement does.
+
+mod glob;
+mod matching;
+mod text;
 
 use std::time::Duration;
 
-use globset::GlobMatcher;
 use regex::Regex;
+
+pub use self::glob::{ColumnGlob, Glob, GlobError, NameGlob};
+pub(crate) use self::matching::Scope;
+pub(crate) use self::text::PlainText;
 
 use crate::effect::Effects;
 use crate::mask::MaskRule;
@@ -76,25 +85,33 @@ pub struct Rule {
 #[derive(Debug, Default)]
 pub struct Matcher {
     /// Database names.
-    pub databases: Option<Vec<GlobMatcher>>,
+    pub databases: Option<Vec<Glob>>,
     /// User names.
-    pub users: Option<Vec<GlobMatcher>>,
+    pub users: Option<Vec<Glob>>,
     /// Groups of the requester.
-    pub groups: Option<Vec<GlobMatcher>>,
+    pub groups: Option<Vec<Glob>>,
     /// Groups that are exempt.
-    pub except_groups: Vec<GlobMatcher>,
+    pub except_groups: Vec<Glob>,
     /// Effects of the statement.
     pub effects: Option<Effects>,
     /// Relations, as `schema.name`.
-    pub relations: Option<Vec<GlobMatcher>>,
+    pub relations: Option<Vec<NameGlob>>,
     /// Which access to a relation counts for `relations`.
     pub access: RelationAccess,
     /// Functions, as `name` or `schema.name`.
-    pub functions: Option<Vec<GlobMatcher>>,
+    pub functions: Option<Vec<NameGlob>>,
     /// An UPDATE or DELETE without a restricting WHERE.
     pub no_where: Option<bool>,
     /// Regular expression over the statement with comments removed.
     pub text: Option<Regex>,
+}
+
+/// Compiles a `text` pattern: case is ignored (SQL's key words have none) unless the pattern says `(?-i)`.
+///
+/// # Errors
+/// When it is no valid regular expression, or too large.
+pub fn text_pattern(source: &str) -> Result<Regex, regex::Error> {
+    regex::RegexBuilder::new(source).case_insensitive(true).size_limit(1 << 20).build()
 }
 
 /// Which access to a relation a rule's `relations` speaks of.

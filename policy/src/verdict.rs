@@ -2,13 +2,23 @@
 //!
 //! Never forwards anything: an `Allow` carries a [`Permit`], and the relay takes it by value.
 //! Invariant: [`Permit`] has no constructor outside this module, and only [`Policy::judge`] calls it.
+//!
+//! Every statement of a text is matched on its own against every rule; the strictest outcome of all of them holds for
+//! the whole, and everything that holds adds up in one [`HoldTerms`]. The order of rules has no influence on any part
+//! of the outcome: names are sorted, and among several denials the first by name speaks.
+
+mod terms;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
-use crate::analysis::Analysis;
+use crate::analysis::{Analysis, StatementAnalysis};
 use crate::grant::{Approval, Binding};
-use crate::rule::Mode;
+use crate::rule::{Action, Mode, PlainText, Policy, Rule, Scope, Stage};
 use crate::subject::Subject;
+
+use self::terms::Tally;
 
 /// What is put before [`crate::rule::Policy::judge`].
 #[derive(Debug)]
@@ -57,6 +67,18 @@ impl Permit {
     }
 }
 
+/// A verdict, and which rules led to it.
+#[derive(Debug)]
+pub struct Judgement {
+    /// What is to be done.
+    pub verdict: Verdict,
+    /// Names of all enforced rules that match some statement of the text, sorted.
+    pub matched: Vec<String>,
+    /// What would have held or denied, had it been enforced: names of observed rules, and on an observed database also
+    /// those of enforced rules and `databases.NAME.default` or `databases.NAME.unparsed`; sorted.
+    pub observed: Vec<String>,
+}
+
 /// On which terms a request is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldTerms {
@@ -88,4 +110,74 @@ pub struct Denial {
     pub rule: Option<String>,
     /// DETAIL for the client.
     pub message: Option<String>,
+}
+
+impl Policy {
+    /// Judges a case. The same policy and case always yield the same judgement.
+    ///
+    /// An approval turns a hold into an allow when it is bound to this very request and meets every demand that is made
+    /// now; it never turns a denial.
+    #[must_use]
+    pub fn judge(&self, case: Case<'_>) -> Judgement {
+        let Some(database) = self.databases.iter().find(|database| database.name == case.subject.database) else {
+            let denial = Denial { rule: None, message: Some("The policy does not know this database.".to_owned()) };
+            return Judgement { verdict: Verdict::Deny(denial), matched: Vec::new(), observed: Vec::new() };
+        };
+        let statements = &case.analysis.statements;
+        let mut tally = Tally::new(database);
+        let mut covered = Vec::new();
+        let mut plain = None;
+        for rule in self.rules.iter().filter(|rule| rule.matcher.fits_subject(case.subject)) {
+            let mut matched = false;
+            for (index, statement) in statements.iter().enumerate() {
+                if rule.fits(statement, index, &case, &mut plain) {
+                    matched = true;
+                    mark(&mut covered, index, statements.len(), rule.stage);
+                }
+            }
+            if matched {
+                tally.add_rule(rule);
+            }
+        }
+        let by_default = |index: usize| !covered.get(index).copied().unwrap_or(false);
+        if database.default != Action::Allow && (0..statements.len()).any(by_default) {
+            tally.add_default();
+        }
+        if let Some(reason) = case.analysis.not_understood() {
+            tally.add_unparsed(reason);
+        }
+        tally.conclude(case.serial, case.approval)
+    }
+}
+
+impl Rule {
+    fn fits<'a>(
+        &self,
+        statement: &StatementAnalysis,
+        index: usize,
+        case: &Case<'a>,
+        plain: &mut Option<PlainText<'a>>,
+    ) -> bool {
+        let scope = Scope::of(self.action);
+        self.matcher.fits_statement(statement, scope)
+            && (self.matcher.text.is_none() || {
+                let text = plain.get_or_insert_with(|| PlainText::of(case.text));
+                self.matcher.fits_text(text, index, case.analysis.statements.len(), scope)
+            })
+    }
+}
+
+/// Notes that an enforced rule speaks of the statement, so that the database's default does not.
+fn mark(covered: &mut Vec<bool>, index: usize, count: usize, stage: Stage) {
+    if stage == Stage::Enforce {
+        covered.resize(count, false);
+        if let Some(slot) = covered.get_mut(index) {
+            *slot = true;
+        }
+    }
+}
+
+/// Grants the permit; the only caller of its constructor is [`Tally::conclude`].
+fn permit(serial: u64, request: Option<String>) -> Verdict {
+    Verdict::Allow(Permit { serial, request })
 }

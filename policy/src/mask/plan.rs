@@ -1,0 +1,359 @@
+//! The plan for one result: which of its columns are masked, and how.
+//!
+//! Never looks at values. Invariant: a column is left clear only when PostgreSQL's own origin, or the statement's
+//! lineage where PostgreSQL reports none, shows it to be clear, and no type in it is the row of a masked relation.
+//! There is always a plan: NULL serves every type, so no result is refused for masking.
+
+use super::maskers::base_type;
+use super::set::FIRST_USER_OID;
+use super::{MaskKind, MaskSet, Masker};
+use crate::analysis::{BaseColumn, Lineage, Outputs, StatementAnalysis};
+use crate::catalog::{Catalog, Oid, Relation};
+
+/// What RowDescription says of one column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldOrigin {
+    /// OID of the relation, or 0.
+    pub table_oid: Oid,
+    /// Attribute number in it; 0 with a relation is the whole row.
+    pub attnum: i16,
+    /// OID of the type.
+    pub type_oid: Oid,
+    /// 0 text, 1 binary.
+    pub format: i16,
+}
+
+/// Maskers for the columns of one result, by position.
+#[derive(Clone, Debug, Default)]
+pub struct MaskPlan {
+    maskers: Vec<Option<Masker>>,
+}
+
+/// How deep types are followed into each other before they count as masked.
+const TYPE_DEPTH_MAX: u8 = 8;
+
+impl MaskPlan {
+    /// Makes the plan of a result: its fields as announced, and the analysis of the statement that returns it, `None`
+    /// when there is none (columns without an origin are then of unknown lineage).
+    #[must_use]
+    pub fn for_result(
+        masks: &MaskSet,
+        fields: &[FieldOrigin],
+        analysis: Option<&StatementAnalysis>,
+        catalog: &Catalog,
+    ) -> Self {
+        if masks.is_empty() {
+            return Self::default();
+        }
+        let planner = Planner { masks, catalog };
+        let outputs = analysis.map(|analysis| &analysis.outputs);
+        let mut any = false;
+        let mut masker = |(position, field): (usize, &FieldOrigin)| {
+            let kind = planner.mask(field, lineage_at(outputs, position, fields.len()))?;
+            any = true;
+            Some(Masker::new(kind, masks.key(), field.type_oid, field.format, catalog))
+        };
+        let maskers = fields.iter().enumerate().map(&mut masker).collect();
+        if any { Self { maskers } } else { Self::default() }
+    }
+
+    /// Whether no column is masked, so that rows pass as the bytes they are.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        self.maskers.is_empty()
+    }
+
+    /// The masker of the column at that position, from 0.
+    #[must_use]
+    pub fn masker(&self, position: usize) -> Option<&Masker> {
+        self.maskers.get(position)?.as_ref()
+    }
+
+    /// The masked positions and their maskers, in order.
+    pub fn masked(&self) -> impl Iterator<Item = (usize, &Masker)> {
+        self.maskers.iter().enumerate().filter_map(|(position, masker)| Some((position, masker.as_ref()?)))
+    }
+}
+
+const UNKNOWN: &Lineage = &Lineage::Unknown("no lineage for this column");
+
+fn lineage_at(outputs: Option<&Outputs>, position: usize, count: usize) -> &Lineage {
+    match outputs {
+        Some(Outputs::Columns(columns)) if columns.len() == count => columns.get(position).unwrap_or(UNKNOWN),
+        Some(Outputs::Opaque(lineage)) => lineage,
+        Some(Outputs::Columns(_) | Outputs::None) | None => UNKNOWN,
+    }
+}
+
+struct Planner<'a> {
+    masks: &'a MaskSet,
+    catalog: &'a Catalog,
+}
+
+impl Planner<'_> {
+    fn mask(&self, field: &FieldOrigin, lineage: &Lineage) -> Option<MaskKind> {
+        let own = BaseColumn { relation: field.table_oid, attnum: field.attnum };
+        let by_origin = if field.table_oid == 0 {
+            self.masks.reaches(lineage, self.catalog).then_some(MaskKind::Redact)
+        } else {
+            self.by_origin(own)
+        };
+        // Where PostgreSQL names an origin, the lineage may still name other masked columns: then it is not a plain copy.
+        let elsewhere = match lineage {
+            Lineage::Unknown(_) => false,
+            Lineage::Columns(columns) => columns
+                .iter()
+                .any(|column| *column != own && self.masks.mask_of(*column).is_some() && !self.inherits(own, *column)),
+        };
+        let whole = elsewhere || self.holds_masked_row(field.type_oid, 0);
+        let kinds = [by_origin, whole.then_some(MaskKind::Redact)];
+        kinds.into_iter().flatten().reduce(MaskKind::stricter)
+    }
+
+    fn by_origin(&self, origin: BaseColumn) -> Option<MaskKind> {
+        // Attribute numbers below 0 are system columns.
+        let has_column = |relation: &Relation| origin.attnum <= 0 || relation.column(origin.attnum).is_some();
+        let known = self.catalog.relation(origin.relation).map_or(origin.relation < FIRST_USER_OID, has_column);
+        if known { self.masks.mask_of(origin) } else { Some(MaskKind::Redact) }
+    }
+
+    /// Whether the type is, or is made of, the row type of a relation with masked columns.
+    fn holds_masked_row(&self, type_oid: Oid, depth: u8) -> bool {
+        if !self.masks.touches_database() {
+            return false;
+        }
+        let Some(item) = self.catalog.type_of(base_type(type_oid, self.catalog)) else {
+            return type_oid >= FIRST_USER_OID;
+        };
+        if depth >= TYPE_DEPTH_MAX {
+            return true;
+        }
+        if item.element != 0 {
+            return self.holds_masked_row(item.element, depth + 1);
+        }
+        item.relation != 0
+            && (self.masks.touches_relation(item.relation)
+                || self.catalog.relation(item.relation).is_none_or(|relation| {
+                    relation.columns.iter().any(|column| self.holds_masked_row(column.type_oid, depth + 1))
+                }))
+    }
+
+    /// Whether both are the same column of one inheritance tree.
+    fn inherits(&self, parent: BaseColumn, child: BaseColumn) -> bool {
+        let name = |column: BaseColumn| Some(&self.catalog.relation(column.relation)?.column(column.attnum)?.name);
+        name(parent).is_some() && name(parent) == name(child) && self.is_ancestor(parent.relation, child.relation, 0)
+    }
+
+    fn is_ancestor(&self, ancestor: Oid, relation: Oid, depth: u8) -> bool {
+        depth < 32
+            && self.catalog.relation(relation).is_some_and(|relation| {
+                relation
+                    .parents
+                    .iter()
+                    .any(|parent| *parent == ancestor || self.is_ancestor(ancestor, *parent, depth + 1))
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use proptest::prelude::*;
+
+    use super::super::testing::*;
+    use super::super::{MaskSet, Masked};
+    use super::*;
+    use crate::analysis::NotUnderstood;
+
+    fn field(table_oid: Oid, attnum: i16, type_oid: Oid) -> FieldOrigin {
+        FieldOrigin { table_oid, attnum, type_oid, format: 0 }
+    }
+
+    fn columns(list: &[&[(Oid, i16)]]) -> Outputs {
+        let base = |column: &(Oid, i16)| BaseColumn { relation: column.0, attnum: column.1 };
+        Outputs::Columns(list.iter().map(|from| Lineage::Columns(from.iter().map(base).collect())).collect())
+    }
+
+    fn plan(masks: &MaskSet, fields: &[FieldOrigin], outputs: Option<Outputs>) -> MaskPlan {
+        let analysis = outputs.map(|outputs| StatementAnalysis { outputs, ..StatementAnalysis::default() });
+        MaskPlan::for_result(masks, fields, analysis.as_ref(), &catalog())
+    }
+
+    /// One field under `*.customers.email = email`.
+    #[track_caller]
+    fn check(field: FieldOrigin, outputs: Option<Outputs>, expected: Option<MaskKind>) {
+        let set = compile(&[("*.customers.email", MaskKind::Email)], &[]);
+        let plan = plan(&set, &[field], outputs);
+        assert_eq!(plan.masker(0).map(Masker::kind), expected);
+        assert_eq!(plan.is_clear(), expected.is_none());
+    }
+
+    #[test]
+    fn an_exact_origin_decides() {
+        check(field(CUSTOMERS, 2, TEXT), Some(columns(&[&[(CUSTOMERS, 2)]])), Some(MaskKind::Email));
+        check(field(CUSTOMERS, 1, INT4), Some(columns(&[&[(CUSTOMERS, 1)]])), None);
+        check(field(CUSTOMERS, 1, INT4), None, None);
+        check(field(CUSTOMERS, -1, 27), None, None);
+        check(field(CUSTOMERS, 2, TEXT), Some(Outputs::Opaque(Lineage::Unknown("x"))), Some(MaskKind::Email));
+    }
+
+    #[test]
+    fn where_origin_and_lineage_differ_the_stricter_wins() {
+        check(field(CUSTOMERS, 1, INT4), Some(columns(&[&[(CUSTOMERS, 2)]])), Some(MaskKind::Redact));
+        check(field(CUSTOMERS, 2, TEXT), Some(columns(&[&[]])), Some(MaskKind::Email));
+    }
+
+    #[test]
+    fn whole_rows_of_masked_relations_are_masked() {
+        check(field(CUSTOMERS, 0, CUSTOMERS_ROW), None, Some(MaskKind::Redact));
+        check(field(ORDERS, 0, ORDERS_ROW), None, None);
+        check(field(0, 0, CUSTOMERS_ROW), Some(columns(&[&[]])), Some(MaskKind::Redact));
+        check(field(0, 0, CUSTOMERS_ROWS), Some(columns(&[&[]])), Some(MaskKind::Redact));
+        check(field(ORDERS, 1, CUSTOMERS_ROWS), None, Some(MaskKind::Redact));
+        check(field(0, 0, ORDERS_ROW), Some(columns(&[&[]])), None);
+    }
+
+    #[test]
+    fn without_an_origin_lineage_decides() {
+        check(field(0, 0, TEXT), Some(columns(&[&[]])), None);
+        check(field(0, 0, TEXT), Some(columns(&[&[(ORDERS, 1), (CUSTOMERS, 2)]])), Some(MaskKind::Redact));
+        check(field(0, 0, TEXT), Some(columns(&[&[(CUSTOMERS, 0)]])), Some(MaskKind::Redact));
+        check(field(0, 0, TEXT), Some(columns(&[&[(ORDERS, 1)]])), None);
+        check(field(0, 0, TEXT), Some(columns(&[&[(99_999, 1)]])), Some(MaskKind::Redact));
+    }
+
+    #[test]
+    fn what_is_not_known_is_masked() {
+        check(field(0, 0, TEXT), None, Some(MaskKind::Redact));
+        check(field(0, 0, TEXT), Some(Outputs::None), Some(MaskKind::Redact));
+        check(field(0, 0, TEXT), Some(columns(&[&[], &[]])), Some(MaskKind::Redact));
+        check(field(0, 0, TEXT), Some(Outputs::Opaque(Lineage::Unknown("x"))), Some(MaskKind::Redact));
+        check(field(0, 0, TEXT), Some(Outputs::Opaque(Lineage::CLEAR)), None);
+        check(field(99_999, 1, TEXT), None, Some(MaskKind::Redact));
+        check(field(CUSTOMERS, 77, TEXT), None, Some(MaskKind::Redact));
+        check(field(0, 0, 99_999), Some(columns(&[&[]])), Some(MaskKind::Redact));
+        check(field(1259, 1, 19), None, None);
+    }
+
+    #[test]
+    fn a_view_column_is_never_shown_in_part() {
+        check(field(CONTACTS, 2, TEXT), Some(columns(&[&[(CUSTOMERS, 2)]])), Some(MaskKind::Redact));
+        check(field(CONTACTS, 1, INT4), Some(columns(&[&[(CUSTOMERS, 1)]])), None);
+    }
+
+    #[test]
+    fn a_partitioned_table_keeps_the_mask_of_its_partitions() {
+        let set = compile(&[("public.events.ip", MaskKind::Ip)], &[]);
+        let lineage = columns(&[&[(EVENTS, 2), (EVENTS_2024, 1), (EVENTS_2025, 2)]]);
+        let plan = plan(&set, &[field(EVENTS, 2, 869)], Some(lineage));
+        assert_eq!(plan.masker(0).map(Masker::kind), Some(MaskKind::Ip));
+    }
+
+    #[test]
+    fn without_masks_for_the_subject_everything_is_clear() {
+        let set = compile(&[("*.*.*", MaskKind::Redact)], &["privacy"]);
+        assert!(plan(&set, &[field(CUSTOMERS, 2, TEXT), field(0, 0, 99_999)], None).is_clear());
+    }
+
+    #[test]
+    fn a_statement_that_is_not_understood_keeps_exact_origins() {
+        let set = compile(&[("*.customers.email", MaskKind::Email)], &[]);
+        let analysis =
+            StatementAnalysis { not_understood: Some(NotUnderstood::Syntax), ..StatementAnalysis::default() };
+        let fields = [field(CUSTOMERS, 1, INT4), field(0, 0, INT4)];
+        let plan = MaskPlan::for_result(&set, &fields, Some(&analysis), &catalog());
+        assert_eq!(plan.masked().map(|(position, _)| position).collect::<Vec<_>>(), [1]);
+    }
+
+    /// Whether the bytes are a value of the type, as a client would read them.
+    fn decodes(type_oid: Oid, format: i16, value: &[u8]) -> bool {
+        let text = std::str::from_utf8(value);
+        let number = || text.is_ok_and(|text| text.parse::<f64>().is_ok());
+        match (type_oid, format) {
+            (21, 1) => value.len() == 2,
+            (23 | 26 | 700 | 1082, 1) => value.len() == 4,
+            (20 | 701 | 790 | 1700 | 1114 | 1184, 1) => value.len() == 8,
+            (869 | 650, 1) => matches!(value.len(), 8 | 20),
+            (21 | 23 | 26 | 700 | 20 | 701 | 790 | 1700, 0) => number(),
+            (1082, 0) => text.is_ok_and(|text| text.ends_with("-01-01")),
+            (1114 | 1184, 0) => text.is_ok_and(|text| text.contains("-01-01 00:00:00")),
+            (869 | 650, 0) => {
+                text.is_ok_and(|text| text.split('/').next().unwrap().parse::<std::net::IpAddr>().is_ok())
+            }
+            (18, _) => value.len() <= 1,
+            _ => text.is_ok(),
+        }
+    }
+
+    const TYPES: [Oid; 24] = [
+        16, 17, 18, 19, 20, 21, 23, 25, 26, 114, 600, 650, 700, 701, 790, 869, 1042, 1043, 1082, 1114, 1184, 1700,
+        2950, 3802,
+    ];
+
+    proptest! {
+        #[test]
+        fn a_masked_cell_is_a_value_of_its_type_without_the_canary(
+            kind in prop::sample::select(MaskKind::ALL.to_vec()),
+            type_oid in prop::sample::select(TYPES.to_vec()),
+            format in 0..3_i16,
+            cell in prop::collection::vec(any::<u8>(), 0..40),
+            canary in "CANARY[a-z]{8}",
+        ) {
+            let catalog = catalog();
+            let masker = Masker::new(kind, &[7; 32], type_oid, format, &catalog);
+            for cell in [cell.as_slice(), canary.as_bytes()] {
+                let mut out = BytesMut::from(&b"before"[..]);
+                let masked = masker.mask_cell(cell, &mut out);
+                let value = out.strip_prefix(b"before").unwrap();
+                prop_assert!(!value.windows(canary.len()).any(|window| window == canary.as_bytes()));
+                match masked {
+                    Masked::Null => prop_assert!(value.is_empty()),
+                    Masked::Value => prop_assert!(decodes(type_oid, format, value), "{kind:?} {type_oid} {value:?}"),
+                }
+            }
+        }
+    }
+
+    #[track_caller]
+    fn check_cell(kind: MaskKind, type_oid: Oid, format: i16, cell: &[u8], expected: Option<&[u8]>) {
+        let mut out = BytesMut::new();
+        let masker = Masker::new(kind, &[7; 32], type_oid, format, &catalog());
+        let masked = masker.mask_cell(cell, &mut out);
+        let value = (masked == Masked::Value).then_some(&out[..]);
+        assert_eq!(value, expected, "{kind:?} on {type_oid}");
+    }
+
+    #[test]
+    fn the_type_is_kept() {
+        check_cell(MaskKind::Email, TEXT, 0, b"alice@example.com", Some(b"a***@example.com"));
+        check_cell(MaskKind::Email, TEXT, 1, b"alice@example.com", Some(b"a***@example.com"));
+        check_cell(MaskKind::Email, TEXT, 0, b"\xff\xfe@\xff.com", Some(b"***"));
+        check_cell(MaskKind::Email, EMAIL_DOMAIN, 0, b"alice@example.com", Some(b"a***@example.com"));
+        check_cell(MaskKind::Last4, INT4, 0, b"12345678", Some(b"0"));
+        check_cell(MaskKind::Last4, INT4, 1, &[1, 2, 3, 4], Some(&[0; 4]));
+        check_cell(MaskKind::Hash, 1700, 1, &[0, 1, 2], Some(&[0; 8]));
+        check_cell(MaskKind::Redact, 16, 0, b"t", None);
+        check_cell(MaskKind::Redact, 3802, 1, b"\x01{}", None);
+        check_cell(MaskKind::Zero, TEXT, 0, b"x", Some(b""));
+        check_cell(MaskKind::Null, TEXT, 0, b"x", None);
+        check_cell(MaskKind::DateYear, TEXT, 0, b"2024-05-17", Some(b"2024-01-01"));
+        check_cell(MaskKind::DateYear, 1082, 0, b"17.05.2024", None);
+        check_cell(MaskKind::Ip, TEXT, 0, b"host 10.1.2.3", Some(b"***"));
+        check_cell(MaskKind::Ip, 869, 1, &[2, 32, 0, 4, 10, 1, 2, 3], Some(&[2, 32, 0, 4, 10, 1, 2, 0]));
+        check_cell(MaskKind::Redact, CUSTOMERS_ROW, 0, b"(1,a@b.org)", None);
+    }
+
+    #[test]
+    fn hashes_are_keyed_and_equal_for_equal_values() {
+        let hash = |key: u8, cell: &[u8]| {
+            let mut out = BytesMut::new();
+            Masker::new(MaskKind::Hash, &[key; 32], TEXT, 0, &catalog()).mask_cell(cell, &mut out);
+            out
+        };
+        assert_eq!(hash(1, b"alice"), hash(1, b"alice"));
+        assert_ne!(hash(1, b"alice"), hash(2, b"alice"));
+        assert_eq!(hash(1, b"alice").len(), 64);
+        let debug = format!("{:?}", Masker::new(MaskKind::Hash, &[9; 32], TEXT, 0, &catalog()));
+        assert_eq!(debug, "Masker(Hash)");
+    }
+}

@@ -1,0 +1,329 @@
+//! Which columns of one database are masked for one subject.
+//!
+//! Never looks at a result; [`super::MaskPlan`] does. Invariant: a column is in the set when a mask names it, or when
+//! reading it shows values of a column in the set: through inheritance in either direction, a generated column, or a
+//! view. What is masked by such a derivation is redacted whole, except inherited columns, which hold the same values.
+
+use std::collections::{HashMap, HashSet};
+
+use super::MaskKind;
+use crate::analysis::{BaseColumn, Lineage};
+use crate::catalog::{Catalog, Oid, Relation, RelationKind};
+use crate::rule::Policy;
+use crate::subject::Subject;
+
+/// OIDs below are given by the server itself (`FirstNormalObjectId`): relations that hold no user's rows.
+pub(super) const FIRST_USER_OID: Oid = 16_384;
+
+/// Columns of the server's own relations that hold values of users' columns all the same: planner statistics, large
+/// objects, defaults added to existing rows.
+const SYSTEM_VALUE_COLUMNS: &[&str] = &[
+    "attmissingval",
+    "data",
+    "histogram_bounds",
+    "most_common_elems",
+    "most_common_vals",
+    "range_bounds_histogram",
+    "stavalues1",
+    "stavalues2",
+    "stavalues3",
+    "stavalues4",
+    "stavalues5",
+    "stxdexpr",
+    "stxdmcv",
+];
+
+/// Which base columns reach the columns of a view.
+pub trait ViewLineage {
+    /// One lineage per column of the view, in order; `None` when it is not known.
+    fn columns(&self, view: Oid) -> Option<&[Lineage]>;
+}
+
+/// No view's lineage is known, so that every view is masked whole.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ViewsUnknown;
+
+impl ViewLineage for ViewsUnknown {
+    fn columns(&self, _view: Oid) -> Option<&[Lineage]> {
+        None
+    }
+}
+
+/// The masked columns of one database for one subject. Good for one policy revision, catalog version and subject.
+#[derive(Debug, Default)]
+pub struct MaskSet {
+    applies: bool,
+    key: [u8; 32],
+    columns: HashMap<BaseColumn, MaskKind>,
+    relations: HashSet<Oid>,
+}
+
+impl MaskSet {
+    /// Resolves the masks that apply to the subject against a catalog.
+    #[must_use]
+    pub fn compile(policy: &Policy, catalog: &Catalog, subject: &Subject, views: &dyn ViewLineage) -> Self {
+        let rules: Vec<_> = policy.masks.iter().filter(|rule| rule.applies_to(subject)).collect();
+        let Some(first) = rules.first() else { return Self::default() };
+        let mut set = Self { applies: true, key: first.key, ..Self::default() };
+        for relation in catalog.relations() {
+            for rule in &rules {
+                for glob in rule.columns.iter().filter(|glob| glob.matches_relation(&relation.schema, &relation.name)) {
+                    for column in relation.columns.iter().filter(|column| glob.matches_column(&column.name)) {
+                        set.add(relation.oid, column.attnum, rule.mask);
+                    }
+                }
+            }
+        }
+        set.inherit_downwards(catalog);
+        set.add_generated(catalog);
+        set.inherit_upwards(catalog);
+        set.add_generated(catalog);
+        set.add_system_columns(catalog);
+        set.add_views(catalog, views);
+        set
+    }
+
+    /// Whether no mask applies to the subject at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.applies
+    }
+
+    /// Whether some column of this database is masked for the subject.
+    #[must_use]
+    pub fn touches_database(&self) -> bool {
+        !self.columns.is_empty()
+    }
+
+    /// Whether some column of the relation is masked, so that its whole row is.
+    #[must_use]
+    pub fn touches_relation(&self, relation: Oid) -> bool {
+        self.relations.contains(&relation)
+    }
+
+    /// The mask of a column; attribute number 0 is the whole row.
+    #[must_use]
+    pub fn mask_of(&self, column: BaseColumn) -> Option<MaskKind> {
+        if column.attnum == 0 {
+            return self.touches_relation(column.relation).then_some(MaskKind::Redact);
+        }
+        self.columns.get(&column).copied()
+    }
+
+    pub(super) fn key(&self) -> &[u8; 32] {
+        &self.key
+    }
+
+    /// Whether values of a masked column may be in a column of that lineage.
+    pub(super) fn reaches(&self, lineage: &Lineage, catalog: &Catalog) -> bool {
+        match lineage {
+            Lineage::Unknown(_) => self.touches_database(),
+            Lineage::Columns(columns) => columns.iter().any(|column| {
+                let unheard_of = || column.relation >= FIRST_USER_OID && catalog.relation(column.relation).is_none();
+                self.mask_of(*column).is_some() || (self.applies && unheard_of())
+            }),
+        }
+    }
+
+    /// Adds a mask; `true` when that changed anything.
+    fn add(&mut self, relation: Oid, attnum: i16, kind: MaskKind) -> bool {
+        let column = BaseColumn { relation, attnum };
+        let before = self.columns.get(&column).copied();
+        let after = before.map_or(kind, |known| known.stricter(kind));
+        self.columns.insert(column, after);
+        self.relations.insert(relation);
+        before != Some(after)
+    }
+
+    fn inherit_downwards(&mut self, catalog: &Catalog) {
+        self.until_stable(catalog, |set, relation| {
+            let parents = relation.parents.iter().filter_map(|oid| catalog.relation(*oid));
+            let inherited: Vec<_> = parents.flat_map(|parent| set.shared(parent, relation)).collect();
+            inherited.into_iter().fold(false, |any, (attnum, kind)| set.add(relation.oid, attnum, kind) || any)
+        });
+    }
+
+    fn inherit_upwards(&mut self, catalog: &Catalog) {
+        self.until_stable(catalog, |set, relation| {
+            let mut changed = false;
+            for parent in relation.parents.iter().filter_map(|oid| catalog.relation(*oid)) {
+                let shown: Vec<_> = set.shared(relation, parent).collect();
+                for (attnum, kind) in shown {
+                    changed |= set.add(parent.oid, attnum, kind);
+                }
+            }
+            changed
+        });
+    }
+
+    /// Masked columns of `from` that `to` has by name, as attribute numbers of `to`.
+    fn shared(&self, from: &Relation, to: &Relation) -> impl Iterator<Item = (i16, MaskKind)> {
+        from.columns.iter().filter_map(move |column| {
+            let kind = self.mask_of(BaseColumn { relation: from.oid, attnum: column.attnum })?;
+            Some((to.column_named(&column.name)?.attnum, kind))
+        })
+    }
+
+    fn add_generated(&mut self, catalog: &Catalog) {
+        for relation in catalog.relations() {
+            if !self.touches_relation(relation.oid) {
+                continue;
+            }
+            let masked: Vec<&str> = relation
+                .columns
+                .iter()
+                .filter(|column| {
+                    self.columns.contains_key(&BaseColumn { relation: relation.oid, attnum: column.attnum })
+                })
+                .map(|column| column.name.as_str())
+                .collect();
+            let derived = relation.columns.iter().filter(|column| {
+                column.generated.as_ref().is_some_and(|expression| masked.iter().any(|name| mentions(expression, name)))
+            });
+            for column in derived {
+                self.add(relation.oid, column.attnum, MaskKind::Redact);
+            }
+        }
+    }
+
+    fn add_system_columns(&mut self, catalog: &Catalog) {
+        if !self.touches_database() {
+            return;
+        }
+        for relation in catalog.relations().filter(|relation| relation.oid < FIRST_USER_OID) {
+            let holding = |name: &str| SYSTEM_VALUE_COLUMNS.contains(&name);
+            for column in relation.columns.iter().filter(|column| holding(&column.name)) {
+                self.add(relation.oid, column.attnum, MaskKind::Redact);
+            }
+        }
+    }
+
+    /// A view, and a materialized view whose definition is known, shows what its columns are made of.
+    fn add_views(&mut self, catalog: &Catalog, views: &dyn ViewLineage) {
+        if !self.touches_database() {
+            return;
+        }
+        self.until_stable(catalog, |set, relation| {
+            let lineages = match relation.kind {
+                RelationKind::View | RelationKind::MaterializedView => views.columns(relation.oid),
+                _ => return false,
+            };
+            let known = lineages.filter(|lineages| lineages.len() == relation.columns.len());
+            if known.is_none() && relation.kind == RelationKind::MaterializedView && lineages.is_none() {
+                return false;
+            }
+            let open = relation.oid >= FIRST_USER_OID;
+            let mut changed = false;
+            for (position, column) in relation.columns.iter().enumerate() {
+                let reached = match known.and_then(|lineages| lineages.get(position)) {
+                    None | Some(Lineage::Unknown(_)) => open,
+                    Some(lineage) => set.reaches(lineage, catalog),
+                };
+                if reached {
+                    changed |= set.add(relation.oid, column.attnum, MaskKind::Redact);
+                }
+            }
+            changed
+        });
+    }
+
+    /// Repeats a step over all relations until nothing changes; a chain is no longer than there are relations.
+    fn until_stable(&mut self, catalog: &Catalog, mut step: impl FnMut(&mut Self, &Relation) -> bool) {
+        for _ in 0..=catalog.relations().count() {
+            let mut changed = false;
+            for relation in catalog.relations() {
+                changed |= step(self, relation);
+            }
+            if !changed {
+                return;
+            }
+        }
+    }
+}
+
+/// Whether an expression of the catalog names the column, bare or quoted. A word in a literal counts too.
+fn mentions(expression: &str, column: &str) -> bool {
+    let quoted = column.replace('"', "\"\"");
+    let is_word = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '$';
+    expression.match_indices(&quoted).any(|(start, found)| {
+        let before = expression.get(..start).and_then(|text| text.chars().next_back());
+        let after = expression.get(start + found.len()..).and_then(|text| text.chars().next());
+        !before.is_some_and(is_word) && !after.is_some_and(is_word)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    #[track_caller]
+    fn check(masks: &[(&str, MaskKind)], column: (Oid, i16), expected: Option<MaskKind>) {
+        let set = compile(masks, &[]);
+        assert_eq!(set.mask_of(BaseColumn { relation: column.0, attnum: column.1 }), expected, "{masks:?} {column:?}");
+    }
+
+    #[test]
+    fn globs_name_columns() {
+        let masks = &[("public.customers.email", MaskKind::Email)];
+        check(masks, (CUSTOMERS, 2), Some(MaskKind::Email));
+        check(masks, (CUSTOMERS, 1), None);
+        check(masks, (CUSTOMERS, 0), Some(MaskKind::Redact));
+        check(masks, (ORDERS, 0), None);
+        check(&[("*.*.ssn", MaskKind::Last4)], (CUSTOMERS, 3), Some(MaskKind::Last4));
+        check(&[("sales.customers.email", MaskKind::Email)], (CUSTOMERS, 2), None);
+    }
+
+    #[test]
+    fn of_two_masks_the_stricter_wins() {
+        check(&[("*.*.email", MaskKind::Email), ("*.*.email", MaskKind::Null)], (CUSTOMERS, 2), Some(MaskKind::Null));
+        check(&[("*.*.email", MaskKind::Hash), ("*.*.email", MaskKind::Email)], (CUSTOMERS, 2), Some(MaskKind::Hash));
+        check(
+            &[("*.*.email", MaskKind::Last4), ("*.*.email", MaskKind::First1)],
+            (CUSTOMERS, 2),
+            Some(MaskKind::Redact),
+        );
+    }
+
+    #[test]
+    fn inheritance_spreads_masks_by_column_name() {
+        check(&[("public.events.ip", MaskKind::Ip)], (EVENTS_2024, 1), Some(MaskKind::Ip));
+        check(&[("public.events_2024.ip", MaskKind::Ip)], (EVENTS, 2), Some(MaskKind::Ip));
+        check(&[("public.events_2024.ip", MaskKind::Ip)], (EVENTS_2025, 2), None);
+    }
+
+    #[test]
+    fn a_generated_column_that_mentions_a_masked_one_is_redacted() {
+        check(&[("*.customers.email", MaskKind::Email)], (CUSTOMERS, 4), Some(MaskKind::Redact));
+        check(&[("*.customers.ssn", MaskKind::Last4)], (CUSTOMERS, 4), None);
+        assert!(mentions("lower(\"E\"\"x\")", "E\"x"));
+        assert!(!mentions("lower(email_hash)", "email"));
+    }
+
+    #[test]
+    fn a_view_is_masked_where_its_lineage_reaches_a_masked_column() {
+        check(&[("*.customers.email", MaskKind::Email)], (CONTACTS, 1), None);
+        check(&[("*.customers.email", MaskKind::Email)], (CONTACTS, 2), Some(MaskKind::Redact));
+        check(&[("*.customers.email", MaskKind::Email)], (CONTACTS_OF_CONTACTS, 1), Some(MaskKind::Redact));
+        check(&[("*.customers.email", MaskKind::Email)], (SNAPSHOT, 1), Some(MaskKind::Redact));
+    }
+
+    #[test]
+    fn statistics_are_masked_when_anything_is_and_other_system_views_are_not() {
+        check(&[("*.customers.email", MaskKind::Email)], (PG_STATS, 1), None);
+        check(&[("*.customers.email", MaskKind::Email)], (PG_STATS, 2), Some(MaskKind::Redact));
+        check(&[("*.nothing.email", MaskKind::Email)], (PG_STATS, 2), None);
+    }
+
+    #[test]
+    fn a_view_of_unknown_lineage_is_masked_whole_when_anything_is() {
+        check(&[("*.customers.email", MaskKind::Email)], (OPAQUE, 1), Some(MaskKind::Redact));
+        check(&[("*.nothing.email", MaskKind::Email)], (OPAQUE, 1), None);
+    }
+
+    #[test]
+    fn exempt_groups_see_everything() {
+        let set = compile(&[("*.*.*", MaskKind::Redact)], &["privacy"]);
+        assert!(set.is_empty() && !set.touches_database());
+    }
+}

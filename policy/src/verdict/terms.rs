@@ -1,0 +1,172 @@
+//! Adding up what matched: denials, holds and their terms, and what is only observed.
+//!
+//! Never matches anything itself. Invariant: the outcome does not depend on the order in which things are added, and
+//! adding a denial or a hold never makes it more lenient.
+
+use crate::analysis::NotUnderstood;
+use crate::grant::{Approval, Binding};
+use crate::rule::{Action, DatabasePolicy, Mode, Rule, Stage};
+
+use super::{Denial, HoldTerms, Judgement, ReviewerDemand, Verdict, permit};
+
+/// What was found so far for one case.
+pub(super) struct Tally<'a> {
+    database: &'a DatabasePolicy,
+    matched: Vec<&'a str>,
+    observed: Vec<String>,
+    denying: Vec<&'a Rule>,
+    holding: Vec<&'a Rule>,
+    /// What the database itself asks for.
+    default: Option<Action>,
+    unparsed: Option<(Action, String)>,
+}
+
+impl<'a> Tally<'a> {
+    pub(super) fn new(database: &'a DatabasePolicy) -> Self {
+        Self {
+            database,
+            matched: Vec::new(),
+            observed: Vec::new(),
+            denying: Vec::new(),
+            holding: Vec::new(),
+            default: None,
+            unparsed: None,
+        }
+    }
+
+    /// Adds a rule that matches.
+    pub(super) fn add_rule(&mut self, rule: &'a Rule) {
+        match (rule.stage, rule.action) {
+            (Stage::Observe, Action::Allow) => return,
+            (Stage::Observe, Action::Hold | Action::Deny) => return self.observed.push(rule.name.clone()),
+            (Stage::Enforce, Action::Allow) => {}
+            (Stage::Enforce, Action::Hold) => self.holding.push(rule),
+            (Stage::Enforce, Action::Deny) => self.denying.push(rule),
+        }
+        self.matched.push(&rule.name);
+    }
+
+    /// Notes that some statement matches no enforced rule.
+    pub(super) fn add_default(&mut self) {
+        self.default = Some(self.database.default);
+    }
+
+    /// Notes that some statement is not understood. `Allow` is not to be had for that.
+    pub(super) fn add_unparsed(&mut self, reason: &NotUnderstood) {
+        self.unparsed = Some((self.database.unparsed.max(Action::Hold), reason.to_string()));
+    }
+
+    /// The judgement of everything added.
+    pub(super) fn conclude(mut self, serial: u64, approval: Option<(Approval, Binding)>) -> Judgement {
+        self.matched.sort_unstable();
+        self.denying.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        self.holding.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let verdict = match self.database.stage {
+            Stage::Enforce => self.enforced(serial, approval),
+            Stage::Observe => {
+                self.observe_all();
+                permit(serial, None)
+            }
+        };
+        self.observed.sort_unstable();
+        self.observed.dedup();
+        Judgement {
+            verdict,
+            matched: self.matched.iter().map(|name| (*name).to_owned()).collect(),
+            observed: self.observed,
+        }
+    }
+
+    fn observe_all(&mut self) {
+        let name = &self.database.name;
+        self.observed.extend(self.denying.iter().chain(&self.holding).map(|rule| rule.name.clone()));
+        self.observed.extend(self.default.map(|_| format!("databases.{name}.default")));
+        self.observed.extend(self.unparsed.as_ref().map(|_| format!("databases.{name}.unparsed")));
+    }
+
+    fn enforced(&self, serial: u64, approval: Option<(Approval, Binding)>) -> Verdict {
+        if let Some(denial) = self.denial() {
+            return Verdict::Deny(denial);
+        }
+        let database_holds = self.default == Some(Action::Hold) || self.unparsed.is_some();
+        if self.holding.is_empty() && !database_holds {
+            return permit(serial, None);
+        }
+        let terms = self.terms(database_holds);
+        if terms.reviewers.is_empty() {
+            return Verdict::Deny(Denial { rule: terms.rules.into_iter().next(), message: Some(NOBODY.to_owned()) });
+        }
+        match approval {
+            Some((approval, binding)) if approval.binding == binding && covers(&approval.met, &terms.reviewers) => {
+                permit(serial, Some(approval.request))
+            }
+            _ => Verdict::Hold(terms),
+        }
+    }
+
+    fn denial(&self) -> Option<Denial> {
+        if let Some(rule) = self.denying.first() {
+            return Some(Denial { rule: Some(rule.name.clone()), message: rule.message.clone() });
+        }
+        if let Some((Action::Deny, reason)) = &self.unparsed {
+            return Some(Denial { rule: None, message: Some(not_understood(reason)) });
+        }
+        let message = || Some("No rule allows this statement.".to_owned());
+        (self.default == Some(Action::Deny)).then(|| Denial { rule: None, message: message() })
+    }
+
+    fn terms(&self, database_holds: bool) -> HoldTerms {
+        let review = &self.database.review;
+        let mut reviewers = Vec::new();
+        if database_holds {
+            demand(&mut reviewers, &review.groups, 1);
+        }
+        for rule in &self.holding {
+            let groups = if rule.reviewers.is_empty() { &review.groups } else { &rule.reviewers };
+            demand(&mut reviewers, groups, rule.approvals.max(1));
+        }
+        reviewers.sort_unstable_by(|a: &ReviewerDemand, b| a.group.cmp(&b.group));
+        let own = || database_holds.then_some(review);
+        let timeouts = self.holding.iter().map(|rule| rule.timeout.unwrap_or(review.timeout));
+        let modes = self.holding.iter().map(|rule| rule.mode.unwrap_or(review.mode));
+        let reason = self.unparsed.as_ref().map(|(_, reason)| not_understood(reason));
+        HoldTerms {
+            rules: self.holding.iter().map(|rule| rule.name.clone()).collect(),
+            reviewers,
+            timeout: timeouts.chain(own().map(|own| own.timeout)).min().unwrap_or(review.timeout),
+            mode: modes.chain(own().map(|own| own.mode)).max_by_key(|mode| weight(*mode)).unwrap_or(review.mode),
+            messages: self.holding.iter().filter_map(|rule| rule.message.clone()).chain(reason).collect(),
+        }
+    }
+}
+
+const NOBODY: &str =
+    "It needs approval, but neither the rules that hold it nor the database's review settings name a reviewer group.";
+
+fn not_understood(reason: &str) -> String {
+    format!("The statement is not fully understood: {reason}.")
+}
+
+/// Adds demands; of two for one group the larger counts.
+fn demand(reviewers: &mut Vec<ReviewerDemand>, groups: &[String], approvals: u32) {
+    for group in groups {
+        match reviewers.iter_mut().find(|demand| demand.group == *group) {
+            Some(known) => known.approvals = known.approvals.max(approvals),
+            None => reviewers.push(ReviewerDemand { group: group.clone(), approvals }),
+        }
+    }
+}
+
+fn covers(met: &[ReviewerDemand], asked: &[ReviewerDemand]) -> bool {
+    asked.iter().all(|asked| met.iter().any(|met| met.group == asked.group && met.approvals >= asked.approvals))
+}
+
+/// Which mode wins when rules differ: one that says `resubmit` must not keep a session waiting, and one that says `wait`
+/// wants an answer on the wire.
+fn weight(mode: Mode) -> u8 {
+    match mode {
+        Mode::Auto => 0,
+        Mode::Wait => 1,
+        Mode::Resubmit => 2,
+    }
+}
