@@ -19,6 +19,7 @@ use countersign_policy::Catalog;
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
 
 use crate::config::DatabaseConfig;
 
@@ -101,11 +102,7 @@ struct Shared {
 impl CatalogService {
     /// Starts the service and waits for its first attempt to load, successful or not; later attempts follow by
     /// themselves. `tls` is used when the database's `sslmode` asks for TLS.
-    pub async fn start(
-        database: &DatabaseConfig,
-        tls: Option<Arc<rustls::ClientConfig>>,
-        options: CatalogOptions,
-    ) -> Arc<Self> {
+    pub async fn start(database: &DatabaseConfig, tls: Option<TlsConnector>, options: CatalogOptions) -> Arc<Self> {
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Catalog::default()),
             failure: ArcSwapOption::from_pointee(CatalogError::NotLoaded),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::{Client, Config, NoTls};
+use tokio_rustls::TlsConnector;
 
 use super::tls::MakeRustlsConnect;
 use super::{CatalogError, CatalogOptions};
@@ -21,7 +22,7 @@ pub(super) struct Side {
 impl Side {
     pub(super) async fn connect(
         upstream: &UpstreamConfig,
-        tls: Option<&Arc<rustls::ClientConfig>>,
+        tls: Option<&TlsConnector>,
         options: &CatalogOptions,
     ) -> Result<Self, CatalogError> {
         timeout(upstream.connect_timeout, Self::connect_and_set(upstream, tls, options))
@@ -31,7 +32,7 @@ impl Side {
 
     async fn connect_and_set(
         upstream: &UpstreamConfig,
-        tls: Option<&Arc<rustls::ClientConfig>>,
+        tls: Option<&TlsConnector>,
         options: &CatalogOptions,
     ) -> Result<Self, CatalogError> {
         let failed = |error| CatalogError::Connect(Arc::new(error));
@@ -39,7 +40,7 @@ impl Side {
         // The connection's own error also ends the client, whose next query reports it.
         let (client, connection) = match tls {
             Some(tls) if upstream.ssl_mode != SslMode::Disable => {
-                let make = MakeRustlsConnect::new(Arc::clone(tls));
+                let make = MakeRustlsConnect::new(tls.clone());
                 let (client, connection) = config.connect(make).await.map_err(failed)?;
                 (client, tokio::spawn(async move { drop(connection.await) }))
             }

@@ -1,12 +1,11 @@
 //! TLS for `tokio_postgres` connections by rustls.
 //!
-//! Never decides which certificates are good: that is in the [`rustls::ClientConfig`] it is given. Invariant: the
+//! Never decides which certificates are good: that is in the [`TlsConnector`] it is given. Invariant: the
 //! handshake is complete before the first byte of the stream is used. Channel binding is not offered.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rustls_pki_types::{InvalidDnsNameError, ServerName};
@@ -17,14 +16,14 @@ use tokio_rustls::TlsConnector;
 /// Makes a [`RustlsConnect`] for each connection.
 #[derive(Clone)]
 pub struct MakeRustlsConnect {
-    config: Arc<rustls::ClientConfig>,
+    connector: TlsConnector,
 }
 
 impl MakeRustlsConnect {
-    /// Uses this configuration for every connection.
+    /// Uses this connector for every connection.
     #[must_use]
-    pub fn new(config: Arc<rustls::ClientConfig>) -> Self {
-        Self { config }
+    pub fn new(connector: TlsConnector) -> Self {
+        Self { connector }
     }
 }
 
@@ -38,7 +37,7 @@ where
 
     fn make_tls_connect(&mut self, domain: &str) -> Result<RustlsConnect, InvalidDnsNameError> {
         let name = ServerName::try_from(domain)?.to_owned();
-        Ok(RustlsConnect { name, connector: TlsConnector::from(Arc::clone(&self.config)) })
+        Ok(RustlsConnect { name, connector: self.connector.clone() })
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use countersign_policy::Catalog;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::TlsConnector;
 
 use super::load::{self, Loaded, Probe};
 use super::side::Side;
@@ -21,7 +22,7 @@ const RETRY_MIN: Duration = Duration::from_millis(250);
 pub(super) struct Worker {
     name: String,
     upstream: UpstreamConfig,
-    tls: Option<Arc<rustls::ClientConfig>>,
+    tls: Option<TlsConnector>,
     options: CatalogOptions,
     shared: Arc<Shared>,
     side: Option<Side>,
@@ -33,7 +34,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         database: &DatabaseConfig,
-        tls: Option<Arc<rustls::ClientConfig>>,
+        tls: Option<TlsConnector>,
         options: CatalogOptions,
         shared: Arc<Shared>,
     ) -> Self {

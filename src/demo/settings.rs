@@ -93,7 +93,7 @@ name = "{name}"
 email = "{name}@example.com"
 groups = ["{group}"]
 password = {{ scram = {verifier} }}
-tokens = ["{digest}"]
+tokens = ["sha256:{digest}"]
 "#,
             name = person.name,
             group = person.group,

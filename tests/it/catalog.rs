@@ -4,8 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countersign::catalog::{CatalogError, CatalogOptions, CatalogService};
+use countersign::config::{Secret, SslMode};
+use countersign::throwaway::{SUPERUSER, ThrowawayOptions, ThrowawayPostgres};
 use countersign_policy::Catalog;
 use countersign_policy::catalog::{RelationKind, Volatility};
+use rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::TlsConnector;
 
 use crate::support::server::{Database, SERVER};
 
@@ -224,4 +228,52 @@ async fn loads_a_stock_database_quickly() {
     assert_eq!(other.snapshot().version(), service.snapshot().version());
     eprintln!("connected and loaded {} relations in {elapsed:?}", other.snapshot().relations().count());
     assert!(elapsed < Duration::from_secs(10), "{elapsed:?} on PostgreSQL {}", SERVER.version());
+}
+
+#[tokio::test]
+async fn loads_over_tls_and_only_from_the_server_it_trusts() {
+    let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("certificate");
+    let options = ThrowawayOptions {
+        settings: vec![("ssl".to_owned(), "on".to_owned())],
+        files: vec![
+            ("server.crt".to_owned(), certified.cert.pem().into_bytes()),
+            ("server.key".to_owned(), certified.signing_key.serialize_pem().into_bytes()),
+        ],
+        ..ThrowawayOptions::default()
+    };
+    let start = tokio::task::spawn_blocking(move || ThrowawayPostgres::start(&options));
+    let server = start.await.expect("task").expect("server with TLS");
+    let mut config = Database { name: "postgres".to_owned() }.config();
+    config.upstream.port = server.port();
+    config.upstream.user = SUPERUSER.to_owned();
+    config.upstream.password = Some(Secret::new(server.password().to_owned()));
+    config.upstream.ssl_mode = SslMode::VerifyFull;
+    let trusting = |roots: RootCertStore| {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = builder.expect("versions").with_root_certificates(roots).with_no_client_auth();
+        Some(TlsConnector::from(Arc::new(config)))
+    };
+    let mut roots = RootCertStore::empty();
+    let other = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("another certificate");
+    roots.add(other.cert.der().clone()).expect("root");
+    let service = CatalogService::start(&config, trusting(roots), quiet()).await;
+    assert!(matches!(service.status(), Err(CatalogError::Connect(_))), "the wrong root");
+
+    let mut roots = RootCertStore::empty();
+    roots.add(certified.cert.der().clone()).expect("root");
+    let service = CatalogService::start(&config, trusting(roots), quiet()).await;
+    service.status().expect("loaded over TLS");
+    let (client, connection) = server.superuser("postgres").connect(tokio_postgres::NoTls).await.expect("connection");
+    tokio::spawn(connection);
+    let encrypted = client
+        .query_one(
+            "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'countersign catalog'",
+            &[],
+        )
+        .await
+        .expect("the side connection");
+    assert!(encrypted.get::<_, bool>(0));
+    let service = CatalogService::start(&config, None, quiet()).await;
+    assert!(matches!(service.status(), Err(CatalogError::Connect(_))), "verify-full never falls back to plaintext");
 }

@@ -101,7 +101,7 @@ name = "{name}"
 email = "{name}@example.com"
 groups = {groups:?}
 password = {{ env = "{variable}" }}
-tokens = ["{digest}"]
+tokens = ["sha256:{digest}"]
 "#
         );
     }
