@@ -1,8 +1,116 @@
 //! The commands of `countersign`, one file each.
 //!
-//! Never decides anything about requests; the commands speak to the API or to files.
+//! Never holds logic that another surface needs too. Invariant: exit codes follow sysexits.
 
 pub mod audit;
+pub mod check;
 pub mod demo;
+pub mod explain;
 pub mod output;
 pub mod requests;
+pub mod serve;
+pub mod users;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use output::Exit;
+
+/// A PostgreSQL proxy that makes risky SQL wait for a second signature.
+#[derive(Debug, clap::Parser)]
+#[command(name = "countersign", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Which configuration file a command works with.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ConfigArgs {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "countersign.toml", env = "COUNTERSIGN_CONFIG")]
+    pub config: PathBuf,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Run the proxy and its API
+    Serve {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Show the whole idea on a throwaway PostgreSQL; Ctrl-C cleans up
+    Demo,
+    /// Validate the configuration and print what it means
+    Check {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Output for people or for machines
+        #[arg(long, value_enum, default_value_t)]
+        format: output::Format,
+    },
+    /// Tell what would happen to a statement, without running it
+    Explain(explain::ExplainArgs),
+    /// Review and follow access requests
+    Requests {
+        #[command(flatten)]
+        api: requests::ApiArgs,
+        #[command(subcommand)]
+        command: requests::RequestsCommand,
+    },
+    /// Read and verify the audit trail
+    Audit {
+        #[command(subcommand)]
+        command: audit::AuditCommand,
+    },
+    /// Manage the people in the configuration file
+    Users {
+        #[command(flatten)]
+        config: ConfigArgs,
+        #[command(subcommand)]
+        command: users::UsersCommand,
+    },
+}
+
+impl Cli {
+    /// Runs the command.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        match self.command {
+            Command::Serve { config } => block_on(|| serve::run(config.config)),
+            Command::Demo => block_on(serve::demo),
+            Command::Check { config, format } => check::run(&config.config, format),
+            Command::Explain(args) => block_on(|| explain::run(args)),
+            Command::Requests { api, command } => block_on(|| requests::run(command, api)),
+            Command::Audit { command } => audit::run(command),
+            Command::Users { config, command } => users::run(command, &config.config),
+        }
+    }
+}
+
+/// Runs an asynchronous command on a runtime of its own.
+fn block_on<F: Future<Output = ExitCode>>(command: impl FnOnce() -> F) -> ExitCode {
+    match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime.block_on(command()),
+        Err(error) => unavailable("could not start", &error),
+    }
+}
+
+/// Reports an operation of the system that failed.
+fn unavailable(what: &str, error: &io::Error) -> ExitCode {
+    eprintln!("countersign: {what}: {error}");
+    Exit::Io.into()
+}
+
+/// An error with all its causes, on one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        cause = next.source();
+    }
+    text
+}

@@ -107,7 +107,7 @@ pub struct DatabaseConfig {
 }
 
 /// A parsed `postgres://` URL and the password beside it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamConfig {
     /// Host name, IP address, or directory of a unix socket (starts with `/`).
     pub host: String,

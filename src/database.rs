@@ -17,8 +17,12 @@ use countersign_policy::subject::Subject;
 use dashmap::DashMap;
 
 use crate::catalog::{CatalogError, CatalogService};
-use crate::config::Config;
+use crate::config::{Config, UpstreamConfig};
 
+/// About how many analyses are kept.
+const ANALYSES: usize = 10_000;
+/// Most bytes of texts and analyses that are kept.
+const ANALYSES_BYTES_MAX: u64 = 64 << 20;
 /// Distinct sets of groups whose masks are kept; more are compiled anew.
 const MASK_SETS_MAX: usize = 1024;
 
@@ -38,6 +42,7 @@ struct Compiled {
 
 /// See the module documentation.
 pub struct Database {
+    upstream: UpstreamConfig,
     catalog: Arc<CatalogService>,
     analyses: Arc<AnalysisCache>,
     views: ArcSwap<Views>,
@@ -47,8 +52,15 @@ pub struct Database {
 impl Database {
     /// Puts the parts of one database together.
     #[must_use]
-    pub fn new(catalog: Arc<CatalogService>) -> Self {
-        Self { catalog, analyses: Arc::default(), views: ArcSwap::default(), masks: DashMap::new() }
+    pub fn new(catalog: Arc<CatalogService>, upstream: UpstreamConfig) -> Self {
+        let analyses = Arc::new(AnalysisCache::new(ANALYSES, ANALYSES_BYTES_MAX));
+        Self { upstream, catalog, analyses, views: ArcSwap::default(), masks: DashMap::new() }
+    }
+
+    /// Whether it stands for this upstream.
+    #[must_use]
+    pub fn is_for(&self, upstream: &UpstreamConfig) -> bool {
+        self.upstream == *upstream
     }
 
     /// The newest snapshot.

@@ -26,6 +26,15 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// What a unix client is called where a TCP client has `ip:port`.
 const LOCAL_PEER: &str = "local";
 
+impl std::fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// One bound address.
 #[derive(Debug)]
 pub struct Listener {

@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::audit::{Audit, AuditError, Record};
 use crate::cancel::CancelRegistry;
 use crate::catalog::{CatalogOptions, CatalogService};
-use crate::config::{Config, DatabaseConfig, ListenAddress};
+use crate::config::{Config, DatabaseConfig, ListenAddress, SslMode};
 use crate::connection;
 use crate::database::Database;
 use crate::listener::Listener;
@@ -264,8 +263,13 @@ async fn databases(
 
 async fn open_database(database: &DatabaseConfig) -> Result<Database, ServerError> {
     let upstream = &database.upstream;
-    let tls = tls::client_config(upstream.ssl_mode, upstream.ssl_root_cert.as_deref().map(Path::new))?;
-    let catalog = CatalogService::start(database, Some(tls), CatalogOptions::default()).await;
+    let tls = match upstream.ssl_mode {
+        SslMode::Disable => None,
+        SslMode::Prefer | SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
+            Some(tls::connector(upstream.ssl_mode, upstream.ssl_root_cert.as_deref())?)
+        }
+    };
+    let catalog = CatalogService::start(database, tls, CatalogOptions::default()).await;
     if let Err(error) = catalog.status() {
         tracing::warn!(database = %database.name, %error, "catalog not loaded yet; clients are refused until it is");
     }

@@ -53,8 +53,12 @@ pub enum Record<'a> {
         effects: Effects,
         /// `allow`, `hold`, `deny`.
         verdict: &'a str,
-        /// Names of the rules that led to it.
+        /// Names of the rules that matched.
         rules: &'a [String],
+        /// Names of observed rules that would have held or denied it.
+        observed: &'a [String],
+        /// The access request, when it was judged again after an approval.
+        request: Option<RequestId>,
     },
     /// A held statement is about to be released; durable before it is.
     Intent {
@@ -190,8 +194,10 @@ mod tests {
                 effects: [countersign_policy::Effect::Delete].into_iter().collect(),
                 verdict: "hold",
                 rules: &["writes".to_owned()],
+                observed: &[],
+                request: None,
             },
-            r#""at":"2026-01-02T03:04:05Z","kind":"verdict","session":"7","user":"alice","database":"shop","statement":"DELETE FROM t\r\n","effects":["delete"],"verdict":"hold","rules":["writes"]}"#,
+            r#""at":"2026-01-02T03:04:05Z","kind":"verdict","session":"7","user":"alice","database":"shop","statement":"DELETE FROM t\r\n","effects":["delete"],"verdict":"hold","rules":["writes"],"observed":[],"request":null}"#,
         );
     }
 }

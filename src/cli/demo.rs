@@ -13,7 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::demo::guide::{Paint, guide};
-use crate::demo::live::{self, LiveEvent};
+use crate::demo::live;
+use crate::live::LiveEvent;
 use crate::demo::{Demo, DemoError};
 
 /// A proxy that runs in this process.

@@ -6,64 +6,7 @@
 use jiff::Timestamp;
 
 use super::guide::{Paint, Tone};
-
-/// Something that happened in the proxy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LiveEvent {
-    /// A statement waits.
-    Held {
-        /// Id of the access request.
-        id: String,
-        /// Requester.
-        user: String,
-        /// What it would do: `update on public.orders`.
-        summary: String,
-        /// Groups that must approve.
-        reviewers: Vec<String>,
-    },
-    /// A statement was denied by a rule.
-    Denied {
-        /// Requester.
-        user: String,
-        /// Name of the rule, if it was one.
-        rule: Option<String>,
-    },
-    /// Enough people approved.
-    Approved {
-        /// Id of the access request.
-        id: String,
-        /// The last of them.
-        by: String,
-    },
-    /// A reviewer said no.
-    Rejected {
-        /// Id of the access request.
-        id: String,
-        /// Who.
-        by: String,
-    },
-    /// It ended without a decision: timed out, withdrawn.
-    Closed {
-        /// Id of the access request.
-        id: String,
-        /// The state it ended in, lower case.
-        state: String,
-    },
-    /// It ran, or failed upstream.
-    Finished {
-        /// Id of the access request.
-        id: String,
-        /// Command tag or SQLSTATE.
-        outcome: Result<String, String>,
-    },
-    /// A result left with masked columns.
-    Masked {
-        /// Requester.
-        user: String,
-        /// The columns, by name.
-        columns: Vec<String>,
-    },
-}
+use crate::live::LiveEvent;
 
 /// The line for the event, without a newline, with the time of day in UTC.
 #[must_use]

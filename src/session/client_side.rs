@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use countersign_protocol::backend::TransactionStatus;
-use countersign_protocol::frontend::{self, Bind, Execute, Parse, Target, tag};
+use countersign_protocol::frontend::{Bind, Execute, Parse, Target, tag};
 use countersign_protocol::{Frame, Header, sqlstate};
 
 use super::expected::{DescribeTarget, Expected, OwnReply};

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use countersign_policy::analysis::{AnalysisContext, NotUnderstood};
 use countersign_policy::grant::{Approval, Binding};
 use countersign_policy::verdict::{Case, HoldTerms, ReviewerDemand, Verdict};
@@ -24,8 +24,8 @@ use super::machine::{
 use super::names;
 use super::parked::{Asked, Gate, Group, Held, OpeningRequest, Parked, Releasing, RequestFacts, Shape, readable};
 use super::results::{self, ResultPlan};
-use super::statements::{Described, Portal};
-use super::{messages, statements};
+use super::statements::{Described, Given, Portal};
+use super::messages;
 use crate::relay::{Poison, Request};
 use crate::review::{Decision, RequestId};
 
@@ -39,8 +39,8 @@ enum Ruling {
     Refuse(Bytes),
 }
 
-/// The approval under which something is judged again.
-type Approved<'a> = Option<(RequestId, &'a [ReviewerDemand], Binding)>;
+/// An approval, and the binding of what is judged with it now.
+type Approved<'a> = Option<(&'a Given, Binding)>;
 
 impl Machine {
     /// Analyses a text under the session's names; `None` when the catalog is loaded again first, because a name in the
@@ -103,9 +103,9 @@ impl Machine {
             return Ruling::Refuse(messages::record_unavailable());
         }
         self.serial = self.serial.saturating_add(1);
-        let access_request = approved.as_ref().map(|(id, _, _)| *id);
-        let approval = approved.map(|(id, met, binding)| {
-            (Approval { request: id.to_string(), binding, met: met.to_vec() }, binding)
+        let access_request = approved.as_ref().map(|(given, _)| given.id);
+        let approval = approved.map(|(given, now)| {
+            (Approval { request: given.id.to_string(), binding: given.binding, met: given.met.clone() }, now)
         });
         let case =
             Case { serial: self.serial, subject: &self.identity.subject, text, analysis, approval };
@@ -152,7 +152,7 @@ impl Machine {
             Ruling::Run(permit) => self.run_query(&frame.bytes, &analysis, permit, None),
             Ruling::Park(terms) => {
                 let asked = Asked { text, analysis, parameter_part: Bytes::new(), parameters: Vec::new() };
-                self.park(Parked { shape: Shape::Query(frame.bytes.clone()), asked }, terms);
+                self.park(Shape::Query(frame.bytes.clone()), asked, terms, around);
                 Ok(())
             }
             Ruling::Refuse(error) => {
@@ -174,17 +174,18 @@ impl Machine {
             return Ok(());
         };
         let approved = self.statements.portal(&portal).and_then(|known| known.approved.clone());
-        let binding = approved.as_ref().map(|_| asked.binding(&self.identity.subject, &self.names));
-        let again = approved.as_ref().zip(binding).map(|((id, met), binding)| (*id, met.as_slice(), binding));
+        let now = asked.binding(&self.identity.subject, &self.names, &around.catalog);
+        let again = approved.as_ref().map(|given| (given, now));
         match self.rule(&asked.text, &asked.analysis, again, around) {
             Ruling::Run(permit) => {
                 let group = std::mem::take(&mut self.group);
-                let shape = Shape::Execute { group, execute: frame.bytes.clone(), portal };
-                self.run(Parked { shape, asked }, permit, None, around)
+                let messages = ExecuteMessages { group, execute: frame.bytes.clone(), portal };
+                self.run_execute(messages, Run::new(asked.analysis, None), permit, around)
             }
             Ruling::Park(terms) => {
                 let group = std::mem::take(&mut self.group);
-                self.park(Parked { shape: Shape::Execute { group, execute: frame.bytes.clone(), portal }, asked }, terms);
+                let shape = Shape::Execute { group, execute: frame.bytes.clone(), portal };
+                self.park(shape, asked, terms, around);
                 Ok(())
             }
             Ruling::Refuse(error) => {
@@ -218,18 +219,19 @@ impl Machine {
         }))
     }
 
-    fn park(&mut self, parked: Parked, terms: HoldTerms) {
+    fn park(&mut self, shape: Shape, asked: Asked, terms: HoldTerms, around: &Surroundings) {
         // What was forwarded before it is answered while it waits.
         self.flush_upstream();
+        let binding = asked.binding(&self.identity.subject, &self.names, &around.catalog);
         let facts = RequestFacts {
             subject: &self.identity.subject,
-            names: &self.names,
+            binding,
             client_address: &self.identity.client_address,
             in_transaction: self.status != TransactionStatus::Idle || self.in_pipeline,
         };
-        let request = parked.asked.request(facts, terms);
         let number = self.serial;
-        self.commands.push_back(Command::Open(number, Box::new(request)));
+        self.commands.push_back(Command::Open(number, Box::new(asked.request(facts, terms))));
+        let parked = Parked { shape, asked, binding };
         self.gate = Gate::Opening(Box::new(OpeningRequest { parked, number }));
     }
 
@@ -310,16 +312,16 @@ impl Machine {
         around: &Surroundings,
     ) -> Result<(), Stop> {
         parked.asked.analysis = self.analyze_now(&parked.asked.text, around);
-        let binding = parked.asked.binding(&self.identity.subject, &self.names);
-        let approved = Some((id, met.as_slice(), binding));
-        match self.rule(&parked.asked.text, &parked.asked.analysis, approved, around) {
+        let given = Given { id, met, binding: parked.binding };
+        let now = parked.asked.binding(&self.identity.subject, &self.names, &around.catalog);
+        match self.rule(&parked.asked.text, &parked.asked.analysis, Some((&given, now)), around) {
             Ruling::Run(permit) => {
                 self.commands.push_back(Command::Begin(id));
-                self.gate = Gate::Releasing(Box::new(Releasing { parked, id, permit, met }));
+                self.gate = Gate::Releasing(Box::new(Releasing { parked, given, permit }));
             }
             Ruling::Park(terms) => {
                 self.commands.push_back(Command::Revoke(id));
-                self.park(parked, terms);
+                self.park(parked.shape, parked.asked, terms, around);
             }
             Ruling::Refuse(error) => {
                 self.commands.push_back(Command::Revoke(id));
@@ -336,7 +338,7 @@ impl Machine {
         around: &Surroundings,
     ) -> Result<(), Stop> {
         let releasing = match std::mem::replace(&mut self.gate, Gate::Open) {
-            Gate::Releasing(releasing) if releasing.id == id => *releasing,
+            Gate::Releasing(releasing) if releasing.given.id == id => *releasing,
             other => {
                 self.gate = other;
                 return Ok(());
@@ -356,9 +358,9 @@ impl Machine {
                 if let Shape::Execute { portal, .. } = &releasing.parked.shape
                     && let Some(portal) = self.statements.portal(portal)
                 {
-                    portal.approved = Some((releasing.id, releasing.met));
+                    portal.approved = Some(releasing.given);
                 }
-                self.run(releasing.parked, releasing.permit, Some(releasing.id), around)
+                self.run(releasing.parked, releasing.permit, id, around)
             }
             Err(BeginRefused::Unusable) => {
                 self.refuse_parked(releasing.parked, messages::approval_unusable());
@@ -371,19 +373,19 @@ impl Machine {
         }
     }
 
+    /// Forwards what was approved.
     fn run(
         &mut self,
         parked: Parked,
         permit: Permit,
-        access_request: Option<RequestId>,
+        id: RequestId,
         around: &Surroundings,
     ) -> Result<(), Stop> {
         match parked.shape {
-            Shape::Query(bytes) => self.run_query(&bytes, &parked.asked.analysis, permit, access_request),
+            Shape::Query(bytes) => self.run_query(&bytes, &parked.asked.analysis, permit, Some(id)),
             Shape::Execute { group, execute, portal } => {
-                let run = Run::new(parked.asked.analysis, access_request);
-                let messages = ExecuteMessages { group, execute, portal };
-                self.run_execute(messages, run, permit, around)
+                let run = Run::new(parked.asked.analysis, Some(id));
+                self.run_execute(ExecuteMessages { group, execute, portal }, run, permit, around)
             }
         }
     }
@@ -529,7 +531,7 @@ fn described(portal: &Portal) -> Option<Option<Vec<Field>>> {
             .collect()
     };
     match portal.fields.as_ref().or(portal.statement.fields.as_ref())? {
-        statements::Described::NoData => Some(None),
+        Described::NoData => Some(None),
         Described::Fields(fields) => Some(Some(with_formats(fields))),
     }
 }

@@ -21,9 +21,10 @@ use super::machine::{
 use crate::audit::Record;
 use crate::cancel::CancelListener;
 use crate::database::Database;
-use crate::live::Live;
-use crate::review::{Execution, NewRequest, Opened, RequestId, ReviewError, Waiting};
+use crate::live::LiveEvent;
+use crate::review::{Decision, Execution, NewRequest, Opened, Outcome, RequestId, ReviewError, Waiting};
 use crate::server::Shared;
+use crate::telemetry::VERDICTS;
 use crate::stream::{ClientStream, UpstreamStream};
 use crate::upstream::{Upstream, UpstreamCancel};
 
@@ -147,7 +148,12 @@ impl Driver {
                 Woken::Drain => Event::Drain,
                 Woken::Tick => Event::Tick,
                 Woken::Decided => match self.waiting.take() {
-                    Some(mut waiting) => Event::Decided(waiting.request.id, waiting.decision().await),
+                    Some(mut waiting) => {
+                        let id = waiting.request.id;
+                        let decision = waiting.decision().await;
+                        self.tell_decision(id, &decision).await;
+                        Event::Decided(id, decision)
+                    }
                     None => continue,
                 },
             };
@@ -218,7 +224,11 @@ impl Driver {
 
     fn record(&mut self, judged: &Judged) {
         let subject = &self.subject;
-        self.shared.live.judged(subject, judged);
+        metrics::counter!(VERDICTS, "verdict" => judged.verdict).increment(1);
+        if judged.verdict == "deny" && self.shared.live.is_watched() {
+            let rule = judged.rules.first().cloned();
+            self.shared.live.tell(LiveEvent::Denied { user: subject.user.clone(), rule });
+        }
         let record = Record::Verdict {
             session: &self.name,
             user: &subject.user,
@@ -228,6 +238,7 @@ impl Driver {
             verdict: judged.verdict,
             rules: &judged.rules,
             observed: &judged.observed,
+            request: judged.access_request,
         };
         let written = self.shared.audit.record(self.around.now, &record);
         if written.is_err() && !self.around.config.audit.fail_open {
@@ -242,6 +253,12 @@ impl Driver {
         let opening = match self.shared.review.open(request, self.around.now).await {
             Ok(Opened::Waiting(waiting)) => {
                 let request = Box::new(waiting.request.clone());
+                self.shared.live.tell(LiveEvent::Held {
+                    id: request.id.to_string(),
+                    user: request.user.clone(),
+                    summary: request.summary.clone(),
+                    reviewers: request.reviewers.iter().map(|demand| demand.group.clone()).collect(),
+                });
                 self.waiting = Some(waiting);
                 Some(Opening::Waiting(request))
             }
@@ -256,7 +273,27 @@ impl Driver {
         self.machine.on_event(Event::Opened(number, opening), &self.around);
     }
 
+    /// Tells those who watch how a held request ended.
+    async fn tell_decision(&self, id: RequestId, decision: &Decision) {
+        if !self.shared.live.is_watched() {
+            return;
+        }
+        let request = id.to_string();
+        let event = match decision {
+            Decision::Approved { .. } => {
+                let record = self.shared.review.get(id).await.ok();
+                let by = record.and_then(|record| record.votes.last().map(|vote| vote.by.clone()));
+                LiveEvent::Approved { id: request, by: by.unwrap_or_default() }
+            }
+            Decision::Rejected { by, .. } => LiveEvent::Rejected { id: request, by: by.clone() },
+            Decision::Expired => LiveEvent::Closed { id: request, state: "expired".to_owned() },
+            Decision::Cancelled => LiveEvent::Closed { id: request, state: "cancelled".to_owned() },
+        };
+        self.shared.live.tell(event);
+    }
+
     async fn withdraw(&mut self, id: RequestId) {
+        self.shared.live.tell(LiveEvent::Closed { id: id.to_string(), state: "withdrawn".to_owned() });
         self.waiting = None;
         if let Err(error) = self.shared.review.withdraw(id, Timestamp::now()).await {
             tracing::debug!(%error, "request was decided before it could be withdrawn");
@@ -291,6 +328,12 @@ impl Driver {
     }
 
     async fn finish(&mut self, finished: Finished) {
+        let outcome = match &finished.outcome {
+            Outcome::Executed(tag) => Ok(tag.clone()),
+            Outcome::Failed(sqlstate) => Err(sqlstate.clone()),
+            Outcome::Unknown => Err("unknown".to_owned()),
+        };
+        self.shared.live.tell(LiveEvent::Finished { id: finished.id.to_string(), outcome });
         let execution = Execution {
             outcome: finished.outcome,
             rows: finished.rows,

@@ -495,7 +495,7 @@ impl Machine {
             self.finish(run, Outcome::Unknown);
         }
         if let Gate::Releasing(releasing) = &self.gate {
-            self.commands.push_back(Command::Revoke(releasing.id));
+            self.commands.push_back(Command::Revoke(releasing.given.id));
         }
         // Terminate must not follow half a message: it could complete it.
         if self.client_pass == 0 && self.relay.pending().is_empty() {

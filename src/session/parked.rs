@@ -9,13 +9,13 @@ use countersign_policy::analysis::StatementAnalysis;
 use countersign_policy::grant::{Binding, BindingFacts};
 use countersign_policy::subject::Subject;
 use countersign_policy::verdict::HoldTerms;
-use countersign_policy::{Analysis, Effect, Permit};
+use countersign_policy::{Analysis, Catalog, Effect, Permit};
 use countersign_protocol::value;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::expected::Expected;
 use super::names::Names;
+use super::statements::Given;
 use crate::review::{NewRequest, Parameter, RequestId};
 
 /// What is put to the decision: a text and its parameter values.
@@ -60,6 +60,8 @@ pub(super) enum Shape {
 pub(super) struct Parked {
     pub(super) shape: Shape,
     pub(super) asked: Asked,
+    /// What an approval of it is bound to, as things were when it was parked.
+    pub(super) binding: Binding,
 }
 
 /// What stands between the client's next frame and us.
@@ -99,24 +101,20 @@ pub(super) struct Held {
 /// A request that was approved and judged again.
 pub(super) struct Releasing {
     pub(super) parked: Parked,
-    pub(super) id: RequestId,
+    pub(super) given: Given,
     pub(super) permit: Permit,
-    pub(super) met: Vec<countersign_policy::verdict::ReviewerDemand>,
 }
 
 impl Asked {
-    /// What an approval of this is bound to. In place of a counter, the catalog is represented by everything in it
-    /// that the analysis used, so that an unrelated change elsewhere does not void an approval.
-    pub(super) fn binding(&self, subject: &Subject, names: &Names) -> Binding {
-        let digest = Sha256::digest(format!("{:?}", self.analysis).as_bytes());
-        let catalog_version = digest.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    /// What an approval of this is bound to.
+    pub(super) fn binding(&self, subject: &Subject, names: &Names, catalog: &Catalog) -> Binding {
         Binding::of(&BindingFacts {
             statement: self.text.as_bytes(),
             parameters: &self.parameter_part,
             subject,
             role: &names.role,
             search_path: &names.search_path,
-            catalog_version,
+            catalog_version: catalog.version_for(&names.search_path),
         })
     }
 
@@ -127,7 +125,7 @@ impl Asked {
             messages.push(format!("Not fully understood: {why}."));
         }
         NewRequest {
-            binding: self.binding(facts.subject, facts.names),
+            binding: facts.binding,
             user: facts.subject.user.clone(),
             groups: facts.subject.groups.clone(),
             database: facts.subject.database.clone(),
@@ -151,7 +149,7 @@ impl Asked {
 #[derive(Clone, Copy)]
 pub(super) struct RequestFacts<'a> {
     pub(super) subject: &'a Subject,
-    pub(super) names: &'a Names,
+    pub(super) binding: Binding,
     pub(super) client_address: &'a str,
     pub(super) in_transaction: bool,
 }

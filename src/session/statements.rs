@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use countersign_policy::Analysis;
 use countersign_policy::analysis::{PreparedLookup, SessionChange, StatementAnalysis};
+use countersign_policy::grant::Binding;
 use countersign_policy::verdict::ReviewerDemand;
 use countersign_protocol::backend::Field;
 
@@ -46,7 +47,18 @@ pub(super) struct Portal {
     pub(super) result_formats: Vec<i16>,
     pub(super) fields: Option<Described>,
     /// The approval under which it started, for a portal that is continued.
-    pub(super) approved: Option<(RequestId, Vec<ReviewerDemand>)>,
+    pub(super) approved: Option<Given>,
+}
+
+/// An approval that was given.
+#[derive(Clone)]
+pub(super) struct Given {
+    /// The access request.
+    pub(super) id: RequestId,
+    /// The demands that were met.
+    pub(super) met: Vec<ReviewerDemand>,
+    /// What it is bound to.
+    pub(super) binding: Binding,
 }
 
 /// How to take a change back.

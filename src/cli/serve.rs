@@ -1,0 +1,207 @@
+//! `countersign serve` and the proxy inside `countersign demo`.
+//!
+//! Never interprets the configuration. Invariant: the ready file appears only once clients can connect.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::Serialize;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{broadcast, mpsc};
+
+use super::demo::{self as demo_command, RunningProxy};
+use super::output::Exit;
+use super::{unavailable, with_causes};
+use crate::config::{Config, ConfigProblems};
+use crate::live::LiveEvent;
+use crate::server::{Server, ServerError};
+use crate::telemetry::{self, LogFormat};
+
+/// Names the file that says where the proxy listens, for programs that start it on port 0.
+const READY_FILE: &str = "COUNTERSIGN_READY_FILE";
+/// How many events the demo's printer may lag behind.
+const EVENTS_MAX: usize = 256;
+
+/// Runs the proxy until SIGTERM or SIGINT; SIGHUP reloads the configuration.
+pub async fn run(path: PathBuf) -> ExitCode {
+    if let Err(error) = telemetry::init_logging(log_format()) {
+        eprintln!("countersign: {}", with_causes(&error));
+        return Exit::Config.into();
+    }
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return unavailable("could not listen for signals", &error),
+    };
+    let config = match load(&path) {
+        Ok(config) => config,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return Exit::Config.into();
+        }
+    };
+    let data_dir = config.data_dir.clone();
+    let server = match start(config).await {
+        Ok(server) => server,
+        Err(error) => {
+            eprintln!("countersign: {}", with_causes(&error));
+            return Exit::Unavailable.into();
+        }
+    };
+    let pid_file = PidFile::write(&data_dir);
+    if let Err(error) = announce(&server) {
+        eprintln!("countersign: could not write the file named by {READY_FILE}: {error}");
+        return Exit::Io.into();
+    }
+    serve(&server, signals, &path).await;
+    tracing::info!("draining");
+    server.shutdown().await;
+    drop(pid_file);
+    Exit::Ok.into()
+}
+
+/// Runs the demo: the proxy in this process, in front of a throwaway PostgreSQL.
+pub async fn demo() -> ExitCode {
+    let outcome = demo_command::run(async |path: PathBuf| -> Result<RunningProxy, StartError> {
+        let config = load(&path)?;
+        let server = start(config).await?;
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
+        let printer = tokio::spawn(hand_over(server.subscribe(), sender));
+        let shutdown = Box::pin(async move {
+            server.shutdown().await;
+            printer.abort();
+        });
+        Ok(RunningProxy { events, shutdown })
+    });
+    match outcome.await {
+        Ok(()) => Exit::Ok.into(),
+        Err(error) => {
+            eprintln!("countersign: {}", with_causes(&error));
+            Exit::Unavailable.into()
+        }
+    }
+}
+
+/// Why the proxy of the demo does not start.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigProblems),
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::TelemetryError),
+}
+
+async fn hand_over(mut from: broadcast::Receiver<LiveEvent>, to: mpsc::Sender<LiveEvent>) {
+    loop {
+        match from.recv().await {
+            Ok(event) => {
+                if to.send(event).await.is_err() {
+                    return;
+                }
+            }
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+async fn start(config: Config) -> Result<Server, StartError> {
+    let metrics = telemetry::init_metrics()?;
+    Ok(Server::start(config, metrics).await?)
+}
+
+fn load(path: &Path) -> Result<Config, ConfigProblems> {
+    Config::load(path)
+}
+
+fn log_format() -> LogFormat {
+    match std::env::var("COUNTERSIGN_LOG_FORMAT").as_deref() {
+        Ok("json") => LogFormat::Json,
+        _ => LogFormat::Text,
+    }
+}
+
+/// The signals that mean something.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+async fn serve(server: &Server, mut signals: Signals, path: &Path) {
+    for address in server.postgres() {
+        tracing::info!(%address, "PostgreSQL clients can connect");
+    }
+    loop {
+        // All are cancel safe.
+        tokio::select! {
+            _ = signals.interrupt.recv() => return,
+            _ = signals.terminate.recv() => return,
+            _ = signals.hangup.recv() => reload(server, path).await,
+        }
+    }
+}
+
+async fn reload(server: &Server, path: &Path) {
+    match load(path) {
+        Ok(config) => {
+            if let Err(error) = server.reload(config).await {
+                tracing::error!(error = %with_causes(&error), "configuration not reloaded; the old one stays in force");
+            }
+        }
+        Err(problems) => tracing::error!("configuration not reloaded; the old one stays in force:\n{problems}"),
+    }
+}
+
+#[derive(Serialize)]
+struct Ready {
+    postgres: Vec<String>,
+    web: String,
+}
+
+/// Says where the proxy listens, if somebody asked for it.
+fn announce(server: &Server) -> io::Result<()> {
+    let Some(path) = std::env::var_os(READY_FILE).map(PathBuf::from) else { return Ok(()) };
+    let ready = Ready {
+        postgres: server.postgres().iter().map(ToString::to_string).collect(),
+        web: server.web().to_string(),
+    };
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    serde_json::to_writer(&mut file, &ready)?;
+    file.flush()?;
+    file.persist(&path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// The process id, for `countersign users`, which reloads the proxy after an edit.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write(data_dir: &Path) -> Self {
+        let path = data_dir.join("countersign.pid");
+        if let Err(error) = std::fs::write(&path, std::process::id().to_string()) {
+            tracing::warn!(%error, "could not write countersign.pid; edits by the command line need a reload by hand");
+        }
+        Self(path)
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // A file that is gone already is what was wanted.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
