@@ -6,6 +6,30 @@
 
 use std::fmt;
 
+mod builtins;
+pub mod cache;
+mod condition;
+mod constructor;
+mod create;
+mod ddl;
+mod effects;
+mod expression;
+mod from;
+mod functions;
+mod grammar;
+mod guard;
+mod lineage;
+mod modify;
+mod names;
+mod query;
+mod relations;
+mod second_opinion;
+mod settings;
+mod utility;
+mod walker;
+
+pub use cache::AnalysisCache;
+
 use crate::catalog::{Catalog, Oid};
 use crate::effect::{Effect, Effects};
 use crate::name::QualifiedName;
@@ -43,6 +67,47 @@ impl PreparedLookup for NothingPrepared {
     }
 }
 
+/// Analyses a text that may hold several statements, or none.
+///
+/// `text` is the statement exactly as it would be forwarded. The result says for each statement what it does; whatever
+/// is not understood is a [`NotUnderstood`] in it, never an error and never silence.
+#[must_use]
+pub fn analyze(text: &str, context: &AnalysisContext<'_>) -> Analysis {
+    read(text, context).analysis
+}
+
+/// An analysis, and whether it holds for every session with the same search path and catalog.
+struct Reading {
+    analysis: Analysis,
+    session_dependent: bool,
+}
+
+fn read(text: &str, context: &AnalysisContext<'_>) -> Reading {
+    match guard::measure(text) {
+        Ok(measure) => stacker::maybe_grow(measure.stack_bytes, measure.stack_bytes, || read_guarded(text, context)),
+        Err(why) => Reading { analysis: Analysis::refused(why), session_dependent: false },
+    }
+}
+
+fn read_guarded(text: &str, context: &AnalysisContext<'_>) -> Reading {
+    let tree = match grammar::parse(text) {
+        Ok(tree) => tree,
+        Err(why) => return Reading { analysis: Analysis::refused(why), session_dependent: false },
+    };
+    let mut walker = walker::Walker::new(context);
+    let mut analysis = Analysis::default();
+    for statement in tree.statements() {
+        walker.out.outputs = walker.statement(statement);
+        analysis.statements.push(walker.finish());
+    }
+    if let Some(why) = second_opinion::objection(text, &tree, &analysis)
+        && analysis.not_understood().is_none()
+    {
+        analysis.object(NotUnderstood::SecondReader(why));
+    }
+    Reading { analysis, session_dependent: walker.session_dependent }
+}
+
 /// The analysis of one text, which may hold several statements (or none).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Analysis {
@@ -61,12 +126,16 @@ pub struct StatementAnalysis {
     pub functions: Vec<QualifiedName>,
     /// An UPDATE or DELETE that no WHERE clause restricts (absent, or true for every row), anywhere in it.
     pub no_where: bool,
-    /// Columns of the result the statement returns, in order; empty when it returns none.
+    /// Columns of the result the statement returns, in order; of `COPY … TO STDOUT` the columns it sends.
     pub outputs: Outputs,
     /// Why it is not fully understood.
     pub not_understood: Option<NotUnderstood>,
     /// What it changes in the session that later statements depend on, in order.
     pub session_changes: Vec<SessionChange>,
+    /// Columns whose values decide which rows come back or in which order (WHERE, JOIN, GROUP BY, ORDER BY, …).
+    pub predicates: Lineage,
+    /// Columns whose values are stored or sent elsewhere (INSERT … SELECT, SET, CREATE TABLE AS, a file, a notification).
+    pub stores: Lineage,
 }
 
 /// The columns a statement returns.
@@ -125,7 +194,7 @@ impl RelationUse {
     /// Whether it is written, defined, or otherwise changed.
     #[must_use]
     pub fn is_written(&self) -> bool {
-        !self.effects.without(Effects::of(&[Effect::Select, Effect::CopyOut])).is_empty()
+        !self.effects.without(Effects::of(&[Effect::Select, Effect::CopyOut, Effect::Lock])).is_empty()
     }
 }
 
@@ -190,6 +259,27 @@ impl fmt::Display for NotUnderstood {
 }
 
 impl Analysis {
+    /// A text of which nothing is understood.
+    fn refused(why: NotUnderstood) -> Self {
+        let mut refused = Self::default();
+        refused.object(why);
+        refused
+    }
+
+    /// Marks the text as not understood as a whole.
+    fn object(&mut self, why: NotUnderstood) {
+        if self.statements.is_empty() {
+            self.statements.push(StatementAnalysis {
+                outputs: Outputs::Opaque(Lineage::Unknown("the text is not understood")),
+                ..StatementAnalysis::default()
+            });
+        }
+        for statement in &mut self.statements {
+            statement.effects.insert(Effect::Unknown);
+            statement.not_understood.get_or_insert_with(|| why.clone());
+        }
+    }
+
     /// The union of all statements' effects.
     #[must_use]
     pub fn effects(&self) -> Effects {
@@ -204,3 +294,6 @@ impl Analysis {
         self.statements.iter().find_map(|statement| statement.not_understood.as_ref())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,10 @@
 //! Never loads anything: `countersign::catalog` fills it over a side connection and publishes it whole.
 //! Invariant: a look-up that finds nothing means "not known", which the analysis treats as not understood.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::analysis::StatementAnalysis;
 
 /// Object identifier of a relation, type or function in `pg_catalog`.
 pub type Oid = u32;
@@ -15,8 +18,10 @@ pub struct Catalog {
     relations: HashMap<Oid, Relation>,
     relation_names: HashMap<String, HashMap<String, Oid>>,
     types: HashMap<Oid, Type>,
+    type_names: HashSet<(String, String)>,
     functions: HashMap<String, HashMap<String, Vec<Function>>>,
     temporary: BTreeMap<String, u64>,
+    readings: Mutex<HashMap<Oid, Arc<StatementAnalysis>>>,
 }
 
 /// A table, view, sequence, …: a row of `pg_class`.
@@ -151,6 +156,7 @@ impl Catalog {
                 .insert(relation.name.clone(), relation.oid);
             snapshot.relations.insert(relation.oid, relation);
         }
+        snapshot.type_names = types.iter().map(|item| (item.schema.clone(), item.name.clone())).collect();
         snapshot.types = types.into_iter().map(|item| (item.oid, item)).collect();
         for (schema, name, function) in functions {
             snapshot.functions.entry(schema).or_default().entry(name).or_default().push(function);
@@ -208,6 +214,23 @@ impl Catalog {
     #[must_use]
     pub fn type_of(&self, oid: Oid) -> Option<&Type> {
         self.types.get(&oid)
+    }
+
+    /// Whether there is a type of that schema and name, both as stored.
+    #[must_use]
+    pub fn has_type(&self, schema: &str, name: &str) -> bool {
+        self.type_names.contains(&(schema.to_owned(), name.to_owned()))
+    }
+
+    /// The analysis of the definition of a view or of generated columns, when it was made before.
+    pub(crate) fn reading(&self, oid: Oid) -> Option<Arc<StatementAnalysis>> {
+        self.readings.lock().unwrap_or_else(PoisonError::into_inner).get(&oid).cloned()
+    }
+
+    /// Keeps the analysis of a definition as long as the snapshot lives; there are no more than relations.
+    pub(crate) fn remember_reading(&self, oid: Oid, reading: StatementAnalysis) -> Arc<StatementAnalysis> {
+        let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(readings.entry(oid).or_insert_with(|| Arc::new(reading)))
     }
 
     /// Every overload of that function; empty when there is none.

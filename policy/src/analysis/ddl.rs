@@ -1,0 +1,260 @@
+//! Data definition: CREATE, ALTER, DROP, GRANT and their kin.
+//!
+//! Never analyses the body of a function that is created; calling it is `function_call` later. Invariant: every statement
+//! here changes the catalog, and names of relations it changes count as changed for the rest of the text.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{
+    AlterTableStmt, DropStmt, GrantStmt, GrantTargetType, Node, ObjectType, RangeVar, RenameStmt,
+};
+use pg_query::protobuf::{RuleStmt, ViewStmt};
+
+use super::lineage::Scope;
+use super::walker::{Changed, Walker};
+use super::{NotUnderstood, SessionChange, names, settings};
+use crate::effect::{Effect, Effects};
+
+impl Walker<'_> {
+    pub(super) fn definition_statement(&mut self, kind: &NodeEnum) {
+        self.changes(SessionChange::Catalog);
+        match kind {
+            NodeEnum::DropStmt(drop) => self.drop(drop),
+            NodeEnum::TruncateStmt(truncate) => {
+                self.effect(Effect::Truncate);
+                self.touch_all(&truncate.relations, Effect::Truncate);
+            }
+            NodeEnum::AlterTableStmt(alter) => self.alter_table(alter),
+            NodeEnum::RenameStmt(rename) => self.rename(rename),
+            NodeEnum::GrantStmt(grant) => self.grant(grant),
+            NodeEnum::GrantRoleStmt(grant) => self.effect(if grant.is_grant { Effect::Grant } else { Effect::Revoke }),
+            NodeEnum::AlterDefaultPrivilegesStmt(alter) => match &alter.action {
+                Some(action) => self.effect(if action.is_grant { Effect::Grant } else { Effect::Revoke }),
+                None => self.give_up(NotUnderstood::Node("AlterDefaultPrivilegesStmt")),
+            },
+            NodeEnum::CommentStmt(comment) => {
+                self.effect(Effect::Comment);
+                self.described(comment.objtype(), comment.object.as_deref(), Effect::Comment);
+            }
+            NodeEnum::SecLabelStmt(label) => {
+                self.effect(Effect::SecurityLabel);
+                self.described(label.objtype(), label.object.as_deref(), Effect::SecurityLabel);
+            }
+            NodeEnum::ViewStmt(view) => self.create_view(view),
+            NodeEnum::RuleStmt(rule) => self.create_rule(rule),
+            NodeEnum::AlterObjectSchemaStmt(alter) => {
+                self.effect(Effect::Alter);
+                self.altered(alter.relation.as_ref(), alter.object_type(), Changed::Gone);
+            }
+            NodeEnum::AlterOwnerStmt(alter) => {
+                self.effect(Effect::Alter);
+                self.altered(alter.relation.as_ref(), alter.object_type(), Changed::Altered);
+            }
+            NodeEnum::AlterObjectDependsStmt(alter) => {
+                self.effect(Effect::Alter);
+                self.altered(alter.relation.as_ref(), alter.object_type(), Changed::Altered);
+            }
+            NodeEnum::AlterSeqStmt(alter) => {
+                self.effect(Effect::Alter);
+                self.altered(alter.sequence.as_ref(), ObjectType::ObjectSequence, Changed::Altered);
+            }
+            NodeEnum::AlterPolicyStmt(alter) => {
+                self.effect(Effect::Alter);
+                self.altered(alter.table.as_ref(), ObjectType::ObjectTable, Changed::Altered);
+                self.optional(alter.qual.as_deref(), &Scope::default());
+                self.optional(alter.with_check.as_deref(), &Scope::default());
+            }
+            NodeEnum::DropOwnedStmt(_) => {
+                self.effect(Effect::Drop);
+                self.effect(Effect::Revoke);
+                self.give_up(NotUnderstood::Other("DROP OWNED does not name what it drops"));
+            }
+            other => self.create_or_alter(other),
+        }
+    }
+
+    fn drop(&mut self, drop: &DropStmt) {
+        self.effect(Effect::Drop);
+        for object in &drop.objects {
+            let list = match object.node.as_ref() {
+                Some(NodeEnum::List(list)) => list.items.as_slice(),
+                Some(_) => std::slice::from_ref(object),
+                None => &[],
+            };
+            match drop.remove_type() {
+                ObjectType::ObjectTable
+                | ObjectType::ObjectView
+                | ObjectType::ObjectMatview
+                | ObjectType::ObjectForeignTable
+                | ObjectType::ObjectSequence
+                | ObjectType::ObjectIndex => {
+                    let name = names::range_var(list);
+                    self.touch(&name, Effects::of(&[Effect::Drop]));
+                    self.changed(&name.relname, Changed::Gone);
+                }
+                ObjectType::ObjectTrigger | ObjectType::ObjectRule | ObjectType::ObjectPolicy => {
+                    let (_, relation) = list.split_last().unwrap_or((object, &[]));
+                    self.touch(&names::range_var(relation), Effects::of(&[Effect::Drop]));
+                }
+                ObjectType::ObjectSchema => self.drop_schema(names::texts(list).last().map_or("", String::as_str)),
+                ObjectType::ObjectFunction
+                | ObjectType::ObjectProcedure
+                | ObjectType::ObjectRoutine
+                | ObjectType::ObjectAggregate
+                | ObjectType::ObjectType
+                | ObjectType::ObjectExtension => {
+                    self.overlay.schemas_changed = true;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The relations of a schema go with it.
+    fn drop_schema(&mut self, schema: &str) {
+        let inside: Vec<_> = self.catalog().relations().filter(|relation| relation.schema == schema).collect();
+        for relation in inside {
+            self.touch_resolved(relation, Effects::of(&[Effect::Drop]));
+            self.changed(&relation.name, Changed::Gone);
+        }
+        self.changes(SessionChange::SearchPath);
+        self.overlay.path_changed = true;
+    }
+
+    fn alter_table(&mut self, alter: &AlterTableStmt) {
+        self.effect(Effect::Alter);
+        match (alter.objtype(), alter.relation.as_ref()) {
+            (ObjectType::ObjectType, _) => {}
+            (_, Some(name)) => {
+                self.touch(name, Effects::of(&[Effect::Alter]));
+                self.mark_altered(&name.relname);
+            }
+            (_, None) => self.give_up(NotUnderstood::Node("AlterTableStmt")),
+        }
+        for command in &alter.cmds {
+            match command.node.as_ref() {
+                Some(NodeEnum::AlterTableCmd(command)) => {
+                    if let Some(definition) = command.def.as_deref() {
+                        self.element(definition, Effect::Alter);
+                    }
+                }
+                _ => self.give_up(NotUnderstood::Node("AlterTableCmd")),
+            }
+        }
+    }
+
+    fn mark_altered(&mut self, name: &str) {
+        if self.overlay.relations.get(name) != Some(&Changed::Created) {
+            self.changed(name, Changed::Altered);
+        }
+    }
+
+    fn rename(&mut self, rename: &RenameStmt) {
+        self.effect(Effect::Alter);
+        let Some(name) = rename.relation.as_ref() else { return };
+        self.touch(name, Effects::of(&[Effect::Alter]));
+        let whole = matches!(
+            rename.rename_type(),
+            ObjectType::ObjectTable
+                | ObjectType::ObjectView
+                | ObjectType::ObjectMatview
+                | ObjectType::ObjectForeignTable
+                | ObjectType::ObjectSequence
+                | ObjectType::ObjectIndex
+        );
+        if whole {
+            self.changed(&name.relname, Changed::Gone);
+            self.changed(&rename.newname, Changed::Created);
+        } else {
+            self.mark_altered(&name.relname);
+        }
+    }
+
+    /// ALTER of an object that may be a relation.
+    fn altered(&mut self, relation: Option<&RangeVar>, kind: ObjectType, change: Changed) {
+        if let Some(name) = relation {
+            self.touch(name, Effects::of(&[Effect::Alter]));
+            if change == Changed::Gone {
+                self.changed(&name.relname, change);
+            } else {
+                self.mark_altered(&name.relname);
+            }
+        } else if kind == ObjectType::ObjectSchema {
+            self.changes(SessionChange::SearchPath);
+            self.overlay.path_changed = true;
+        }
+    }
+
+    fn grant(&mut self, grant: &GrantStmt) {
+        let effect = if grant.is_grant { Effect::Grant } else { Effect::Revoke };
+        self.effect(effect);
+        let on_relations = matches!(grant.objtype(), ObjectType::ObjectTable | ObjectType::ObjectSequence);
+        match grant.targtype() {
+            GrantTargetType::AclTargetObject if on_relations => self.touch_all(&grant.objects, effect),
+            GrantTargetType::AclTargetAllInSchema if on_relations => {
+                let schemas = names::texts(&grant.objects);
+                let inside: Vec<_> =
+                    self.catalog().relations().filter(|relation| schemas.contains(&relation.schema)).collect();
+                for relation in inside {
+                    self.touch_resolved(relation, Effects::of(&[effect]));
+                }
+            }
+            GrantTargetType::AclTargetObject
+            | GrantTargetType::AclTargetAllInSchema
+            | GrantTargetType::AclTargetDefaults => {}
+            GrantTargetType::Undefined => self.give_up(NotUnderstood::Node("GrantStmt")),
+        }
+    }
+
+    /// The relation that COMMENT or SECURITY LABEL is about.
+    fn described(&mut self, kind: ObjectType, object: Option<&Node>, effect: Effect) {
+        let Some(NodeEnum::List(list)) = object.and_then(|node| node.node.as_ref()) else { return };
+        let relation = match kind {
+            ObjectType::ObjectTable
+            | ObjectType::ObjectView
+            | ObjectType::ObjectMatview
+            | ObjectType::ObjectForeignTable
+            | ObjectType::ObjectSequence
+            | ObjectType::ObjectIndex => list.items.as_slice(),
+            ObjectType::ObjectColumn
+            | ObjectType::ObjectTabconstraint
+            | ObjectType::ObjectTrigger
+            | ObjectType::ObjectRule
+            | ObjectType::ObjectPolicy => list.items.split_last().map_or(&[][..], |(_, relation)| relation),
+            _ => return,
+        };
+        self.touch(&names::range_var(relation), Effects::of(&[effect]));
+    }
+
+    fn create_view(&mut self, view: &ViewStmt) {
+        if let Some(query) = view.query.as_deref() {
+            let inner = self.apart(|walker| walker.statement(query));
+            self.include_reads(&inner, Effects::NONE);
+        }
+        match &view.view {
+            Some(name) => self.create_relation(name),
+            None => self.give_up(NotUnderstood::Node("ViewStmt")),
+        }
+    }
+
+    fn create_rule(&mut self, rule: &RuleStmt) {
+        self.effect(Effect::Create);
+        if let Some(name) = &rule.relation {
+            self.touch(name, Effects::of(&[Effect::Create]));
+            // Later statements of the text would be rewritten by the new rule.
+            self.changed(&name.relname, Changed::Gone);
+        }
+        for action in &rule.actions {
+            let inner = self.apart(|walker| walker.statement(action));
+            self.include_reads(&inner, Effects::NONE);
+        }
+    }
+
+    /// SET clauses of ALTER ROLE, ALTER DATABASE, ALTER SYSTEM and ALTER FUNCTION.
+    pub(super) fn default_setting(&mut self, set: Option<&pg_query::protobuf::VariableSetStmt>) {
+        if let Some(set) = set
+            && settings::classify(&set.name, None) != settings::Kind::Harmless
+        {
+            self.effect(Effect::SetDangerous);
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Expressions: every node is visited, and yields which stored values may be in its result.
+//!
+//! Never evaluates anything. Invariant: the match over node kinds is complete for what the raw grammar can produce inside
+//! an expression; any other node is [`NotUnderstood::Node`].
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{AIndirection, CaseExpr, ColumnRef, Node, SubLink, SubLinkType, TypeName};
+
+use super::lineage::{Columns, Found, Scope};
+use super::walker::Walker;
+use super::{Lineage, NotUnderstood, names};
+
+const UNRESOLVED: Lineage = Lineage::Unknown("a column does not resolve");
+
+impl Walker<'_> {
+    /// All of a list together.
+    pub fn expressions(&mut self, nodes: &[Node], scope: &Scope<'_>) -> Lineage {
+        let mut all = Lineage::CLEAR;
+        for node in nodes {
+            all.absorb(&self.expression(node, scope));
+        }
+        all
+    }
+
+    /// An expression that may be absent.
+    pub fn optional(&mut self, node: Option<&Node>, scope: &Scope<'_>) -> Lineage {
+        node.map_or(Lineage::CLEAR, |node| self.expression(node, scope))
+    }
+
+    /// Two optional expressions together.
+    fn pair(&mut self, left: Option<&Node>, right: Option<&Node>, scope: &Scope<'_>) -> Lineage {
+        let left = self.optional(left, scope);
+        left.and(&self.optional(right, scope))
+    }
+
+    /// One expression.
+    pub fn expression(&mut self, node: &Node, scope: &Scope<'_>) -> Lineage {
+        if !self.spend() {
+            return Lineage::Unknown("the statement is too complex");
+        }
+        let Some(kind) = node.node.as_ref() else { return Lineage::CLEAR };
+        match kind {
+            NodeEnum::AConst(_)
+            | NodeEnum::ParamRef(_)
+            | NodeEnum::SetToDefault(_)
+            | NodeEnum::CurrentOfExpr(_)
+            | NodeEnum::SqlvalueFunction(_)
+            | NodeEnum::String(_)
+            | NodeEnum::Integer(_)
+            | NodeEnum::Float(_)
+            | NodeEnum::Boolean(_) => Lineage::CLEAR,
+            NodeEnum::ColumnRef(column) => self.column(column, scope),
+            NodeEnum::AExpr(expr) => self.pair(expr.lexpr.as_deref(), expr.rexpr.as_deref(), scope),
+            NodeEnum::BoolExpr(expr) => self.expressions(&expr.args, scope),
+            NodeEnum::NullTest(test) => self.optional(test.arg.as_deref(), scope),
+            NodeEnum::BooleanTest(test) => self.optional(test.arg.as_deref(), scope),
+            NodeEnum::FuncCall(call) => self.call(call, scope),
+            NodeEnum::NamedArgExpr(arg) => self.optional(arg.arg.as_deref(), scope),
+            NodeEnum::TypeCast(cast) => {
+                self.type_modifiers(cast.type_name.as_ref(), scope);
+                self.optional(cast.arg.as_deref(), scope)
+            }
+            NodeEnum::CollateClause(clause) => self.optional(clause.arg.as_deref(), scope),
+            NodeEnum::CaseExpr(case) => self.case(case, scope),
+            NodeEnum::CoalesceExpr(expr) => self.expressions(&expr.args, scope),
+            NodeEnum::MinMaxExpr(expr) => self.expressions(&expr.args, scope),
+            NodeEnum::AArrayExpr(array) => self.expressions(&array.elements, scope),
+            NodeEnum::RowExpr(row) => self.row(&row.args, scope),
+            NodeEnum::List(list) => self.expressions(&list.items, scope),
+            NodeEnum::AIndirection(of) => self.indirection(of, scope),
+            NodeEnum::AIndices(indices) => self.pair(indices.lidx.as_deref(), indices.uidx.as_deref(), scope),
+            NodeEnum::SubLink(link) => self.sublink(link, scope),
+            NodeEnum::MultiAssignRef(assign) => self.optional(assign.source.as_deref(), scope),
+            NodeEnum::GroupingFunc(function) => {
+                let arguments = self.expressions(&function.args, scope);
+                self.decides(&arguments);
+                Lineage::CLEAR
+            }
+            NodeEnum::GroupingSet(set) => self.expressions(&set.content, scope),
+            NodeEnum::SortBy(key) => self.optional(key.node.as_deref(), scope),
+            NodeEnum::ResTarget(target) => self.optional(target.val.as_deref(), scope),
+            other => self.constructor(other, scope),
+        }
+    }
+
+    fn row(&mut self, items: &[Node], scope: &Scope<'_>) -> Lineage {
+        let mut all = Lineage::CLEAR;
+        for item in items {
+            all.absorb(&match star(item) {
+                Some(column) => self.star_row(column, scope),
+                None => self.expression(item, scope),
+            });
+        }
+        all
+    }
+
+    fn case(&mut self, case: &CaseExpr, scope: &Scope<'_>) -> Lineage {
+        let mut all = self.pair(case.arg.as_deref(), case.defresult.as_deref(), scope);
+        for when in &case.args {
+            match when.node.as_ref() {
+                Some(NodeEnum::CaseWhen(when)) => {
+                    all.absorb(&self.pair(when.expr.as_deref(), when.result.as_deref(), scope));
+                }
+                _ => self.give_up(NotUnderstood::Node("CaseExpr")),
+            }
+        }
+        all
+    }
+
+    fn type_modifiers(&mut self, name: Option<&TypeName>, scope: &Scope<'_>) {
+        if let Some(name) = name {
+            let modifiers = name.typmods.iter().filter(|node| !matches!(node.node, Some(NodeEnum::ColumnRef(_))));
+            for modifier in modifiers {
+                self.expression(modifier, scope);
+            }
+        }
+    }
+
+    fn sublink(&mut self, link: &SubLink, scope: &Scope<'_>) -> Lineage {
+        let test = self.optional(link.testexpr.as_deref(), scope);
+        let columns = match link.subselect.as_deref() {
+            Some(query) => self.query(query, scope),
+            None => Columns::unknown("a subquery is missing"),
+        };
+        match link.sub_link_type() {
+            SubLinkType::ExistsSublink => Lineage::CLEAR,
+            SubLinkType::ExprSublink
+            | SubLinkType::ArraySublink
+            | SubLinkType::AllSublink
+            | SubLinkType::AnySublink
+            | SubLinkType::RowcompareSublink
+            | SubLinkType::MultiexprSublink
+            | SubLinkType::CteSublink
+            | SubLinkType::Undefined => test.and(&columns.union()),
+        }
+    }
+
+    /// A column reference: a column, a whole row, or a function in attribute notation.
+    fn column(&mut self, column: &ColumnRef, scope: &Scope<'_>) -> Lineage {
+        if let Some(NodeEnum::AStar(_)) = column.fields.last().and_then(|field| field.node.as_ref()) {
+            return self.star_row(column, scope);
+        }
+        let parts = names::texts(&column.fields);
+        match parts.as_slice() {
+            [name] => match scope.column(name) {
+                Found::Column(lineage) | Found::Row(lineage) => lineage,
+                Found::Nothing => UNRESOLVED,
+            },
+            [source, name] => self.qualified("", source, name, scope),
+            [schema, source, name] | [_, schema, source, name] => self.qualified(schema, source, name, scope),
+            _ => UNRESOLVED,
+        }
+    }
+
+    fn qualified(&mut self, schema: &str, source: &str, name: &str, scope: &Scope<'_>) -> Lineage {
+        let Some(source) = scope.source(schema, source) else { return UNRESOLVED };
+        if let Some(lineage) = source.column(name) {
+            return lineage;
+        }
+        let whole = source.whole.clone();
+        self.attribute(name, &whole)
+    }
+
+    /// `value.name` where the value has no such column: PostgreSQL takes it for the call `name(value)`.
+    fn attribute(&mut self, name: &str, value: &Lineage) -> Lineage {
+        if !self.function_exists(name) {
+            return value.clone().and(&UNRESOLVED);
+        }
+        self.invoke("", name, &[], value)
+    }
+
+    /// Field selection and subscripts on an expression.
+    fn indirection(&mut self, of: &AIndirection, scope: &Scope<'_>) -> Lineage {
+        let mut value = self.optional(of.arg.as_deref(), scope);
+        let mut row = of.arg.as_deref().and_then(|arg| row_of(arg, scope));
+        for step in &of.indirection {
+            match step.node.as_ref() {
+                Some(NodeEnum::String(field)) => {
+                    let known = row.take().and_then(|columns| columns.named(&field.sval));
+                    value = match known {
+                        Some(lineage) => lineage,
+                        None if self.function_exists(&field.sval) => {
+                            let called = self.invoke("", &field.sval, &[], &value);
+                            value.and(&called)
+                        }
+                        None => value,
+                    };
+                }
+                Some(NodeEnum::AStar(_)) => {}
+                Some(NodeEnum::AIndices(_)) => {
+                    row = None;
+                    value.absorb(&self.expression(step, scope));
+                }
+                _ => self.give_up(NotUnderstood::Node("A_Indirection")),
+            }
+        }
+        value
+    }
+
+    /// `source.*` as a value: the whole row.
+    fn star_row(&mut self, column: &ColumnRef, scope: &Scope<'_>) -> Lineage {
+        let whole = match names::texts(&column.fields).as_slice() {
+            [source] => scope.source("", source).map(|source| source.whole.clone()),
+            [schema, source] | [_, schema, source] => scope.source(schema, source).map(|source| source.whole.clone()),
+            _ => None,
+        };
+        whole.unwrap_or_default().and(&self.star(column, scope).union())
+    }
+
+    /// The columns that `*` or `source.*` stands for.
+    pub fn star(&mut self, column: &ColumnRef, scope: &Scope<'_>) -> Columns {
+        let parts = names::texts(&column.fields);
+        let source = match parts.as_slice() {
+            [] => return scope.level.columns.clone(),
+            [source] => scope.source("", source),
+            [schema, source] | [_, schema, source] => scope.source(schema, source),
+            _ => None,
+        };
+        source.map_or_else(|| Columns::opaque(UNRESOLVED), |source| source.columns.clone())
+    }
+}
+
+/// The reference when the node is `*` or `source.*`.
+pub fn star(node: &Node) -> Option<&ColumnRef> {
+    match node.node.as_ref() {
+        Some(NodeEnum::ColumnRef(column)) => match column.fields.last().and_then(|field| field.node.as_ref()) {
+            Some(NodeEnum::AStar(_)) => Some(column),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The columns of a whole-row reference such as `(c)` or `(c.*)`.
+pub fn row_of(node: &Node, scope: &Scope<'_>) -> Option<Columns> {
+    let Some(NodeEnum::ColumnRef(column)) = node.node.as_ref() else { return None };
+    let parts = names::texts(&column.fields);
+    let [name] = parts.as_slice() else { return None };
+    if star(node).is_none() && !matches!(scope.column(name), Found::Row(_)) {
+        return None;
+    }
+    scope.source("", name).filter(|source| source.columns.rest.is_none()).map(|source| source.columns.clone())
+}

@@ -1,0 +1,222 @@
+//! Calls of functions: what they resolve to, what they may do, and where their results come from.
+//!
+//! Never looks at argument types, which are not known: every overload of the name counts. Invariant: a call that may reach
+//! a user's function has unknown lineage, and one that may reach a volatile one carries `function_call`.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{CoercionForm, FuncCall, Node, WindowDef, a_const};
+
+use super::lineage::Scope;
+use super::walker::Walker;
+use super::{Lineage, NotUnderstood, SessionChange, builtins, names, settings};
+use crate::catalog::{Function, Volatility};
+use crate::effect::Effect;
+use crate::name::QualifiedName;
+
+const USER_CODE: Lineage = Lineage::Unknown("it comes from a user-defined function");
+
+impl<'a> Walker<'a> {
+    /// A call as an expression or FROM item.
+    pub fn call(&mut self, call: &FuncCall, scope: &Scope<'_>) -> Lineage {
+        let mut arguments = self.expressions(&call.args, scope);
+        let order = self.sort_keys(&call.agg_order, scope);
+        if call.agg_within_group {
+            arguments.absorb(&order);
+        } else {
+            self.decides(&order);
+        }
+        let filter = self.optional(call.agg_filter.as_deref(), scope);
+        self.decides(&filter);
+        if let Some(window) = call.over.as_deref() {
+            self.window(window, scope);
+        }
+        let (schema, name) = names::qualified(&call.funcname);
+        if call.funcformat() == CoercionForm::CoerceSqlSyntax && schema == "pg_catalog" {
+            self.function(&schema, &name);
+            return arguments;
+        }
+        self.invoke(&schema, &name, &call.args, &arguments)
+    }
+
+    /// A window definition: partitioning and ordering decide, they do not flow.
+    pub fn window(&mut self, window: &WindowDef, scope: &Scope<'_>) {
+        let mut deciding = self.expressions(&window.partition_clause, scope);
+        deciding.absorb(&self.sort_keys(&window.order_clause, scope));
+        deciding.absorb(&self.optional(window.start_offset.as_deref(), scope));
+        deciding.absorb(&self.optional(window.end_offset.as_deref(), scope));
+        self.decides(&deciding);
+    }
+
+    /// Every function the name may mean, with its schema, in the order of the search path.
+    fn candidates(&mut self, schema: &str, name: &str) -> Vec<(String, &'a Function)> {
+        let catalog = self.catalog();
+        if !schema.is_empty() {
+            return catalog.functions_named(schema, name).iter().map(|found| (schema.to_owned(), found)).collect();
+        }
+        let path = self.search_path();
+        let mut found = Vec::new();
+        for schema in path.iter() {
+            found.extend(catalog.functions_named(schema, name).iter().map(|function| (schema.clone(), function)));
+        }
+        found
+    }
+
+    /// Whether the name may mean a function that did not come with the server.
+    pub fn is_user_function(&mut self, name: &str) -> bool {
+        self.overlay.functions.iter().any(|own| own == name)
+            || self.candidates("", name).iter().any(|(_, function)| !function.built_in)
+    }
+
+    /// Whether the name means any function.
+    pub fn function_exists(&mut self, name: &str) -> bool {
+        self.overlay.functions.iter().any(|own| own == name) || !self.candidates("", name).is_empty()
+    }
+
+    /// The result types of everything the name may mean.
+    pub fn result_types(&mut self, schema: &str, name: &str) -> Vec<crate::catalog::Oid> {
+        self.candidates(schema, name).iter().map(|(_, function)| function.returns).collect()
+    }
+
+    /// The call of a function by name; `arguments` is the lineage of all of them together.
+    pub fn invoke(&mut self, schema: &str, name: &str, args: &[Node], arguments: &Lineage) -> Lineage {
+        if self.overlay.functions.iter().any(|own| own == name) {
+            self.function(schema, name);
+            return self.may_write(arguments);
+        }
+        let candidates = self.candidates(schema, name);
+        if candidates.is_empty() {
+            return self.unresolved(schema, name, args, arguments);
+        }
+        for (schema, _) in &candidates {
+            self.function(schema, name);
+        }
+        let shadowed = candidates.first().is_some_and(|(_, function)| !function.built_in);
+        let mut result = if candidates.iter().any(|(_, function)| function.built_in) {
+            self.invoke_built_in(name, args, arguments, &candidates)
+        } else {
+            arguments.clone()
+        };
+        for (_, function) in candidates.iter().filter(|(_, function)| !function.built_in) {
+            result.absorb(&self.invoke_user(name, function, arguments, shadowed));
+        }
+        result
+    }
+
+    fn invoke_built_in(
+        &mut self,
+        name: &str,
+        args: &[Node],
+        arguments: &Lineage,
+        candidates: &[(String, &Function)],
+    ) -> Lineage {
+        let volatile =
+            candidates.iter().any(|(_, function)| function.built_in && function.volatility == Volatility::Volatile);
+        if builtins::is_advisory_lock(name) {
+            self.effect(Effect::Lock);
+        }
+        match name {
+            "set_config" => self.set_config(args, arguments),
+            "pg_notify" => {
+                self.effect(Effect::Notify);
+                self.stores(arguments);
+            }
+            _ if builtins::is_dangerous(name) || (volatile && !builtins::is_harmless(name)) => {
+                self.effect(Effect::FunctionCall);
+                self.stores(arguments);
+            }
+            _ => {}
+        }
+        if builtins::is_revealing(name) {
+            return Lineage::Unknown("it comes from a function that reads on its own");
+        }
+        if builtins::is_blind(name) { Lineage::CLEAR } else { arguments.clone() }
+    }
+
+    fn invoke_user(&mut self, name: &str, function: &Function, arguments: &Lineage, shadowed: bool) -> Lineage {
+        let in_c = matches!(function.language.as_str(), "c" | "internal");
+        if in_c && builtins::is_harmless_extension(name) {
+            return if name.starts_with("pg_stat") { USER_CODE } else { arguments.clone() };
+        }
+        if function.volatility == Volatility::Volatile || builtins::is_dangerous(name) {
+            return self.may_write(arguments);
+        }
+        // C code that is declared immutable does not read tables; an overload behind a built-in one of the same name is
+        // the built-in operation for a type of the extension.
+        let computes = function.kind == 'f' || (function.kind == 'a' && !shadowed);
+        if in_c && computes && function.volatility == Volatility::Immutable { arguments.clone() } else { USER_CODE }
+    }
+
+    /// A user's volatile function: it may write what it is given, and change the session.
+    fn may_write(&mut self, arguments: &Lineage) -> Lineage {
+        self.effect(Effect::FunctionCall);
+        self.stores(arguments);
+        self.changes(SessionChange::SearchPath);
+        self.changes(SessionChange::Role);
+        USER_CODE
+    }
+
+    fn unresolved(&mut self, schema: &str, name: &str, args: &[Node], arguments: &Lineage) -> Lineage {
+        let is_type = if schema.is_empty() {
+            let path = self.search_path();
+            path.iter().any(|schema| self.catalog().has_type(schema, name))
+        } else {
+            self.catalog().has_type(schema, name)
+        };
+        if is_type && args.len() == 1 {
+            return arguments.clone();
+        }
+        self.give_up(NotUnderstood::Function(QualifiedName::new(schema, name)));
+        self.function(schema, name);
+        Lineage::Unknown("a function is not known")
+    }
+
+    /// `set_config(name, value, is_local)` is a SET.
+    fn set_config(&mut self, args: &[Node], arguments: &Lineage) {
+        let constants: Vec<Option<&str>> = args.iter().map(constant).collect();
+        match constants.as_slice() {
+            [Some(name), value, _] => {
+                let kind = settings::classify(name, *value);
+                if value.is_none() && kind == settings::Kind::Harmless && !arguments.is_clear() {
+                    self.effect(Effect::SetDangerous);
+                    self.effect(Effect::FunctionCall);
+                }
+                self.set(kind);
+            }
+            _ => {
+                self.effect(Effect::SetDangerous);
+                self.effect(Effect::FunctionCall);
+                self.path_and_role_change();
+            }
+        }
+        self.stores(arguments);
+    }
+
+    /// Records that a setting of that kind is set.
+    pub fn set(&mut self, kind: settings::Kind) {
+        match kind {
+            settings::Kind::Harmless => self.effect(Effect::Set),
+            settings::Kind::SearchPath => {
+                self.effect(Effect::Set);
+                self.changes(SessionChange::SearchPath);
+                self.overlay.path_changed = true;
+            }
+            settings::Kind::Role => {
+                self.effect(Effect::SetRole);
+                self.path_and_role_change();
+            }
+            settings::Kind::Dangerous => self.effect(Effect::SetDangerous),
+        }
+    }
+}
+
+/// The text of a string constant, also of one with a cast around it.
+pub fn constant(node: &Node) -> Option<&str> {
+    match node.node.as_ref()? {
+        NodeEnum::AConst(value) => match value.val.as_ref()? {
+            a_const::Val::Sval(text) => Some(&text.sval),
+            _ => None,
+        },
+        NodeEnum::TypeCast(cast) => cast.arg.as_deref().and_then(constant),
+        _ => None,
+    }
+}

@@ -1,0 +1,39 @@
+//! Text → PostgreSQL's own parse tree.
+//!
+//! Never judges. Invariant: a text that does not parse, or that the parser gives up on, is [`NotUnderstood`].
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{Node, RawStmt};
+
+use super::NotUnderstood;
+
+/// The parse tree of one text.
+pub struct Tree(Vec<RawStmt>);
+
+impl Tree {
+    /// The statements in order; empty ones are not among them.
+    pub fn statements(&self) -> impl Iterator<Item = &Node> {
+        self.0.iter().filter_map(|raw| raw.stmt.as_deref())
+    }
+}
+
+/// Parses the text with the server's default settings (`standard_conforming_strings = on`).
+///
+/// # Errors
+/// [`NotUnderstood::Syntax`] for a text that the grammar rejects, [`NotUnderstood::Guard`] for one whose tree is too deep.
+pub fn parse(text: &str) -> Result<Tree, NotUnderstood> {
+    let parsed = catch_unwind(AssertUnwindSafe(|| pg_query::parse(text, 0)));
+    match parsed {
+        Ok(Ok(result)) => Ok(Tree(result.protobuf.stmts)),
+        Ok(Err(pg_query::Error::Decode(_))) => Err(NotUnderstood::Guard("the statement nests too deeply")),
+        Ok(Err(_)) => Err(NotUnderstood::Syntax),
+        Err(_) => Err(NotUnderstood::Guard("the parser gave up")),
+    }
+}
+
+/// The kind of a node, `None` for an absent one.
+pub fn kind(node: &Node) -> Option<&NodeEnum> {
+    node.node.as_ref()
+}

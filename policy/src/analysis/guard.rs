@@ -1,0 +1,204 @@
+//! What is looked at before any parser is: length, NUL, comment depth, and how deep a parse tree could get.
+//!
+//! Never decides what a statement means. Invariant: a text that passes needs at most [`Measure::stack_bytes`] of stack in
+//! either parser, because a tree cannot be deeper than the tokens that could nest.
+
+use super::NotUnderstood;
+
+/// Longest text that is analysed, in bytes.
+pub const TEXT_BYTES_MAX: usize = 1 << 20;
+/// Deepest nesting of `/* */` comments; PostgreSQL's own scanner needs quadratic time beyond.
+pub const COMMENT_DEPTH_MAX: usize = 16;
+/// Most tokens that may nest into each other.
+const NESTING_MAX: usize = 20_000;
+/// Deepest nesting of parentheses and brackets.
+const PARENTHESES_MAX: usize = 1_000;
+/// Stack that one level of the tree may cost in a parser, its output or its destructor.
+const LEVEL_BYTES: usize = 2_048;
+/// Stack that a flat statement may cost; unoptimised builds have large frames.
+const BASE_BYTES: usize = 768 * 1024;
+
+/// What the scan found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measure {
+    /// Bytes of stack that both readings need.
+    pub stack_bytes: usize,
+}
+
+/// Scans the text once.
+///
+/// # Errors
+/// [`NotUnderstood::Guard`] when a limit is exceeded or the text ends inside a comment or string.
+pub fn measure(text: &str) -> Result<Measure, NotUnderstood> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(NotUnderstood::Guard("the text is too long"));
+    }
+    if memchr::memchr(0, text.as_bytes()).is_some() {
+        return Err(NotUnderstood::Guard("the text contains a NUL byte"));
+    }
+    let mut scan = Scan { rest: text.as_bytes(), levels: vec![0], chain: 0, total: 0, deepest: 0 };
+    while scan.token()? {}
+    Ok(Measure { stack_bytes: BASE_BYTES + scan.deepest * LEVEL_BYTES })
+}
+
+struct Scan<'a> {
+    rest: &'a [u8],
+    /// Tokens since the last comma, per open parenthesis.
+    levels: Vec<usize>,
+    /// Set operations, which nest across commas.
+    chain: usize,
+    total: usize,
+    deepest: usize,
+}
+
+impl Scan<'_> {
+    /// Consumes one token; false at the end.
+    fn token(&mut self) -> Result<bool, NotUnderstood> {
+        let Some((&first, after)) = self.rest.split_first() else { return Ok(false) };
+        match first {
+            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => self.rest = after,
+            b'-' if after.first() == Some(&b'-') => self.skip_line(),
+            b'/' if after.first() == Some(&b'*') => self.skip_comment()?,
+            b'\'' => self.skip_quoted(b'\'', false)?,
+            b'"' => self.skip_quoted(b'"', false)?,
+            b'$' => self.dollar()?,
+            b'(' | b'[' => {
+                self.rest = after;
+                self.open()?;
+            }
+            b')' | b']' => {
+                self.rest = after;
+                self.close();
+            }
+            b',' => {
+                self.rest = after;
+                self.reset_level();
+            }
+            b';' => {
+                self.rest = after;
+                self.levels = vec![0];
+                self.chain = 0;
+                self.total = 0;
+            }
+            byte if is_word(byte) => self.word()?,
+            _ => {
+                self.rest = after;
+                self.count()?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn count(&mut self) -> Result<(), NotUnderstood> {
+        if let Some(last) = self.levels.last_mut() {
+            *last += 1;
+        }
+        self.total += 1;
+        self.deepest = self.deepest.max(self.total + self.chain);
+        if self.total + self.chain > NESTING_MAX {
+            return Err(NotUnderstood::Guard("the statement may nest too deeply"));
+        }
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<(), NotUnderstood> {
+        self.count()?;
+        self.levels.push(0);
+        if self.levels.len() > PARENTHESES_MAX {
+            return Err(NotUnderstood::Guard("parentheses nest too deeply"));
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        if self.levels.len() > 1 {
+            self.total -= self.levels.pop().unwrap_or(0);
+        }
+    }
+
+    fn reset_level(&mut self) {
+        if let Some(last) = self.levels.last_mut() {
+            self.total -= *last;
+            *last = 0;
+        }
+    }
+
+    fn skip_line(&mut self) {
+        let end = memchr::memchr2(b'\n', b'\r', self.rest).unwrap_or(self.rest.len());
+        self.rest = self.rest.get(end..).unwrap_or_default();
+    }
+
+    fn skip_comment(&mut self) -> Result<(), NotUnderstood> {
+        let mut depth = 0_usize;
+        loop {
+            match self.rest {
+                [b'/', b'*', tail @ ..] => {
+                    depth += 1;
+                    self.rest = tail;
+                }
+                [b'*', b'/', tail @ ..] => {
+                    depth -= 1;
+                    self.rest = tail;
+                }
+                [_, tail @ ..] => self.rest = tail,
+                [] => return Err(NotUnderstood::Guard("a comment does not end")),
+            }
+            if depth == 0 {
+                return Ok(());
+            }
+            if depth > COMMENT_DEPTH_MAX {
+                return Err(NotUnderstood::Guard("comments nest too deeply"));
+            }
+        }
+    }
+
+    /// Skips a quoted piece; a doubled quote reads as two adjacent pieces, which is the same here.
+    fn skip_quoted(&mut self, quote: u8, escapes: bool) -> Result<(), NotUnderstood> {
+        self.count()?;
+        let mut at = 1;
+        loop {
+            match self.rest.get(at) {
+                None => return Err(NotUnderstood::Guard("a quoted string does not end")),
+                Some(b'\\') if escapes => at += 2,
+                Some(byte) if *byte == quote => break,
+                Some(_) => at += 1,
+            }
+        }
+        self.rest = self.rest.get(at + 1..).unwrap_or_default();
+        Ok(())
+    }
+
+    fn dollar(&mut self) -> Result<(), NotUnderstood> {
+        self.count()?;
+        let tag = self.rest.iter().skip(1).take_while(|byte| is_word(**byte)).count();
+        let digit = self.rest.get(1).is_some_and(u8::is_ascii_digit);
+        if digit || self.rest.get(tag + 1) != Some(&b'$') {
+            self.rest = self.rest.get(1..).unwrap_or_default();
+            return Ok(());
+        }
+        let (fence, body) = self.rest.split_at_checked(tag + 2).unwrap_or_default();
+        let Some(end) = memchr::memmem::find(body, fence) else {
+            return Err(NotUnderstood::Guard("a quoted string does not end"));
+        };
+        self.rest = body.get(end + fence.len()..).unwrap_or_default();
+        Ok(())
+    }
+
+    fn word(&mut self) -> Result<(), NotUnderstood> {
+        let length = self.rest.iter().take_while(|byte| is_word(**byte) || **byte == b'$').count();
+        let (word, after) = self.rest.split_at_checked(length).unwrap_or_default();
+        if word.eq_ignore_ascii_case(b"e") && after.first() == Some(&b'\'') {
+            self.rest = after;
+            return self.skip_quoted(b'\'', true);
+        }
+        if [&b"union"[..], b"intersect", b"except"].iter().any(|operator| word.eq_ignore_ascii_case(operator)) {
+            self.chain += 1;
+        }
+        self.rest = after;
+        self.count()
+    }
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+}

@@ -1,0 +1,283 @@
+//! Scopes: which columns a name can mean at one place of a query, and where their values come from.
+//!
+//! Never looks at the catalog; [`super::relations`] fills the sources. Invariant: a name that may mean several things has
+//! the lineage of all of them, and one that means nothing known is [`Lineage::Unknown`].
+
+use super::{BaseColumn, Lineage, Outputs};
+use crate::catalog::Oid;
+
+impl Default for Lineage {
+    fn default() -> Self {
+        Self::CLEAR
+    }
+}
+
+impl Lineage {
+    /// The lineage of one base column.
+    pub(super) fn of(relation: Oid, attnum: i16) -> Self {
+        Self::Columns(vec![BaseColumn { relation, attnum }])
+    }
+
+    /// Whether no stored value can reach it.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        matches!(self, Self::Columns(columns) if columns.is_empty())
+    }
+
+    /// Adds everything that may reach the other.
+    pub fn absorb(&mut self, other: &Self) {
+        match (&mut *self, other) {
+            (Self::Unknown(_), _) => {}
+            (Self::Columns(_), Self::Unknown(why)) => *self = Self::Unknown(why),
+            (Self::Columns(own), Self::Columns(others)) => {
+                for column in others {
+                    if let Err(at) = own.binary_search(column) {
+                        own.insert(at, *column);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub(super) fn and(mut self, other: &Self) -> Self {
+        self.absorb(other);
+        self
+    }
+}
+
+/// A named column of a source or of a query's result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    pub name: String,
+    pub lineage: Lineage,
+}
+
+/// An ordered list of columns that may be incomplete.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Columns {
+    pub list: Vec<Column>,
+    /// Set when there may be further columns, whose names are not known.
+    pub rest: Option<Lineage>,
+}
+
+impl Columns {
+    /// Nothing is known but where the values may come from.
+    pub fn opaque(lineage: Lineage) -> Self {
+        Self { list: Vec::new(), rest: Some(lineage) }
+    }
+
+    pub fn unknown(why: &'static str) -> Self {
+        Self::opaque(Lineage::Unknown(why))
+    }
+
+    pub fn push(&mut self, name: impl Into<String>, lineage: Lineage) {
+        self.list.push(Column { name: name.into(), lineage });
+    }
+
+    /// Appends the columns of the other.
+    pub fn append(&mut self, other: &Self) {
+        self.list.extend(other.list.iter().cloned());
+        self.absorb_rest(other.rest.as_ref());
+    }
+
+    pub fn absorb_rest(&mut self, other: Option<&Lineage>) {
+        if let Some(other) = other {
+            self.rest.get_or_insert(Lineage::CLEAR).absorb(other);
+        }
+    }
+
+    /// The values of all columns together.
+    pub fn union(&self) -> Lineage {
+        let mut all = self.rest.clone().unwrap_or_default();
+        self.list.iter().for_each(|column| all.absorb(&column.lineage));
+        all
+    }
+
+    /// The lineage of a column by name; several of one name count together.
+    pub fn named(&self, name: &str) -> Option<Lineage> {
+        let mut found = None;
+        for column in self.list.iter().filter(|column| column.name == name) {
+            found.get_or_insert(Lineage::CLEAR).absorb(&column.lineage);
+        }
+        found
+    }
+
+    /// The lineage of the column at that position, from 0.
+    pub fn at(&self, position: usize) -> Lineage {
+        match (&self.rest, self.list.get(position)) {
+            (None, Some(column)) => column.lineage.clone(),
+            (None, None) => Lineage::Unknown("a column is missing"),
+            (Some(_), _) => self.union(),
+        }
+    }
+
+    /// Merges another arm of a set operation, by position.
+    pub fn merge_arm(&mut self, arm: &Self) {
+        if self.rest.is_some() || arm.rest.is_some() || self.list.len() != arm.list.len() {
+            let all = self.union().and(&arm.union());
+            *self = Self::opaque(all);
+            return;
+        }
+        for (column, other) in self.list.iter_mut().zip(&arm.list) {
+            column.lineage.absorb(&other.lineage);
+        }
+    }
+
+    /// Renames the first columns, as `AS alias (a, b)` does.
+    pub fn rename(&mut self, names: &[String]) {
+        if self.rest.is_some() && names.len() > self.list.len() {
+            let all = self.union();
+            let missing =
+                names.iter().skip(self.list.len()).map(|name| Column { name: name.clone(), lineage: all.clone() });
+            let missing: Vec<_> = missing.collect();
+            self.list.extend(missing);
+        }
+        let incomplete = self.rest.is_some().then(|| self.union());
+        for (column, name) in self.list.iter_mut().zip(names) {
+            column.name.clone_from(name);
+            if let Some(all) = &incomplete {
+                column.lineage = all.clone();
+            }
+        }
+    }
+
+    /// As the columns of a statement's result.
+    pub fn into_outputs(self) -> Outputs {
+        match self.rest {
+            Some(_) => Outputs::Opaque(self.union()),
+            None => Outputs::Columns(self.list.into_iter().map(|column| column.lineage).collect()),
+        }
+    }
+}
+
+/// An item of a FROM clause that columns can be qualified with.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// Alias, or the relation's own name.
+    pub name: String,
+    /// Schema of a relation without alias; empty otherwise.
+    pub schema: String,
+    pub columns: Columns,
+    /// What a whole-row reference yields.
+    pub whole: Lineage,
+    /// Relation it stands for, for row locks.
+    pub relation: Option<Oid>,
+}
+
+impl Source {
+    /// A source without a relation of its own.
+    pub fn derived(name: impl Into<String>, columns: Columns) -> Self {
+        let whole = columns.union();
+        Self { name: name.into(), columns, whole, ..Self::default() }
+    }
+}
+
+/// What the items of one FROM clause offer.
+#[derive(Clone, Debug, Default)]
+pub struct Level {
+    /// For `alias.column`.
+    pub sources: Vec<Source>,
+    /// For `column` and `*`, in order.
+    pub columns: Columns,
+}
+
+impl Level {
+    /// The level of one source.
+    pub fn of(source: Source) -> Self {
+        Self { columns: source.columns.clone(), sources: vec![source] }
+    }
+
+    /// Puts another FROM item behind this one.
+    pub fn append(&mut self, other: Self) {
+        self.columns.append(&other.columns);
+        self.sources.extend(other.sources);
+    }
+}
+
+/// A place in a query: its own FROM items and WITH queries, inside those of the queries around it.
+#[derive(Clone, Debug, Default)]
+pub struct Scope<'p> {
+    pub parent: Option<&'p Scope<'p>>,
+    pub level: Level,
+    /// Named WITH queries, latest first to be found.
+    pub queries: Vec<(String, Columns)>,
+}
+
+/// What a column name turned out to be.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    Column(Lineage),
+    /// The name of a source: the whole row.
+    Row(Lineage),
+    Nothing,
+}
+
+const SYSTEM_COLUMNS: [&str; 7] = ["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid", "oid"];
+
+impl<'p> Scope<'p> {
+    /// A place inside this one.
+    pub fn child(&'p self) -> Self {
+        Self { parent: Some(self), ..Self::default() }
+    }
+
+    /// A place inside this one with the given FROM items.
+    pub fn with(&'p self, level: Level) -> Self {
+        Self { parent: Some(self), level, queries: Vec::new() }
+    }
+
+    fn outward(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |scope| scope.parent)
+    }
+
+    /// The WITH query of that name.
+    pub fn query(&self, name: &str) -> Option<&Columns> {
+        self.outward()
+            .find_map(|scope| scope.queries.iter().rev().find(|(own, _)| own == name).map(|(_, columns)| columns))
+    }
+
+    /// The source of that name; the schema is empty when the reference has none.
+    pub fn source(&self, schema: &str, name: &str) -> Option<&Source> {
+        self.outward().find_map(|scope| {
+            scope
+                .level
+                .sources
+                .iter()
+                .find(|source| source.name == name && (schema.is_empty() || source.schema == schema))
+        })
+    }
+
+    /// What an unqualified name means.
+    pub fn column(&self, name: &str) -> Found {
+        let mut maybe: Option<Lineage> = None;
+        for scope in self.outward() {
+            let columns = &scope.level.columns;
+            if let Some(found) = columns.named(name) {
+                return Found::Column(maybe.unwrap_or_default().and(&found));
+            }
+            if SYSTEM_COLUMNS.contains(&name) && scope.level.sources.iter().any(|source| source.relation.is_some()) {
+                return Found::Column(maybe.unwrap_or_default());
+            }
+            if let Some(rest) = &columns.rest {
+                maybe.get_or_insert(Lineage::CLEAR).absorb(rest);
+            }
+        }
+        match (maybe, self.source("", name)) {
+            (Some(maybe), Some(source)) => Found::Row(maybe.and(&source.whole)),
+            (Some(maybe), None) => Found::Column(maybe),
+            (None, Some(source)) => Found::Row(source.whole.clone()),
+            (None, None) => Found::Nothing,
+        }
+    }
+}
+
+impl Source {
+    /// The lineage of one of its columns; `None` when it has no such column.
+    pub fn column(&self, name: &str) -> Option<Lineage> {
+        self.columns
+            .named(name)
+            .or_else(|| (self.relation.is_some() && SYSTEM_COLUMNS.contains(&name)).then_some(Lineage::CLEAR))
+            .or_else(|| self.columns.rest.clone())
+    }
+}

@@ -1,0 +1,335 @@
+//! Relation names → catalog relations, and relations → sources of a query.
+//!
+//! Never guesses a relation: a name that does not resolve is [`NotUnderstood::Relation`]. Invariant: the use of a view is
+//! also a use of what it reads, and the use of a child table is also a use of its parents.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{Alias, RangeVar};
+
+use super::lineage::{Columns, Scope, Source};
+use super::walker::{Changed, Walker, columns_of};
+use super::{
+    AnalysisContext, Lineage, NotUnderstood, NothingPrepared, Outputs, StatementAnalysis, grammar, guard, names,
+};
+use crate::catalog::{Relation, RelationKind};
+use crate::effect::{Effect, Effects};
+use crate::name::QualifiedName;
+
+/// Deepest nesting of view definitions.
+const VIEW_DEPTH_MAX: usize = 16;
+
+/// Columns of built-in relations that hold values of other relations' columns, or texts of other statements.
+const REVEALING: &[(&str, &[&str])] = &[
+    ("pg_stats", &["most_common_vals", "histogram_bounds", "most_common_elems", "range_bounds_histogram"]),
+    ("pg_stats_ext", &["most_common_vals"]),
+    ("pg_stats_ext_exprs", &["most_common_vals", "histogram_bounds", "most_common_elems"]),
+    ("pg_statistic", &["stavalues1", "stavalues2", "stavalues3", "stavalues4", "stavalues5"]),
+    ("pg_statistic_ext_data", &["stxdmcv", "stxdexpr"]),
+    ("pg_stat_activity", &["query"]),
+    ("pg_largeobject", &["data"]),
+];
+
+impl<'a> Walker<'a> {
+    /// The relation a name stands for.
+    pub fn resolve(&mut self, name: &RangeVar) -> Option<&'a Relation> {
+        let catalog = self.catalog();
+        if name.schemaname.is_empty() {
+            let path = self.search_path();
+            return catalog.resolve_relation(&path, &name.relname);
+        }
+        catalog.relation_named(&name.schemaname, &name.relname)
+    }
+
+    /// Records a use of a relation by name: what it reaches is recorded too.
+    pub fn touch(&mut self, name: &RangeVar, effects: Effects) -> Option<&'a Relation> {
+        match self.overlay.relations.get(&name.relname) {
+            Some(Changed::Created) => {
+                self.relation(None, self.new_name(name), effects);
+                return None;
+            }
+            Some(Changed::Gone) => {
+                self.give_up(NotUnderstood::Relation(as_written(name)));
+                self.relation(None, as_written(name), effects);
+                return None;
+            }
+            Some(Changed::Altered) | None => {}
+        }
+        let Some(relation) = self.resolve(name) else {
+            self.give_up(NotUnderstood::Relation(as_written(name)));
+            self.relation(None, as_written(name), effects);
+            return None;
+        };
+        self.touch_resolved(relation, effects);
+        Some(relation)
+    }
+
+    /// Records a use of a relation and of its parents.
+    pub fn touch_resolved(&mut self, relation: &Relation, effects: Effects) {
+        let mut seen = HashSet::new();
+        let mut open = vec![relation];
+        while let Some(next) = open.pop() {
+            if seen.insert(next.oid) {
+                let name = QualifiedName::new(&next.schema, &next.name);
+                self.relation(Some(next.oid), name, effects);
+                open.extend(next.parents.iter().filter_map(|parent| self.catalog().relation(*parent)));
+            }
+        }
+    }
+
+    /// The relation of an INSERT, UPDATE, DELETE or MERGE. A WITH query of that name is not meant.
+    pub fn target(&mut self, name: &RangeVar, effect: Effect) -> Source {
+        self.effect(effect);
+        let effects = Effects::of(&[effect]);
+        let resolved = self.touch(name, effects);
+        if let Some(relation) = resolved {
+            if relation.has_rules {
+                self.give_up(NotUnderstood::Other("a rule rewrites statements on the relation"));
+            }
+            if relation.kind == RelationKind::View {
+                let reading = self.reading(relation);
+                self.include_reads(&reading, effects);
+            }
+        }
+        self.as_source(name, resolved)
+    }
+
+    /// A relation or WITH query in a FROM clause.
+    pub fn read(&mut self, name: &RangeVar, scope: &Scope<'_>) -> Source {
+        if name.schemaname.is_empty()
+            && let Some(columns) = scope.query(&name.relname)
+        {
+            let mut source = Source::derived(&name.relname, columns.clone());
+            alias(&mut source, name.alias.as_ref());
+            return source;
+        }
+        self.effect(Effect::Select);
+        let resolved = self.touch(name, Effects::of(&[Effect::Select]));
+        if let Some(relation) =
+            resolved.filter(|relation| relation.kind == RelationKind::View && !is_built_in(relation))
+        {
+            let reading = self.reading(relation);
+            self.out.effects.extend(reading.effects);
+            self.include_reads(&reading, Effects::NONE);
+        }
+        self.as_source(name, resolved)
+    }
+
+    fn as_source(&mut self, name: &RangeVar, resolved: Option<&'a Relation>) -> Source {
+        let mut source = match resolved {
+            Some(relation) => self.source_of(relation),
+            None => Source { columns: Columns::unknown("a relation is not known"), ..Source::default() },
+        };
+        if self.overlay.relations.contains_key(&name.relname) {
+            source.columns = Columns::unknown("the relation changes within the text");
+        }
+        if resolved.is_none() {
+            source.whole = source.columns.union();
+        }
+        source.name.clone_from(&name.relname);
+        alias(&mut source, name.alias.as_ref());
+        source
+    }
+
+    /// A relation as a source under its own name.
+    pub fn source_of(&mut self, relation: &'a Relation) -> Source {
+        let columns = self.columns_of_relation(relation);
+        let mut whole = columns.union();
+        if relation.kind != RelationKind::View {
+            whole.absorb(&Lineage::of(relation.oid, 0));
+        }
+        Source {
+            name: relation.name.clone(),
+            schema: relation.schema.clone(),
+            columns,
+            whole,
+            relation: Some(relation.oid),
+        }
+    }
+
+    fn columns_of_relation(&mut self, relation: &'a Relation) -> Columns {
+        let revealing: &[&str] = match REVEALING.iter().find(|(name, _)| *name == relation.name) {
+            Some((_, columns)) if relation.schema == "pg_catalog" => columns,
+            _ => &[],
+        };
+        let derived = self.derived_columns(relation);
+        let mut columns = Columns::default();
+        for (position, column) in relation.columns.iter().enumerate() {
+            let mut lineage = match relation.kind {
+                RelationKind::View => Lineage::CLEAR,
+                _ => Lineage::of(relation.oid, column.attnum),
+            };
+            self.add_parents(relation, &column.name, &mut lineage);
+            if let Some(derived) = &derived {
+                lineage.absorb(&derived.at(position));
+            }
+            if revealing.contains(&column.name.as_str()) {
+                lineage = Lineage::Unknown("it holds values of other columns");
+            }
+            columns.push(&column.name, lineage);
+        }
+        columns
+    }
+
+    /// Adds the columns of the same name of all parents.
+    fn add_parents(&self, relation: &Relation, column: &str, lineage: &mut Lineage) {
+        let mut seen = HashSet::from([relation.oid]);
+        let mut open = relation.parents.clone();
+        while let Some(oid) = open.pop() {
+            let Some(parent) = self.catalog().relation(oid).filter(|_| seen.insert(oid)) else { continue };
+            if let Some(inherited) = parent.column_named(column) {
+                lineage.absorb(&Lineage::of(parent.oid, inherited.attnum));
+            }
+            open.extend(&parent.parents);
+        }
+    }
+
+    /// What the columns of a view, materialized view or table with generated columns are computed from.
+    fn derived_columns(&mut self, relation: &'a Relation) -> Option<Columns> {
+        let is_derived =
+            relation.definition.is_some() || relation.columns.iter().any(|column| column.generated.is_some());
+        if is_built_in(relation) || !is_derived {
+            let blind = relation.kind == RelationKind::View && !is_built_in(relation);
+            return blind.then(|| Columns::unknown("the view's definition is not known"));
+        }
+        let reading = self.reading(relation);
+        let columns = columns_of(&reading.outputs);
+        if columns.rest.is_none() && columns.list.len() != relation.columns.len() {
+            return Some(Columns::unknown("the definition does not fit the relation's columns"));
+        }
+        Some(columns)
+    }
+
+    /// The analysis of what defines the relation's columns, made once per catalog snapshot.
+    pub fn reading(&mut self, relation: &'a Relation) -> Arc<StatementAnalysis> {
+        if let Some(known) = self.catalog().reading(relation.oid) {
+            return known;
+        }
+        let reading = if self.view_depth >= VIEW_DEPTH_MAX || !self.spend() {
+            not_read(NotUnderstood::Guard("views nest too deeply"))
+        } else {
+            self.read_definition(relation)
+        };
+        // A reading cut short by the depth of this walk would be wrong for another one.
+        if reading.not_understood.is_some() {
+            return Arc::new(reading);
+        }
+        self.catalog().remember_reading(relation.oid, reading)
+    }
+
+    fn read_definition(&self, relation: &'a Relation) -> StatementAnalysis {
+        // Definitions come from pg_get_viewdef and pg_get_expr under an empty search path: what is not in pg_catalog
+        // is qualified.
+        let path = ["pg_catalog".to_owned()];
+        let context = AnalysisContext { catalog: self.context.catalog, search_path: &path, prepared: &NothingPrepared };
+        let mut walker = Walker::new(&context);
+        walker.view_depth = self.view_depth + 1;
+        match &relation.definition {
+            Some(definition) => walker.definition(definition),
+            None => walker.generated(relation),
+        }
+    }
+
+    fn definition(&mut self, definition: &str) -> StatementAnalysis {
+        let columns = match one_query(definition) {
+            Ok(node) => self.query(&node, &Scope::default()),
+            Err(why) => {
+                self.give_up(why);
+                Columns::unknown("the view's definition is not understood")
+            }
+        };
+        self.out.outputs = columns.into_outputs();
+        self.finish()
+    }
+
+    fn generated(&mut self, relation: &Relation) -> StatementAnalysis {
+        let mut source = Source { name: relation.name.clone(), relation: Some(relation.oid), ..Source::default() };
+        for column in &relation.columns {
+            source.columns.push(&column.name, Lineage::of(relation.oid, column.attnum));
+        }
+        let mut list = Vec::new();
+        for column in &relation.columns {
+            let lineage = match &column.generated {
+                None => Lineage::CLEAR,
+                Some(expression) => self.generated_column(expression, &source),
+            };
+            list.push(lineage);
+        }
+        self.out.outputs = Outputs::Columns(list);
+        self.finish()
+    }
+
+    fn generated_column(&mut self, expression: &str, source: &Source) -> Lineage {
+        match one_query(&format!("SELECT {expression}")) {
+            Ok(node) => {
+                let scope = Scope { level: super::lineage::Level::of(source.clone()), ..Scope::default() };
+                self.query(&node, &scope).union()
+            }
+            Err(_) => Lineage::Unknown("a generated column is not understood"),
+        }
+    }
+
+    /// The name that a new relation gets.
+    pub fn new_name(&self, name: &RangeVar) -> QualifiedName {
+        if !name.schemaname.is_empty() {
+            return as_written(name);
+        }
+        if name.relpersistence == "t" {
+            return QualifiedName::new("pg_temp", &name.relname);
+        }
+        let first = self.context.search_path.iter().find(|schema| !schema.starts_with("pg_"));
+        QualifiedName::new(first.map_or("", String::as_str), &name.relname)
+    }
+
+    /// Records a relation that the statement creates.
+    pub fn create_relation(&mut self, name: &RangeVar) {
+        self.effect(Effect::Create);
+        let full = self.new_name(name);
+        let oid = self.catalog().relation_named(&full.schema, &full.name).map(|relation| relation.oid);
+        self.relation(oid, full, Effects::of(&[Effect::Create]));
+        self.changes(super::SessionChange::Catalog);
+        if name.relpersistence == "t" || name.schemaname == "pg_temp" {
+            self.changes(super::SessionChange::SearchPath);
+        }
+        self.overlay.relations.insert(name.relname.clone(), Changed::Created);
+    }
+}
+
+/// Gives a source its alias and column aliases.
+pub fn alias(source: &mut Source, alias: Option<&Alias>) {
+    if let Some(alias) = alias {
+        source.name.clone_from(&alias.aliasname);
+        source.schema.clear();
+        source.columns.rename(&names::texts(&alias.colnames));
+    }
+}
+
+/// The name as the statement has it.
+pub fn as_written(name: &RangeVar) -> QualifiedName {
+    QualifiedName::new(&name.schemaname, &name.relname)
+}
+
+/// Whether the relation came with the server; such views show metadata only.
+pub fn is_built_in(relation: &Relation) -> bool {
+    relation.oid < 16_384 && matches!(relation.schema.as_str(), "pg_catalog" | "information_schema")
+}
+
+fn not_read(why: NotUnderstood) -> StatementAnalysis {
+    StatementAnalysis {
+        outputs: Outputs::Opaque(Lineage::Unknown("a view is not understood")),
+        not_understood: Some(why),
+        ..StatementAnalysis::default()
+    }
+}
+
+fn one_query(text: &str) -> Result<pg_query::protobuf::Node, NotUnderstood> {
+    guard::measure(text)?;
+    let tree = grammar::parse(text)?;
+    let mut statements = tree.statements();
+    match (statements.next(), statements.next()) {
+        (Some(node), None) if matches!(node.node, Some(NodeEnum::SelectStmt(_))) => Ok(node.clone()),
+        _ => Err(NotUnderstood::Other("a definition is not one query")),
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests of the analysis: what must not slip through, what must not be in the way, and where columns come from.
+
+mod benign;
+mod bypass;
+mod caching;
+mod corpus;
+mod fixture;
+mod limits;
+mod lineage;

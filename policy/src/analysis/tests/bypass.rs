@@ -1,0 +1,261 @@
+//! Effects hidden in every place they can hide in. Append only.
+
+use super::fixture::{analysis, analysis_along};
+use crate::analysis::{NotUnderstood, SessionChange};
+use crate::effect::{Effect, Effects};
+
+/// The text carries exactly these effects, given by name, and is understood unless `unknown` is among them.
+#[track_caller]
+fn check(text: &str, effects: &str) {
+    let expected: Effects = effects.split_whitespace().map(|name| name.parse::<Effect>().unwrap()).collect();
+    let found = analysis(text);
+    assert_eq!(found.effects(), expected, "{text}\n{:?}", found.not_understood());
+    assert_eq!(found.not_understood().is_some(), expected.contains(Effect::Unknown), "{text}");
+}
+
+/// The text uses the relation with exactly these effects.
+#[track_caller]
+fn uses(text: &str, relation: &str, effects: &str) {
+    let expected: Effects = effects.split_whitespace().map(|name| name.parse::<Effect>().unwrap()).collect();
+    let found = analysis(text);
+    let relations: Vec<_> = found.statements.iter().flat_map(|statement| &statement.relations).collect();
+    let known = relations.iter().find(|known| known.name.to_string() == relation);
+    assert_eq!(known.map(|known| known.effects), Some(expected), "{text}\n{relations:?}");
+}
+
+#[track_caller]
+fn no_where(text: &str, expected: bool) {
+    let found = analysis(text);
+    assert_eq!(found.not_understood(), None, "{text}");
+    assert_eq!(found.statements.iter().any(|statement| statement.no_where), expected, "{text}");
+}
+
+#[track_caller]
+fn not_understood(text: &str) -> NotUnderstood {
+    let found = analysis(text);
+    assert!(found.effects().contains(Effect::Unknown), "{text}");
+    found.not_understood().unwrap_or_else(|| panic!("{text} is understood")).clone()
+}
+
+#[test]
+fn effects_inside_other_statements_are_found() {
+    check("WITH d AS (DELETE FROM customers WHERE id = 1 RETURNING id) SELECT * FROM d", "select delete");
+    check(
+        "WITH a AS (WITH b AS (INSERT INTO orders(id) VALUES (1) RETURNING id) SELECT * FROM b) TABLE a",
+        "select insert",
+    );
+    check("EXPLAIN ANALYZE DELETE FROM customers WHERE id = 1", "explain delete");
+    check("EXPLAIN ANALYSE DELETE FROM customers WHERE id = 1", "explain delete");
+    check("EXPLAIN (ANALYZE) DELETE FROM customers WHERE id = 1", "explain delete");
+    check("EXPLAIN (VERBOSE, ANALYSE true) DELETE FROM customers WHERE id = 1", "explain delete");
+    check("EXPLAIN (ANALYZE 1, COSTS off) DELETE FROM customers WHERE id = 1", "explain delete");
+    check("EXPLAIN (ANALYZE off, ANALYZE) DELETE FROM customers WHERE id = 1", "explain delete");
+    check("EXPLAIN (\"analyze\" on) DELETE FROM customers WHERE id = 1", "explain delete");
+    check("EXPLAIN (ANALYZE false) DELETE FROM customers WHERE id = 1", "explain");
+    check("EXPLAIN (ANALYZE 0) DELETE FROM customers WHERE id = 1", "explain");
+    check("EXPLAIN (ANALYZE 'off') DELETE FROM customers WHERE id = 1", "explain");
+    check("EXPLAIN DELETE FROM customers", "explain");
+    check("COPY (DELETE FROM customers WHERE id = 1 RETURNING *) TO STDOUT", "copy_out delete select");
+    check(
+        "MERGE INTO orders o USING customers c ON o.customer_id = c.id WHEN MATCHED THEN DELETE",
+        "merge delete select",
+    );
+    check(
+        "MERGE INTO orders o USING customers c ON o.customer_id = c.id WHEN MATCHED THEN UPDATE SET note = 'x' \
+         WHEN NOT MATCHED THEN INSERT (id) VALUES (c.id)",
+        "merge update insert select",
+    );
+    check("INSERT INTO orders(id) VALUES (1) ON CONFLICT (id) DO UPDATE SET note = 'x'", "insert update");
+    check("INSERT INTO orders(id) VALUES (1) ON CONFLICT DO NOTHING", "insert");
+    check("SELECT 1; DROP TABLE customers", "select drop");
+    check("SELECT 1 END; DELETE FROM customers", "select delete");
+    check("SELECT 1 AS a INTO newtable", "select create");
+    check("SELECT * INTO newtable FROM customers UNION SELECT * FROM customers", "select create");
+    check("CREATE TABLE t AS SELECT * FROM customers", "select create");
+    check("CREATE TABLE t AS WITH d AS (DELETE FROM orders RETURNING *) SELECT * FROM d", "select create delete");
+    check("PREPARE p AS DELETE FROM customers; EXECUTE p", "prepare execute delete");
+    check("PREPARE p AS DELETE FROM customers", "prepare");
+    check("DECLARE c CURSOR FOR SELECT * FROM customers FOR UPDATE; FETCH c", "cursor select lock");
+    check("DO $$ BEGIN DELETE FROM customers; END $$", "do unknown");
+    check("SELECT E'\\'; DROP TABLE x; --'", "select");
+    check("SELECT 'a\\'; DROP TABLE customers; --'", "select drop");
+}
+
+#[test]
+fn functions_that_may_write_are_function_calls() {
+    check("SELECT purge()", "select function_call");
+    check("SELECT public.purge()", "select function_call");
+    check("SELECT 1 FROM customers ORDER BY purge()", "select function_call");
+    check("SELECT 1 FROM customers LIMIT length(purge())::int", "select function_call");
+    check("SELECT count(*) FILTER (WHERE purge() = '1') FROM customers", "select function_call");
+    check("SELECT lag(id) OVER (PARTITION BY purge()) FROM customers", "select function_call");
+    check("SELECT * FROM customers TABLESAMPLE system (length(purge())::int)", "select function_call");
+    check("SELECT c.purge FROM customers c", "select function_call");
+    check("SELECT (c).purge FROM customers c", "select function_call");
+    check("SELECT ('/etc/passwd'::text).pg_read_file", "select function_call");
+    check("VALUES (purge())", "select function_call");
+    check("INSERT INTO orders(note) VALUES (purge())", "insert function_call");
+    check("INSERT INTO orders(note) VALUES ('x') RETURNING purge()", "insert function_call");
+    check("UPDATE orders SET note = purge() WHERE id = 1", "update function_call");
+    check("DELETE FROM orders USING purge() p WHERE id = 1", "delete function_call");
+    check("SELECT CASE WHEN false THEN purge() END", "select function_call");
+    check("SELECT ARRAY[purge()]", "select function_call");
+    check("SELECT (ARRAY[1])[length(purge())]", "select function_call");
+    check("SELECT xmlelement(name a, purge())", "select function_call");
+    check("SELECT json_object('a': purge())", "select function_call");
+    check("SELECT * FROM customers c JOIN LATERAL (SELECT purge()) x ON true", "select function_call");
+    check("SELECT * FROM ROWS FROM (purge(), lower('x')) AS t", "select function_call");
+    check("SELECT pg_terminate_backend(1)", "select function_call");
+    check("SELECT * FROM pg_ls_dir('.')", "select function_call");
+    check("SELECT lo_export(1, '/tmp/x')", "select function_call");
+    check("SELECT table_to_xml('customers'::text, true, false, '')", "select function_call");
+    check("SELECT * FROM dblink('dbname=x', 'DELETE FROM t') AS t(a int)", "select function_call");
+    check("SELECT setval('s', 1)", "select function_call");
+    check("SELECT pg_advisory_lock(1)", "select lock function_call");
+    check("SELECT pg_notify('a', 'b')", "select notify");
+    check("SELECT x FROM kills", "select function_call");
+    check("CALL purge()", "call");
+    check("CALL purge(purge())", "call function_call");
+    check("SELECT nosuch(1)", "select unknown");
+    check(
+        "CREATE FUNCTION lower(customers) RETURNS text LANGUAGE sql AS 'x'; SELECT lower('a')",
+        "create select function_call",
+    );
+}
+
+#[test]
+fn settings_that_change_later_sql_are_dangerous() {
+    check("SET standard_conforming_strings = off", "set_dangerous");
+    check("SET standard_conforming_strings = on", "set");
+    check("SET LOCAL \"STANDARD_conforming_strings\" TO 0", "set_dangerous");
+    check("RESET standard_conforming_strings", "reset set_dangerous");
+    check("SET NAMES 'SJIS'", "set_dangerous");
+    check("SET client_encoding TO 'UTF8'", "set");
+    check("SET session_replication_role = replica", "set_dangerous");
+    check("SET row_security = off", "set_dangerous");
+    check("SET log_statement = none", "set_dangerous");
+    check("SET ROLE admin", "set_role");
+    check("SET SESSION AUTHORIZATION postgres", "set_role");
+    check("RESET ROLE", "reset set_role");
+    check("SET role TO postgres", "set_role");
+    check("SELECT set_config('role', 'postgres', false)", "select set_role");
+    check("SELECT set_config('standard_conforming_strings', 'off', false)", "select set_dangerous");
+    check("SELECT set_config('standard_conforming' || '_strings', 'off', false)", "select set_dangerous function_call");
+    check("SELECT set_config('TimeZone', 'UTC', false)", "select set");
+    check("SELECT set_config('application_name', ssn, false) FROM customers", "select set set_dangerous function_call");
+    check("ALTER SYSTEM SET log_statement = 'none'", "alter set_dangerous");
+    check("ALTER ROLE app SET standard_conforming_strings = off", "alter set_dangerous");
+    check("LOAD 'x'", "set_dangerous function_call");
+}
+
+#[test]
+fn copy_says_where_it_goes() {
+    check("COPY customers TO STDOUT", "copy_out select");
+    check("COPY customers TO '/tmp/x'", "copy_out copy_file select");
+    check("COPY customers TO PROGRAM 'cat'", "copy_out copy_program select");
+    check("COPY customers FROM STDIN", "copy_in");
+    check("COPY customers FROM '/tmp/x'", "copy_in copy_file");
+    check("COPY customers FROM PROGRAM 'cat'", "copy_in copy_program");
+    check("COPY customers FROM STDIN WHERE purge() = '1'", "copy_in function_call");
+}
+
+#[test]
+fn relations_are_found_wherever_they_are() {
+    uses("SELECT * FROM customers", "public.customers", "select");
+    uses("WITH customers AS (SELECT * FROM customers LIMIT 1) SELECT * FROM customers", "public.customers", "select");
+    uses("WITH customers AS (SELECT 1) DELETE FROM customers", "public.customers", "delete");
+    uses("SELECT (SELECT max(total) FROM orders) FROM customers", "public.orders", "select");
+    uses("DELETE FROM ONLY customers", "public.customers", "delete");
+    uses(
+        "UPDATE customers SET name = 'x' FROM orders WHERE orders.customer_id = customers.id",
+        "public.orders",
+        "select",
+    );
+    uses("DELETE FROM customers WHERE id = 1 RETURNING email", "public.customers", "delete select");
+    uses("SELECT * FROM customer_view", "public.orders", "select");
+    uses("SELECT * FROM contacts", "public.customers", "select");
+    uses("UPDATE contacts SET label = 'x'", "public.customers", "update");
+    uses("DELETE FROM customers_eu", "public.customers", "delete");
+    uses("SELECT * FROM customers FOR UPDATE", "public.customers", "select lock");
+    uses("LOCK TABLE customers", "public.customers", "lock");
+    uses("DROP TABLE public.customers CASCADE", "public.customers", "drop");
+    uses("DROP SCHEMA public CASCADE", "public.customers", "drop");
+    uses("ALTER TABLE customers ADD COLUMN x int", "public.customers", "alter");
+    uses("CREATE INDEX ON customers (lower(email))", "public.customers", "create");
+    uses("CREATE TABLE t (LIKE customers)", "public.t", "create");
+    uses("CREATE TABLE t (LIKE customers)", "public.customers", "select");
+    uses("GRANT SELECT ON ALL TABLES IN SCHEMA public TO x", "public.customers", "grant");
+    uses("TRUNCATE orders, customers", "public.customers", "truncate");
+    uses("EXPLAIN DELETE FROM customers", "public.customers", "select");
+    uses("VACUUM customers", "public.customers", "maintenance");
+    uses("COMMENT ON COLUMN customers.ssn IS 'x'", "public.customers", "comment");
+    uses("COPY customers TO STDOUT", "public.customers", "select copy_out");
+    let found = analysis_along("SELECT * FROM customers", &["app", "public"]);
+    assert_eq!(found.statements[0].relations[0].name.to_string(), "app.customers");
+}
+
+#[test]
+fn a_where_that_restricts_nothing_is_none() {
+    no_where("DELETE FROM customers", true);
+    no_where("UPDATE customers SET name = 'x'", true);
+    no_where("DELETE FROM customers WHERE true", true);
+    no_where("DELETE FROM customers WHERE 1=1", true);
+    no_where("DELETE FROM customers WHERE 1 < 2", true);
+    no_where("DELETE FROM customers WHERE NOT false", true);
+    no_where("DELETE FROM customers WHERE id = 1 OR true", true);
+    no_where("DELETE FROM customers WHERE id = 1 OR 'a' = 'a'", true);
+    no_where("DELETE FROM customers WHERE id = id", true);
+    no_where("DELETE FROM customers WHERE $1", true);
+    no_where("DELETE FROM customers WHERE now() = now() AND 't'::bool", true);
+    no_where("DELETE FROM customers WHERE (SELECT true)", true);
+    no_where("DELETE FROM customers WHERE name LIKE '%'", true);
+    no_where("DELETE FROM customers WHERE random() < 2", true);
+    no_where("WITH d AS (DELETE FROM customers RETURNING 1) SELECT 1", true);
+    no_where("DELETE FROM customers WHERE id = 1", false);
+    no_where("DELETE FROM customers WHERE id = $1 AND true", false);
+    no_where("DELETE FROM customers WHERE id IN (SELECT customer_id FROM orders)", false);
+    no_where("DELETE FROM customers WHERE false", false);
+    no_where("UPDATE customers SET name = 'x' WHERE CURRENT OF c", false);
+    no_where("EXPLAIN DELETE FROM customers", false);
+}
+
+#[test]
+fn what_does_not_resolve_is_not_understood() {
+    assert!(matches!(not_understood("SELECT * FROM nosuch"), NotUnderstood::Relation(_)));
+    assert!(matches!(not_understood("DELETE FROM public.nosuch"), NotUnderstood::Relation(_)));
+    assert!(matches!(not_understood("SELECT other.customers FROM other.customers"), NotUnderstood::Relation(_)));
+    assert!(matches!(not_understood("SELECT nosuch(1)"), NotUnderstood::Function(_)));
+    assert!(matches!(not_understood("EXECUTE nosuch"), NotUnderstood::Name(_)));
+    assert!(matches!(not_understood("FETCH nosuch"), NotUnderstood::Name(_)));
+    assert!(matches!(not_understood("DEALLOCATE p; EXECUTE p"), NotUnderstood::Name(_)));
+    assert_eq!(not_understood("SELEC 1"), NotUnderstood::Syntax);
+    not_understood("SELECT * FROM broken");
+    not_understood("INSERT INTO ruled VALUES (1)");
+    not_understood("SET search_path = app; SELECT * FROM customers");
+    not_understood("SELECT set_config('search_path', 'app', false); SELECT * FROM customers");
+    not_understood("ROLLBACK; SELECT * FROM customers");
+    not_understood("ALTER TABLE customers RENAME TO c2; SELECT * FROM customers");
+    not_understood("DROP TABLE orders; SELECT * FROM orders");
+    not_understood("DROP OWNED BY app");
+    not_understood("CREATE RULE r AS ON INSERT TO orders DO ALSO DELETE FROM customers; INSERT INTO orders VALUES (1)");
+}
+
+#[test]
+fn session_changes_are_reported() {
+    let changes = |text: &str| analysis(text).statements.remove(0).session_changes;
+    assert_eq!(changes("SET search_path = app"), [SessionChange::SearchPath]);
+    assert_eq!(changes("SET ROLE x"), [SessionChange::SearchPath, SessionChange::Role]);
+    assert_eq!(changes("BEGIN"), [SessionChange::Transaction]);
+    assert_eq!(changes("DEALLOCATE ALL"), [SessionChange::DeallocateAll]);
+    assert_eq!(changes("CLOSE c"), [SessionChange::CloseCursor("c".to_owned())]);
+    assert!(changes("DISCARD ALL").contains(&SessionChange::DiscardAll));
+    assert!(changes("CREATE TEMP TABLE t (a int)").contains(&SessionChange::SearchPath));
+    assert!(changes("DROP TABLE customers").contains(&SessionChange::Catalog));
+    assert!(changes("SELECT purge()").contains(&SessionChange::SearchPath));
+    assert!(matches!(changes("PREPARE p AS SELECT 1").as_slice(), [SessionChange::Prepare(name, _)] if name == "p"));
+    assert!(matches!(
+        changes("DECLARE c CURSOR FOR SELECT 1").as_slice(),
+        [SessionChange::DeclareCursor(name, _)] if name == "c"
+    ));
+    assert_eq!(changes("SELECT * FROM customers"), []);
+}

@@ -1,0 +1,151 @@
+//! A small catalog made by hand: a shop, its view, its functions, and the built-in functions that the tests call.
+
+use crate::analysis::{Analysis, AnalysisContext, NothingPrepared, analyze};
+use crate::catalog::{Catalog, Column, Function, Oid, Relation, RelationKind, Type, Volatility};
+
+pub const CUSTOMERS: Oid = 20_001;
+pub const ORDERS: Oid = 20_002;
+pub const PAYMENTS: Oid = 20_003;
+pub const CUSTOMER_VIEW: Oid = 20_004;
+pub const CUSTOMERS_EU: Oid = 20_005;
+pub const CONTACTS: Oid = 20_006;
+
+const TEXT: Oid = 25;
+const RECORD: Oid = 2249;
+
+fn columns(names: &[&str]) -> Vec<Column> {
+    let column = |(at, name): (usize, &&str)| Column {
+        attnum: i16::try_from(at + 1).unwrap(),
+        name: (*name).to_owned(),
+        type_oid: TEXT,
+        generated: None,
+    };
+    names.iter().enumerate().map(column).collect()
+}
+
+fn relation(oid: Oid, schema: &str, name: &str, kind: RelationKind, names: &[&str]) -> Relation {
+    Relation {
+        oid,
+        schema: schema.to_owned(),
+        name: name.to_owned(),
+        kind,
+        row_type: oid + 100_000,
+        columns: columns(names),
+        definition: None,
+        parents: Vec::new(),
+        has_rules: false,
+        has_triggers: false,
+    }
+}
+
+fn view(oid: Oid, name: &str, names: &[&str], definition: &str) -> Relation {
+    Relation { definition: Some(definition.to_owned()), ..relation(oid, "public", name, RelationKind::View, names) }
+}
+
+fn relations() -> Vec<Relation> {
+    use RelationKind::{Table, View};
+    let shop = ["id", "name", "email", "phone", "ssn"];
+    let mut generated = relation(20_007, "public", "people", Table, &["id", "ssn", "ssn_up"]);
+    generated.columns[2].generated = Some("upper(ssn)".to_owned());
+    vec![
+        relation(CUSTOMERS, "public", "customers", Table, &shop),
+        relation(ORDERS, "public", "orders", Table, &["id", "customer_id", "total", "note", "status"]),
+        relation(PAYMENTS, "public", "payments", Table, &["id", "order_id", "card", "amount"]),
+        view(
+            CUSTOMER_VIEW,
+            "customer_view",
+            &["id", "label", "spent"],
+            " SELECT c.id, lower(c.email) AS label, ( SELECT sum(o.total) AS sum FROM public.orders o \
+             WHERE (o.customer_id = c.id)) AS spent FROM public.customers c;",
+        ),
+        Relation { parents: vec![CUSTOMERS], ..relation(CUSTOMERS_EU, "public", "customers_eu", Table, &shop) },
+        view(CONTACTS, "contacts", &["id", "label"], "SELECT v.id, v.label FROM public.customer_view v"),
+        generated,
+        Relation { has_rules: true, ..relation(20_008, "public", "ruled", Table, &["id"]) },
+        view(20_009, "broken", &["id"], "SELECT FROM WHERE"),
+        view(20_010, "kills", &["x"], "SELECT pg_terminate_backend(1) AS x"),
+        relation(20_011, "app", "customers", Table, &["id", "secret"]),
+        relation(1259, "pg_catalog", "pg_class", Table, &["oid", "relname", "relnamespace", "relkind"]),
+        relation(2615, "pg_catalog", "pg_namespace", Table, &["oid", "nspname"]),
+        relation(12_001, "pg_catalog", "pg_stats", View, &["tablename", "attname", "most_common_vals"]),
+        relation(12_002, "pg_catalog", "pg_stat_activity", View, &["pid", "query"]),
+    ]
+}
+
+fn function(
+    schema: &str,
+    name: &str,
+    volatility: Volatility,
+    language: &str,
+    returns: Oid,
+) -> (String, String, Function) {
+    let function = Function {
+        oid: 1,
+        volatility,
+        language: language.to_owned(),
+        security_definer: false,
+        kind: 'f',
+        returns,
+        arguments: 1,
+        built_in: schema == "pg_catalog",
+    };
+    (schema.to_owned(), name.to_owned(), function)
+}
+
+fn functions() -> Vec<(String, String, Function)> {
+    let immutable = "lower upper length concat coalesce substr md5 encode count sum min max avg string_agg array_agg \
+        row_to_json to_json json_agg jsonb_build_object generate_series unnest json_each reverse row_number rank lag \
+        percentile_disc format array_to_json table_to_xml schema_to_xml crosstab to_char date_trunc now version \
+        pg_table_is_visible current_setting has_table_privilege repeat chr int4 text json_populate_record \
+        quote_ident obj_description pg_get_expr";
+    let volatile = "random nextval currval setval pg_sleep clock_timestamp gen_random_uuid set_config pg_notify lo_export \
+        lo_import lo_get pg_read_file pg_ls_dir pg_terminate_backend pg_cancel_backend pg_advisory_lock \
+        pg_try_advisory_xact_lock query_to_xml cursor_to_xml ts_stat pg_reload_conf pg_switch_wal pg_relation_size";
+    let scalar = |name: &str| if matches!(name, "json_each" | "crosstab") { RECORD } else { TEXT };
+    let built_in = |volatility| move |name: &str| function("pg_catalog", name, volatility, "internal", scalar(name));
+    let mut all: Vec<_> = immutable.split_whitespace().map(built_in(Volatility::Immutable)).collect();
+    all.extend(volatile.split_whitespace().map(built_in(Volatility::Volatile)));
+    all.push(function("public", "purge", Volatility::Volatile, "plpgsql", TEXT));
+    all.push(function("public", "badge", Volatility::Stable, "sql", TEXT));
+    all.push(function("public", "all_customers", Volatility::Stable, "sql", CUSTOMERS + 100_000));
+    all.push(function("public", "dblink", Volatility::Volatile, "c", RECORD));
+    all.push(function("public", "st_x", Volatility::Immutable, "c", TEXT));
+    all.push(function("app", "lower", Volatility::Immutable, "sql", TEXT));
+    all
+}
+
+fn types() -> Vec<Type> {
+    let item = |oid: Oid, name: &str, kind: char, relation: Oid| Type {
+        oid,
+        schema: if relation == 0 { "pg_catalog" } else { "public" }.to_owned(),
+        name: name.to_owned(),
+        kind,
+        category: 'S',
+        relation,
+        element: 0,
+        base: 0,
+    };
+    vec![
+        item(TEXT, "text", 'b', 0),
+        item(RECORD, "record", 'p', 0),
+        item(CUSTOMERS + 100_000, "customers", 'c', CUSTOMERS),
+    ]
+}
+
+/// The catalog of the tests.
+pub fn catalog() -> Catalog {
+    Catalog::new(1, relations(), types(), functions())
+}
+
+/// The analysis of a text in the schema `public`.
+#[track_caller]
+pub fn analysis(text: &str) -> Analysis {
+    analysis_along(text, &["pg_catalog", "public"])
+}
+
+/// The analysis of a text along a search path.
+pub fn analysis_along(text: &str, path: &[&str]) -> Analysis {
+    let catalog = catalog();
+    let search_path: Vec<String> = path.iter().map(|schema| (*schema).to_owned()).collect();
+    analyze(text, &AnalysisContext { catalog: &catalog, search_path: &search_path, prepared: &NothingPrepared })
+}

@@ -1,0 +1,58 @@
+//! Texts made to exhaust the parsers.
+
+use super::fixture::analysis;
+use crate::analysis::NotUnderstood;
+
+#[track_caller]
+fn refused(text: &str) {
+    let found = analysis(text);
+    assert!(found.not_understood().is_some(), "{} bytes are understood", text.len());
+}
+
+#[track_caller]
+fn guarded(text: &str, why: &'static str) {
+    assert_eq!(analysis(text).not_understood(), Some(&NotUnderstood::Guard(why)));
+}
+
+#[track_caller]
+fn understood(text: &str) {
+    assert_eq!(analysis(text).not_understood(), None);
+}
+
+#[test]
+fn deep_texts_are_refused_and_nothing_overflows() {
+    refused(&format!("SELECT {}1{}", "(".repeat(50_000), ")".repeat(50_000)));
+    refused(&format!("SELECT {}1{}", "lower(".repeat(150), ")".repeat(150)));
+    refused(&format!("SELECT {}1{}", "(SELECT ".repeat(120), ")".repeat(120)));
+    refused(&format!("SELECT 1{}", "+1".repeat(35_000)));
+    refused(&format!("SELECT 1{}", "+1".repeat(9_000)));
+    refused(&format!("SELECT {}id FROM orders", "- ".repeat(8_000)));
+    refused(&format!("SELECT {}true", "NOT ".repeat(9_000)));
+    refused(&format!("SELECT 1,2{}", " UNION SELECT 1,2".repeat(3_000)));
+    refused(&format!("SELECT 1{}", "::int".repeat(5_000)));
+    refused(&format!("SELECT lower('a'){}", "||lower('a')".repeat(4_000)));
+    refused(&format!("SELECT * FROM orders{}", " CROSS JOIN orders".repeat(2_000)));
+}
+
+#[test]
+fn limits_are_named() {
+    guarded(&format!("SELECT {}", "x".repeat(1 << 20)), "the text is too long");
+    guarded("SELECT 1\0", "the text contains a NUL byte");
+    guarded("SELECT 1 /* x", "a comment does not end");
+    guarded("SELECT 'x", "a quoted string does not end");
+    guarded("SELECT $a$ x $b$", "a quoted string does not end");
+    guarded("SELECT \"x", "a quoted string does not end");
+    guarded(&format!("{} 1 {}", "/*".repeat(17), "*/".repeat(17)), "comments nest too deeply");
+    guarded(&format!("SELECT {}", "(".repeat(2_000)), "parentheses nest too deeply");
+    guarded(&format!("SELECT 1{}", "+1".repeat(35_000)), "the statement may nest too deeply");
+}
+
+#[test]
+fn long_flat_texts_are_understood() {
+    understood(&format!("INSERT INTO orders (id, note) VALUES (1, 'x'){}", ", (-2, 'y')".repeat(20_000)));
+    understood(&format!("SELECT * FROM orders WHERE id IN (1{})", ",2".repeat(30_000)));
+    understood(&format!("SELECT * FROM orders WHERE id = 1{}", " OR id = 2".repeat(2_000)));
+    understood(&format!("{} SELECT 1", "/*".repeat(16) + &"*/".repeat(16)));
+    understood(&"SELECT 1;".repeat(2_000));
+    understood("SELECT $$a$b$$, $x$ $$ $x$, E'a\\'b', U&'x', '--', \"id\" FROM orders -- '");
+}

@@ -1,0 +1,290 @@
+//! Statements about the session: settings, transactions, prepared statements, cursors, notifications, locks, maintenance.
+//!
+//! Never executes anything against the session's state; it says what will change. Invariant: EXECUTE and FETCH do what the
+//! statement behind the name does, and a name that is not known is [`NotUnderstood::Name`].
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{
+    CallStmt, ClusterStmt, DeclareCursorStmt, DiscardMode, ExecuteStmt, FetchStmt, LockStmt, Node,
+};
+use pg_query::protobuf::{
+    PrepareStmt, ReindexStmt, TransactionStmtKind, VacuumStmt, VariableSetKind, VariableSetStmt, a_const,
+};
+
+use super::lineage::Scope;
+use super::walker::{Changed, Walker};
+use super::{Lineage, NotUnderstood, Outputs, SessionChange, StatementAnalysis, names, settings};
+use crate::effect::{Effect, Effects};
+
+impl Walker<'_> {
+    pub(super) fn utility(&mut self, kind: &NodeEnum) -> Outputs {
+        match kind {
+            NodeEnum::VariableSetStmt(set) => self.variable_set(set),
+            NodeEnum::VariableShowStmt(_) => {
+                self.effect(Effect::Show);
+                return Outputs::Columns(vec![Lineage::CLEAR]);
+            }
+            NodeEnum::TransactionStmt(statement) => self.transaction(statement.kind()),
+            NodeEnum::ConstraintsSetStmt(_) => self.effect(Effect::Set),
+            NodeEnum::PrepareStmt(prepare) => self.prepare(prepare),
+            NodeEnum::ExecuteStmt(execute) => return self.execute(execute),
+            NodeEnum::DeallocateStmt(statement) => self.deallocate(&statement.name),
+            NodeEnum::DeclareCursorStmt(declare) => self.declare(declare),
+            NodeEnum::FetchStmt(fetch) => return self.fetch(fetch),
+            NodeEnum::ClosePortalStmt(close) => self.close(&close.portalname),
+            NodeEnum::DiscardStmt(discard) => self.discard(discard.target()),
+            NodeEnum::ListenStmt(_) | NodeEnum::UnlistenStmt(_) => self.effect(Effect::Listen),
+            NodeEnum::NotifyStmt(_) => self.effect(Effect::Notify),
+            NodeEnum::LockStmt(lock) => self.lock(lock),
+            NodeEnum::VacuumStmt(vacuum) => self.vacuum(vacuum),
+            NodeEnum::ReindexStmt(reindex) => self.reindex(reindex),
+            NodeEnum::ClusterStmt(cluster) => self.cluster(cluster),
+            NodeEnum::CheckPointStmt(_) => self.effect(Effect::Maintenance),
+            NodeEnum::RefreshMatViewStmt(refresh) => {
+                self.effect(Effect::Maintenance);
+                if let Some(name) = &refresh.relation {
+                    self.touch(name, Effects::of(&[Effect::Maintenance]));
+                }
+            }
+            NodeEnum::CallStmt(call) => return self.call_procedure(call),
+            NodeEnum::DoStmt(_) => {
+                self.effect(Effect::Do);
+                self.path_and_role_change();
+                self.give_up(NotUnderstood::Other("the code of DO is not analysed"));
+            }
+            NodeEnum::LoadStmt(_) => {
+                self.effect(Effect::SetDangerous);
+                self.effect(Effect::FunctionCall);
+            }
+            other => self.definition_statement(other),
+        }
+        Outputs::None
+    }
+
+    fn variable_set(&mut self, set: &VariableSetStmt) {
+        let values: Vec<Option<String>> = set.args.iter().map(setting_value).collect();
+        let value = match values.as_slice() {
+            [Some(value)] => Some(value.as_str()),
+            _ => None,
+        };
+        match set.kind() {
+            VariableSetKind::VarSetValue => self.set(settings::classify(&set.name, value)),
+            VariableSetKind::VarSetDefault | VariableSetKind::VarSetCurrent => {
+                self.set(settings::classify(&set.name, None));
+            }
+            VariableSetKind::VarReset => {
+                self.effect(Effect::Reset);
+                match settings::classify(&set.name, None) {
+                    settings::Kind::Harmless => {}
+                    settings::Kind::SearchPath => {
+                        self.changes(SessionChange::SearchPath);
+                        self.overlay.path_changed = true;
+                    }
+                    kind @ (settings::Kind::Role | settings::Kind::Dangerous) => self.set(kind),
+                }
+            }
+            VariableSetKind::VarResetAll => {
+                self.effect(Effect::Reset);
+                self.path_and_role_change();
+            }
+            VariableSetKind::VarSetMulti => self.effect(Effect::Set),
+            VariableSetKind::Undefined => self.give_up(NotUnderstood::Node("VariableSetStmt")),
+        }
+    }
+
+    fn transaction(&mut self, kind: TransactionStmtKind) {
+        use TransactionStmtKind as Kind;
+        self.effect(Effect::Transaction);
+        self.changes(SessionChange::Transaction);
+        match kind {
+            Kind::TransStmtRollback | Kind::TransStmtRollbackTo => self.path_and_role_change(),
+            // A block that failed, or SET LOCAL, gives way to the settings from before it.
+            Kind::TransStmtCommit | Kind::TransStmtPrepare => self.overlay.path_changed = true,
+            Kind::TransStmtBegin
+            | Kind::TransStmtStart
+            | Kind::TransStmtSavepoint
+            | Kind::TransStmtRelease
+            | Kind::TransStmtCommitPrepared
+            | Kind::TransStmtRollbackPrepared => {}
+            Kind::Undefined => self.give_up(NotUnderstood::Node("TransactionStmt")),
+        }
+    }
+
+    fn prepare(&mut self, prepare: &PrepareStmt) {
+        self.effect(Effect::Prepare);
+        let Some(query) = prepare.query.as_deref() else {
+            return self.give_up(NotUnderstood::Node("PrepareStmt"));
+        };
+        let inner = self.apart(|walker| walker.statement(query));
+        if let Some(why) = &inner.not_understood {
+            self.give_up(why.clone());
+        }
+        self.overlay.prepared.insert(prepare.name.clone(), Some(inner.clone()));
+        self.changes(SessionChange::Prepare(prepare.name.clone(), Box::new(inner)));
+    }
+
+    fn execute(&mut self, execute: &ExecuteStmt) -> Outputs {
+        self.effect(Effect::Execute);
+        let parameters = self.expressions(&execute.params, &Scope::default());
+        let Some(inner) = self.prepared(&execute.name) else {
+            self.give_up(NotUnderstood::Name(execute.name.clone()));
+            return Outputs::Opaque(Lineage::Unknown("a prepared statement is not known"));
+        };
+        self.include(&inner);
+        if !inner.stores.is_clear() || inner.effects.intersects(Effects::WRITES) {
+            self.stores(&parameters);
+        }
+        match inner.outputs {
+            Outputs::None => Outputs::None,
+            Outputs::Columns(list) => Outputs::Columns(list.into_iter().map(|own| own.and(&parameters)).collect()),
+            Outputs::Opaque(own) => Outputs::Opaque(own.and(&parameters)),
+        }
+    }
+
+    fn deallocate(&mut self, name: &str) {
+        self.effect(Effect::Deallocate);
+        if name.is_empty() {
+            self.overlay.prepared.clear();
+            self.overlay.all_deallocated = true;
+            self.changes(SessionChange::DeallocateAll);
+        } else {
+            self.overlay.prepared.insert(name.to_owned(), None);
+            self.changes(SessionChange::Deallocate(name.to_owned()));
+        }
+    }
+
+    fn declare(&mut self, declare: &DeclareCursorStmt) {
+        let Some(query) = declare.query.as_deref() else {
+            return self.give_up(NotUnderstood::Node("DeclareCursorStmt"));
+        };
+        let inner = self.apart(|walker| walker.statement(query));
+        self.include(&inner);
+        self.effect(Effect::Cursor);
+        self.overlay.cursors.insert(declare.portalname.clone(), Some(inner.clone()));
+        self.changes(SessionChange::DeclareCursor(declare.portalname.clone(), Box::new(inner)));
+    }
+
+    fn fetch(&mut self, fetch: &FetchStmt) -> Outputs {
+        self.effect(Effect::Cursor);
+        let Some(inner) = self.cursor(&fetch.portalname) else {
+            self.give_up(NotUnderstood::Name(fetch.portalname.clone()));
+            return Outputs::Opaque(Lineage::Unknown("a cursor is not known"));
+        };
+        let inner = StatementAnalysis { session_changes: Vec::new(), ..inner };
+        self.include(&inner);
+        if fetch.ismove { Outputs::None } else { inner.outputs }
+    }
+
+    fn close(&mut self, name: &str) {
+        self.effect(Effect::Cursor);
+        if !name.is_empty() {
+            self.overlay.cursors.insert(name.to_owned(), None);
+            self.changes(SessionChange::CloseCursor(name.to_owned()));
+        }
+    }
+
+    fn discard(&mut self, mode: DiscardMode) {
+        self.effect(Effect::Discard);
+        match mode {
+            DiscardMode::DiscardAll => {
+                self.path_and_role_change();
+                self.overlay.prepared.clear();
+                self.overlay.all_deallocated = true;
+                self.changes(SessionChange::DiscardAll);
+                self.changes(SessionChange::Catalog);
+            }
+            DiscardMode::DiscardTemp => {
+                self.changes(SessionChange::Catalog);
+                self.changes(SessionChange::SearchPath);
+                self.overlay.path_changed = true;
+            }
+            DiscardMode::DiscardPlans | DiscardMode::DiscardSequences => {}
+            DiscardMode::Undefined => self.give_up(NotUnderstood::Node("DiscardStmt")),
+        }
+    }
+
+    fn lock(&mut self, lock: &LockStmt) {
+        self.effect(Effect::Lock);
+        self.touch_all(&lock.relations, Effect::Lock);
+    }
+
+    /// Touches every relation of a list.
+    pub(super) fn touch_all(&mut self, relations: &[Node], effect: Effect) {
+        for relation in relations {
+            match relation.node.as_ref() {
+                Some(NodeEnum::RangeVar(name)) => {
+                    self.touch(name, Effects::of(&[effect]));
+                }
+                _ => self.give_up(NotUnderstood::Node("a list of relations")),
+            }
+        }
+    }
+
+    fn vacuum(&mut self, vacuum: &VacuumStmt) {
+        self.effect(Effect::Maintenance);
+        for relation in &vacuum.rels {
+            match relation.node.as_ref() {
+                Some(NodeEnum::VacuumRelation(relation)) => {
+                    if let Some(name) = &relation.relation {
+                        self.touch(name, Effects::of(&[Effect::Maintenance]));
+                    }
+                }
+                _ => self.give_up(NotUnderstood::Node("VacuumStmt")),
+            }
+        }
+    }
+
+    fn reindex(&mut self, reindex: &ReindexStmt) {
+        self.effect(Effect::Maintenance);
+        if let Some(name) = &reindex.relation {
+            self.touch(name, Effects::of(&[Effect::Maintenance]));
+        }
+    }
+
+    fn cluster(&mut self, cluster: &ClusterStmt) {
+        self.effect(Effect::Maintenance);
+        if let Some(name) = &cluster.relation {
+            self.touch(name, Effects::of(&[Effect::Maintenance]));
+        }
+    }
+
+    fn call_procedure(&mut self, call: &CallStmt) -> Outputs {
+        self.effect(Effect::Call);
+        let Some(call) = call.funccall.as_deref() else {
+            self.give_up(NotUnderstood::Node("CallStmt"));
+            return Outputs::None;
+        };
+        let arguments = self.expressions(&call.args, &Scope::default());
+        // The procedure itself is the effect `call`; functions among its arguments were counted above.
+        let effects = self.out.effects;
+        let (schema, name) = names::qualified(&call.funcname);
+        self.invoke(&schema, &name, &call.args, &arguments);
+        self.out.effects = effects;
+        self.stores(&arguments);
+        self.changes(SessionChange::Catalog);
+        self.changes(SessionChange::Transaction);
+        self.path_and_role_change();
+        Outputs::Opaque(Lineage::Unknown("it comes from a procedure"))
+    }
+
+    /// Remembers that a relation is not what the catalog says any more.
+    pub(super) fn changed(&mut self, name: &str, change: Changed) {
+        self.overlay.relations.insert(name.to_owned(), change);
+    }
+}
+
+/// The text of a SET value.
+fn setting_value(node: &Node) -> Option<String> {
+    match node.node.as_ref()? {
+        NodeEnum::AConst(constant) => match constant.val.as_ref()? {
+            a_const::Val::Sval(text) => Some(text.sval.clone()),
+            a_const::Val::Ival(integer) => Some(integer.ival.to_string()),
+            a_const::Val::Fval(float) => Some(float.fval.clone()),
+            a_const::Val::Boolval(boolean) => Some(boolean.boolval.to_string()),
+            a_const::Val::Bsval(_) => None,
+        },
+        NodeEnum::TypeCast(cast) => cast.arg.as_deref().and_then(setting_value),
+        NodeEnum::String(_) => names::text(node).map(str::to_owned),
+        _ => None,
+    }
+}

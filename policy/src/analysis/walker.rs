@@ -1,0 +1,210 @@
+//! The walk over one text: what has been found so far, and what earlier statements of the same text changed.
+//!
+//! Never skips silently: [`Walker::give_up`] is the only way to leave something unread. Invariant: the walk ends, because
+//! every step spends from a budget.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::lineage::Columns;
+use super::{AnalysisContext, Lineage, NotUnderstood, Outputs, RelationUse, SessionChange, StatementAnalysis};
+use crate::catalog::{Catalog, Oid};
+use crate::effect::{Effect, Effects};
+use crate::name::QualifiedName;
+
+/// Steps that one text may cost; a step is a node of the tree.
+const BUDGET: u32 = 400_000;
+
+/// What earlier statements of the same text did to names. Names are without schema: a match is a match in any schema.
+#[derive(Debug, Default)]
+pub struct Overlay {
+    pub relations: HashMap<String, Changed>,
+    pub functions: Vec<String>,
+    pub schemas_changed: bool,
+    pub prepared: HashMap<String, Option<StatementAnalysis>>,
+    pub all_deallocated: bool,
+    pub cursors: HashMap<String, Option<StatementAnalysis>>,
+    /// The search path is not the context's any more.
+    pub path_changed: bool,
+}
+
+/// What happened to a relation earlier in the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    Created,
+    Altered,
+    Gone,
+}
+
+pub struct Walker<'a> {
+    pub context: &'a AnalysisContext<'a>,
+    /// What is known about the statement at hand.
+    pub out: StatementAnalysis,
+    pub overlay: Overlay,
+    /// Whether the result depends on prepared statements or cursors.
+    pub session_dependent: bool,
+    /// How many view definitions this walk is inside of.
+    pub view_depth: usize,
+    budget: u32,
+}
+
+impl<'a> Walker<'a> {
+    pub fn new(context: &'a AnalysisContext<'a>) -> Self {
+        Self {
+            context,
+            out: StatementAnalysis::default(),
+            overlay: Overlay::default(),
+            session_dependent: false,
+            view_depth: 0,
+            budget: BUDGET,
+        }
+    }
+
+    pub fn catalog(&self) -> &'a Catalog {
+        self.context.catalog
+    }
+
+    /// Takes the finished analysis of the statement at hand.
+    pub fn finish(&mut self) -> StatementAnalysis {
+        let mut done = std::mem::take(&mut self.out);
+        if done.not_understood.is_some() {
+            done.effects.insert(Effect::Unknown);
+        }
+        done
+    }
+
+    /// Records that something is not understood; the first reason stays.
+    pub fn give_up(&mut self, why: NotUnderstood) {
+        self.out.not_understood.get_or_insert(why);
+    }
+
+    /// Spends one step; false when the budget is gone and the walk must stop.
+    pub fn spend(&mut self) -> bool {
+        self.budget = self.budget.saturating_sub(1);
+        if self.budget == 0 {
+            self.give_up(NotUnderstood::Guard("the statement is too complex"));
+        }
+        self.budget > 0
+    }
+
+    pub fn effect(&mut self, effect: Effect) {
+        self.out.effects.insert(effect);
+    }
+
+    /// A value decides which rows come back, or in which order.
+    pub fn decides(&mut self, lineage: &Lineage) {
+        self.out.predicates.absorb(lineage);
+    }
+
+    /// A value is stored, or sent elsewhere.
+    pub fn stores(&mut self, lineage: &Lineage) {
+        self.out.stores.absorb(lineage);
+    }
+
+    pub fn changes(&mut self, change: SessionChange) {
+        if !self.out.session_changes.contains(&change) {
+            self.out.session_changes.push(change);
+        }
+    }
+
+    /// The search path and the role may be different afterwards.
+    pub fn path_and_role_change(&mut self) {
+        self.changes(SessionChange::SearchPath);
+        self.changes(SessionChange::Role);
+        self.overlay.path_changed = true;
+    }
+
+    pub fn relation(&mut self, oid: Option<Oid>, name: QualifiedName, effects: Effects) {
+        let known = self.out.relations.iter_mut().find(|known| known.oid == oid && known.name == name);
+        match known {
+            Some(known) => known.effects.extend(effects),
+            None => self.out.relations.push(RelationUse { oid, name, effects }),
+        }
+    }
+
+    pub fn function(&mut self, schema: &str, name: &str) {
+        if !self.out.functions.iter().any(|known| known.schema == schema && known.name == name) {
+            self.out.functions.push(QualifiedName::new(schema, name));
+        }
+    }
+
+    /// Walks something as a statement of its own and returns what was found, leaving the statement at hand as it was.
+    pub fn apart(&mut self, walk: impl FnOnce(&mut Self) -> Outputs) -> StatementAnalysis {
+        let outer = std::mem::take(&mut self.out);
+        self.out.outputs = walk(self);
+        let inner = self.finish();
+        self.out = outer;
+        inner
+    }
+
+    /// Adds everything that executing the inner statement does.
+    pub fn include(&mut self, inner: &StatementAnalysis) {
+        self.out.effects.extend(inner.effects);
+        self.include_reads(inner, Effects::NONE);
+        self.out.no_where |= inner.no_where;
+        self.out.predicates.absorb(&inner.predicates);
+        self.out.stores.absorb(&inner.stores);
+        for change in &inner.session_changes {
+            self.changes(change.clone());
+        }
+    }
+
+    /// Adds what the inner statement names, without its effects on the statement. `instead`, when not empty, replaces
+    /// its effects on relations.
+    pub fn include_reads(&mut self, inner: &StatementAnalysis, instead: Effects) {
+        for known in &inner.relations {
+            let effects = if instead.is_empty() { known.effects } else { instead };
+            self.relation(known.oid, known.name.clone(), effects);
+        }
+        for function in &inner.functions {
+            self.function(&function.schema, &function.name);
+        }
+        if let Some(why) = &inner.not_understood {
+            self.give_up(why.clone());
+        }
+    }
+
+    /// The prepared statement of that name, as of this point of the text.
+    pub fn prepared(&mut self, name: &str) -> Option<StatementAnalysis> {
+        self.session_dependent = true;
+        match self.overlay.prepared.get(name) {
+            Some(own) => own.clone(),
+            None if self.overlay.all_deallocated => None,
+            None => self.context.prepared.prepared(name).cloned(),
+        }
+    }
+
+    /// The query behind the cursor of that name, as of this point of the text.
+    pub fn cursor(&mut self, name: &str) -> Option<StatementAnalysis> {
+        self.session_dependent = true;
+        match self.overlay.cursors.get(name) {
+            Some(own) => own.clone(),
+            None => self.context.prepared.cursor(name).cloned(),
+        }
+    }
+
+    /// The search path to resolve unqualified names along.
+    pub fn search_path(&mut self) -> Arc<[String]> {
+        if self.overlay.path_changed {
+            self.give_up(NotUnderstood::Other("the search path changes within the text"));
+        }
+        let path = self.context.search_path;
+        if path.iter().any(|schema| schema == "pg_catalog") {
+            return path.into();
+        }
+        std::iter::once("pg_catalog".to_owned()).chain(path.iter().cloned()).collect()
+    }
+}
+
+/// The columns of a result known only by its statement analysis.
+pub fn columns_of(outputs: &Outputs) -> Columns {
+    match outputs {
+        Outputs::None => Columns::default(),
+        Outputs::Opaque(lineage) => Columns::opaque(lineage.clone()),
+        Outputs::Columns(list) => {
+            let mut columns = Columns::default();
+            list.iter().for_each(|lineage| columns.push("?column?", lineage.clone()));
+            columns
+        }
+    }
+}
