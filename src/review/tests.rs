@@ -1,3 +1,4 @@
+mod crash;
 mod model;
 
 use std::sync::Arc;
