@@ -94,6 +94,8 @@ pub struct Change {
     pub expires_at: Option<Timestamp>,
     /// Command tag or SQLSTATE.
     pub outcome: Option<String>,
+    /// New way in which the requester waits.
+    pub mode: Option<Mode>,
 }
 
 /// Which requests to list, newest first.

@@ -22,6 +22,9 @@ const GATHER: Duration = Duration::from_millis(10);
 /// Capacity of a thread's encoding buffer that is kept from one record to the next.
 const SCRATCH_KEPT_BYTES: usize = 64 << 10;
 
+/// Capacity of a batch that is kept from one to the next.
+const BATCH_KEPT_BYTES: usize = 1 << 20;
+
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
@@ -40,6 +43,7 @@ pub(super) struct Batch {
 impl Batch {
     fn clear(&mut self) {
         self.bytes.clear();
+        self.bytes.shrink_to(BATCH_KEPT_BYTES);
         self.ends.clear();
         self.waiters.clear();
     }

@@ -147,7 +147,7 @@ pub enum Record<'a> {
 }
 
 fn effect_names<S: Serializer>(effects: &Effects, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(effects.iter().map(|effect| effect.to_string()))
+    serializer.collect_seq(effects.iter().map(countersign_policy::Effect::as_str))
 }
 
 #[derive(Serialize)]

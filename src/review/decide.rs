@@ -195,6 +195,7 @@ pub(super) fn unchanged(request: &AccessRequest) -> Change {
         transition: None,
         expires_at: None,
         outcome: None,
+        mode: None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::decide::{plan_end, proxy};
+use super::decide::{plan_end, proxy, unchanged};
 use super::{AccessRequest, Outcome, RequestId, Review, ReviewError, State};
 use crate::audit::Record;
 use crate::store::Change;
@@ -47,7 +47,7 @@ impl Review {
         }
         let reason = Some("not released: the audit trail could not be written".to_owned());
         if let Some(transition) = plan_end(&request, State::Failed, &proxy(), reason, now)?.transition {
-            let change = Change { transition: Some(transition), ..super::decide::unchanged(&request) };
+            let change = Change { transition: Some(transition), ..unchanged(&request) };
             self.store.vote_and_transition(change).await?;
         }
         Err(error)

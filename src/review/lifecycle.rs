@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::decide::plan_end;
-use super::{Actor, Decision, RequestId, Review, ReviewError, State, Surface};
+use countersign_policy::rule::Mode;
+
+use super::decide::{plan_end, unchanged};
+use super::{AccessRequest, Actor, Decision, RequestId, Review, ReviewError, State, Surface};
+use crate::store::Change;
 
 /// Requests expired in one transaction.
 const SWEEP_BATCH: u32 = 1000;
@@ -37,6 +40,23 @@ impl Review {
             Ok(_) | Err(ReviewError::AlreadyDecided { .. } | ReviewError::NotFound) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Lets a client in mode `auto` go without withdrawing: the request stays open, and once it is approved the same
+    /// statement sent again uses the approval.
+    ///
+    /// # Errors
+    /// When it is no longer PENDING or it cannot be recorded.
+    pub async fn park(&self, id: RequestId, now: Timestamp) -> Result<AccessRequest, ReviewError> {
+        let parked = self
+            .decide_after(id, |request| match request.state {
+                State::Pending if request.expires_at <= now => Err(ReviewError::Expired),
+                State::Pending => Ok(Change { mode: Some(Mode::Resubmit), ..unchanged(request) }),
+                state => Err(ReviewError::AlreadyDecided { state }),
+            })
+            .await;
+        self.pending.forget(id);
+        parked
     }
 
     /// Ends what a process that is gone has left open. Call it once, before the first session.

@@ -1,6 +1,7 @@
-use std::sync::Arc;
+mod crash;
+mod model;
 
-use proptest::prelude::*;
+use std::sync::Arc;
 
 use countersign_policy::rule::Mode;
 
@@ -122,6 +123,25 @@ fn a_withdrawn_request_never_runs() {
         bench.review.approve(waiting.request.id, &actor("bob"), None, at(2)).await.unwrap();
         bench.review.withdraw(waiting.request.id, at(3)).await.unwrap();
         assert!(bench.review.begin_execution(waiting.request.id, at(3)).await.is_err());
+    });
+}
+
+#[test]
+fn a_client_in_mode_auto_may_leave_and_come_back() {
+    run(async {
+        let bench = Bench::new();
+        let opened = bench.review.open(new_request("dba", Mode::Auto), at(0)).await.unwrap();
+        let Opened::Waiting(waiting) = opened else { panic!("{opened:?}") };
+        let id = bench.review.park(waiting.request.id, at(1)).await.unwrap().id;
+        drop(waiting);
+        bench.review.sweep(at(2)).await.unwrap();
+        let bench = bench.restart();
+        bench.review.recover(at(3)).await.unwrap();
+        bench.review.approve(id, &actor("bob"), None, at(4)).await.unwrap();
+        assert!(matches!(bench.review.park(id, at(5)).await, Err(ReviewError::AlreadyDecided { .. })));
+        let opened = bench.review.open(new_request("dba", Mode::Auto), at(6)).await.unwrap();
+        assert!(matches!(opened, Opened::Ticket { id: ticket, .. } if ticket == id), "{opened:?}");
+        bench.review.begin_execution(id, at(7)).await.unwrap();
     });
 }
 
@@ -405,93 +425,4 @@ async fn ten_thousand_holds_are_opened_at_once() {
     assert_eq!(bench.review.holds(), 0);
     let open = Filter { state: Some(State::Pending), limit: 1, ..Filter::default() };
     assert!(bench.review.list(open).await.unwrap().is_empty());
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Approve(usize),
-    Reject(usize),
-    Cancel(usize),
-    Revoke(usize),
-    Begin,
-    Finish,
-    Withdraw,
-    Sweep,
-    Wait(i64),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        4 => (0..7_usize).prop_map(Step::Approve),
-        1 => (0..7_usize).prop_map(Step::Reject),
-        1 => (0..7_usize).prop_map(Step::Cancel),
-        1 => (0..7_usize).prop_map(Step::Revoke),
-        2 => Just(Step::Begin),
-        1 => Just(Step::Finish),
-        1 => Just(Step::Withdraw),
-        1 => Just(Step::Sweep),
-        1 => (1..40_i64).prop_map(Step::Wait),
-    ]
-}
-
-/// What must hold of a record whatever happened to it.
-fn check_record(request: &AccessRequest) {
-    let mut state = None;
-    for transition in &request.transitions {
-        assert_eq!(transition.from, state);
-        assert!(state.is_none_or(|from: State| from.may_become(transition.to)));
-        state = Some(transition.to);
-    }
-    assert_eq!(state, Some(request.state));
-    let reached = |wanted| request.transitions.iter().filter(|transition| transition.to == wanted).count();
-    assert!(reached(State::Executing) <= reached(State::Approved) && reached(State::Approved) <= 1);
-    let people: Vec<Vec<String>> =
-        request.votes.iter().filter(|vote| vote.approve).map(|vote| vote.groups.clone()).collect();
-    assert_eq!(reached(State::Approved) == 1, votes::are_met(&request.reviewers, &people), "{request:#?}");
-    let mut names: Vec<_> = request.votes.iter().filter(|vote| vote.approve).map(|vote| &vote.by).collect();
-    names.sort();
-    names.dedup();
-    assert_eq!(names.len(), people.len());
-    assert!(request.votes.iter().all(|vote| vote.by != request.user && !vote.groups.is_empty()));
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
-    #[test]
-    fn whatever_happens_the_record_stays_legal(
-        demands in prop_oneof![Just("dba"), Just("dba*2"), Just("dba security"), Just("dba*2 security")],
-        steps in proptest::collection::vec(step(), 1..25),
-    ) {
-        const NAMES: [&str; 7] = ["alice", "bob", "carol", "sam", "sven", "olga", "root"];
-        run(async {
-            let bench = Bench::new();
-            let waiting = bench.hold(demands).await;
-            let (id, mut now, mut begun) = (waiting.request.id, 0, 0);
-            for step in steps {
-                let before = bench.review.get(id).await.unwrap();
-                let review = &bench.review;
-                let done = match step {
-                    Step::Approve(who) => review.approve(id, &actor(NAMES[who]), None, at(now)).await.is_ok(),
-                    Step::Reject(who) => review.reject(id, &actor(NAMES[who]), "no".to_owned(), at(now)).await.is_ok(),
-                    Step::Cancel(who) => review.cancel(id, &actor(NAMES[who]), None, at(now)).await.is_ok(),
-                    Step::Revoke(who) => review.revoke(id, &actor(NAMES[who]), None, at(now)).await.is_ok(),
-                    Step::Begin => {
-                        let done = review.begin_execution(id, at(now)).await.is_ok();
-                        assert!(!done || before.expires_at > at(now));
-                        begun += u32::from(done);
-                        done
-                    }
-                    Step::Finish => review.finish(id, &executed(), at(now)).await.is_ok(),
-                    Step::Withdraw => { review.withdraw(id, at(now)).await.unwrap(); true }
-                    Step::Sweep => { review.sweep(at(now)).await.unwrap(); true }
-                    Step::Wait(seconds) => { now += seconds; true }
-                };
-                let after = bench.review.get(id).await.unwrap();
-                check_record(&after);
-                assert!(done || after.version == before.version, "a refused step changes nothing");
-            }
-            assert!(begun <= 1);
-            assert!(bench.audit_kinds().iter().filter(|kind| *kind == "intent").count() == begun as usize);
-        });
-    }
 }

@@ -200,6 +200,7 @@ fn end(
         transition: Some(transition.clone()),
         expires_at: None,
         outcome: None,
+        mode: None,
     };
     write_change(connection, &change, open.state)?;
     Ok((open.id, transition))
@@ -246,14 +247,15 @@ fn write_change(connection: &Connection, change: &Change, state: State) -> Resul
     connection
         .prepare_cached(
             "UPDATE requests SET version = version + 1, state = ?2, decided_at = coalesce(decided_at, ?3), \
-             expires_at = coalesce(?4, expires_at), outcome = coalesce(?5, outcome) WHERE id = ?1",
+             expires_at = coalesce(?4, expires_at), outcome = coalesce(?5, outcome), mode = coalesce(?6, mode) WHERE id = ?1",
         )?
         .execute(params![
             change.id.to_string(),
             next.as_str(),
             decided_at,
             change.expires_at.map(Timestamp::as_microsecond),
-            change.outcome
+            change.outcome,
+            change.mode.map(rows::mode_name)
         ])?;
     Ok(())
 }

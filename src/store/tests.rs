@@ -46,6 +46,7 @@ fn change(id: u128, version: u64, from: State, to: State) -> Change {
         transition: Some(transition(Some(from), to)),
         expires_at: None,
         outcome: Some("x".to_owned()),
+        mode: None,
     }
 }
 

@@ -132,3 +132,39 @@ fn in_savepoint(connection: &Connection, job: Job) -> rusqlite::Result<Reply> {
     connection.prepare_cached("RELEASE job")?.execute([])?;
     Ok(reply)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::future::join_all;
+
+    #[tokio::test]
+    async fn on_a_full_disk_what_was_answered_ok_is_there_and_reading_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("small.db");
+        let connection = Connection::open(&path).unwrap();
+        connection.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE t (id INTEGER, filler BLOB)").unwrap();
+        connection.pragma_update(None, "max_page_count", 40).unwrap();
+        let thread = StoreThread::start(connection).unwrap();
+        let mut answered = Vec::new();
+        for round in 0..20 {
+            let inserts = (0..8).map(|n| {
+                thread.call(Access::Write, move |connection| {
+                    Ok(connection.execute("INSERT INTO t VALUES (?1, zeroblob(3000))", [round * 8 + n])?)
+                })
+            });
+            answered.extend(join_all(inserts).await.into_iter().map(|answer| answer.is_ok()));
+        }
+        assert!(answered.contains(&true) && answered.contains(&false));
+        let read = |connection: &Connection| {
+            let mut query = connection.prepare("SELECT id FROM t ORDER BY id")?;
+            let ids: Result<Vec<usize>, _> = query.query_map([], |row| row.get(0))?.collect();
+            Ok(ids?)
+        };
+        let there = thread.call(Access::Read, read).await.unwrap();
+        let promised: Vec<usize> = (0..answered.len()).filter(|index| answered[*index]).collect();
+        assert_eq!(there, promised);
+        drop(thread);
+        assert_eq!(read(&Connection::open(&path).unwrap()).unwrap(), promised);
+    }
+}
