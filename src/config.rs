@@ -3,6 +3,7 @@
 //! Never holds a secret that can be printed: [`Secret`] hides its value in `Debug`.
 //! Invariant: a [`Config`] that exists is valid; it is built in one step and passed explicitly, never global.
 
+pub mod edit;
 mod problem;
 mod reader;
 mod resolve;
