@@ -3,12 +3,27 @@
 //! Never holds a secret that can be printed: [`Secret`] hides its value in `Debug`.
 //! Invariant: a [`Config`] that exists is valid; it is built in one step and passed explicitly, never global.
 
+pub mod edit;
+mod problem;
+mod reader;
+mod resolve;
+mod rules;
+mod secret;
+#[cfg(test)]
+mod tests;
+mod upstream;
+mod values;
+
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use countersign_policy::rule::Policy;
+
+pub use self::problem::{ConfigProblems, Problem};
+pub use self::secret::{derive_verifier, mask_key};
 
 /// A valid configuration at one revision.
 #[derive(Debug)]
@@ -35,6 +50,8 @@ pub struct Config {
     pub policy: Policy,
     /// What weakens protection in it, one sentence each; printed at every start.
     pub warnings: Vec<String>,
+    /// Whether a `hash` mask has only a key that was drawn for this load; see [`Config::ensure_mask_key`].
+    pub mask_key_missing: bool,
 }
 
 /// One address of `listen`.
@@ -167,6 +184,41 @@ impl fmt::Debug for Secret {
 }
 
 impl Config {
+    /// Reads and checks a file, and the secrets it points to.
+    ///
+    /// # Errors
+    /// Every problem in it, by line.
+    pub fn load(path: &Path) -> Result<Self, ConfigProblems> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let message = format!("cannot read the file: {error}");
+            let path = path.to_owned();
+            ConfigProblems(vec![Problem { path, line: 0, column: 0, key: String::new(), message, hint: None }])
+        })?;
+        Self::parse(path, &text)
+    }
+
+    /// Checks the text of a file that is, or will be, at `path`.
+    ///
+    /// # Errors
+    /// Every problem in it, by line.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigProblems> {
+        resolve::config(path, text)
+    }
+
+    /// Gives `hash` masks the key kept in the data directory, making it once, so that hashes stay the same over
+    /// restarts. Does nothing when no mask needs it. The data directory must exist.
+    ///
+    /// # Errors
+    /// When the key can be neither read nor made.
+    pub fn ensure_mask_key(&mut self) -> io::Result<()> {
+        if self.mask_key_missing {
+            let key = mask_key(&self.data_dir)?;
+            self.policy.masks.iter_mut().for_each(|mask| mask.key = key);
+            self.mask_key_missing = false;
+        }
+        Ok(())
+    }
+
     /// The user of that name.
     #[must_use]
     pub fn user(&self, name: &str) -> Option<&UserConfig> {

@@ -1,0 +1,263 @@
+//! Typed, strict access to one table of the file.
+//!
+//! Never guesses a type and never skips a key: opening a [`Section`] reports every key it does not know. Invariant: a
+//! read that yields `None` for a key that is present has reported a problem.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml_edit::{Item, TableLike};
+
+use super::problem::{Report, nearest};
+use super::values;
+
+/// The keys of a kind of table.
+pub(super) struct Keys {
+    /// How the table is written, for messages and documentation: `[web]`, `[[rules]]`.
+    pub(super) table: &'static str,
+    /// Keys with an effect.
+    pub(super) known: &'static [&'static str],
+    /// Keys of the documentation that have no effect in this version, and are therefore refused.
+    pub(super) unavailable: &'static [&'static str],
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Spanned<T> {
+    pub(super) value: T,
+    pub(super) at: Range<usize>,
+}
+
+/// One table of the file.
+pub(super) struct Section<'a> {
+    pub(super) report: &'a Report<'a>,
+    pub(super) title: String,
+    pub(super) at: Range<usize>,
+    table: &'a dyn TableLike,
+    keys: &'static Keys,
+}
+
+impl<'a> Section<'a> {
+    /// Opens a table and reports keys that do not belong there.
+    pub(super) fn open(
+        report: &'a Report<'a>,
+        table: &'a dyn TableLike,
+        at: Range<usize>,
+        title: String,
+        keys: &'static Keys,
+    ) -> Self {
+        let section = Self { report, title, at, table, keys };
+        for (key, _) in table.iter() {
+            if keys.known.contains(&key) {
+                continue;
+            }
+            let at = section.key_at(key);
+            if keys.unavailable.contains(&key) {
+                let message = format!("key \"{key}\" in {} is not available in this version", section.title);
+                report.problem(&at, key, message, Some("remove it, nothing would enforce it".to_owned()));
+            } else {
+                let message = format!("unknown key \"{key}\" in {}", section.title);
+                report.problem(&at, key, message, nearest(key, keys.known.iter().copied()));
+            }
+        }
+        section
+    }
+
+    /// Where a key stands; the table when it is absent.
+    pub(super) fn key_at(&self, key: &str) -> Range<usize> {
+        let spelled = self.table.get_key_value(key).and_then(|(key, item)| key.span().or_else(|| item.span()));
+        spelled.unwrap_or_else(|| self.at.clone())
+    }
+
+    /// Whether the key is present.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Whether the key holds a plain string.
+    pub(super) fn is_text(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(Item::is_str)
+    }
+
+    /// Reports a problem with a key.
+    pub(super) fn problem(&self, key: &str, message: impl Into<String>, hint: Option<String>) {
+        self.report.problem(&self.key_at(key), key, message, hint);
+    }
+
+    fn item(&self, key: &str) -> Option<(&'a Item, Range<usize>)> {
+        debug_assert!(self.keys.known.contains(&key), "{key} is not documented for {}", self.keys.table);
+        let item = self.table.get(key)?;
+        Some((item, item.span().unwrap_or_else(|| self.key_at(key))))
+    }
+
+    fn read<T>(&self, key: &str, expected: &str, read: impl Fn(&'a Item) -> Option<T>) -> Option<Spanned<T>> {
+        let (item, at) = self.item(key)?;
+        if let Some(value) = read(item) {
+            return Some(Spanned { value, at });
+        }
+        let message = format!("\"{key}\" in {} must be {expected}, not {}", self.title, article(item.type_name()));
+        self.report.problem(&at, key, message, None);
+        None
+    }
+
+    pub(super) fn text(&self, key: &str) -> Option<Spanned<String>> {
+        self.read(key, "a string", |item| item.as_str().map(str::to_owned)).filter(|text| {
+            let empty = text.value.is_empty();
+            if empty {
+                self.report.problem(&text.at, key, format!("\"{key}\" in {} is empty", self.title), None);
+            }
+            !empty
+        })
+    }
+
+    pub(super) fn flag(&self, key: &str) -> Option<bool> {
+        self.read(key, "true or false", Item::as_bool).map(|flag| flag.value)
+    }
+
+    pub(super) fn count(&self, key: &str) -> Option<u32> {
+        let number = self.read(key, "a number", Item::as_integer)?;
+        let count = u32::try_from(number.value).ok().filter(|count| (1..=1000).contains(count));
+        if count.is_none() {
+            self.report.problem(&number.at, key, format!("\"{key}\" in {} must be from 1 to 1000", self.title), None);
+        }
+        count
+    }
+
+    /// An array of strings.
+    pub(super) fn list(&self, key: &str) -> Option<Vec<Spanned<String>>> {
+        let (item, at) = self.item(key)?;
+        let Some(array) = item.as_array() else {
+            let found = article(item.type_name());
+            let message = format!("\"{key}\" in {} must be an array of strings, not {found}", self.title);
+            let hint = item.as_str().map(|text| format!("write [{text:?}]"));
+            self.report.problem(&at, key, message, hint);
+            return None;
+        };
+        let mut texts = Vec::with_capacity(array.len());
+        for value in array {
+            let at = value.span().unwrap_or_else(|| at.clone());
+            match value.as_str() {
+                Some(text) if !text.is_empty() => texts.push(Spanned { value: text.to_owned(), at }),
+                _ => {
+                    let message = format!("\"{key}\" in {} must hold strings that are not empty", self.title);
+                    self.report.problem(&at, key, message, None);
+                }
+            }
+        }
+        Some(texts)
+    }
+
+    /// The string of a key, for a second look: what is wrong with it is reported by [`Section::text`].
+    pub(super) fn text_quietly(&self, key: &str) -> Option<Spanned<String>> {
+        let item = self.table.get(key)?;
+        let at = item.span().unwrap_or_else(|| self.key_at(key));
+        Some(Spanned { value: item.as_str()?.to_owned(), at })
+    }
+
+    /// The strings of an array, for a second look: what is wrong with it is reported by [`Section::list`].
+    pub(super) fn list_quietly(&self, key: &str) -> Vec<Spanned<String>> {
+        let values = self.table.get(key).and_then(Item::as_array).into_iter().flatten();
+        let at = |value: &toml_edit::Value| value.span().unwrap_or_else(|| self.key_at(key));
+        values.filter_map(|value| Some(Spanned { value: value.as_str()?.to_owned(), at: at(value) })).collect()
+    }
+
+    /// A string, or an array of strings.
+    pub(super) fn one_or_more(&self, key: &str) -> Option<Vec<Spanned<String>>> {
+        match self.item(key)?.0.as_str() {
+            Some(_) => self.text(key).map(|text| vec![text]),
+            None => self.list(key),
+        }
+    }
+
+    /// An array of strings, without their places.
+    pub(super) fn strings(&self, key: &str) -> Option<Vec<String>> {
+        Some(self.list(key)?.into_iter().map(|text| text.value).collect())
+    }
+
+    pub(super) fn duration(&self, key: &str) -> Option<Duration> {
+        let text = self.text(key)?;
+        let duration = values::duration(&text.value);
+        if duration.is_none() {
+            let message = format!("\"{}\" is not a duration", text.value);
+            self.report.problem(
+                &text.at,
+                key,
+                message,
+                Some("write it like \"90s\", \"30m\", \"1h\" or \"7d\"".into()),
+            );
+        }
+        duration
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.text(key)?;
+        self.pick(key, &text, choices)
+    }
+
+    /// Looks a word up among the valid ones, or reports it.
+    pub(super) fn pick<T: Copy>(&self, key: &str, text: &Spanned<String>, choices: &[(&str, T)]) -> Option<T> {
+        let found = choices.iter().find(|(word, _)| *word == text.value).map(|(_, choice)| *choice);
+        if found.is_none() {
+            let words = || choices.iter().map(|(word, _)| *word);
+            let message = format!("\"{}\" is not a value of \"{key}\" in {}", text.value, self.title);
+            let all =
+                || format!("valid are {}", words().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", "));
+            self.report.problem(&text.at, key, message, nearest(&text.value, words()).or_else(|| Some(all())));
+        }
+        found
+    }
+
+    /// A path, relative to the directory of the configuration file.
+    pub(super) fn path(&self, key: &str, directory: &Path) -> Option<PathBuf> {
+        self.text(key).map(|text| directory.join(text.value))
+    }
+
+    /// A table under a key.
+    pub(super) fn section(&self, key: &str, title: String, keys: &'static Keys) -> Option<Section<'a>> {
+        let table = self.read(key, "a table", Item::as_table_like)?;
+        let at = if table.at.is_empty() { self.key_at(key) } else { table.at };
+        Some(Section::open(self.report, table.value, at, title, keys))
+    }
+
+    /// The tables of `[key.NAME]`, by name.
+    pub(super) fn named(&self, key: &str, keys: &'static Keys) -> Vec<(String, Section<'a>)> {
+        let Some(tables) = self.read(key, "a table of tables", Item::as_table_like) else { return Vec::new() };
+        let mut named = Vec::new();
+        for (name, item) in tables.value.iter() {
+            let title = format!("[{key}.{name}]");
+            let at = item.span().unwrap_or_else(|| tables.at.clone());
+            match item.as_table_like() {
+                Some(table) => named.push((name.to_owned(), Section::open(self.report, table, at, title, keys))),
+                None => self.report.problem(&at, name, format!("{title} must be a table"), None),
+            }
+        }
+        named
+    }
+
+    /// The tables of `[[key]]`, each titled by its `name`.
+    pub(super) fn repeated(&self, key: &str, keys: &'static Keys) -> Vec<Section<'a>> {
+        let expected = format!("written as [[{key}]]");
+        let Some(tables) = self.read(key, &expected, Item::as_array_of_tables) else { return Vec::new() };
+        let open = |table: &'a toml_edit::Table| {
+            let name = table.get("name").and_then(Item::as_str);
+            let title = name.map_or_else(|| keys.table.to_owned(), |name| format!("{} \"{name}\"", keys.table));
+            Section::open(self.report, table, table.span().unwrap_or_default(), title, keys)
+        };
+        tables.value.iter().map(open).collect()
+    }
+
+    /// A value that must be there.
+    pub(super) fn required<T>(&self, key: &str, value: Option<T>) -> Option<T> {
+        if value.is_none() && !self.has(key) {
+            self.report.problem(&self.at, key, format!("{} lacks \"{key}\"", self.title), None);
+        }
+        value
+    }
+}
+
+fn article(type_name: &str) -> String {
+    let vowel = type_name.starts_with(['a', 'e', 'i', 'o']);
+    format!("{} {type_name}", if vowel { "an" } else { "a" })
+}

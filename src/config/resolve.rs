@@ -1,0 +1,401 @@
+//! The file as a whole → [`Config`].
+//!
+//! Never stops at the first problem. Invariant: every key that is read here is listed in [`KEYS`], and every key listed
+//! there is read.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use countersign_policy::mask::MaskKind;
+use countersign_policy::rule::{Action, DatabasePolicy, Mode, Policy, ReviewDefaults, Stage};
+use sha2::{Digest, Sha256};
+use toml_edit::Document;
+
+use super::problem::{ConfigProblems, Report};
+use super::reader::{Keys, Section, Spanned};
+use super::rules::{ACTIONS, Known, MASK_KEYS, MODES, RULE_KEYS, STAGES};
+use super::{
+    AuditConfig, Config, DatabaseConfig, ListenAddress, ReviewConfig, SslMode, TlsConfig, UpstreamConfig, UserConfig,
+    WebConfig, rules, secret, upstream, values,
+};
+
+const TOP_KEYS: Keys = Keys {
+    table: "the file",
+    known: &[
+        "listen",
+        "data_dir",
+        "dangerous_plaintext",
+        "web",
+        "tls",
+        "store",
+        "audit",
+        "review",
+        "masking",
+        "users",
+        "databases",
+        "rules",
+        "masks",
+    ],
+    unavailable: &["notify"],
+};
+const WEB_KEYS: Keys = Keys { table: "[web]", known: &["listen", "public_url"], unavailable: &[] };
+const TLS_KEYS: Keys = Keys { table: "[tls]", known: &["cert", "key", "require"], unavailable: &["client_ca"] };
+const STORE_KEYS: Keys = Keys { table: "[store]", known: &["url"], unavailable: &[] };
+const AUDIT_KEYS: Keys =
+    Keys { table: "[audit]", known: &["fail_open", "record_results", "retention"], unavailable: &[] };
+const REVIEW_KEYS: Keys = Keys { table: "[review]", known: &["admins_bypass"], unavailable: &["force_groups"] };
+const MASKING_KEYS: Keys = Keys { table: "[masking]", known: &["hash_key"], unavailable: &[] };
+const USER_KEYS: Keys =
+    Keys { table: "[[users]]", known: &["name", "email", "groups", "password", "tokens"], unavailable: &[] };
+const DATABASE_KEYS: Keys = Keys {
+    table: "[databases.NAME]",
+    known: &["upstream", "password", "groups", "default", "unparsed", "review", "stage"],
+    unavailable: &["allow_encodings", "auth", "force_groups"],
+};
+const DATABASE_REVIEW_KEYS: Keys =
+    Keys { table: "review of [databases.NAME]", known: &["groups", "timeout", "mode"], unavailable: &[] };
+
+/// Every kind of table with its keys, for the documentation's test.
+#[cfg(test)]
+pub(super) const KEYS: &[&Keys] = &[
+    &TOP_KEYS,
+    &WEB_KEYS,
+    &TLS_KEYS,
+    &STORE_KEYS,
+    &AUDIT_KEYS,
+    &REVIEW_KEYS,
+    &MASKING_KEYS,
+    &USER_KEYS,
+    &DATABASE_KEYS,
+    &DATABASE_REVIEW_KEYS,
+    &RULE_KEYS,
+    &MASK_KEYS,
+    &secret::PASSWORD_KEYS,
+    &secret::SECRET_KEYS,
+];
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// The name the proxy's own console answers to.
+const CONSOLE: &str = "countersign";
+
+/// Reads a whole file.
+pub(super) fn config(path: &Path, text: &str) -> Result<Config, ConfigProblems> {
+    let report = Report::new(path, text);
+    let document = match Document::parse(text) {
+        Ok(document) => document,
+        Err(error) => {
+            report.problem(&error.span().unwrap_or(0..0), "", first_line(error.message()), None);
+            return Err(report.finish().err().unwrap_or(ConfigProblems(Vec::new())));
+        }
+    };
+    let config = Reading::open(&report, &document, path).config(text);
+    let warnings = report.finish()?;
+    // Without a problem every required part was read.
+    config.map(|config| Config { warnings, ..config }).ok_or_else(|| {
+        let report = Report::new(path, text);
+        report.problem(&(0..0), "", "the configuration is incomplete", None);
+        report.finish().err().unwrap_or(ConfigProblems(Vec::new()))
+    })
+}
+
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or("the file is not valid TOML").to_owned()
+}
+
+struct Reading<'a> {
+    report: &'a Report<'a>,
+    top: Section<'a>,
+    path: &'a Path,
+    directory: PathBuf,
+}
+
+impl<'a> Reading<'a> {
+    fn open(report: &'a Report<'a>, document: &'a Document<&str>, path: &'a Path) -> Self {
+        let top = Section::open(report, document.as_table(), 0..0, "the file".to_owned(), &TOP_KEYS);
+        let directory = path.parent().map(Path::to_owned).unwrap_or_default();
+        Self { report, top, path, directory }
+    }
+
+    fn config(&self, text: &str) -> Option<Config> {
+        let tls = self.tls();
+        let listen = self.listen(tls.as_ref());
+        let web = self.web();
+        let data_dir = self.top.path("data_dir", &self.directory);
+        let data_dir = data_dir.unwrap_or_else(|| self.directory.join("countersign-data"));
+        self.store();
+        let users = self.users();
+        let sections = self.top.named("databases", &DATABASE_KEYS);
+        let known = Known {
+            databases: sections.iter().map(|(name, _)| name.as_str()).collect(),
+            users: users.iter().map(|user| user.name.as_str()).collect(),
+            groups: users.iter().flat_map(|user| user.groups.iter().map(String::as_str)).collect(),
+        };
+        let databases: Vec<_> =
+            sections.iter().filter_map(|(name, section)| self.database(name, section, &known)).collect();
+        let rules = self.distinct("rules", &RULE_KEYS, |section| rules::rule(section, &known));
+        let (key, stable) = self.mask_key(&data_dir);
+        let masks = self.distinct("masks", &MASK_KEYS, |section| rules::mask(section, key));
+        let hashes = masks.iter().any(|mask| mask.mask == MaskKind::Hash);
+        let (review, audit) = (self.review(), self.audit());
+        let (databases, database_policies) = databases.into_iter().unzip();
+        let revision = hex::encode(Sha256::digest(text.as_bytes())).chars().take(12).collect();
+        Some(Config {
+            path: self.path.to_owned(),
+            listen,
+            data_dir,
+            web: web?,
+            tls,
+            review,
+            audit,
+            policy: Policy { revision, rules, masks, databases: database_policies },
+            users,
+            databases,
+            warnings: Vec::new(),
+            mask_key_missing: hashes && !stable,
+        })
+    }
+
+    fn section(&self, key: &str, keys: &'static Keys) -> Option<Section<'a>> {
+        self.top.section(key, keys.table.to_owned(), keys)
+    }
+
+    fn listen(&self, tls: Option<&TlsConfig>) -> Vec<ListenAddress> {
+        let plaintext = self.top.flag("dangerous_plaintext").unwrap_or(false);
+        let default = || vec![Spanned { value: "127.0.0.1:6543".to_owned(), at: 0..0 }];
+        let texts = self.top.one_or_more("listen").unwrap_or_else(default);
+        if texts.is_empty() {
+            self.top.problem("listen", "\"listen\" is empty", None);
+        }
+        let mut addresses = Vec::with_capacity(texts.len());
+        for text in texts {
+            let Some(address) = values::listen(&text.value) else {
+                let message = format!("\"{}\" is not an address", text.value);
+                let hint = "write \"127.0.0.1:6543\", \"[::1]:6543\" or \"unix:/path\"".to_owned();
+                self.report.problem(&text.at, "listen", message, Some(hint));
+                continue;
+            };
+            let exposed = matches!(&address, ListenAddress::Tcp(address) if !address.ip().is_loopback());
+            match tls {
+                None if exposed && plaintext => {
+                    self.report.warn(format!("Clients connect to {} in plaintext.", text.value))
+                }
+                None if exposed && !self.top.has("tls") => {
+                    let message = format!("\"{}\" is not a loopback address, and there is no [tls]", text.value);
+                    self.report.problem(&text.at, "listen", message, Some("add [tls] with cert and key".to_owned()));
+                }
+                Some(tls) if exposed && !tls.require => {
+                    self.report
+                        .warn(format!("Clients may connect to {} in plaintext ([tls] require = false).", text.value));
+                }
+                _ => {}
+            }
+            addresses.push(address);
+        }
+        addresses
+    }
+
+    fn web(&self) -> Option<WebConfig> {
+        let section = self.section("web", &WEB_KEYS);
+        let text = section.as_ref().and_then(|section| section.text("listen"));
+        let address = match &text {
+            None => values::socket("127.0.0.1:8543"),
+            Some(text) => values::socket(&text.value),
+        };
+        if let (None, Some(text)) = (address, &text) {
+            let message = format!("\"{}\" is not an address", text.value);
+            self.report.problem(&text.at, "listen", message, Some("write \"127.0.0.1:8543\"".to_owned()));
+        }
+        let public_url = section.and_then(|section| {
+            let url = section.text("public_url")?;
+            let is_web = url.value.starts_with("https://") || url.value.starts_with("http://");
+            if !is_web {
+                let message = format!("\"{}\" is not an http:// or https:// URL", url.value);
+                self.report.problem(&url.at, "public_url", message, None);
+            }
+            is_web.then(|| url.value.trim_end_matches('/').to_owned())
+        });
+        let listen = address?;
+        if !listen.ip().is_loopback() {
+            self.report.warn(format!("The API listens on {listen} without TLS: put a TLS proxy in front of it."));
+        }
+        Some(WebConfig { listen, public_url: public_url.unwrap_or_else(|| format!("http://{listen}")) })
+    }
+
+    fn tls(&self) -> Option<TlsConfig> {
+        let section = self.section("tls", &TLS_KEYS)?;
+        let file = |key: &str| {
+            let path = section.required(key, section.path(key, &self.directory))?;
+            if let Err(error) = std::fs::File::open(&path) {
+                section.problem(key, format!("cannot read {}: {error}", path.display()), None);
+            }
+            Some(path)
+        };
+        let (cert, key) = (file("cert"), file("key"));
+        let require = section.flag("require").unwrap_or(true);
+        Some(TlsConfig { cert: cert?, key: key?, require })
+    }
+
+    fn store(&self) {
+        let Some(url) = self.section("store", &STORE_KEYS).and_then(|section| section.text("url")) else { return };
+        if url.value != "sqlite" {
+            let message = "only the embedded store is available in this version".to_owned();
+            self.report.problem(&url.at, "url", message, Some("write url = \"sqlite\"".to_owned()));
+        }
+    }
+
+    fn audit(&self) -> AuditConfig {
+        let Some(section) = self.section("audit", &AUDIT_KEYS) else { return AuditConfig { fail_open: false } };
+        let fail_open = section.flag("fail_open").unwrap_or(false);
+        if fail_open {
+            self.report.warn("Statements run even when the audit cannot be written ([audit] fail_open = true).");
+        }
+        if section.text("record_results").is_some_and(|results| results.value != "none") {
+            let hint = "write record_results = \"none\"".to_owned();
+            section.problem("record_results", "recording results is not available in this version", Some(hint));
+        }
+        if section.duration("retention").is_some() {
+            self.report.warn("[audit] retention is not applied in this version: audit segments are kept.");
+        }
+        AuditConfig { fail_open }
+    }
+
+    fn review(&self) -> ReviewConfig {
+        let bypass = self.section("review", &REVIEW_KEYS).and_then(|section| section.flag("admins_bypass"));
+        ReviewConfig { admins_bypass: bypass.unwrap_or(true) }
+    }
+
+    /// The key of `hash` masks, and whether it will be the same at the next start.
+    fn mask_key(&self, data_dir: &Path) -> ([u8; 32], bool) {
+        let masking = self.section("masking", &MASKING_KEYS);
+        if let Some(section) = masking.filter(|section| section.has("hash_key")) {
+            let given = secret::secret(&section, "hash_key", &self.directory);
+            return (given.map_or([0; 32], |given| secret::key_from(&given)), true);
+        }
+        match secret::stored_mask_key(data_dir) {
+            Ok(Some(key)) => (key, true),
+            Ok(None) => (rand::random(), false),
+            Err(error) => {
+                self.report.problem(
+                    &self.top.key_at("data_dir"),
+                    "data_dir",
+                    format!("cannot use mask.key: {error}"),
+                    None,
+                );
+                (rand::random(), false)
+            }
+        }
+    }
+
+    fn users(&self) -> Vec<UserConfig> {
+        self.distinct("users", &USER_KEYS, |section| self.user(section))
+    }
+
+    fn user(&self, section: &Section<'_>) -> Option<UserConfig> {
+        let verifier = section.has("password").then(|| secret::verifier(section, &self.directory)).flatten();
+        let mut tokens = Vec::new();
+        for token in section.list("tokens").unwrap_or_default() {
+            let digest = token.value.strip_prefix("sha256:").filter(|digest| {
+                digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            });
+            match digest {
+                Some(digest) => tokens.push(digest.to_owned()),
+                None => {
+                    let message = format!("a token in {} is not \"sha256:\" and 64 hexadecimal digits", section.title);
+                    let hint = "make one with `countersign users token`".to_owned();
+                    self.report.problem(&token.at, "tokens", message, Some(hint));
+                }
+            }
+        }
+        Some(UserConfig {
+            email: section.text("email").map(|text| text.value),
+            groups: section.strings("groups").unwrap_or_default(),
+            name: section.required("name", section.text("name"))?.value,
+            verifier,
+            tokens,
+        })
+    }
+
+    /// Reads every `[[key]]`, and reports names that come twice.
+    fn distinct<T>(&self, key: &str, keys: &'static Keys, read: impl Fn(&Section<'_>) -> Option<T>) -> Vec<T> {
+        let mut seen = HashSet::new();
+        let mut made = Vec::new();
+        for section in self.top.repeated(key, keys) {
+            made.extend(read(&section));
+            if let Some(name) = section.text_quietly("name").filter(|name| !seen.insert(name.value.clone())) {
+                let message = format!("{} \"{}\" is defined twice", keys.table, name.value);
+                self.report.problem(&name.at, "name", message, None);
+            }
+        }
+        made
+    }
+
+    fn database(
+        &self,
+        name: &str,
+        section: &Section<'_>,
+        known: &Known<'_>,
+    ) -> Option<(DatabaseConfig, DatabasePolicy)> {
+        if name == CONSOLE {
+            section.report.problem(&section.at, name, format!("database name \"{CONSOLE}\" is reserved"), None);
+        }
+        let groups = section.required("groups", section.list("groups"));
+        known.warn_of_empty_groups(section, groups.as_deref().unwrap_or_default(), "nobody in it can connect");
+        let password = section.has("password").then(|| secret::secret(section, "password", &self.directory)).flatten();
+        let upstream = self.upstream(section);
+        let default = section.choice("default", ACTIONS).unwrap_or(Action::Hold);
+        let unparsed = section.choice("unparsed", &ACTIONS[1..]).unwrap_or(Action::Hold);
+        let review = self.review_defaults(section, name, known);
+        let stage = section.choice("stage", STAGES).unwrap_or_default();
+        if stage == Stage::Observe {
+            self.report.warn(format!("Database \"{name}\" is only observed: nothing is held or denied."));
+        }
+        if review.groups.is_empty() && (default == Action::Hold || unparsed == Action::Hold) {
+            self.report
+                .warn(format!("Database \"{name}\" names no reviewer group: what its defaults would hold is denied."));
+        }
+        let upstream = UpstreamConfig { password, ..upstream? };
+        let groups = groups?.into_iter().map(|group| group.value).collect();
+        let config = DatabaseConfig { name: name.to_owned(), upstream, groups };
+        Some((config, DatabasePolicy { name: name.to_owned(), default, unparsed, review, stage }))
+    }
+
+    fn upstream(&self, section: &Section<'_>) -> Option<UpstreamConfig> {
+        let url = section.required("upstream", section.text("upstream"))?;
+        let parsed = upstream::parse(&url.value, &self.directory);
+        let upstream = parsed.map_err(|error| {
+            let message = format!("\"upstream\" in {} {}", section.title, error.message);
+            self.report.problem(&url.at, "upstream", message, error.hint);
+        });
+        let upstream = upstream.ok()?;
+        if let Some(path) = &upstream.ssl_root_cert
+            && let Err(error) = std::fs::File::open(path)
+        {
+            section.problem("upstream", format!("cannot read sslrootcert {}: {error}", path.display()), None);
+        }
+        let address = upstream.host.parse::<std::net::IpAddr>();
+        let local = upstream.host.starts_with('/')
+            || upstream.host == "localhost"
+            || address.is_ok_and(|address| address.is_loopback());
+        if !local && matches!(upstream.ssl_mode, SslMode::Disable | SslMode::Prefer | SslMode::Require) {
+            self.report.warn(format!(
+                "{}: sslmode does not check who answers at {}; use verify-full.",
+                section.title, upstream.host
+            ));
+        }
+        Some(upstream)
+    }
+
+    fn review_defaults(&self, section: &Section<'_>, name: &str, known: &Known<'_>) -> ReviewDefaults {
+        let none = ReviewDefaults { groups: Vec::new(), timeout: HOUR, mode: Mode::Auto };
+        let title = format!("\"review\" in [databases.{name}]");
+        let Some(review) = section.section("review", title, &DATABASE_REVIEW_KEYS) else { return none };
+        let groups = review.list("groups").unwrap_or_default();
+        known.warn_of_empty_groups(&review, &groups, "nobody could approve for it");
+        ReviewDefaults {
+            groups: groups.into_iter().map(|group| group.value).collect(),
+            timeout: review.duration("timeout").unwrap_or(none.timeout),
+            mode: review.choice("mode", MODES).unwrap_or(none.mode),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! `[[rules]]` and `[[masks]]` of the file → the policy package's rules and masks.
+//!
+//! Never accepts a rule that could not match or whose keys would have no effect. Invariant: a rule that is made does
+//! what each of its keys says.
+
+use countersign_policy::mask::{MaskKind, MaskRule};
+use countersign_policy::rule::{
+    Action, ColumnGlob, Glob, GlobError, Matcher, Mode, NameGlob, RelationAccess, Rule, Stage, text_pattern,
+};
+use countersign_policy::{Effect, Effects};
+
+use super::problem::nearest;
+use super::reader::{Keys, Section, Spanned};
+
+pub(super) const RULE_KEYS: Keys = Keys {
+    table: "[[rules]]",
+    known: &[
+        "name",
+        "databases",
+        "users",
+        "groups",
+        "except_groups",
+        "effects",
+        "relations",
+        "access",
+        "functions",
+        "no_where",
+        "text",
+        "action",
+        "message",
+        "reviewers",
+        "approvals",
+        "timeout",
+        "mode",
+        "stage",
+    ],
+    unavailable: &[
+        "applications",
+        "columns",
+        "max_rows",
+        "in_transaction",
+        "hours",
+        "masked_predicate",
+        "justification",
+    ],
+};
+
+pub(super) const MASK_KEYS: Keys =
+    Keys { table: "[[masks]]", known: &["name", "columns", "mask", "except_groups", "predicates"], unavailable: &[] };
+
+pub(super) const ACTIONS: &[(&str, Action)] =
+    &[("allow", Action::Allow), ("hold", Action::Hold), ("deny", Action::Deny)];
+pub(super) const MODES: &[(&str, Mode)] = &[("wait", Mode::Wait), ("resubmit", Mode::Resubmit), ("auto", Mode::Auto)];
+pub(super) const STAGES: &[(&str, Stage)] = &[("observe", Stage::Observe), ("enforce", Stage::Enforce)];
+const ACCESSES: &[(&str, RelationAccess)] =
+    &[("write", RelationAccess::Write), ("read", RelationAccess::Read), ("any", RelationAccess::Any)];
+/// Effects on a relation that do not count as writing it.
+const READING: Effects = Effects::of(&[Effect::Select, Effect::CopyOut]);
+
+/// The names a rule may speak of.
+pub(super) struct Known<'a> {
+    pub(super) databases: Vec<&'a str>,
+    pub(super) users: Vec<&'a str>,
+    pub(super) groups: Vec<&'a str>,
+}
+
+/// Reads one rule; `None` when a problem was reported that leaves nothing to build.
+pub(super) fn rule(section: &Section<'_>, known: &Known<'_>) -> Option<Rule> {
+    let matcher = matcher(section, known);
+    let action = section.required("action", section.choice("action", ACTIONS));
+    if action.is_some_and(|action| action != Action::Hold) {
+        let idle = ["reviewers", "approvals", "timeout", "mode"].into_iter().filter(|key| section.has(key));
+        for key in idle {
+            let message = format!("\"{key}\" in {} has no effect: the rule does not hold", section.title);
+            section.problem(key, message, None);
+        }
+    }
+    let reviewers = section.list("reviewers").unwrap_or_default();
+    known.warn_of_empty_groups(section, &reviewers, "nobody could approve for it");
+    // Everything is read before anything is given up, so that every problem is reported.
+    let name = section.required("name", section.text("name"));
+    let message = section.text("message").map(|text| text.value);
+    let approvals = section.count("approvals").unwrap_or(1);
+    let timeout = section.duration("timeout");
+    let mode = section.choice("mode", MODES);
+    let stage = section.choice("stage", STAGES).unwrap_or_default();
+    let reviewers = reviewers.into_iter().map(|group| group.value).collect();
+    let rule =
+        Rule { name: name?.value, matcher, action: action?, message, reviewers, approvals, timeout, mode, stage };
+    if rule.stage == Stage::Observe {
+        section.report.warn(format!("Rule \"{}\" is only observed.", rule.name));
+    }
+    Some(rule)
+}
+
+fn matcher(section: &Section<'_>, known: &Known<'_>) -> Matcher {
+    let matcher = Matcher {
+        databases: named(section, "databases", "database", &known.databases),
+        users: named(section, "users", "user", &known.users),
+        groups: globs(section, "groups", Glob::new),
+        except_groups: globs(section, "except_groups", Glob::new).unwrap_or_default(),
+        effects: effects(section),
+        relations: globs(section, "relations", NameGlob::qualified),
+        access: section.choice("access", ACCESSES).unwrap_or_default(),
+        functions: globs(section, "functions", NameGlob::unqualified),
+        no_where: section.flag("no_where"),
+        text: text(section),
+    };
+    let groups: Vec<_> = section.list_quietly("groups");
+    known.warn_of_empty_groups(section, &groups, "the rule applies to nobody in it");
+    if section.has("access") && !section.has("relations") {
+        section.problem("access", format!("\"access\" in {} has no effect without \"relations\"", section.title), None);
+    }
+    let reads_only = |effects: Effects| !effects.is_empty() && effects.without(READING).is_empty();
+    if matcher.access == RelationAccess::Write
+        && matcher.relations.is_some()
+        && matcher.effects.is_some_and(reads_only)
+        && !section.has("access")
+    {
+        let message =
+            format!("{} never matches: \"relations\" speaks of those written, \"effects\" of reading", section.title);
+        section.problem("relations", message, Some("add access = \"read\"".to_owned()));
+    }
+    matcher
+}
+
+/// Globs over names that the file itself defines: one without a wildcard must name something.
+fn named(section: &Section<'_>, key: &str, what: &str, valid: &[&str]) -> Option<Vec<Glob>> {
+    for text in section.list_quietly(key) {
+        let is_literal = Glob::new(&text.value).is_ok_and(|glob| glob.is_literal());
+        if is_literal && !valid.contains(&text.value.as_str()) {
+            let message = format!("there is no {what} \"{}\"", text.value);
+            section.report.problem(&text.at, key, message, nearest(&text.value, valid.iter().copied()));
+        }
+    }
+    globs(section, key, Glob::new)
+}
+
+/// Compiles every pattern of a list; an empty list is a problem, because it matches nothing.
+fn globs<G>(section: &Section<'_>, key: &str, compile: fn(&str) -> Result<G, GlobError>) -> Option<Vec<G>> {
+    let texts = filled(section, key)?;
+    let mut compiled = Vec::with_capacity(texts.len());
+    for text in texts {
+        match compile(&text.value) {
+            Ok(glob) => compiled.push(glob),
+            Err(error) => {
+                let hint = matches!(error, GlobError::Parts(..)).then(|| "a part may be *".to_owned());
+                section.report.problem(&text.at, key, error.to_string(), hint);
+            }
+        }
+    }
+    Some(compiled)
+}
+
+fn filled(section: &Section<'_>, key: &str) -> Option<Vec<Spanned<String>>> {
+    let texts = section.list(key)?;
+    if texts.is_empty() && key != "except_groups" {
+        section.problem(key, format!("\"{key}\" in {} is empty and matches nothing", section.title), None);
+    }
+    Some(texts)
+}
+
+fn effects(section: &Section<'_>) -> Option<Effects> {
+    let words: Vec<_> = Effect::ALL.iter().map(|effect| (effect.as_str(), *effect)).collect();
+    let texts = filled(section, "effects")?;
+    Some(texts.iter().filter_map(|text| section.pick("effects", text, &words)).collect())
+}
+
+fn text(section: &Section<'_>) -> Option<regex::Regex> {
+    let text = section.text("text")?;
+    let compiled = text_pattern(&text.value);
+    if compiled.is_err() {
+        let message = format!("\"text\" in {} is not a valid regular expression", section.title);
+        section.report.problem(&text.at, "text", message, None);
+    }
+    compiled.ok()
+}
+
+/// Reads one mask.
+pub(super) fn mask(section: &Section<'_>, key: [u8; 32]) -> Option<MaskRule> {
+    let kinds: Vec<_> = MaskKind::ALL.iter().map(|kind| (kind.as_str(), *kind)).collect();
+    let name = section.required("name", section.text("name"));
+    let columns = section.required("columns", globs(section, "columns", ColumnGlob::new));
+    let kind = section.required("mask", section.choice("mask", &kinds));
+    let except_groups = globs(section, "except_groups", Glob::new).unwrap_or_default();
+    let predicates = section.choice("predicates", &[("allow", false), ("hold", true), ("deny", true)]);
+    let name = name?.value;
+    if predicates == Some(true) {
+        section.report.warn(format!(
+            "Mask \"{name}\": masked columns in WHERE, JOIN, GROUP BY and ORDER BY are not checked in this version."
+        ));
+    }
+    Some(MaskRule { name, columns: columns?, mask: kind?, except_groups, key })
+}
+
+impl Known<'_> {
+    /// Warns of groups that no user is in.
+    pub(super) fn warn_of_empty_groups(&self, section: &Section<'_>, groups: &[Spanned<String>], so: &str) {
+        for group in groups {
+            let literal = Glob::new(&group.value).is_ok_and(|glob| glob.is_literal());
+            if literal && !self.groups.contains(&group.value.as_str()) {
+                section.report.warn(format!("{}: no user is in group \"{}\", {so}.", section.title, group.value));
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Secrets: where they are kept, and SCRAM verifiers.
+//!
+//! Never accepts a secret that stands in the file in clear, and never repeats one in a message. Invariant: a user's
+//! password leaves this module only as a SCRAM-SHA-256 verifier (RFC 5802, RFC 7677).
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+
+use super::Secret;
+use super::reader::{Keys, Section};
+
+/// A secret that is kept elsewhere.
+pub(super) const SECRET_KEYS: Keys = Keys { table: "secret", known: &["env", "file"], unavailable: &[] };
+/// A user's password.
+pub(super) const PASSWORD_KEYS: Keys = Keys { table: "password", known: &["env", "file", "scram"], unavailable: &[] };
+
+const FILE_MAX: u64 = 64 * 1024;
+const ITERATIONS_MIN: u32 = 4096;
+const WHERE: &str = "write { env = \"NAME\" } or { file = \"path\" }";
+
+/// Reads `key = { env = … } | { file = … }`.
+pub(super) fn secret(section: &Section<'_>, key: &str, directory: &Path) -> Option<Secret> {
+    let table = open(section, key, &SECRET_KEYS)?;
+    stored(&table, key, directory)
+}
+
+/// Reads `password = { scram = … } | { env = … } | { file = … }` of a user, as a verifier.
+pub(super) fn verifier(section: &Section<'_>, directory: &Path) -> Option<String> {
+    let table = open(section, "password", &PASSWORD_KEYS)?;
+    if !table.has("scram") {
+        return stored(&table, "password", directory).map(|password| derive_verifier(password.expose()));
+    }
+    let given = table.text("scram")?.value;
+    if table.has("env") || table.has("file") {
+        table.problem("scram", format!("\"password\" in {} has more than one source", section.title), None);
+        return None;
+    }
+    if is_verifier(&given) {
+        return Some(given);
+    }
+    let hint = "make one with `countersign users passwd`, or copy rolpassword from pg_authid".to_owned();
+    table.problem("scram", format!("\"scram\" in {} is not a SCRAM-SHA-256 verifier", section.title), Some(hint));
+    None
+}
+
+fn open<'a>(section: &Section<'a>, key: &str, keys: &'static Keys) -> Option<Section<'a>> {
+    if section.is_text(key) {
+        let message = format!("\"{key}\" in {} stands in the file in clear", section.title);
+        section.problem(key, message, Some(WHERE.to_owned()));
+        return None;
+    }
+    section.section(key, format!("\"{key}\" in {}", section.title), keys)
+}
+
+fn stored(table: &Section<'_>, key: &str, directory: &Path) -> Option<Secret> {
+    match (table.text("env"), table.text("file")) {
+        (Some(name), None) => {
+            let value = std::env::var(&name.value).ok().filter(|value| !value.is_empty());
+            if value.is_none() {
+                let message = format!("environment variable {} of {} is not set", name.value, table.title);
+                table.problem("env", message, None);
+            }
+            value.map(Secret::new)
+        }
+        (None, Some(path)) => match read_private(&directory.join(&path.value)) {
+            Ok(value) => Some(Secret::new(value)),
+            Err(error) => {
+                table.problem("file", format!("cannot use file \"{}\" of {}: {error}", path.value, table.title), None);
+                None
+            }
+        },
+        (Some(_), Some(_)) => {
+            table.problem("file", format!("{} has more than one source", table.title), None);
+            None
+        }
+        (None, None) if table.has("env") || table.has("file") => None,
+        (None, None) => {
+            table.report.problem(&table.at, key, format!("{} has no source", table.title), Some(WHERE.to_owned()));
+            None
+        }
+    }
+}
+
+/// Reads a file that only its owner may read; a newline at its end is not part of the secret.
+fn read_private(path: &Path) -> io::Result<String> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.mode() & 0o077 != 0 {
+        return Err(io::Error::other("others than its owner may read it (chmod 600)"));
+    }
+    let mut text = String::new();
+    file.take(FILE_MAX).read_to_string(&mut text)?;
+    let secret = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    if secret.is_empty() {
+        return Err(io::Error::other("it is empty"));
+    }
+    Ok(secret.to_owned())
+}
+
+/// Makes a SCRAM-SHA-256 verifier of a password, with a random salt.
+#[must_use]
+pub fn derive_verifier(password: &str) -> String {
+    postgres_protocol::password::scram_sha_256(password.as_bytes())
+}
+
+/// Whether the text has the form `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`.
+fn is_verifier(text: &str) -> bool {
+    let parts = || {
+        let (head, keys) = text.strip_prefix("SCRAM-SHA-256$")?.split_once('$')?;
+        let (iterations, salt) = head.split_once(':')?;
+        let (stored, server) = keys.split_once(':')?;
+        Some((iterations, salt, stored, server))
+    };
+    let is_key = |key: &str| STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 32);
+    parts().is_some_and(|(iterations, salt, stored, server)| {
+        iterations.parse::<u32>().is_ok_and(|count| count >= ITERATIONS_MIN)
+            && STANDARD.decode(salt).is_ok_and(|bytes| !bytes.is_empty())
+            && is_key(stored)
+            && is_key(server)
+    })
+}
+
+/// The key of `hash` masks made from a configured secret of any length.
+pub(super) fn key_from(secret: &Secret) -> [u8; 32] {
+    Sha256::digest(secret.expose().as_bytes()).into()
+}
+
+/// The key of `hash` masks kept in the data directory, if it was made already.
+pub(super) fn stored_mask_key(data_dir: &Path) -> io::Result<Option<[u8; 32]>> {
+    match read_private(&data_dir.join(MASK_KEY_FILE)) {
+        Ok(text) => parse_key(&text).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+const MASK_KEY_FILE: &str = "mask.key";
+
+fn parse_key(text: &str) -> io::Result<[u8; 32]> {
+    let mut key = [0; 32];
+    hex::decode_to_slice(text, &mut key)
+        .map_err(|_| io::Error::other("mask.key does not hold 64 hexadecimal digits"))?;
+    Ok(key)
+}
+
+/// The key of `hash` masks: the one in `data_dir/mask.key`, which is made (mode 600) when there is none.
+///
+/// # Errors
+/// When the file can be neither read nor made, or others than its owner may read it.
+pub fn mask_key(data_dir: &Path) -> io::Result<[u8; 32]> {
+    if let Some(key) = stored_mask_key(data_dir)? {
+        return Ok(key);
+    }
+    let mut file = tempfile::Builder::new().permissions(private_mode()).tempfile_in(data_dir)?;
+    writeln!(file, "{}", hex::encode(rand::random::<[u8; 32]>()))?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(data_dir.join(MASK_KEY_FILE)) {
+        Ok(_) => {}
+        // Another process made it in between: its key counts.
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error.error),
+    }
+    stored_mask_key(data_dir)?.ok_or_else(|| io::Error::other("mask.key disappeared"))
+}
+
+fn private_mode() -> std::fs::Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::Permissions::from_mode(0o600)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    use super::*;
+
+    fn write(directory: &Path, name: &str, mode: u32, text: &str) {
+        let mut options = File::options();
+        options.write(true).create_new(true).mode(mode);
+        options.open(directory.join(name)).unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn a_derived_verifier_is_a_verifier() {
+        assert!(is_verifier(&derive_verifier("correct horse")));
+        assert_ne!(derive_verifier("x"), derive_verifier("x"));
+    }
+
+    #[test]
+    fn other_texts_are_no_verifiers() {
+        let good = derive_verifier("x");
+        for bad in [
+            "",
+            "secret",
+            "md5d41d8cd98f00b204e9800998ecf8427e",
+            &good.replace("4096", "1"),
+            &good.replace(':', ";"),
+            &good[..good.len() - 4],
+        ] {
+            assert!(!is_verifier(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_secret_file_must_be_private() {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), "private", 0o600, "hunter2\n");
+        write(directory.path(), "open", 0o644, "hunter2\n");
+        write(directory.path(), "empty", 0o600, "\n");
+        assert_eq!(read_private(&directory.path().join("private")).unwrap(), "hunter2");
+        assert!(read_private(&directory.path().join("open")).is_err());
+        assert!(read_private(&directory.path().join("empty")).is_err());
+        assert!(read_private(&directory.path().join("absent")).is_err());
+    }
+
+    #[test]
+    fn the_mask_key_is_made_once() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(stored_mask_key(directory.path()).unwrap(), None);
+        let key = mask_key(directory.path()).unwrap();
+        assert_eq!(mask_key(directory.path()).unwrap(), key);
+        let mode = std::fs::metadata(directory.path().join(MASK_KEY_FILE)).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}

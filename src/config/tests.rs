@@ -1,0 +1,331 @@
+use std::path::Path;
+
+use countersign_policy::rule::{Action, Mode, Stage};
+
+use super::*;
+
+const MINIMAL: &str = r#"
+[[users]]
+name = "alice"
+groups = ["engineering"]
+
+[[users]]
+name = "bob"
+groups = ["dba-team", "admin"]
+
+[databases.shop]
+upstream = "postgres://rw@localhost/shop"
+groups = ["engineering"]
+default = "allow"
+review = { groups = ["dba-team"] }
+"#;
+
+fn parse(text: &str) -> Result<Config, ConfigProblems> {
+    Config::parse(Path::new("countersign.toml"), text)
+}
+
+/// Adds to the minimal file; `top` goes before its tables, `end` after.
+fn with(top: &str, end: &str) -> Result<Config, ConfigProblems> {
+    parse(&format!("{top}{MINIMAL}{end}"))
+}
+
+fn messages(result: Result<Config, ConfigProblems>) -> Vec<String> {
+    match result {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.0.iter().map(|problem| problem.message.clone()).collect(),
+    }
+}
+
+/// Something added to the minimal file gives exactly this problem.
+#[track_caller]
+fn check(top: &str, end: &str, expected: &str) {
+    assert_eq!(messages(with(top, end)), [expected], "{top}{end}");
+}
+
+/// Something added to the minimal file is accepted, with a warning that holds this text.
+#[track_caller]
+fn check_warning(top: &str, end: &str, expected: &str) {
+    let warnings = with(top, end).unwrap().warnings;
+    assert!(warnings.iter().any(|warning| warning.contains(expected)), "{warnings:?}");
+}
+
+fn rule(body: &str) -> String {
+    format!("[[rules]]\nname = \"x\"\naction = \"deny\"\n{body}\n")
+}
+
+#[test]
+fn the_minimal_file_has_safe_defaults() {
+    let config = with("", "").unwrap();
+    assert_eq!(config.warnings, Vec::<String>::new());
+    assert_eq!(config.listen, [ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 6543)))]);
+    assert_eq!(config.web.public_url, "http://127.0.0.1:8543");
+    assert!(config.review.admins_bypass && !config.audit.fail_open);
+    let database = &config.policy.databases[0];
+    assert_eq!((database.unparsed, database.stage, database.review.mode), (Action::Hold, Stage::Enforce, Mode::Auto));
+    assert_eq!(config.policy.revision.len(), 12);
+    assert!(config.user("alice").unwrap().verifier.is_none());
+}
+
+#[test]
+fn a_database_without_a_default_holds() {
+    let config = parse(&MINIMAL.replace("default = \"allow\"\n", "")).unwrap();
+    assert_eq!(config.policy.databases[0].default, Action::Hold);
+}
+
+#[test]
+fn the_documented_example_is_accepted() {
+    let directory = tempfile::tempdir().unwrap();
+    for file in ["server.crt", "server.key", "ca.crt"] {
+        std::fs::write(directory.path().join(file), "").unwrap();
+    }
+    let verifier = derive_verifier("secret");
+    let text = format!(
+        r#"
+listen   = ["0.0.0.0:6543", "unix:/run/countersign/.s.PGSQL.6543"]
+data_dir = "/var/lib/countersign"
+[web]
+listen     = "127.0.0.1:8543"
+public_url = "https://countersign.example.com/"
+[tls]
+cert = "server.crt"
+key  = "server.key"
+require   = true
+[store]
+url = "sqlite"
+[audit]
+record_results = "none"
+retention      = "400d"
+[[users]]
+name   = "alice"
+email  = "alice@example.com"
+groups = ["engineering", "dba-team", "security-team"]
+password = {{ scram = "{verifier}" }}
+[databases.prod-db]
+upstream = "postgres://shop_rw@db.internal:5432/shop?sslmode=verify-full&sslrootcert=ca.crt"
+password = {{ env = "PATH" }}
+groups   = ["engineering", "dba-team"]
+default  = "allow"
+unparsed = "hold"
+review   = {{ groups = ["dba-team"], timeout = "1h", mode = "auto" }}
+[[rules]]
+name    = "no-destructive-ddl"
+effects = ["drop", "truncate"]
+action  = "deny"
+message = "Drop and truncate go through a migration, never through a session"
+[[rules]]
+name      = "writes-need-two-people"
+databases = ["prod-*"]
+groups    = ["engineering"]
+effects   = ["insert", "update", "delete", "merge"]
+relations = ["public.*"]
+action    = "hold"
+reviewers = ["dba-team", "security-team"]
+timeout   = "30m"
+[[masks]]
+name    = "customer-pii"
+columns = ["public.customers.email", "*.*.ssn"]
+mask    = "email"
+except_groups = ["privacy-officers"]
+"#
+    );
+    let config = Config::parse(&directory.path().join("countersign.toml"), &text).unwrap();
+    assert_eq!(config.listen.len(), 2);
+    assert_eq!(config.web.public_url, "https://countersign.example.com");
+    assert_eq!(config.user("alice").unwrap().verifier.as_deref(), Some(verifier.as_str()));
+    let upstream = &config.database("prod-db").unwrap().upstream;
+    assert_eq!(upstream.ssl_root_cert, Some(directory.path().join("ca.crt")));
+    assert_eq!(upstream.password.as_ref().unwrap().expose(), std::env::var("PATH").unwrap());
+    assert_eq!(config.policy.rules[1].timeout, Some(Duration::from_secs(1800)));
+    assert_eq!(config.warnings, ["[audit] retention is not applied in this version: audit segments are kept."]);
+    assert!(!format!("{config:?}").contains(&std::env::var("PATH").unwrap()));
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_place() {
+    let text = "lisen = \"x\"\n[[rules]]\nname = \"x\"\n  relatons = [\"public.*\"]\naction = \"dny\"\nmode = 3\n";
+    let problems = parse(text).unwrap_err();
+    assert_eq!(
+        problems.to_string(),
+        "countersign.toml:1:1: unknown key \"lisen\" in the file; did you mean \"listen\"?\n\
+         countersign.toml:4:3: unknown key \"relatons\" in [[rules]] \"x\"; did you mean \"relations\"?\n\
+         countersign.toml:5:10: \"dny\" is not a value of \"action\" in [[rules]] \"x\"; did you mean \"deny\"?\n\
+         countersign.toml:6:8: \"mode\" in [[rules]] \"x\" must be a string, not an integer"
+    );
+}
+
+#[test]
+fn broken_toml_is_placed() {
+    let problems = parse("a = 1\nb = = 2\n").unwrap_err();
+    assert_eq!((problems.0.len(), problems.0[0].line), (1, 2));
+    assert!(Config::load(Path::new("/nonexistent/countersign.toml")).is_err());
+}
+
+#[test]
+fn keys_that_nothing_enforces_yet_are_refused() {
+    for key in ["applications", "columns", "max_rows", "in_transaction", "hours", "masked_predicate", "justification"] {
+        check(
+            "",
+            &rule(&format!("{key} = 1")),
+            &format!("key \"{key}\" in [[rules]] \"x\" is not available in this version"),
+        );
+    }
+    check("", "[notify.slack]\n", "key \"notify\" in the file is not available in this version");
+    check("", "[store]\nurl = \"postgres://x\"\n", "only the embedded store is available in this version");
+    check("", "[audit]\nrecord_results = \"counts\"\n", "recording results is not available in this version");
+    check(
+        "",
+        "[review]\nforce_groups = [\"a\"]\n",
+        "key \"force_groups\" in [review] is not available in this version",
+    );
+}
+
+#[test]
+fn rules_are_checked() {
+    check("", &rule("effects = [\"dleete\"]"), "\"dleete\" is not a value of \"effects\" in [[rules]] \"x\"");
+    check("", &rule("effects = []"), "\"effects\" in [[rules]] \"x\" is empty and matches nothing");
+    check(
+        "",
+        &rule("effects = \"delete\""),
+        "\"effects\" in [[rules]] \"x\" must be an array of strings, not a string",
+    );
+    check("", &rule("relations = [\"customers\"]"), "\"customers\" must be written as schema.name");
+    check(
+        "",
+        &rule("relations = [\"public.[a\"]"),
+        "\"[a\" is not a valid pattern: unclosed character class; missing ']'",
+    );
+    check("", &rule("text = \"(\""), "\"text\" in [[rules]] \"x\" is not a valid regular expression");
+    check("", &rule("users = [\"alcie\"]"), "there is no user \"alcie\"");
+    check("", &rule("databases = [\"shp\"]"), "there is no database \"shp\"");
+    check("", &rule("access = \"read\""), "\"access\" in [[rules]] \"x\" has no effect without \"relations\"");
+    check("", &rule("approvals = 2"), "\"approvals\" in [[rules]] \"x\" has no effect: the rule does not hold");
+    check(
+        "",
+        &rule("effects = [\"select\"]\nrelations = [\"public.pii\"]"),
+        "[[rules]] \"x\" never matches: \"relations\" speaks of those written, \"effects\" of reading",
+    );
+    check("", "[[rules]]\naction = \"deny\"\n", "[[rules]] lacks \"name\"");
+    check("", "[[rules]]\nname = \"x\"\n", "[[rules]] \"x\" lacks \"action\"");
+    check("", &(rule("") + &rule("")), "[[rules]] \"x\" is defined twice");
+    check("", "[[rules]]\nname = \"x\"\naction = \"hold\"\ntimeout = \"1\"\n", "\"1\" is not a duration");
+    check(
+        "",
+        "[[rules]]\nname = \"x\"\naction = \"hold\"\napprovals = 0\n",
+        "\"approvals\" in [[rules]] \"x\" must be from 1 to 1000",
+    );
+    assert!(with("", &rule("effects = [\"select\"]\nrelations = [\"public.pii\"]\naccess = \"read\"")).is_ok());
+}
+
+#[test]
+fn masks_are_checked() {
+    let mask =
+        |columns: &str, kind: &str| format!("[[masks]]\nname = \"m\"\ncolumns = [\"{columns}\"]\nmask = \"{kind}\"\n");
+    check("", &mask("customers.email", "email"), "\"customers.email\" must be written as schema.relation.column");
+    check("", &mask("*.*.email", "emial"), "\"emial\" is not a value of \"mask\" in [[masks]] \"m\"");
+    check(
+        "",
+        "[[masks]]\nname = \"m\"\ncolumns = []\nmask = \"null\"\n",
+        "\"columns\" in [[masks]] \"m\" is empty and matches nothing",
+    );
+    check_warning("", &(mask("*.*.email", "email") + "predicates = \"hold\"\n"), "are not checked in this version");
+}
+
+#[test]
+fn users_and_databases_are_checked() {
+    check("", "[[users]]\nname = \"alice\"\n", "[[users]] \"alice\" is defined twice");
+    check(
+        "",
+        "[[users]]\nname = \"c\"\npassword = \"hunter2\"\n",
+        "\"password\" in [[users]] \"c\" stands in the file in clear",
+    );
+    check(
+        "",
+        "[[users]]\nname = \"c\"\npassword = { scram = \"x\" }\n",
+        "\"scram\" in [[users]] \"c\" is not a SCRAM-SHA-256 verifier",
+    );
+    check("", "[[users]]\nname = \"c\"\npassword = {}\n", "\"password\" in [[users]] \"c\" has no source");
+    check(
+        "",
+        "[[users]]\nname = \"c\"\npassword = { env = \"COUNTERSIGN_TEST_UNSET\" }\n",
+        "environment variable COUNTERSIGN_TEST_UNSET of \"password\" in [[users]] \"c\" is not set",
+    );
+    check(
+        "",
+        "[[users]]\nname = \"c\"\ntokens = [\"cs_x\"]\n",
+        "a token in [[users]] \"c\" is not \"sha256:\" and 64 hexadecimal digits",
+    );
+    check("", "[databases.d]\ngroups = [\"admin\"]\n", "[databases.d] lacks \"upstream\"");
+    check("", "[databases.d]\nupstream = \"postgres://u@localhost/d\"\n", "[databases.d] lacks \"groups\"");
+    check(
+        "",
+        "[databases.d]\nupstream = \"postgres://u:hunter2@localhost/d\"\ngroups = [\"admin\"]\n",
+        "\"upstream\" in [databases.d] holds a password",
+    );
+    check(
+        "",
+        "[databases.countersign]\nupstream = \"postgres://u@localhost/d\"\ngroups = [\"admin\"]\n",
+        "database name \"countersign\" is reserved",
+    );
+    check(
+        "",
+        "[databases.d]\nupstream = \"postgres://u@localhost/d\"\ngroups = [\"admin\"]\nunparsed = \"allow\"\n",
+        "\"allow\" is not a value of \"unparsed\" in [databases.d]",
+    );
+}
+
+#[test]
+fn plaintext_beyond_loopback_must_be_asked_for() {
+    check("listen = \"0.0.0.0:6543\"\n", "", "\"0.0.0.0:6543\" is not a loopback address, and there is no [tls]");
+    check_warning("listen = \"0.0.0.0:6543\"\ndangerous_plaintext = true\n", "", "in plaintext");
+    check("listen = [\"127.0.0.1:6543\", \"6543\"]\n", "", "\"6543\" is not an address");
+    check("listen = []\n", "", "\"listen\" is empty");
+    check("", "[web]\npublic_url = \"example.com\"\n", "\"example.com\" is not an http:// or https:// URL");
+}
+
+#[test]
+fn what_weakens_protection_is_a_warning() {
+    check_warning("", "[audit]\nfail_open = true\n", "fail_open");
+    check_warning("", &rule("stage = \"observe\""), "only observed");
+    check_warning("", &rule("groups = [\"enginering\"]"), "no user is in group \"enginering\"");
+    check_warning("", "[web]\nlisten = \"0.0.0.0:8543\"\n", "without TLS");
+    let database = "upstream = \"postgres://u@db.internal/d\"\ngroups = [\"admin\"]\n";
+    check_warning("", &format!("[databases.d]\n{database}"), "sslmode does not check");
+    check_warning("", &format!("[databases.d]\n{database}"), "names no reviewer group");
+    check_warning("", &format!("[databases.d]\n{database}stage = \"observe\"\n"), "only observed");
+}
+
+#[test]
+fn the_mask_key_is_made_when_a_hash_needs_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mask = "[[masks]]\nname = \"m\"\ncolumns = [\"*.*.email\"]\nmask = \"hash\"\n";
+    let top = format!("data_dir = {:?}\n", directory.path());
+    let mut config = with(&top, mask).unwrap();
+    assert!(config.mask_key_missing);
+    config.ensure_mask_key().unwrap();
+    let key = config.policy.masks[0].key;
+    let again = with(&top, mask).unwrap();
+    assert!(!again.mask_key_missing);
+    assert_eq!(again.policy.masks[0].key, key);
+    assert!(!with(&top, "").unwrap().mask_key_missing);
+    let configured = with("", &format!("{mask}[masking]\nhash_key = {{ env = \"PATH\" }}\n")).unwrap();
+    assert!(!configured.mask_key_missing);
+}
+
+#[test]
+fn every_key_is_documented() {
+    let page = include_str!("../../docs/configuration.md");
+    for keys in resolve::KEYS {
+        assert!(page.contains(&format!("`{}`", keys.table)) || keys.table == "the file", "{}", keys.table);
+        for key in keys.known {
+            assert!(page.contains(&format!("| `{key}`")), "\"{key}\" of {}", keys.table);
+        }
+    }
+}
+
+#[test]
+fn every_word_is_documented() {
+    let page = include_str!("../../docs/configuration.md");
+    let masks = countersign_policy::mask::MaskKind::ALL.iter().map(|mask| mask.as_str());
+    let effects = countersign_policy::Effect::ALL.iter().map(|effect| effect.as_str());
+    masks.chain(effects).for_each(|word| assert!(page.contains(&format!("`{word}`")), "{word}"));
+}
