@@ -7,7 +7,7 @@
 mod digest;
 mod load;
 mod queries;
-mod side;
+pub(crate) mod side;
 pub mod tls;
 mod worker;
 

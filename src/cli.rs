@@ -82,7 +82,7 @@ impl Cli {
             Command::Demo => block_on(serve::demo),
             Command::Check { config, format } => check::run(&config.config, format),
             Command::Explain(args) => block_on(|| explain::run(args)),
-            Command::Requests { api, command } => block_on(|| requests::run(command, api)),
+            Command::Requests { api, command } => block_on(|| async move { requests::run(command, &api).await }),
             Command::Audit { command } => audit::run(command),
             Command::Users { config, command } => users::run(command, &config.config),
         }

@@ -121,10 +121,11 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError`]; nothing is left running.
-    pub async fn start(config: Config, metrics: PrometheusHandle) -> Result<Self, ServerError> {
+    pub async fn start(mut config: Config, metrics: PrometheusHandle) -> Result<Self, ServerError> {
         let data_dir = config.data_dir.clone();
         let unusable = |source| ServerError::DataDir { path: data_dir.display().to_string(), source };
         std::fs::create_dir_all(&data_dir).map_err(unusable)?;
+        config.ensure_mask_key().map_err(unusable)?;
         let now = Timestamp::now();
         let audit = Arc::new(Audit::open(&data_dir.join("audit"), now)?);
         record_config(&audit, &config);
@@ -200,8 +201,12 @@ impl Server {
     /// Takes over a configuration. Addresses and the data directory stay as they are until the next start.
     ///
     /// # Errors
-    /// When its TLS files cannot be used; the old configuration stays in force.
-    pub async fn reload(&self, config: Config) -> Result<(), ServerError> {
+    /// When its TLS files or the mask key cannot be used; the old configuration stays in force.
+    pub async fn reload(&self, mut config: Config) -> Result<(), ServerError> {
+        config.ensure_mask_key().map_err(|source| ServerError::DataDir {
+            path: config.data_dir.display().to_string(),
+            source,
+        })?;
         let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let databases = databases(&config, &self.shared.databases.load()).await?;
         record_config(&self.shared.audit, &config);

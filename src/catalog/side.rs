@@ -14,7 +14,7 @@ use super::tls::MakeRustlsConnect;
 use super::{CatalogError, CatalogOptions};
 use crate::config::{Secret, SslMode, UpstreamConfig};
 
-pub(super) struct Side {
+pub(crate) struct Side {
     client: Client,
     connection: JoinHandle<()>,
 }
@@ -35,6 +35,21 @@ impl Side {
         tls: Option<&TlsConnector>,
         options: &CatalogOptions,
     ) -> Result<Self, CatalogError> {
+        let side = Self::connect_plain(upstream, tls).await?;
+        let limit_ms = options.load_timeout.as_millis();
+        let set = format!(
+            "SET search_path = ''; SET default_transaction_read_only = on; SET lock_timeout = '100ms'; \
+             SET statement_timeout = {limit_ms}; SET idle_in_transaction_session_timeout = {limit_ms}"
+        );
+        side.client.batch_execute(&set).await.map_err(|error| CatalogError::Connect(Arc::new(error)))?;
+        Ok(side)
+    }
+
+    /// Connects as a new session of the upstream role would find itself, with nothing set.
+    pub(crate) async fn connect_plain(
+        upstream: &UpstreamConfig,
+        tls: Option<&TlsConnector>,
+    ) -> Result<Self, CatalogError> {
         let failed = |error| CatalogError::Connect(Arc::new(error));
         let config = settings(upstream);
         // The connection's own error also ends the client, whose next query reports it.
@@ -49,17 +64,10 @@ impl Side {
                 (client, tokio::spawn(async move { drop(connection.await) }))
             }
         };
-        let side = Self { client, connection };
-        let limit_ms = options.load_timeout.as_millis();
-        let set = format!(
-            "SET search_path = ''; SET default_transaction_read_only = on; SET lock_timeout = '100ms'; \
-             SET statement_timeout = {limit_ms}; SET idle_in_transaction_session_timeout = {limit_ms}"
-        );
-        side.client.batch_execute(&set).await.map_err(failed)?;
-        Ok(side)
+        Ok(Self { client, connection })
     }
 
-    pub(super) fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 

@@ -10,38 +10,24 @@ use std::process::ExitCode;
 use countersign_policy::rule::{Action, DatabasePolicy, Mode, Rule, Stage};
 use serde_json::{Value, json};
 
+use super::output::{Exit, Format};
 use crate::config::{Config, ConfigProblems};
-
-/// `EX_CONFIG` of sysexits.
-const EX_CONFIG: u8 = 78;
-/// `EX_IOERR` of sysexits.
-const EX_IOERR: u8 = 74;
-
-/// How a command prints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// For people.
-    #[default]
-    Text,
-    /// For machines.
-    Json,
-}
 
 /// Checks a file and prints what was found. Problems go to standard error as text, to standard output as JSON.
 #[must_use]
 pub fn run(path: &Path, format: Format) -> ExitCode {
     let (text, code) = match (Config::load(path), format) {
-        (Ok(config), Format::Text) => (summary(&config), 0),
-        (Ok(config), Format::Json) => (format!("{:#}\n", as_json(&config)), 0),
+        (Ok(config), Format::Text) => (summary(&config), Exit::Ok),
+        (Ok(config), Format::Json) => (format!("{:#}\n", as_json(&config)), Exit::Ok),
         (Err(problems), Format::Text) => {
             eprintln!("{problems}");
-            (String::new(), EX_CONFIG)
+            (String::new(), Exit::Config)
         }
-        (Err(problems), Format::Json) => (format!("{:#}\n", problems_as_json(&problems)), EX_CONFIG),
+        (Err(problems), Format::Json) => (format!("{:#}\n", problems_as_json(&problems)), Exit::Config),
     };
     match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::from(code),
-        Err(_) => ExitCode::from(EX_IOERR),
+        Ok(()) => code.into(),
+        Err(_) => Exit::Io.into(),
     }
 }
 
@@ -268,6 +254,6 @@ except_groups = ["privacy"]
     #[test]
     fn a_wrong_file_is_a_configuration_error() {
         let code = |format| format!("{:?}", run(Path::new("/nonexistent/countersign.toml"), format));
-        assert_eq!(code(Format::Text), format!("{:?}", ExitCode::from(EX_CONFIG)));
+        assert_eq!(code(Format::Text), format!("{:?}", ExitCode::from(Exit::Config)));
     }
 }

@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use super::output::{Colour, Exit, Format};
 use super::{ConfigArgs, with_causes};
+use crate::catalog::side::Side;
 use crate::catalog::{CatalogOptions, CatalogService};
 use crate::config::{Config, DatabaseConfig, SslMode};
 use crate::database::Database;
@@ -147,7 +148,7 @@ fn subject(config: &Config, args: &ExplainArgs) -> Result<Subject, Failure> {
 }
 
 /// Loads the catalog, and opens a connection that prepares the statement.
-async fn connect(database: &DatabaseConfig) -> Result<(Database, Option<tokio_postgres::Client>), Failure> {
+async fn connect(database: &DatabaseConfig) -> Result<(Database, Option<Side>), Failure> {
     let upstream = &database.upstream;
     let connector = match upstream.ssl_mode {
         SslMode::Disable => None,
@@ -158,29 +159,29 @@ async fn connect(database: &DatabaseConfig) -> Result<(Database, Option<tokio_po
     };
     let catalog = CatalogService::start(database, connector.clone(), CatalogOptions::default()).await;
     catalog.status().map_err(|error| (Exit::Unavailable, with_causes(&error)))?;
-    let client = crate::catalog::side_connection(database, connector).await.ok();
+    let client = Side::connect_plain(upstream, connector.as_ref()).await.ok();
     Ok((Database::new(Arc::clone(&catalog), upstream.clone()), client))
 }
 
 /// The search path a new session has.
-async fn search_path(connection: Option<&tokio_postgres::Client>) -> Vec<String> {
+async fn search_path(connection: Option<&Side>) -> Vec<String> {
     let default = || vec!["pg_catalog".to_owned(), "public".to_owned()];
     let Some(connection) = connection else { return default() };
-    match connection.query_one("SELECT pg_catalog.current_schemas(true)::pg_catalog.text[]", &[]).await {
+    match connection.client().query_one("SELECT pg_catalog.current_schemas(true)::pg_catalog.text[]", &[]).await {
         Ok(row) => row.try_get(0).unwrap_or_else(|_| default()),
         Err(_) => default(),
     }
 }
 
 async fn columns(
-    connection: Option<&tokio_postgres::Client>,
+    connection: Option<&Side>,
     text: &str,
     analysis: &Analysis,
     catalog: &Catalog,
     masks: &MaskSet,
 ) -> Vec<ColumnReport> {
     let ([statement], Some(connection)) = (analysis.statements.as_slice(), connection) else { return Vec::new() };
-    let Ok(prepared) = connection.prepare(text).await else { return Vec::new() };
+    let Ok(prepared) = connection.client().prepare(text).await else { return Vec::new() };
     let fields: Vec<FieldOrigin> = prepared
         .columns()
         .iter()

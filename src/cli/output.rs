@@ -32,6 +32,8 @@ pub enum Exit {
     Io = 74,
     /// Not signed in, or not allowed.
     Permission = 77,
+    /// The configuration is wrong.
+    Config = 78,
 }
 
 impl From<Exit> for ExitCode {

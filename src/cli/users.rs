@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use sha2::{Digest, Sha256};
 
-use super::check::Format;
+use super::output::Format;
 use crate::config::edit::{ConfigEdit, EditError};
 use crate::config::{Config, derive_verifier};
 
