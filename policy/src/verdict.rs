@@ -127,7 +127,10 @@ impl Policy {
         let mut tally = Tally::new(database);
         let mut covered = Vec::new();
         let mut plain = None;
-        for rule in self.rules.iter().filter(|rule| rule.matcher.fits_subject(case.subject)) {
+        let carried = case.analysis.effects();
+        // The cheap test first: most rules speak of other effects.
+        let speaks = |rule: &&Rule| rule.matcher.may_fit(carried) && rule.matcher.fits_subject(case.subject);
+        for rule in self.rules.iter().filter(speaks) {
             let mut matched = false;
             for (index, statement) in statements.iter().enumerate() {
                 if rule.fits(statement, index, &case, &mut plain) {

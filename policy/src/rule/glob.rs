@@ -19,6 +19,8 @@ pub struct Glob {
 enum Kind {
     Any,
     Exact,
+    /// A literal and one star after it.
+    Prefix,
     Pattern(GlobMatcher),
 }
 
@@ -42,9 +44,12 @@ impl Glob {
         if source.is_empty() {
             return Err(GlobError::Pattern(String::new(), "it is empty".to_owned()));
         }
+        const SPECIAL: [char; 7] = ['*', '?', '[', ']', '{', '}', '\\'];
         let kind = if source == "*" {
             Kind::Any
-        } else if source.contains(['*', '?', '[', ']', '{', '}', '\\']) {
+        } else if source.strip_suffix('*').is_some_and(|prefix| !prefix.contains(SPECIAL)) {
+            Kind::Prefix
+        } else if source.contains(SPECIAL) {
             let glob = GlobBuilder::new(source)
                 .literal_separator(false)
                 .backslash_escape(true)
@@ -63,6 +68,7 @@ impl Glob {
         match &self.kind {
             Kind::Any => true,
             Kind::Exact => self.source == name,
+            Kind::Prefix => self.source.strip_suffix('*').is_some_and(|prefix| name.starts_with(prefix)),
             Kind::Pattern(matcher) => matcher.is_match(name),
         }
     }
@@ -199,6 +205,14 @@ mod tests {
         check("{public,sales}.t", "sales", "t", true);
         check("public.c[0-9]", "public", "c7", true);
         check("public.*", "public", "odd/name", true);
+    }
+
+    #[test]
+    fn a_star_at_the_end_is_a_prefix() {
+        let glob = Glob::new("prod-*").unwrap();
+        assert!(glob.matches("prod-db") && glob.matches("prod-") && !glob.matches("prod") && !glob.is_literal());
+        let escaped = Glob::new("a\\*").unwrap();
+        assert!(escaped.matches("a*") && !escaped.matches("ab"));
     }
 
     #[test]

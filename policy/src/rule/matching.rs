@@ -47,6 +47,11 @@ impl Scope {
 }
 
 impl Matcher {
+    /// Whether any statement of a text that carries these effects could fit.
+    pub(crate) fn may_fit(&self, carried: Effects) -> bool {
+        self.effects.is_none_or(|asked| asked.intersects(carried))
+    }
+
     /// Whether the rule speaks of this subject on its database.
     pub(crate) fn fits_subject(&self, subject: &Subject) -> bool {
         fits_name(self.databases.as_deref(), &subject.database)

@@ -20,7 +20,7 @@ impl<'a> PlainText<'a> {
     pub(crate) fn of(text: &'a str) -> Self {
         Scanner { text, at: 0, kept_to: 0, depth: 0, out: None, cuts: Vec::new() }
             .run()
-            .unwrap_or_else(|| Self { whole: Cow::Borrowed(text), pieces: vec![0..text.len()] })
+            .unwrap_or_else(|| Self { whole: Cow::Borrowed(text), pieces: std::iter::once(0..text.len()).collect() })
     }
 
     /// The whole text, trimmed.
@@ -143,8 +143,7 @@ impl<'a> Scanner<'a> {
             self.at += 1;
             loop {
                 match (self.byte(0)?, self.byte(1)) {
-                    (b'\\', _) => self.at += 2,
-                    (b'\'', Some(b'\'')) => self.at += 2,
+                    (b'\\', _) | (b'\'', Some(b'\'')) => self.at += 2,
                     (b'\'', _) => break,
                     _ => self.at += 1,
                 }
