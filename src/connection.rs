@@ -17,20 +17,15 @@ use crate::cancel::{CancelKey, CancelListener};
 use crate::database::Database;
 use crate::server::Shared;
 use crate::session::driver::{Driver, Parts};
-use crate::session::machine::Identity;
 use crate::session::messages::fatal;
 use crate::session::startup::{self, ClientHandshake, StartupOutcome};
+use crate::session::words::Identity;
 use crate::stream::ClientStream;
 use crate::telemetry::SESSIONS;
 use crate::upstream::{self, Upstream};
 
 /// Serves one client from its first byte to its last.
-pub(crate) async fn serve(
-    stream: ClientStream,
-    peer: String,
-    shared: Arc<Shared>,
-    drain: watch::Receiver<bool>,
-) {
+pub(crate) async fn serve(stream: ClientStream, peer: String, shared: Arc<Shared>, drain: watch::Receiver<bool>) {
     match startup::accept(stream, peer, &shared.startup).await {
         Ok(StartupOutcome::Session(handshake)) => begin(*handshake, &shared, drain).await,
         Ok(StartupOutcome::Cancel(key)) => {

@@ -8,9 +8,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use countersign_policy::Catalog;
-use countersign_policy::analysis::{
-    AnalysisCache, AnalysisContext, Lineage, NothingPrepared, Outputs,
-};
+use countersign_policy::analysis::{AnalysisCache, AnalysisContext, Lineage, NothingPrepared, Outputs};
 use countersign_policy::catalog::Oid;
 use countersign_policy::mask::{MaskSet, ViewLineage};
 use countersign_policy::subject::Subject;

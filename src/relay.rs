@@ -102,11 +102,6 @@ impl Relay {
         }
     }
 
-    /// Asks for the columns of a portal.
-    pub(crate) fn describe_portal(&mut self, portal: &[u8]) {
-        frontend::put_describe(&mut self.out, Target::Portal(portal));
-    }
-
     /// Runs one of the proxy's own queries, which reads facts of the session and changes nothing.
     pub(crate) fn own_query(&mut self, text: &'static str) {
         frontend::put_parse(&mut self.out, OWN_NAME, text);

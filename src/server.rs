@@ -134,9 +134,9 @@ impl Server {
         let secret = mock_secret(&data_dir).map_err(unusable)?;
         let databases = databases(&config, &HashMap::new()).await?;
         let listeners = listeners(&config)?;
-        let web_listener = tokio::net::TcpListener::bind(config.web.listen).await.map_err(|source| {
-            ServerError::Listen { address: config.web.listen.to_string(), source }
-        })?;
+        let web_listener = tokio::net::TcpListener::bind(config.web.listen)
+            .await
+            .map_err(|source| ServerError::Listen { address: config.web.listen.to_string(), source })?;
         let web = web_listener
             .local_addr()
             .map_err(|source| ServerError::Listen { address: config.web.listen.to_string(), source })?;
@@ -203,10 +203,9 @@ impl Server {
     /// # Errors
     /// When its TLS files or the mask key cannot be used; the old configuration stays in force.
     pub async fn reload(&self, mut config: Config) -> Result<(), ServerError> {
-        config.ensure_mask_key().map_err(|source| ServerError::DataDir {
-            path: config.data_dir.display().to_string(),
-            source,
-        })?;
+        config
+            .ensure_mask_key()
+            .map_err(|source| ServerError::DataDir { path: config.data_dir.display().to_string(), source })?;
         let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let databases = databases(&config, &self.shared.databases.load()).await?;
         record_config(&self.shared.audit, &config);
@@ -243,8 +242,7 @@ fn listeners(config: &Config) -> Result<Vec<Listener>, ServerError> {
         .listen
         .iter()
         .map(|address| {
-            Listener::bind(address)
-                .map_err(|source| ServerError::Listen { address: address.to_string(), source })
+            Listener::bind(address).map_err(|source| ServerError::Listen { address: address.to_string(), source })
         })
         .collect()
 }

@@ -5,7 +5,8 @@
 
 use bytes::{BufMut, BytesMut};
 
-use crate::backend::{TransactionStatus, tag};
+use crate::Frame;
+use crate::backend::{TransactionStatus, error_field, tag};
 use crate::frontend::put_frame;
 
 /// The fields of an ErrorResponse or NoticeResponse.
@@ -59,6 +60,22 @@ pub fn backend_key_data(out: &mut BytesMut, process_id: i32, secret: &[u8]) {
     });
 }
 
+/// Appends an ErrorResponse or NoticeResponse again with only the fields of those letters, and another primary message.
+pub fn keep_fields(out: &mut BytesMut, frame: &Frame, letters: &[u8], message: &str) {
+    put_frame(out, frame.tag, |out| {
+        for letter in letters {
+            if let Some(value) = error_field(frame.body(), *letter) {
+                out.put_u8(*letter);
+                out.put_slice(value);
+                out.put_u8(0);
+            }
+        }
+        out.put_u8(b'M');
+        put_text(out, message);
+        out.put_u8(0);
+    });
+}
+
 fn put_fields(out: &mut BytesMut, tag: u8, fields: &ErrorFields<'_>) {
     put_frame(out, tag, |out| {
         let mut field = |letter: u8, text: &str| {
@@ -87,8 +104,22 @@ fn put_text(out: &mut BytesMut, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::error_field;
-    use crate::frame::Frame;
+
+    #[test]
+    fn only_the_wanted_fields_are_kept() {
+        let mut out = BytesMut::new();
+        let detail = Some("Key (email)=(a@b.c) already exists.");
+        let fields =
+            ErrorFields { severity: "ERROR", sqlstate: "23505", message: "duplicate a@b.c", detail, hint: None };
+        error_response(&mut out, &fields);
+        let frame = Frame::take(&mut out, |_| 1000).unwrap().unwrap();
+        keep_fields(&mut out, &frame, b"SVC", "withheld");
+        let kept = Frame::take(&mut out, |_| 1000).unwrap().unwrap();
+        assert_eq!(kept.tag, frame.tag);
+        assert_eq!(error_field(kept.body(), b'C'), Some(&b"23505"[..]));
+        assert_eq!(error_field(kept.body(), b'M'), Some(&b"withheld"[..]));
+        assert!(!kept.body().windows(5).any(|window| window == b"a@b.c"));
+    }
 
     #[test]
     fn a_nul_in_a_text_cannot_start_another_field() {

@@ -22,6 +22,10 @@ pub const UNKNOWN_CURSOR: &str = "34000";
 pub const UNKNOWN_DATABASE: &str = "3D000";
 /// `insufficient_privilege`.
 pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
+/// `undefined_function`.
+pub const UNDEFINED_FUNCTION: &str = "42883";
+/// `undefined_table`.
+pub const UNDEFINED_TABLE: &str = "42P01";
 /// `program_limit_exceeded`.
 pub const LIMIT_EXCEEDED: &str = "54000";
 /// `query_canceled`.

@@ -1,22 +1,26 @@
 //! `countersign audit`: checking the trail offline, from its files alone.
 //!
-//! Never writes to the trail and needs neither the proxy nor its configuration.
+//! Never writes to the trail and needs no running proxy; the configuration only says where the trail is.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::ConfigArgs;
 use super::output::{Colour, Exit, Format, visible_line};
 use crate::audit::{self, Anchor, Report};
+use crate::config::Config;
 
 /// `countersign audit …`
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum AuditCommand {
     /// Prove that no record was changed, dropped or reordered, or say which was
     Verify {
-        /// Directory of the segments: `audit` in the data directory
-        #[arg(default_value = "/var/lib/countersign/audit")]
-        dir: PathBuf,
+        /// Directory of the segments; by default that of the configuration
+        dir: Option<PathBuf>,
+        /// Configuration that says where the segments are
+        #[command(flatten)]
+        config: ConfigArgs,
         /// A record and its hash noted earlier; it must still be there, unchanged
         #[arg(long, value_name = "SEQ:HASH")]
         anchor: Option<Anchor>,
@@ -29,7 +33,25 @@ pub enum AuditCommand {
 /// Runs the command and prints to standard output and error.
 pub fn run(command: AuditCommand) -> ExitCode {
     match command {
-        AuditCommand::Verify { dir, anchor, format } => verify(&dir, anchor, format).into(),
+        AuditCommand::Verify { dir, config, anchor, format } => {
+            let dir = match dir.map_or_else(|| configured(&config.config), Ok) {
+                Ok(dir) => dir,
+                Err(exit) => return exit.into(),
+            };
+            verify(&dir, anchor, format).into()
+        }
+    }
+}
+
+/// The directory of the trail of a configuration.
+fn configured(config: &Path) -> Result<PathBuf, Exit> {
+    match Config::load(config) {
+        Ok(config) => Ok(config.data_dir.join("audit")),
+        Err(problems) => {
+            eprintln!("{problems}");
+            eprintln!("hint: the directory can be given instead of a configuration");
+            Err(Exit::Config)
+        }
     }
 }
 

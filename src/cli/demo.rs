@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 
 use crate::demo::guide::{Paint, guide};
 use crate::demo::live;
-use crate::live::LiveEvent;
 use crate::demo::{Demo, DemoError};
+use crate::live::LiveEvent;
 
 /// A proxy that runs in this process.
 pub struct RunningProxy {

@@ -112,8 +112,7 @@ async fn report(args: &ExplainArgs) -> Result<Report, Failure> {
     let (open, connection) = connect(database).await?;
     let catalog = open.catalog();
     let search_path = search_path(connection.as_ref()).await;
-    let context =
-        AnalysisContext { catalog: &catalog, search_path: &search_path, prepared: &NothingPrepared };
+    let context = AnalysisContext { catalog: &catalog, search_path: &search_path, prepared: &NothingPrepared };
     let analysis = open.analyses().analyze(&text, &context);
     let case = Case { serial: 1, subject: &subject, text: &text, analysis: &analysis, approval: None };
     let judgement = config.policy.judge(case);
@@ -123,7 +122,8 @@ async fn report(args: &ExplainArgs) -> Result<Report, Failure> {
 }
 
 fn statement(args: &ExplainArgs) -> Result<String, Failure> {
-    let unreadable = |what: &Path, error: &std::io::Error| (Exit::Io, format!("could not read {}: {error}", what.display()));
+    let unreadable =
+        |what: &Path, error: &std::io::Error| (Exit::Io, format!("could not read {}: {error}", what.display()));
     if let Some(text) = &args.sql {
         return Ok(text.clone());
     }
@@ -136,9 +136,9 @@ fn statement(args: &ExplainArgs) -> Result<String, Failure> {
 }
 
 fn subject(config: &Config, args: &ExplainArgs) -> Result<Subject, Failure> {
-    let user = config.user(&args.user).ok_or_else(|| {
-        (Exit::Usage, format!("user \"{}\" is not in {}", args.user, args.config.config.display()))
-    })?;
+    let user = config
+        .user(&args.user)
+        .ok_or_else(|| (Exit::Usage, format!("user \"{}\" is not in {}", args.user, args.config.config.display())))?;
     Ok(Subject {
         user: user.name.clone(),
         groups: user.groups.clone(),
@@ -225,15 +225,7 @@ fn build(judgement: Judgement, analysis: &Analysis, columns: Vec<ColumnReport>) 
             not_understood: statement.not_understood.as_ref().map(ToString::to_string),
         })
         .collect();
-    Report {
-        verdict,
-        rules: judgement.matched,
-        observed: judgement.observed,
-        reviewers,
-        message,
-        statements,
-        columns,
-    }
+    Report { verdict, rules: judgement.matched, observed: judgement.observed, reviewers, message, statements, columns }
 }
 
 fn print(report: &Report, colour: Colour) {

@@ -174,10 +174,8 @@ struct Ready {
 /// Says where the proxy listens, if somebody asked for it.
 fn announce(server: &Server) -> io::Result<()> {
     let Some(path) = std::env::var_os(READY_FILE).map(PathBuf::from) else { return Ok(()) };
-    let ready = Ready {
-        postgres: server.postgres().iter().map(ToString::to_string).collect(),
-        web: server.web().to_string(),
-    };
+    let ready =
+        Ready { postgres: server.postgres().iter().map(ToString::to_string).collect(), web: server.web().to_string() };
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     serde_json::to_writer(&mut file, &ready)?;

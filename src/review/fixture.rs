@@ -44,6 +44,7 @@ pub(crate) fn config(people: &str) -> Config {
         users: people.split_whitespace().map(user).collect(),
         databases: Vec::new(),
         policy: Policy::default(),
+        mask_key_missing: false,
         warnings: Vec::new(),
     }
 }

@@ -12,11 +12,12 @@ use countersign_protocol::frontend::{Bind, Execute, Parse, Target, tag};
 use countersign_protocol::{Frame, Header, sqlstate};
 
 use super::expected::{DescribeTarget, Expected, OwnReply};
-use super::machine::{Command, CopyIn, Machine, Stop, Surroundings};
+use super::machine::{CopyIn, Machine, Stop};
 use super::messages;
 use super::names;
 use super::parked::Gate;
 use super::statements::{Portal, PreparedStatement, Undo};
+use super::words::{Command, Surroundings};
 use crate::relay::{self, Control};
 
 /// Largest Query, Parse and Bind frame, in bytes.
@@ -90,10 +91,7 @@ impl Machine {
     }
 
     fn catalog_due(&self) -> bool {
-        self.catalog_stale
-            && self.status == TransactionStatus::Idle
-            && !self.in_pipeline
-            && self.expected.is_empty()
+        self.catalog_stale && self.status == TransactionStatus::Idle && !self.in_pipeline && self.expected.is_empty()
     }
 
     /// Whether everything earlier has completed and is known; starts what is still to be asked.

@@ -8,39 +8,37 @@ use std::sync::Arc;
 use bytes::Bytes;
 use countersign_policy::analysis::{AnalysisContext, NotUnderstood};
 use countersign_policy::grant::{Approval, Binding};
-use countersign_policy::verdict::{Case, HoldTerms, ReviewerDemand, Verdict};
+use countersign_policy::verdict::{Case, HoldTerms, Verdict};
 use countersign_policy::{Analysis, Effect, Effects, Permit};
 use countersign_protocol::Frame;
 use countersign_protocol::backend::{Field, TransactionStatus};
 use countersign_protocol::frontend::{self, Bind, Target};
-use countersign_protocol::response;
 use countersign_protocol::{frame, sqlstate};
 use jiff::SignedDuration;
 
 use super::expected::{ExecuteReply, Expected, QueryReply, Run};
-use super::machine::{
-    BeginRefused, Command, CopyIn, Judged, Machine, Opening, Stop, Surroundings, next_notice,
-};
+use super::machine::{CopyIn, Machine, Stop};
+use super::messages;
 use super::names;
-use super::parked::{Asked, Gate, Group, Held, OpeningRequest, Parked, Releasing, RequestFacts, Shape, readable};
+use super::parked::{Asked, Group, Parked, Shape, readable};
 use super::results::{self, ResultPlan};
 use super::statements::{Described, Given, Portal};
-use super::messages;
-use crate::relay::{Poison, Request};
-use crate::review::{Decision, RequestId};
+use super::words::{Command, Judged, Surroundings};
+use crate::relay::Request;
+use crate::review::RequestId;
 
 /// How long after one load of the catalog an unknown name may ask for the next.
-const CATALOG_RELOAD_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
+const CATALOG_RELOAD_INTERVAL: SignedDuration = SignedDuration::from_millis(200);
 
 /// What a verdict means for the session.
-enum Ruling {
+pub(super) enum Ruling {
     Run(Permit),
     Park(HoldTerms),
     Refuse(Bytes),
 }
 
 /// An approval, and the binding of what is judged with it now.
-type Approved<'a> = Option<(&'a Given, Binding)>;
+pub(super) type Approved<'a> = Option<(&'a Given, Binding)>;
 
 impl Machine {
     /// Analyses a text under the session's names; `None` when the catalog is loaded again first, because a name in the
@@ -57,7 +55,7 @@ impl Machine {
     }
 
     /// Analyses a text under the session's names and the catalog as it is.
-    fn analyze_now(&self, text: &str, around: &Surroundings) -> Arc<Analysis> {
+    pub(super) fn analyze_now(&self, text: &str, around: &Surroundings) -> Arc<Analysis> {
         let context = AnalysisContext {
             catalog: &around.catalog,
             search_path: &self.names.search_path,
@@ -75,13 +73,7 @@ impl Machine {
         analysis: &Arc<Analysis>,
         around: &Surroundings,
     ) -> Option<Bytes> {
-        let case = Case {
-            serial: 0,
-            subject: &self.identity.subject,
-            text,
-            analysis,
-            approval: None,
-        };
+        let case = Case { serial: 0, subject: &self.identity.subject, text, analysis, approval: None };
         match around.config.policy.judge(case).verdict {
             Verdict::Deny(_) => match self.rule(text, analysis, None, around) {
                 Ruling::Refuse(error) => Some(error),
@@ -92,7 +84,7 @@ impl Machine {
     }
 
     /// Judges, and records the judgement.
-    fn rule(
+    pub(super) fn rule(
         &mut self,
         text: &Arc<str>,
         analysis: &Arc<Analysis>,
@@ -102,13 +94,15 @@ impl Machine {
         if !around.audit_writable && !around.config.audit.fail_open {
             return Ruling::Refuse(messages::record_unavailable());
         }
+        if let Some(error) = self.nothing_of_that_name(analysis) {
+            return Ruling::Refuse(error);
+        }
         self.serial = self.serial.saturating_add(1);
         let access_request = approved.as_ref().map(|(given, _)| given.id);
         let approval = approved.map(|(given, now)| {
             (Approval { request: given.id.to_string(), binding: given.binding, met: given.met.clone() }, now)
         });
-        let case =
-            Case { serial: self.serial, subject: &self.identity.subject, text, analysis, approval };
+        let case = Case { serial: self.serial, subject: &self.identity.subject, text, analysis, approval };
         let judgement = around.config.policy.judge(case);
         let (verdict, ruling) = match judgement.verdict {
             Verdict::Allow(permit) => ("allow", Ruling::Run(permit)),
@@ -132,6 +126,24 @@ impl Machine {
             access_request,
         })));
         ruling
+    }
+
+    /// PostgreSQL's own error for a name that is not in the catalog, which was just loaded for it. While this session has
+    /// changed the catalog in an open transaction, it may see objects that the catalog does not have.
+    fn nothing_of_that_name(&self, analysis: &Analysis) -> Option<Bytes> {
+        if self.catalog_stale {
+            return None;
+        }
+        match analysis.not_understood()? {
+            NotUnderstood::Relation(name) => Some(messages::no_relation(name)),
+            NotUnderstood::Function(name) => Some(messages::no_function(name)),
+            NotUnderstood::Syntax
+            | NotUnderstood::Guard(_)
+            | NotUnderstood::Node(_)
+            | NotUnderstood::Name(_)
+            | NotUnderstood::SecondReader(_)
+            | NotUnderstood::Other(_) => None,
+        }
     }
 
     /// A Query: its whole string is decided as one.
@@ -163,12 +175,7 @@ impl Machine {
     }
 
     /// An Execute: its statement with its bound values is decided, together with what was collected before it.
-    pub(super) fn decide_execute(
-        &mut self,
-        frame: &Frame,
-        portal: Bytes,
-        around: &Surroundings,
-    ) -> Result<(), Stop> {
+    pub(super) fn decide_execute(&mut self, frame: &Frame, portal: Bytes, around: &Surroundings) -> Result<(), Stop> {
         let Some(asked) = self.asked_execute(&portal, around)? else {
             self.postponed = Some(frame.clone());
             return Ok(());
@@ -219,162 +226,8 @@ impl Machine {
         }))
     }
 
-    fn park(&mut self, shape: Shape, asked: Asked, terms: HoldTerms, around: &Surroundings) {
-        // What was forwarded before it is answered while it waits.
-        self.flush_upstream();
-        let binding = asked.binding(&self.identity.subject, &self.names, &around.catalog);
-        let facts = RequestFacts {
-            subject: &self.identity.subject,
-            binding,
-            client_address: &self.identity.client_address,
-            in_transaction: self.status != TransactionStatus::Idle || self.in_pipeline,
-        };
-        let number = self.serial;
-        self.commands.push_back(Command::Open(number, Box::new(asked.request(facts, terms))));
-        let parked = Parked { shape, asked, binding };
-        self.gate = Gate::Opening(Box::new(OpeningRequest { parked, number }));
-    }
-
-    pub(super) fn opened(
-        &mut self,
-        number: u64,
-        opening: Option<Opening>,
-        around: &Surroundings,
-    ) -> Result<(), Stop> {
-        let parked = match std::mem::replace(&mut self.gate, Gate::Open) {
-            Gate::Opening(request) if request.number == number => request.parked,
-            other => {
-                // It was withdrawn while the store was writing.
-                self.gate = other;
-                if let Some(Opening::Waiting(request)) = opening {
-                    self.commands.push_back(Command::Withdraw(request.id));
-                }
-                return Ok(());
-            }
-        };
-        match opening {
-            None => self.refuse_parked(parked, messages::record_unavailable()),
-            Some(Opening::Waiting(request)) => {
-                let notice = messages::waiting(&request, &self.link(request.id));
-                self.to_client.extend_from_slice(&notice);
-                let held = Held {
-                    parked: parked,
-                    id: request.id,
-                    notice,
-                    next_notice: next_notice(around.now),
-                    timeout: request.expires_at.duration_since(request.created_at).unsigned_abs(),
-                };
-                self.gate = Gate::Held(Box::new(held));
-            }
-            Some(Opening::Resubmit(request)) => {
-                let error = messages::approval_required(&request, &self.link(request.id));
-                self.refuse_parked(parked, error);
-            }
-            Some(Opening::Ready(id, met)) => return self.approved(parked, id, met, around),
-        }
-        Ok(())
-    }
-
-    fn link(&self, id: RequestId) -> String {
-        format!("{}/requests/{id}", self.identity.public_url)
-    }
-
-    pub(super) fn decided(
-        &mut self,
-        id: RequestId,
-        decision: Decision,
-        around: &Surroundings,
-    ) -> Result<(), Stop> {
-        let held = match std::mem::replace(&mut self.gate, Gate::Open) {
-            Gate::Held(held) if held.id == id => *held,
-            other => {
-                // The client withdrew in the same moment; the store knows which came first.
-                self.gate = other;
-                return Ok(());
-            }
-        };
-        let error = match decision {
-            Decision::Approved { met } => return self.approved(held.parked, held.id, met, around),
-            Decision::Rejected { by, group, reason } => messages::rejected(&by, &group, &reason),
-            Decision::Expired => messages::expired(held.timeout),
-            Decision::Cancelled => messages::withdrawn(),
-        };
-        self.refuse_parked(held.parked, error);
-        Ok(())
-    }
-
-    /// An approval does not forward: the case is judged again with it, as everything is now.
-    fn approved(
-        &mut self,
-        mut parked: Parked,
-        id: RequestId,
-        met: Vec<ReviewerDemand>,
-        around: &Surroundings,
-    ) -> Result<(), Stop> {
-        parked.asked.analysis = self.analyze_now(&parked.asked.text, around);
-        let given = Given { id, met, binding: parked.binding };
-        let now = parked.asked.binding(&self.identity.subject, &self.names, &around.catalog);
-        match self.rule(&parked.asked.text, &parked.asked.analysis, Some((&given, now)), around) {
-            Ruling::Run(permit) => {
-                self.commands.push_back(Command::Begin(id));
-                self.gate = Gate::Releasing(Box::new(Releasing { parked, given, permit }));
-            }
-            Ruling::Park(terms) => {
-                self.commands.push_back(Command::Revoke(id));
-                self.park(parked.shape, parked.asked, terms, around);
-            }
-            Ruling::Refuse(error) => {
-                self.commands.push_back(Command::Revoke(id));
-                self.refuse_parked(parked, error);
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn begun(
-        &mut self,
-        id: RequestId,
-        begun: Result<(), BeginRefused>,
-        around: &Surroundings,
-    ) -> Result<(), Stop> {
-        let releasing = match std::mem::replace(&mut self.gate, Gate::Open) {
-            Gate::Releasing(releasing) if releasing.given.id == id => *releasing,
-            other => {
-                self.gate = other;
-                return Ok(());
-            }
-        };
-        match begun {
-            // Something before it in its pipeline failed meanwhile: the upstream would skip it.
-            Ok(()) if self.skipping => {
-                self.finish_unrun(Run::new(Arc::clone(&releasing.parked.asked.analysis), Some(id)));
-                if let Shape::Execute { group, .. } = releasing.parked.shape {
-                    self.group = group;
-                    self.drop_group();
-                }
-                Ok(())
-            }
-            Ok(()) => {
-                if let Shape::Execute { portal, .. } = &releasing.parked.shape
-                    && let Some(portal) = self.statements.portal(portal)
-                {
-                    portal.approved = Some(releasing.given);
-                }
-                self.run(releasing.parked, releasing.permit, id, around)
-            }
-            Err(BeginRefused::Unusable) => {
-                self.refuse_parked(releasing.parked, messages::approval_unusable());
-                Ok(())
-            }
-            Err(BeginRefused::Unavailable) => {
-                self.refuse_parked(releasing.parked, messages::record_unavailable());
-                Ok(())
-            }
-        }
-    }
-
     /// Forwards what was approved.
-    fn run(
+    pub(super) fn run(
         &mut self,
         parked: Parked,
         permit: Permit,
@@ -467,50 +320,9 @@ impl Machine {
     }
 
     /// Ends the record of an approved request that was refused after its run had been recorded.
-    fn finish_unrun(&mut self, mut run: Run) {
+    pub(super) fn finish_unrun(&mut self, mut run: Run) {
         run.outcome = Some(Err(sqlstate::INSUFFICIENT_PRIVILEGE.to_owned()));
         self.finish(run, crate::review::Outcome::Unknown);
-    }
-
-    /// Refuses the request behind the gate, whatever it is.
-    pub(super) fn refuse_gated(&mut self, error: Bytes) {
-        match std::mem::replace(&mut self.gate, Gate::Open) {
-            Gate::Held(held) => self.refuse_parked(held.parked, error),
-            Gate::Opening(request) => self.refuse_parked(request.parked, error),
-            other => self.gate = other,
-        }
-    }
-
-    fn refuse_parked(&mut self, parked: Parked, error: Bytes) {
-        match parked.shape {
-            Shape::Query(_) => self.refuse_query(error),
-            Shape::Execute { group, .. } => {
-                self.group = group;
-                self.refuse_extended(error);
-            }
-        }
-    }
-
-    /// Answers a Query with an error. Outside a transaction the upstream never hears of it; inside one, it is made to
-    /// fail, and its own error is replaced.
-    pub(super) fn refuse_query(&mut self, error: Bytes) {
-        if self.status == TransactionStatus::Idle && !self.in_pipeline && self.expected.is_empty() {
-            self.to_client.extend_from_slice(&error);
-            response::ready_for_query(&mut self.to_client, TransactionStatus::Idle);
-        } else {
-            self.relay.poison(Poison::Query);
-            self.expect(Expected::PoisonQuery(error));
-            self.in_pipeline = false;
-        }
-    }
-
-    /// Answers an extended-protocol message with an error: the upstream is made to fail in its place and skips to Sync.
-    pub(super) fn refuse_extended(&mut self, error: Bytes) {
-        self.drop_group();
-        self.relay.poison(Poison::Execute);
-        self.in_pipeline = true;
-        self.expect(Expected::PoisonExecute(error));
-        self.skipping = true;
     }
 }
 

@@ -15,17 +15,16 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::machine::{
-    BeginRefused, Command, Event, Finished, Identity, Judged, Machine, Opening, Surroundings,
-};
+use super::machine::Machine;
+use super::words::{BeginRefused, Command, Event, Finished, Identity, Judged, Opening, Surroundings};
 use crate::audit::Record;
 use crate::cancel::CancelListener;
 use crate::database::Database;
 use crate::live::LiveEvent;
 use crate::review::{Decision, Execution, NewRequest, Opened, Outcome, RequestId, ReviewError, Waiting};
 use crate::server::Shared;
-use crate::telemetry::VERDICTS;
 use crate::stream::{ClientStream, UpstreamStream};
+use crate::telemetry::VERDICTS;
 use crate::upstream::{Upstream, UpstreamCancel};
 
 /// Bytes read from a socket at once.
@@ -189,8 +188,7 @@ impl Driver {
         self.around.audit_writable = self.shared.audit.health().is_ok();
         let config = self.shared.config();
         let catalog = self.database.catalog();
-        let same =
-            Arc::ptr_eq(&config, &self.around.config) && catalog.version() == self.around.catalog.version();
+        let same = Arc::ptr_eq(&config, &self.around.config) && catalog.version() == self.around.catalog.version();
         if !same {
             self.around.config = config;
             self.around.catalog = catalog;
@@ -430,11 +428,7 @@ fn poll_read(
     })
 }
 
-fn poll_write(
-    stream: &mut (impl AsyncWrite + Unpin),
-    from: &mut BytesMut,
-    cx: &mut Context<'_>,
-) -> io::Result<()> {
+fn poll_write(stream: &mut (impl AsyncWrite + Unpin), from: &mut BytesMut, cx: &mut Context<'_>) -> io::Result<()> {
     let mut wrote = false;
     while !from.is_empty() {
         match Pin::new(&mut *stream).poll_write(cx, from) {

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use countersign_policy::name::QualifiedName;
 use countersign_policy::verdict::{Denial, ReviewerDemand};
 use countersign_protocol::response::{ErrorFields, error_response, notice_response};
 use countersign_protocol::sqlstate;
@@ -91,6 +92,14 @@ pub(super) fn unknown_portal(name: &[u8]) -> Bytes {
 
 pub(super) fn not_utf8() -> Bytes {
     error("22021", "invalid byte sequence for encoding \"UTF8\"", None, None)
+}
+
+pub(super) fn no_relation(name: &QualifiedName) -> Bytes {
+    error(sqlstate::UNDEFINED_TABLE, &format!("relation \"{name}\" does not exist"), None, None)
+}
+
+pub(super) fn no_function(name: &QualifiedName) -> Bytes {
+    error(sqlstate::UNDEFINED_FUNCTION, &format!("function {name} does not exist"), None, None)
 }
 
 pub(super) fn copy_of_masked() -> Bytes {

@@ -117,9 +117,10 @@ pub(super) fn changes_names(statement: &StatementAnalysis) -> bool {
     const PURPOSE: Effects =
         Effects::of(&[Effect::SetRole, Effect::SetDangerous, Effect::Reset, Effect::Discard, Effect::Unknown]);
     statement.effects.intersects(PURPOSE)
-        || statement.session_changes.iter().any(|change| {
-            matches!(change, SessionChange::SearchPath | SessionChange::Role | SessionChange::DiscardAll)
-        })
+        || statement
+            .session_changes
+            .iter()
+            .any(|change| matches!(change, SessionChange::SearchPath | SessionChange::Role | SessionChange::DiscardAll))
 }
 
 /// Whether the next statement must not be judged before this one has completed.

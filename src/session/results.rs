@@ -12,7 +12,7 @@ use countersign_policy::mask::{FieldOrigin, MaskPlan, Masked};
 use countersign_protocol::backend::Field;
 use countersign_protocol::row::{self, NewCell};
 
-use super::machine::Surroundings;
+use super::words::Surroundings;
 
 /// What happens to the rows of the current result.
 #[derive(Clone)]
@@ -65,9 +65,7 @@ pub(super) fn copies_masked(around: &Surroundings, statement: &StatementAnalysis
     if !around.masks.touches_database() || !statement.effects.contains(Effect::CopyOut) {
         return false;
     }
-    let reads_masked = statement
-        .relations
-        .iter()
-        .any(|relation| relation.oid.is_none_or(|oid| around.masks.touches_relation(oid)));
+    let reads_masked =
+        statement.relations.iter().any(|relation| relation.oid.is_none_or(|oid| around.masks.touches_relation(oid)));
     reads_masked || matches!(statement.outputs, Outputs::Opaque(_))
 }

@@ -161,10 +161,7 @@ impl Statements {
             | SessionChange::DeallocateAll
             | SessionChange::CloseCursor(_)
             | SessionChange::DiscardAll => self.forget(change),
-            SessionChange::SearchPath
-            | SessionChange::Role
-            | SessionChange::Catalog
-            | SessionChange::Transaction => {}
+            SessionChange::SearchPath | SessionChange::Role | SessionChange::Catalog | SessionChange::Transaction => {}
         }
     }
 
@@ -185,10 +182,7 @@ impl Statements {
                 self.portals.remove(name.as_bytes());
             }
             SessionChange::DiscardAll => *self = Self::default(),
-            SessionChange::SearchPath
-            | SessionChange::Role
-            | SessionChange::Catalog
-            | SessionChange::Transaction => {}
+            SessionChange::SearchPath | SessionChange::Role | SessionChange::Catalog | SessionChange::Transaction => {}
         }
     }
 }
@@ -201,8 +195,8 @@ impl PreparedLookup for Statements {
     }
 
     fn cursor(&self, name: &str) -> Option<&StatementAnalysis> {
-        self.cursors
-            .get(name)
-            .or_else(|| self.portals.get(name.as_bytes()).and_then(|portal| portal.statement.analysis.statements.first()))
+        self.cursors.get(name).or_else(|| {
+            self.portals.get(name.as_bytes()).and_then(|portal| portal.statement.analysis.statements.first())
+        })
     }
 }

@@ -11,10 +11,11 @@ use countersign_protocol::backend::{self, TransactionStatus, tag};
 use countersign_protocol::{Frame, Header, sqlstate};
 
 use super::expected::{DescribeTarget, ExecuteReply, Expected, QueryReply, Run};
-use super::machine::{CopyIn, Machine, Stop, Surroundings};
+use super::machine::{CopyIn, Machine, Stop};
 use super::messages;
 use super::results::{self, ResultPlan};
 use super::statements::Described;
+use super::words::Surroundings;
 use crate::review::Outcome;
 
 /// Largest frame that is looked into, in bytes; rows and COPY data that pass unchanged may be larger.
@@ -99,12 +100,17 @@ impl Machine {
 
     fn upstream_frame(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         match frame.tag {
-            tag::NOTICE_RESPONSE | tag::NOTIFICATION_RESPONSE => {
+            tag::NOTIFICATION_RESPONSE => {
                 self.pass(frame);
                 return Ok(());
             }
+            tag::NOTICE_RESPONSE => {
+                let notice = self.scrubbed(frame, around);
+                self.to_client.extend_from_slice(&notice);
+                return Ok(());
+            }
             tag::PARAMETER_STATUS => return self.parameter_status(frame),
-            tag::ERROR_RESPONSE => return self.error_response(frame),
+            tag::ERROR_RESPONSE => return self.error_response(frame, around),
             _ => {}
         }
         match self.expected.front() {
@@ -143,7 +149,8 @@ impl Machine {
             _ => true,
         };
         if !pinned {
-            let message = format!("parameter \"{}\" cannot be changed on this connection", String::from_utf8_lossy(name));
+            let message =
+                format!("parameter \"{}\" cannot be changed on this connection", String::from_utf8_lossy(name));
             let hint = "It changes how statements are read; set it back and connect again.";
             return Err(Stop(messages::fatal(sqlstate::FEATURE_NOT_SUPPORTED, &message, Some(hint))));
         }
@@ -365,7 +372,8 @@ impl Machine {
         Ok(())
     }
 
-    fn error_response(&mut self, frame: &Frame) -> Result<(), Stop> {
+    fn error_response(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
+        let error = self.scrubbed(frame, around);
         let severity = backend::error_field(frame.body(), b'V').unwrap_or_default();
         if matches!(severity, b"FATAL" | b"PANIC") {
             self.upstream_fatal = true;
@@ -382,17 +390,17 @@ impl Machine {
                 reply.failed = true;
                 reply.plan = ResultPlan::Unknown;
                 self.copy_in = CopyIn::No;
-                self.pass(frame);
-            }
-            Some(Expected::PoisonQuery(error)) => {
-                let error = std::mem::replace(error, Bytes::new());
                 self.to_client.extend_from_slice(&error);
+            }
+            Some(Expected::PoisonQuery(ours)) => {
+                let ours = std::mem::replace(ours, Bytes::new());
+                self.to_client.extend_from_slice(&ours);
             }
             // Committing failed.
-            Some(Expected::Sync) => self.pass(frame),
-            Some(Expected::PoisonExecute(error)) => {
-                let error = error.clone();
-                self.to_client.extend_from_slice(&error);
+            Some(Expected::Sync) => self.to_client.extend_from_slice(&error),
+            Some(Expected::PoisonExecute(ours)) => {
+                let ours = ours.clone();
+                self.to_client.extend_from_slice(&ours);
                 self.skip_to_sync(&code);
             }
             Some(
@@ -403,7 +411,7 @@ impl Machine {
                 | Expected::OwnDescribe(_)
                 | Expected::Execute(_),
             ) => {
-                self.pass(frame);
+                self.to_client.extend_from_slice(&error);
                 self.skip_to_sync(&code);
             }
         }

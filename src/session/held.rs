@@ -1,0 +1,164 @@
+//! A request between its hold and its release: recorded, decided, judged again.
+//!
+//! Never forwards: an approval only lets the case be judged once more, as everything is now.
+//! Invariant: each step answers the command with its own number or id; an answer that comes late changes nothing.
+
+use std::sync::Arc;
+
+use countersign_policy::verdict::{HoldTerms, ReviewerDemand};
+use countersign_protocol::backend::TransactionStatus;
+
+use super::decide::Ruling;
+use super::expected::Run;
+use super::machine::{Machine, Stop, next_notice};
+use super::messages;
+use super::parked::{Asked, Gate, Held, OpeningRequest, Parked, Releasing, RequestFacts, Shape};
+use super::statements::Given;
+use super::words::{BeginRefused, Command, Opening, Surroundings};
+use crate::review::{Decision, RequestId};
+
+impl Machine {
+    pub(super) fn park(&mut self, shape: Shape, asked: Asked, terms: HoldTerms, around: &Surroundings) {
+        // What was forwarded before it is answered while it waits.
+        self.flush_upstream();
+        let binding = asked.binding(&self.identity.subject, &self.names, &around.catalog);
+        let facts = RequestFacts {
+            subject: &self.identity.subject,
+            binding,
+            client_address: &self.identity.client_address,
+            in_transaction: self.status != TransactionStatus::Idle || self.in_pipeline,
+        };
+        let number = self.serial;
+        self.commands.push_back(Command::Open(number, Box::new(asked.request(facts, terms))));
+        let parked = Parked { shape, asked, binding };
+        self.gate = Gate::Opening(Box::new(OpeningRequest { parked, number }));
+    }
+
+    pub(super) fn opened(&mut self, number: u64, opening: Option<Opening>, around: &Surroundings) -> Result<(), Stop> {
+        let parked = match std::mem::replace(&mut self.gate, Gate::Open) {
+            Gate::Opening(request) if request.number == number => request.parked,
+            other => {
+                // It was withdrawn while the store was writing.
+                self.gate = other;
+                if let Some(Opening::Waiting(request)) = opening {
+                    self.commands.push_back(Command::Withdraw(request.id));
+                }
+                return Ok(());
+            }
+        };
+        match opening {
+            None => self.refuse_parked(parked, messages::record_unavailable()),
+            Some(Opening::Waiting(request)) => {
+                let notice = messages::waiting(&request, &self.link(request.id));
+                self.to_client.extend_from_slice(&notice);
+                let held = Held {
+                    parked: parked,
+                    id: request.id,
+                    notice,
+                    next_notice: next_notice(around.now),
+                    timeout: request.expires_at.duration_since(request.created_at).unsigned_abs(),
+                };
+                self.gate = Gate::Held(Box::new(held));
+            }
+            Some(Opening::Resubmit(request)) => {
+                let error = messages::approval_required(&request, &self.link(request.id));
+                self.refuse_parked(parked, error);
+            }
+            Some(Opening::Ready(id, met)) => return self.approved(parked, id, met, around),
+        }
+        Ok(())
+    }
+
+    fn link(&self, id: RequestId) -> String {
+        format!("{}/requests/{id}", self.identity.public_url)
+    }
+
+    pub(super) fn decided(&mut self, id: RequestId, decision: Decision, around: &Surroundings) -> Result<(), Stop> {
+        let held = match std::mem::replace(&mut self.gate, Gate::Open) {
+            Gate::Held(held) if held.id == id => *held,
+            other => {
+                // The client withdrew in the same moment; the store knows which came first.
+                self.gate = other;
+                return Ok(());
+            }
+        };
+        let error = match decision {
+            Decision::Approved { met } => return self.approved(held.parked, held.id, met, around),
+            Decision::Rejected { by, group, reason } => messages::rejected(&by, &group, &reason),
+            Decision::Expired => messages::expired(held.timeout),
+            Decision::Cancelled => messages::withdrawn(),
+        };
+        self.refuse_parked(held.parked, error);
+        Ok(())
+    }
+
+    /// An approval does not forward: the case is judged again with it, as everything is now.
+    fn approved(
+        &mut self,
+        mut parked: Parked,
+        id: RequestId,
+        met: Vec<ReviewerDemand>,
+        around: &Surroundings,
+    ) -> Result<(), Stop> {
+        parked.asked.analysis = self.analyze_now(&parked.asked.text, around);
+        let given = Given { id, met, binding: parked.binding };
+        let now = parked.asked.binding(&self.identity.subject, &self.names, &around.catalog);
+        match self.rule(&parked.asked.text, &parked.asked.analysis, Some((&given, now)), around) {
+            Ruling::Run(permit) => {
+                self.commands.push_back(Command::Begin(id));
+                self.gate = Gate::Releasing(Box::new(Releasing { parked, given, permit }));
+            }
+            Ruling::Park(terms) => {
+                self.commands.push_back(Command::Revoke(id));
+                self.park(parked.shape, parked.asked, terms, around);
+            }
+            Ruling::Refuse(error) => {
+                self.commands.push_back(Command::Revoke(id));
+                self.refuse_parked(parked, error);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn begun(
+        &mut self,
+        id: RequestId,
+        begun: Result<(), BeginRefused>,
+        around: &Surroundings,
+    ) -> Result<(), Stop> {
+        let releasing = match std::mem::replace(&mut self.gate, Gate::Open) {
+            Gate::Releasing(releasing) if releasing.given.id == id => *releasing,
+            other => {
+                self.gate = other;
+                return Ok(());
+            }
+        };
+        match begun {
+            // Something before it in its pipeline failed meanwhile: the upstream would skip it.
+            Ok(()) if self.skipping => {
+                self.finish_unrun(Run::new(Arc::clone(&releasing.parked.asked.analysis), Some(id)));
+                if let Shape::Execute { group, .. } = releasing.parked.shape {
+                    self.group = group;
+                    self.drop_group();
+                }
+                Ok(())
+            }
+            Ok(()) => {
+                if let Shape::Execute { portal, .. } = &releasing.parked.shape
+                    && let Some(portal) = self.statements.portal(portal)
+                {
+                    portal.approved = Some(releasing.given);
+                }
+                self.run(releasing.parked, releasing.permit, id, around)
+            }
+            Err(BeginRefused::Unusable) => {
+                self.refuse_parked(releasing.parked, messages::approval_unusable());
+                Ok(())
+            }
+            Err(BeginRefused::Unavailable) => {
+                self.refuse_parked(releasing.parked, messages::record_unavailable());
+                Ok(())
+            }
+        }
+    }
+}

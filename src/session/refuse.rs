@@ -1,0 +1,56 @@
+//! Refusing a request so that client and upstream are in the state PostgreSQL would be in.
+//!
+//! Never claims a transaction status: inside a transaction the upstream itself is made to fail, its error is replaced by
+//! ours, and what follows is its own. Invariant: nothing of the refused request leaves.
+
+use bytes::Bytes;
+use countersign_protocol::backend::TransactionStatus;
+use countersign_protocol::response;
+
+use super::expected::Expected;
+use super::machine::Machine;
+use super::parked::{Gate, Parked, Shape};
+use crate::relay::Poison;
+
+impl Machine {
+    /// Refuses the request behind the gate, whatever it is.
+    pub(super) fn refuse_gated(&mut self, error: Bytes) {
+        match std::mem::replace(&mut self.gate, Gate::Open) {
+            Gate::Held(held) => self.refuse_parked(held.parked, error),
+            Gate::Opening(request) => self.refuse_parked(request.parked, error),
+            other => self.gate = other,
+        }
+    }
+
+    pub(super) fn refuse_parked(&mut self, parked: Parked, error: Bytes) {
+        match parked.shape {
+            Shape::Query(_) => self.refuse_query(error),
+            Shape::Execute { group, .. } => {
+                self.group = group;
+                self.refuse_extended(error);
+            }
+        }
+    }
+
+    /// Answers a Query with an error. Outside a transaction the upstream never hears of it; inside one, it is made to
+    /// fail, and its own error is replaced.
+    pub(super) fn refuse_query(&mut self, error: Bytes) {
+        if self.status == TransactionStatus::Idle && !self.in_pipeline && self.expected.is_empty() {
+            self.to_client.extend_from_slice(&error);
+            response::ready_for_query(&mut self.to_client, TransactionStatus::Idle);
+        } else {
+            self.relay.poison(Poison::Query);
+            self.expect(Expected::PoisonQuery(error));
+            self.in_pipeline = false;
+        }
+    }
+
+    /// Answers an extended-protocol message with an error: the upstream is made to fail in its place and skips to Sync.
+    pub(super) fn refuse_extended(&mut self, error: Bytes) {
+        self.drop_group();
+        self.relay.poison(Poison::Execute);
+        self.in_pipeline = true;
+        self.expect(Expected::PoisonExecute(error));
+        self.skipping = true;
+    }
+}

@@ -1,0 +1,77 @@
+//! Errors and notices of statements that concern masked data, without the texts that could quote a value.
+//!
+//! Never changes severity, SQLSTATE, position, or the names of schema, table, column, type and constraint: clients act on
+//! those. Invariant: no other text of such a message reaches the client.
+//! Source: PostgreSQL manual, "Error and Notice Message Fields".
+
+use bytes::{Bytes, BytesMut};
+use countersign_policy::analysis::StatementAnalysis;
+use countersign_policy::{Analysis, Effect, Effects};
+use countersign_protocol::Frame;
+use countersign_protocol::response::keep_fields;
+
+use super::expected::Expected;
+use super::machine::Machine;
+use super::statements::Undo;
+use super::words::Surroundings;
+
+/// Fields that name objects or classify; none of them quotes a value.
+const KEPT: &[u8] = b"SVCPstcdn";
+/// The primary message in place of the original.
+const WITHHELD: &str = "the message is withheld because it could quote masked data";
+
+impl Machine {
+    /// The message as the client may see it.
+    pub(super) fn scrubbed(&mut self, frame: &Frame, around: &Surroundings) -> Bytes {
+        if !around.masks.touches_database() || !self.concerns_masked(around) {
+            return frame.bytes.clone();
+        }
+        let mut out = BytesMut::new();
+        keep_fields(&mut out, frame, KEPT, WITHHELD);
+        out.freeze()
+    }
+
+    /// Whether what the upstream is doing could bring a masked value into a message.
+    fn concerns_masked(&mut self, around: &Surroundings) -> bool {
+        match self.expected.front() {
+            Some(Expected::Query(reply)) => concerns_masked(&reply.run.analysis, around),
+            Some(Expected::Execute(reply)) => concerns_masked(&reply.run.analysis, around),
+            // Planning may fold function calls; otherwise only the client's own parameters can be quoted.
+            Some(Expected::Bind(Undo::Portal(name, _))) => self
+                .statements
+                .portal(name)
+                .is_none_or(|portal| portal.statement.analysis.statements.iter().any(calls_foreign)),
+            // Deferred constraints are checked at commit.
+            Some(Expected::Sync) => true,
+            Some(
+                Expected::PoisonQuery(_)
+                | Expected::PoisonExecute(_)
+                | Expected::Parse(_)
+                | Expected::Bind(_)
+                | Expected::Close(_)
+                | Expected::Describe(_)
+                | Expected::OwnDescribe(_)
+                | Expected::Own(_),
+            )
+            | None => false,
+        }
+    }
+}
+
+fn concerns_masked(analysis: &Analysis, around: &Surroundings) -> bool {
+    const OPAQUE: Effects =
+        Effects::of(&[Effect::Transaction, Effect::Do, Effect::Call, Effect::FunctionCall, Effect::Unknown]);
+    analysis.statements.iter().any(|statement| {
+        statement.effects.intersects(OPAQUE)
+            || calls_foreign(statement)
+            || statement
+                .relations
+                .iter()
+                .any(|relation| relation.oid.is_none_or(|oid| around.masks.touches_relation(oid)))
+    })
+}
+
+/// Whether it calls a function that did not come with the server.
+fn calls_foreign(statement: &StatementAnalysis) -> bool {
+    statement.functions.iter().any(|function| function.schema != "pg_catalog")
+}

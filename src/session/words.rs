@@ -1,0 +1,142 @@
+//! What passes between the session core and its driver: what the core sees, asks for and is told.
+//!
+//! Never behaviour; see [`super::machine`].
+
+use std::sync::Arc;
+
+use countersign_policy::analysis::AnalysisCache;
+use countersign_policy::mask::MaskSet;
+use countersign_policy::subject::Subject;
+use countersign_policy::verdict::ReviewerDemand;
+use countersign_policy::{Catalog, Effects};
+use jiff::Timestamp;
+
+use crate::config::Config;
+use crate::review::{AccessRequest, Decision, NewRequest, Outcome, RequestId};
+
+/// What the session sees of the world at one moment.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The configuration in force.
+    pub config: Arc<Config>,
+    /// The upstream database's catalog.
+    pub catalog: Arc<Catalog>,
+    /// Masks for this session's subject under that catalog.
+    pub masks: Arc<MaskSet>,
+    /// Shared cache of analyses.
+    pub analyses: Arc<AnalysisCache>,
+    /// Whether a record of a statement can be kept.
+    pub audit_writable: bool,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// Who is connected, fixed for the life of the session.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The requester.
+    pub subject: Subject,
+    /// Client address.
+    pub client_address: String,
+    /// Base of links to access requests.
+    pub public_url: String,
+}
+
+/// What the session asks its driver to do, in order.
+#[derive(Debug)]
+pub enum Command {
+    /// Write an audit record of a judgement.
+    Record(Box<Judged>),
+    /// Record a held request and wait for its decision; answered by [`Event::Opened`] with the same number, then
+    /// [`Event::Decided`].
+    Open(u64, Box<NewRequest>),
+    /// The requester withdrew it.
+    Withdraw(RequestId),
+    /// Record durably that it runs now; answered by [`Event::Begun`].
+    Begin(RequestId),
+    /// It was approved, but judged again it is not allowed.
+    Revoke(RequestId),
+    /// It ran.
+    Finish(Box<Finished>),
+    /// Load the catalog again; answered by [`Event::CatalogRefreshed`].
+    RefreshCatalog,
+    /// Cancel what the upstream is running; answered by [`Event::CancelSent`].
+    CancelUpstream,
+    /// Send what is left to the client, then close both connections.
+    Close,
+}
+
+/// A judgement, for the audit.
+#[derive(Debug)]
+pub struct Judged {
+    /// The statement text.
+    pub statement: Arc<str>,
+    /// What it does.
+    pub effects: Effects,
+    /// `allow`, `hold` or `deny`.
+    pub verdict: &'static str,
+    /// Rules that matched.
+    pub rules: Vec<String>,
+    /// Observed rules that would have held or denied.
+    pub observed: Vec<String>,
+    /// The access request it rests on, if it was judged again after an approval.
+    pub access_request: Option<RequestId>,
+}
+
+/// The end of an approved request.
+#[derive(Debug)]
+pub struct Finished {
+    /// Which.
+    pub id: RequestId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Rows that went to the client.
+    pub rows: u64,
+    /// Names of the result columns that were masked.
+    pub masked: Vec<String>,
+}
+
+/// What happens to a session besides bytes.
+#[derive(Debug)]
+pub enum Event {
+    /// The store recorded the request of that number, or could not (`None`).
+    Opened(u64, Option<Opening>),
+    /// People, or the clock, decided.
+    Decided(RequestId, Decision),
+    /// The run is recorded, or must not happen.
+    Begun(RequestId, Result<(), BeginRefused>),
+    /// The catalog was loaded, or could not be; the surroundings tell.
+    CatalogRefreshed,
+    /// The client sent a CancelRequest.
+    Cancel,
+    /// The CancelRequest reached the upstream, or could not be sent.
+    CancelSent,
+    /// Time passed.
+    Tick,
+    /// The client's socket is at its end.
+    ClientClosed,
+    /// The upstream's socket is at its end.
+    UpstreamClosed,
+    /// The proxy shuts down.
+    Drain,
+}
+
+/// What became of [`Command::Open`].
+#[derive(Debug)]
+pub enum Opening {
+    /// It waits.
+    Waiting(Box<AccessRequest>),
+    /// An approval for exactly this exists already.
+    Ready(RequestId, Vec<ReviewerDemand>),
+    /// It is recorded; the client is to send it again once it is approved.
+    Resubmit(Box<AccessRequest>),
+}
+
+/// Why an approved request does not run after all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BeginRefused {
+    /// The approval expired, was revoked or was used.
+    Unusable,
+    /// Store or audit cannot be written.
+    Unavailable,
+}
