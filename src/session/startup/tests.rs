@@ -77,7 +77,7 @@ async fn serve(listener: &Listener, shared: &StartupContext) -> Result<StartupOu
     if let StartupOutcome::Session(client) = &mut outcome {
         let key = CancelKey { process_id: 42, secret: bytes::Bytes::from_static(b"abcd") };
         let parameters = [("server_version".to_owned(), "15.0".to_owned())];
-        client.stream.write_all(&greeting(&parameters, &key).unwrap()).await.unwrap();
+        client.stream.write_all(&greeting(&parameters, &key)).await.unwrap();
         let _ = client.stream.read_to_end(&mut Vec::new()).await;
         let _ = client.stream.shutdown().await;
     }

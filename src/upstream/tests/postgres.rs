@@ -119,7 +119,8 @@ async fn a_cancel_ends_the_statement_over_every_kind_of_route() {
         let mut upstream = connect(&target, &[]).await.unwrap();
         let mut bystander = connect(&target, &[]).await.unwrap();
         let cancel = upstream.cancel.clone();
-        // The lock makes the statement wait for as long as it takes, and shows that it runs before the cancel is sent.
+        // The lock makes the statement wait for as long as it takes, and shows that it runs before the cancel is
+        // sent.
         query(&mut bystander, "select pg_advisory_lock(7)").await;
         let cancelled = async {
             let waiting = "select count(*) || ' waiting' from pg_locks where locktype = 'advisory' and not granted";

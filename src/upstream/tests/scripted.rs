@@ -19,8 +19,8 @@ const OK: &[u8] = b"R\0\0\0\x08\0\0\0\0";
 const SETTINGS: &[u8] = b"S\0\0\0\x19client_encoding\0UTF8\0S\0\0\0\x23standard_conforming_strings\0on\0";
 const READY: &[u8] = b"Z\0\0\0\x05I";
 
-/// Plays the script on one connection, then closes it and checks that nothing else was sent; returns what `connect` made
-/// of it, and the connection without a word if that was a session.
+/// Plays the script on one connection, then closes it and checks that nothing else was sent; returns what `connect`
+/// made of it, and the connection without a word if that was a session.
 async fn play(
     script: &[Step<'_>],
     change: impl FnOnce(UpstreamConfig) -> UpstreamConfig,
