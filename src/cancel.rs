@@ -1,7 +1,9 @@
 //! Which session a CancelRequest means.
 //!
-//! Never answers the sender: a CancelRequest gets no reply, right key or wrong (manual, "Canceling Requests in Progress").
-//! Invariant: a cancel reaches a session only with both halves of the key that session was given, and only while it lives.
+//! Never answers the sender: a CancelRequest gets no reply, right key or wrong (manual, "Canceling Requests in
+//! Progress").
+//! Invariant: a cancel reaches a session only with both halves of the key that session was given, and only while it
+//! lives.
 
 use std::fmt;
 use std::sync::Arc;

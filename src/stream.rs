@@ -1,8 +1,8 @@
 //! A connection to a client or to an upstream, whatever carries it.
 //!
 //! Never interprets a byte.
-//! Invariant: a TCP stream is made with TCP_NODELAY and keepalive, so that small answers leave at once and a peer that
-//! vanished while a statement is held is noticed.
+//! Invariant: a TCP stream is made with TCP_NODELAY and keepalive, so that small answers leave at once and a peer
+//! that vanished while a statement is held is noticed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
-/// Idle time before the first keepalive probe: well below the 350 s after which cloud load balancers forget a connection.
+/// Idle time before the first keepalive probe: well below the 350 s after which cloud load balancers forget a
+/// connection.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 /// Time between keepalive probes.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);

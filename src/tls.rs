@@ -1,7 +1,8 @@
 //! TLS towards clients and towards upstreams, from files to rustls configurations.
 //!
 //! Never does a handshake itself and never falls back to plaintext.
-//! Invariant: `verify-ca` and `verify-full` accept a certificate only if it leads to the given roots, whatever the server says.
+//! Invariant: `verify-ca` and `verify-full` accept a certificate only if it leads to the given roots, whatever the
+//! server says.
 
 use std::io;
 use std::path::{Path, PathBuf};

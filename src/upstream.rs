@@ -1,7 +1,10 @@
-//! The connection to the PostgreSQL behind a database: made, authenticated, ready; and the way to cancel what it runs.
+//! The connection to the PostgreSQL behind a database: made, authenticated, ready; and the way to cancel what it
+//! runs.
 //!
-//! Never sends a password in clear over a network, and never shows anybody a text an upstream sent before the session.
-//! Invariant: an [`Upstream`] has reported ReadyForQuery, `client_encoding` UTF8 and `standard_conforming_strings` on.
+//! Never sends a password in clear over a network, and never shows anybody a text an upstream sent before the
+//! session.
+//! Invariant: an [`Upstream`] has reported ReadyForQuery, `client_encoding` UTF8 and `standard_conforming_strings`
+//! on.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,7 +35,6 @@ const PINNED: [(&str, &str); 2] = [("client_encoding", "UTF8"), ("standard_confo
 const RESERVED: [&str; 4] = ["user", "database", "replication", "options"];
 
 /// An upstream ready for its first query.
-#[derive(Debug)]
 pub struct Upstream {
     /// The connection.
     pub stream: UpstreamStream,
@@ -44,10 +46,17 @@ pub struct Upstream {
     pub cancel: UpstreamCancel,
 }
 
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Upstream");
+        shown.field("cancel", &self.cancel).field("unread", &self.unread.len()).finish_non_exhaustive()
+    }
+}
+
 /// Connects, authenticates and waits for ReadyForQuery, all within `connect_timeout`.
 ///
-/// `startup` are settings for the StartupMessage; user and database come from `target`, and the settings that decide how
-/// SQL is read are pinned, whatever `startup` says.
+/// `startup` are settings for the StartupMessage; user and database come from `target`, and the settings that decide
+/// how SQL is read are pinned, whatever `startup` says.
 ///
 /// # Errors
 /// [`UpstreamError`]; [`UpstreamError::fields`] is what a client may read of it.
@@ -140,8 +149,9 @@ pub struct UpstreamCancel {
 }
 
 impl UpstreamCancel {
-    /// Sends a CancelRequest over a connection of its own, to the same address and with the same TLS mode, and waits until
-    /// the upstream has closed it, which it does when the signal is sent. Does nothing if there was no BackendKeyData.
+    /// Sends a CancelRequest over a connection of its own, to the same address and with the same TLS mode, and waits
+    /// until the upstream has closed it, which it does when the signal is sent. Does nothing if there was no
+    /// BackendKeyData.
     ///
     /// # Errors
     /// [`UpstreamError`] when the request could not be delivered within `connect_timeout`.

@@ -95,8 +95,8 @@ pub struct Exchange {
 impl Exchange {
     /// Takes the client-first-message and returns the exchange; [`Exchange::server_first`] is the answer to send.
     ///
-    /// `server_nonce` is printable ASCII without a comma, unpredictable, and new for every exchange. The user name inside
-    /// the message is ignored, as in PostgreSQL: the StartupMessage has it.
+    /// `server_nonce` is printable ASCII without a comma, unpredictable, and new for every exchange. The user name
+    /// inside the message is ignored, as in PostgreSQL: the StartupMessage has it.
     ///
     /// # Errors
     /// [`ScramError`] when the message is malformed or asks for what is not offered.
@@ -210,7 +210,8 @@ pub enum ScramError {
 }
 
 fn mac(key: &[u8], parts: &[&[u8]]) -> Key {
-    // HMAC takes keys of any length (RFC 2104 section 2), so the fallback is never reached; it still keeps keys unusable.
+    // HMAC takes keys of any length (RFC 2104 section 2), so the fallback is never reached; it still keeps keys
+    // unusable.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; KEY_LEN] };
     for part in parts {
         mac.update(part);

@@ -1,7 +1,7 @@
 //! Everything on the wire before a session: startup packets, password messages, and the answers to them.
 //!
-//! Never decides who may connect and never reads a socket; `pgwire` reads and writes the packets, after their lengths and
-//! texts were checked here, because its decoders trust both.
+//! Never decides who may connect and never reads a socket; `pgwire` reads and writes the packets, after their lengths
+//! and texts were checked here, because its decoders trust both.
 //! Invariant: a packet is either understood to its last byte or refused; nothing in it is dropped or replaced.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -170,7 +170,8 @@ fn startup_message(mut packet: BytesMut) -> Result<StartupPacket, PacketError> {
     Ok(StartupPacket::StartupMessage(StartupMessage { minor, parameters, protocol_options }))
 }
 
-/// Checks `(name NUL value NUL)* NUL` without a byte left over: pgwire would replace, complete or ignore what is wrong.
+/// Checks `(name NUL value NUL)* NUL` without a byte left over: pgwire would replace, complete or ignore what is
+/// wrong.
 fn check_parameters(body: &[u8]) -> Result<(), PacketError> {
     let pairs = body.strip_suffix(b"\0").ok_or(PacketError::Layout)?;
     if pairs.is_empty() {
@@ -190,7 +191,8 @@ fn check_parameters(body: &[u8]) -> Result<(), PacketError> {
     Ok(())
 }
 
-/// Takes one password message (`p`) off the front of `buf` and returns its body, or `None` when more bytes are needed.
+/// Takes one password message (`p`) off the front of `buf` and returns its body, or `None` when more bytes are
+/// needed.
 ///
 /// # Errors
 /// [`PacketError::NotPassword`] or [`PacketError::PasswordLength`]; then `buf` is of no further use.
@@ -256,30 +258,26 @@ pub fn encode_answer(out: &mut BytesMut, answer: &Answer<'_>) -> Result<(), Pack
 
 /// AuthenticationOk, a ParameterStatus for each parameter, BackendKeyData, ReadyForQuery (idle).
 ///
-/// # Errors
-/// [`PacketError::Encode`] when a parameter is longer than [`UPSTREAM_MESSAGE_MAX`] or has a NUL.
-pub fn encode_greeting(
-    parameters: &[(String, String)],
-    process_id: i32,
-    secret: &Bytes,
-) -> Result<BytesMut, PacketError> {
+/// What cannot be encoded is left out: a parameter with a NUL or longer than [`UPSTREAM_MESSAGE_MAX`], a secret that
+/// is not 4 to 256 bytes long.
+#[must_use]
+pub fn encode_greeting(parameters: &[(String, String)], process_id: i32, secret: &Bytes) -> BytesMut {
     let mut out = BytesMut::new();
-    put(&mut out, &Authentication::Ok)?;
-    for (name, value) in parameters {
-        if name.contains('\0') || value.contains('\0') {
-            return Err(PacketError::Encode);
-        }
-        put(&mut out, &ParameterStatus::new(name.clone(), value.clone()))?;
+    // Each `put` leaves nothing behind when it fails, so ignoring the error is leaving the message out.
+    let _ = put(&mut out, &Authentication::Ok);
+    for (name, value) in parameters.iter().filter(|(name, value)| !name.contains('\0') && !value.contains('\0')) {
+        let _ = put(&mut out, &ParameterStatus::new(name.clone(), value.clone()));
     }
-    put(&mut out, &BackendKeyData::new(process_id, SecretKey::Bytes(secret.clone())))?;
-    put(&mut out, &ReadyForQuery::new(TransactionStatus::Idle))?;
-    Ok(out)
+    let _ = put(&mut out, &BackendKeyData::new(process_id, SecretKey::Bytes(secret.clone())));
+    let _ = put(&mut out, &ReadyForQuery::new(TransactionStatus::Idle));
+    out
 }
 
 /// Encodes a packet the proxy sends to an upstream.
 ///
 /// # Errors
-/// [`PacketError::Encode`] when a text has a NUL, a name is empty, a key has no legal length, or the packet is too long.
+/// [`PacketError::Encode`] when a text has a NUL, a name is empty, a key has no legal length, or the packet is too
+/// long.
 pub fn encode_packet(packet: StartupPacket) -> Result<BytesMut, PacketError> {
     let mut out = BytesMut::new();
     match packet {

@@ -1,10 +1,11 @@
 //! From a client's first byte to an authenticated user with a database: TLS, startup packet, SCRAM.
 //!
-//! Never connects upstream and never tells a stranger more than PostgreSQL would: whether a user exists is not observable,
-//! and whether a database exists only to users who may connect to it.
+//! Never connects upstream and never tells a stranger more than PostgreSQL would: whether a user exists is not
+//! observable, and whether a database exists only to users who may connect to it.
 //! Invariant: [`StartupOutcome::Session`] exists only after a complete SCRAM exchange with a configured user.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,8 @@ pub use secret::mock_secret;
 
 use connection::Connection;
 
-/// How long a client may take from its first byte to the end of authentication; PostgreSQL's `authentication_timeout`.
+/// How long a client may take from its first byte to the end of authentication; PostgreSQL's
+/// `authentication_timeout`.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Random bytes in a server nonce, before encoding; as many as PostgreSQL takes.
@@ -84,7 +86,6 @@ impl StartupContext {
 }
 
 /// An authenticated client that waits for the greeting.
-#[derive(Debug)]
 pub struct ClientHandshake {
     /// The connection.
     pub stream: ClientStream,
@@ -100,6 +101,14 @@ pub struct ClientHandshake {
     pub peer: String,
     /// Whether TLS protects the connection.
     pub tls: bool,
+}
+
+impl fmt::Debug for ClientHandshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("ClientHandshake");
+        shown.field("user", &self.user).field("database", &self.database).field("peer", &self.peer);
+        shown.field("tls", &self.tls).field("unread", &self.unread.len()).finish_non_exhaustive()
+    }
 }
 
 /// How a negotiation ended.
@@ -134,9 +143,10 @@ pub async fn accept(
 /// What ends the handshake once an upstream is connected: AuthenticationOk, ParameterStatus for each parameter,
 /// BackendKeyData, ReadyForQuery (idle).
 ///
-/// # Errors
-/// [`PacketError::Encode`] when a parameter is too long or has a NUL, which those of `upstream::connect` never do.
-pub fn greeting(parameters: &[(String, String)], key: &CancelKey) -> Result<BytesMut, PacketError> {
+/// A parameter that no ParameterStatus can carry (too long, or with a NUL) is left out; `upstream::connect` returns
+/// none.
+#[must_use]
+pub fn greeting(parameters: &[(String, String)], key: &CancelKey) -> BytesMut {
     wire::encode_greeting(parameters, key.process_id, &key.secret)
 }
 

@@ -40,10 +40,10 @@ impl Route {
             Self::Plain(address) => tcp(*address).await.and_then(Stream::tcp).map_err(UpstreamError::Connect),
             Self::Tls { address, name, connector } => {
                 let mut stream = tcp(*address).await.map_err(UpstreamError::Connect)?;
-                match offers_tls(&mut stream).await? {
-                    true => encrypt(stream, name.clone(), connector).await,
-                    false => Err(UpstreamError::TlsNotOffered),
+                if !offers_tls(&mut stream).await? {
+                    return Err(UpstreamError::TlsNotOffered);
                 }
+                encrypt(stream, name.clone(), connector).await
             }
         }
     }

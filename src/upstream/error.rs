@@ -92,9 +92,9 @@ impl UpstreamError {
         }
     }
 
-    /// The FATAL ErrorResponse for the client that has to go without: 08001 when no connection came about, 08006 when one
-    /// broke, and what drivers act upon: 53300 (too many connections), 57P03 (starting up or shutting down), 22023 (a
-    /// setting the upstream does not take).
+    /// The FATAL ErrorResponse for the client that has to go without: 08001 when no connection came about, 08006 when
+    /// one broke, and what drivers act upon: 53300 (too many connections), 57P03 (starting up or shutting down),
+    /// 22023 (a setting the upstream does not take).
     #[must_use]
     pub fn fields(&self) -> ErrorFields<'static> {
         let (sqlstate, message) = match self {

@@ -75,7 +75,8 @@ impl Connection {
             return Ok(self);
         };
         if !self.unread.is_empty() {
-            // Whoever injects these bytes wants them to be read as the client's first ones inside TLS (CVE-2021-23214).
+            // Whoever injects these bytes wants them to be read as the client's first ones inside TLS
+            // (CVE-2021-23214).
             return Err(self.refuse(StartupError::BytesBeforeTls).await);
         }
         self.write(b"S").await?;

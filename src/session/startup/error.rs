@@ -1,6 +1,7 @@
 //! Why a client got no session, and how much of that it may read.
 //!
-//! Never carries a password, a proof or a setting's value into a log: those appear only in what the client itself is sent.
+//! Never carries a password, a proof or a setting's value into a log: those appear only in what the client itself is
+//! sent.
 //! Invariant: [`StartupError::refusal`] is the only way from an error to the wire.
 
 use std::io;
@@ -70,7 +71,8 @@ impl StartupError {
         Fault::Client
     }
 
-    /// What the client may read of it; `None` when it is to be hung up on: it left, stalled, or speaks something else.
+    /// What the client may read of it; `None` when it is to be hung up on: it left, stalled, or speaks something
+    /// else.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
         let refusal = match self {

@@ -1,0 +1,114 @@
+//! Real clients that log in, or fail to.
+
+use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
+use postgres_protocol::message::frontend;
+use tokio_postgres::NoTls;
+
+use super::*;
+
+/// Logs in with tokio-postgres; returns SQLSTATE and message on failure.
+async fn log_in(
+    shared: &StartupContext,
+    config: &tokio_postgres::Config,
+) -> (Result<(), (String, String)>, Result<StartupOutcome, StartupError>) {
+    let (listener, address) = loopback();
+    let client = async {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let connected = config.connect_raw(stream, NoTls).await;
+        connected.map(|_| ()).map_err(|error| {
+            let error = error.as_db_error().expect("an ErrorResponse");
+            (error.code().code().to_owned(), error.message().to_owned())
+        })
+    };
+    tokio::join!(client, serve(&listener, shared))
+}
+
+fn login(user: &str, password: &str, database: Option<&str>) -> tokio_postgres::Config {
+    let mut config = tokio_postgres::Config::new();
+    config.user(user).password(password);
+    if let Some(database) = database {
+        config.dbname(database);
+    }
+    config
+}
+
+#[tokio::test]
+async fn the_right_password_makes_a_session() {
+    let mut config = login("alice", PASSWORD, Some("shop"));
+    config.application_name("tests").options("-c statement_timeout=5s");
+    let (client, outcome) = log_in(&context(None), &config).await;
+    assert_eq!(client, Ok(()));
+    let Ok(StartupOutcome::Session(client)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((client.user.as_str(), client.database.as_str(), client.tls), ("alice", "shop", false));
+    assert!(client.peer.starts_with("127.0.0.1:") && client.unread.is_empty());
+    let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let expected =
+        [setting("statement_timeout", "5s"), setting("application_name", "tests"), setting("client_encoding", "UTF8")];
+    assert_eq!(client.parameters, expected);
+}
+
+#[tokio::test]
+async fn the_database_is_the_user_unless_named() {
+    let (client, outcome) = log_in(&context(None), &login("alice", PASSWORD, None)).await;
+    assert_eq!(client, Ok(()));
+    let Ok(StartupOutcome::Session(client)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(client.database, "alice");
+}
+
+#[tokio::test]
+async fn failures_tell_no_more_than_postgresql() {
+    let shared = context(None);
+    let check = async |config: tokio_postgres::Config, sqlstate: &str, message: &str| {
+        let (client, outcome) = log_in(&shared, &config).await;
+        assert_eq!(client, Err((sqlstate.to_owned(), message.to_owned())));
+        assert!(outcome.is_err());
+    };
+    let password = |user: &str| format!("password authentication failed for user \"{user}\"");
+    check(login("alice", "wrong", Some("shop")), "28P01", &password("alice")).await;
+    check(login("Alice", PASSWORD, Some("shop")), "28P01", &password("Alice")).await;
+    check(login("bob", "", Some("shop")), "28P01", &password("bob")).await;
+    check(login("eve", PASSWORD, Some("shop")), "28P01", &password("eve")).await;
+    // Databases are spoken of only after authentication, and then alike whether they are missing or closed.
+    check(login("eve", PASSWORD, Some("nowhere")), "28P01", &password("eve")).await;
+    check(login("alice", "wrong", Some("vault")), "28P01", &password("alice")).await;
+    check(login("alice", PASSWORD, Some("nowhere")), "3D000", "database \"nowhere\" does not exist").await;
+    check(login("alice", PASSWORD, Some("vault")), "3D000", "database \"vault\" does not exist").await;
+    let mut role = login("alice", PASSWORD, Some("shop"));
+    role.options("-c role=admin");
+    check(role, "22023", "parameter \"role\" cannot be set at connection start").await;
+    let mut unknown = login("alice", PASSWORD, Some("shop"));
+    unknown.options("-c fancy=1");
+    check(unknown, "42704", "unrecognized configuration parameter \"fancy\"").await;
+}
+
+#[tokio::test]
+async fn bytes_behind_the_login_are_kept() {
+    let (listener, address) = loopback();
+    let shared = context(None);
+    let client = async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut out = startup_packet(3 << 16, &[("user", "alice"), ("database", "shop")]).as_slice().into();
+        let mut scram = ScramSha256::new(PASSWORD.as_bytes(), ChannelBinding::unsupported());
+        frontend::sasl_initial_response("SCRAM-SHA-256", scram.message(), &mut out).unwrap();
+        stream.write_all(&out).await.unwrap();
+        let mut sasl = [0; 24];
+        stream.read_exact(&mut sasl).await.unwrap();
+        let mut header = [0; 9];
+        stream.read_exact(&mut header).await.unwrap();
+        let mut server_first = vec![0; usize::from(header[4]) - 8];
+        stream.read_exact(&mut server_first).await.unwrap();
+        scram.update(&server_first).unwrap();
+        out.clear();
+        frontend::sasl_response(scram.message(), &mut out).unwrap();
+        frontend::query("select 1", &mut out).unwrap();
+        stream.write_all(&out).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.unwrap();
+        rest
+    };
+    let (answer, outcome) = tokio::join!(client, serve(&listener, &shared));
+    let Ok(StartupOutcome::Session(client)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(client.unread[..], b"Q\0\0\0\x0dselect 1\0"[..]);
+    assert!(answer.starts_with(b"R\0\0\0\x36\0\0\0\x0cv=") && answer.ends_with(b"Z\0\0\0\x05I"));
+}
