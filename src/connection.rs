@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use countersign_policy::subject::Subject;
+use countersign_protocol::response::error_response;
 use countersign_protocol::sqlstate;
 use jiff::Timestamp;
 use tokio::io::AsyncWriteExt;
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::audit::Record;
 use crate::cancel::{CancelKey, CancelListener};
+use crate::cli::with_causes;
 use crate::database::Database;
 use crate::server::Shared;
 use crate::session::driver::{Driver, Parts};
@@ -32,7 +34,9 @@ pub(crate) async fn serve(stream: ClientStream, peer: String, shared: Arc<Shared
             shared.cancels.cancel(&key);
         }
         Ok(StartupOutcome::Closed) => {}
-        Err(error) => tracing::info!(%error, "client refused"),
+        Err(error) => {
+            tracing::info!(fault = ?error.fault(), error = %with_causes(&error), "client refused");
+        }
     }
 }
 
@@ -122,16 +126,17 @@ async fn connect(handshake: &ClientHandshake, shared: &Shared) -> Result<(Arc<Da
     parameters.retain(|(name, _)| name != "application_name");
     parameters.push(("application_name".to_owned(), format!("{} via countersign", handshake.user)));
     let upstream = upstream::connect(target, &parameters).await.map_err(|error| {
-        tracing::warn!(database = %handshake.database, %error, "could not connect upstream");
-        let hint = "An operator finds the cause in the proxy's log.";
-        fatal(sqlstate::CANNOT_CONNECT, "could not connect to the database behind the proxy", Some(hint))
+        let cause = with_causes(&error);
+        tracing::warn!(database = %handshake.database, fault = ?error.fault(), error = %cause, "could not connect upstream");
+        let mut out = BytesMut::new();
+        error_response(&mut out, &error.fields());
+        out.freeze()
     })?;
     Ok((database, upstream))
 }
 
 async fn greet(stream: &mut ClientStream, upstream: &Upstream, key: &CancelKey) -> std::io::Result<()> {
-    let greeting: BytesMut =
-        startup::greeting(&upstream.parameters, key).map_err(|error| std::io::Error::other(error.to_string()))?;
+    let greeting = startup::greeting(&upstream.parameters, key);
     stream.write_all(&greeting).await?;
     stream.flush().await
 }

@@ -25,6 +25,7 @@ mod query;
 mod relations;
 mod second_opinion;
 mod settings;
+pub mod syntax;
 mod utility;
 mod walker;
 

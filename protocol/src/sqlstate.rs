@@ -22,6 +22,8 @@ pub const UNKNOWN_CURSOR: &str = "34000";
 pub const UNKNOWN_DATABASE: &str = "3D000";
 /// `insufficient_privilege`.
 pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
+/// `syntax_error`.
+pub const SYNTAX_ERROR: &str = "42601";
 /// `undefined_function`.
 pub const UNDEFINED_FUNCTION: &str = "42883";
 /// `undefined_table`.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use countersign_policy::analysis::syntax::syntax_error;
 use countersign_policy::analysis::{AnalysisContext, NotUnderstood};
 use countersign_policy::grant::{Approval, Binding};
 use countersign_policy::verdict::{Case, HoldTerms, Verdict};
@@ -94,7 +95,7 @@ impl Machine {
         if !around.audit_writable && !around.config.audit.fail_open {
             return Ruling::Refuse(messages::record_unavailable());
         }
-        if let Some(error) = self.nothing_of_that_name(analysis) {
+        if let Some(error) = self.bound_to_fail(text, analysis) {
             return Ruling::Refuse(error);
         }
         self.serial = self.serial.saturating_add(1);
@@ -128,16 +129,16 @@ impl Machine {
         ruling
     }
 
-    /// PostgreSQL's own error for a name that is not in the catalog, which was just loaded for it. While this session has
-    /// changed the catalog in an open transaction, it may see objects that the catalog does not have.
-    fn nothing_of_that_name(&self, analysis: &Analysis) -> Option<Bytes> {
-        if self.catalog_stale {
-            return None;
-        }
+    /// PostgreSQL's own error for a text that can only fail: one its grammar rejects, or one with a name that is not in
+    /// the catalog, which was just loaded for it. While this session has changed the catalog in an open transaction, it
+    /// may see objects that the catalog does not have.
+    fn bound_to_fail(&self, text: &str, analysis: &Analysis) -> Option<Bytes> {
         match analysis.not_understood()? {
-            NotUnderstood::Relation(name) => Some(messages::no_relation(name)),
-            NotUnderstood::Function(name) => Some(messages::no_function(name)),
-            NotUnderstood::Syntax
+            NotUnderstood::Syntax => syntax_error(text).map(|message| messages::syntax(&message)),
+            NotUnderstood::Relation(name) if !self.catalog_stale => Some(messages::no_relation(name)),
+            NotUnderstood::Function(name) if !self.catalog_stale => Some(messages::no_function(name)),
+            NotUnderstood::Relation(_)
+            | NotUnderstood::Function(_)
             | NotUnderstood::Guard(_)
             | NotUnderstood::Node(_)
             | NotUnderstood::Name(_)

@@ -94,6 +94,10 @@ pub(super) fn not_utf8() -> Bytes {
     error("22021", "invalid byte sequence for encoding \"UTF8\"", None, None)
 }
 
+pub(super) fn syntax(message: &str) -> Bytes {
+    error(sqlstate::SYNTAX_ERROR, message, None, None)
+}
+
 pub(super) fn no_relation(name: &QualifiedName) -> Bytes {
     error(sqlstate::UNDEFINED_TABLE, &format!("relation \"{name}\" does not exist"), None, None)
 }

@@ -59,6 +59,7 @@ fn context(tls: Option<TlsConfig>) -> StartupContext {
             database("vault", &["security-team"]),
         ],
         policy: countersign_policy::rule::Policy::default(),
+        mask_key_missing: false,
         warnings: Vec::new(),
     };
     StartupContext::new(Arc::new(ArcSwap::from_pointee(config)), acceptor, [7; 32])

@@ -62,7 +62,25 @@ async fn a_denied_execute_rolls_back_its_pipeline() {
 async fn what_is_not_understood_is_held() {
     let proxy = Proxy::start(WRITES_HELD).await;
     let mut client = proxy.client("alice").await;
-    let held = client.hold("SELECT * FROM does_not_exist_4711").await;
+    let held = client.hold("EXECUTE prepared_elsewhere_4711").await;
     assert!(held.is_waiting());
+    assert!(!proxy.database.log().contains("prepared_elsewhere_4711"));
+}
+
+/// A typing error gets PostgreSQL's own answer at once; nobody has to approve it, and the upstream never sees it.
+#[tokio::test]
+async fn what_can_only_fail_is_answered_at_once() {
+    let proxy = Proxy::start(WRITES_HELD).await;
+    let mut wire = proxy.wire("alice").await;
+    for (statement, sqlstate, quoted) in [
+        ("SELECT * FROM does_not_exist_4711", "42P01", "does_not_exist_4711"),
+        ("SELECT does_not_exist_4711()", "42883", "does_not_exist_4711"),
+        ("SELEC does_not_exist_4711", "42601", "SELEC"),
+    ] {
+        let frames = wire.query(statement).await;
+        let error = frames.iter().find(|frame| frame.tag == b'E').expect("an error");
+        let text = String::from_utf8_lossy(&error.body);
+        assert!(text.contains(sqlstate) && text.contains(quoted), "{statement}: {text}");
+    }
     assert!(!proxy.database.log().contains("does_not_exist_4711"));
 }
