@@ -44,6 +44,11 @@ impl Walker<'_> {
             NodeEnum::AlterObjectSchemaStmt(alter) => {
                 self.effect(Effect::Alter);
                 self.altered(alter.relation.as_ref(), alter.object_type(), Changed::Gone);
+                if let Some(NodeEnum::ObjectWithArgs(moved)) =
+                    alter.object.as_deref().and_then(|node| node.node.as_ref())
+                {
+                    self.overlay.functions.extend(names::texts(&moved.objname).pop());
+                }
             }
             NodeEnum::AlterOwnerStmt(alter) => {
                 self.effect(Effect::Alter);
@@ -96,14 +101,6 @@ impl Walker<'_> {
                     self.touch(&names::range_var(relation), Effects::of(&[Effect::Drop]));
                 }
                 ObjectType::ObjectSchema => self.drop_schema(names::texts(list).last().map_or("", String::as_str)),
-                ObjectType::ObjectFunction
-                | ObjectType::ObjectProcedure
-                | ObjectType::ObjectRoutine
-                | ObjectType::ObjectAggregate
-                | ObjectType::ObjectType
-                | ObjectType::ObjectExtension => {
-                    self.overlay.schemas_changed = true;
-                }
                 _ => {}
             }
         }
@@ -150,7 +147,11 @@ impl Walker<'_> {
 
     fn rename(&mut self, rename: &RenameStmt) {
         self.effect(Effect::Alter);
-        let Some(name) = rename.relation.as_ref() else { return };
+        let Some(name) = rename.relation.as_ref() else {
+            // A function may be called by its new name later in the text.
+            self.overlay.functions.push(rename.newname.clone());
+            return;
+        };
         self.touch(name, Effects::of(&[Effect::Alter]));
         let whole = matches!(
             rename.rename_type(),

@@ -14,17 +14,17 @@ use crate::catalog::Oid;
 
 impl Walker<'_> {
     /// All items of a FROM clause.
-    pub fn from_clause(&mut self, items: &[Node], outer: &Scope<'_>) -> Level {
+    pub fn read_from(&mut self, items: &[Node], outer: &Scope<'_>) -> Level {
         let mut level = Level::default();
         for item in items {
-            let next = self.from_item(item, &level, outer);
+            let next = self.read_item(item, &level, outer);
             level.append(next);
         }
         level
     }
 
     /// One item; `before` is what LATERAL may see.
-    pub fn from_item(&mut self, item: &Node, before: &Level, outer: &Scope<'_>) -> Level {
+    pub fn read_item(&mut self, item: &Node, before: &Level, outer: &Scope<'_>) -> Level {
         if !self.spend() {
             return Level::default();
         }
@@ -62,7 +62,7 @@ impl Walker<'_> {
             self.invoke(&schema, &name, &[], &Lineage::CLEAR);
         }
         match sample.relation.as_deref() {
-            Some(relation) => self.from_item(relation, before, outer),
+            Some(relation) => self.read_item(relation, before, outer),
             None => Level::default(),
         }
     }
@@ -72,10 +72,10 @@ impl Walker<'_> {
             self.give_up(NotUnderstood::Node("JoinExpr"));
             return Level::default();
         };
-        let left = self.from_item(left, before, outer);
+        let left = self.read_item(left, before, outer);
         let mut seen = before.clone();
         seen.append(left.clone());
-        let right = self.from_item(right, &seen, outer);
+        let right = self.read_item(right, &seen, outer);
         let mut using = names::texts(&join.using_clause);
         if join.is_natural {
             using = left.columns.list.iter().map(|column| column.name.clone()).collect();

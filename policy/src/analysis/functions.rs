@@ -51,6 +51,7 @@ impl<'a> Walker<'a> {
     fn candidates(&mut self, schema: &str, name: &str) -> Vec<(String, &'a Function)> {
         let catalog = self.catalog();
         if !schema.is_empty() {
+            let schema = self.schema(schema);
             return catalog.functions_named(schema, name).iter().map(|found| (schema.to_owned(), found)).collect();
         }
         let path = self.search_path();
@@ -116,6 +117,8 @@ impl<'a> Walker<'a> {
         }
         match name {
             "set_config" => self.set_config(args, arguments),
+            // Pools send it with every session they take back.
+            "pg_advisory_unlock_all" => {}
             "pg_notify" => {
                 self.effect(Effect::Notify);
                 self.stores(arguments);

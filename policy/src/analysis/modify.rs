@@ -63,7 +63,7 @@ impl Walker<'_> {
         let mut scope = outer.child();
         self.with_clause(update.with_clause.as_ref(), &mut scope);
         let mut target = self.target(name, Effect::Update);
-        let from = self.from_clause(&update.from_clause, &scope);
+        let from = self.read_from(&update.from_clause, &scope);
         let mut level = Level::of(target.clone());
         level.append(from.clone());
         let inner = scope.with(level);
@@ -80,7 +80,7 @@ impl Walker<'_> {
         let mut scope = outer.child();
         self.with_clause(delete.with_clause.as_ref(), &mut scope);
         let target = self.target(name, Effect::Delete);
-        let using = self.from_clause(&delete.using_clause, &scope);
+        let using = self.read_from(&delete.using_clause, &scope);
         let mut level = Level::of(target.clone());
         level.append(using.clone());
         self.restriction(delete.where_clause.as_deref(), &scope.with(level));
@@ -97,7 +97,7 @@ impl Walker<'_> {
         let mut scope = outer.child();
         self.with_clause(merge.with_clause.as_ref(), &mut scope);
         let mut target = self.target(name, Effect::Merge);
-        let source = self.from_item(source, &Level::default(), &scope);
+        let source = self.read_item(source, &Level::default(), &scope);
         let mut level = Level::of(target.clone());
         level.append(source.clone());
         let inner = scope.with(level);

@@ -56,7 +56,7 @@ impl Walker<'_> {
     }
 
     fn plain(&mut self, select: &SelectStmt, outer: &Scope<'_>) -> Columns {
-        let level = self.from_clause(&select.from_clause, outer);
+        let level = self.read_from(&select.from_clause, outer);
         let scope = outer.with(level);
         let condition = self.optional(select.where_clause.as_deref(), &scope);
         self.decides(&condition);

@@ -40,26 +40,32 @@ impl<'a> Walker<'a> {
             let path = self.search_path();
             return catalog.resolve_relation(&path, &name.relname);
         }
-        catalog.relation_named(&name.schemaname, &name.relname)
+        catalog.relation_named(self.schema(&name.schemaname), &name.relname)
+    }
+
+    /// A schema as written, or the session's own temporary schema for `pg_temp`.
+    pub fn schema<'n>(&self, name: &'n str) -> &'n str
+    where
+        'a: 'n,
+    {
+        let temporary = self.context.search_path.iter().find(|schema| schema.starts_with("pg_temp_"));
+        if name == "pg_temp" { temporary.map_or(name, String::as_str) } else { name }
     }
 
     /// Records a use of a relation by name: what it reaches is recorded too.
     pub fn touch(&mut self, name: &RangeVar, effects: Effects) -> Option<&'a Relation> {
-        match self.overlay.relations.get(&name.relname) {
-            Some(Changed::Created) => {
-                self.relation(None, self.new_name(name), effects);
-                return None;
-            }
-            Some(Changed::Gone) => {
-                self.give_up(NotUnderstood::Relation(as_written(name)));
-                self.relation(None, as_written(name), effects);
-                return None;
-            }
-            Some(Changed::Altered) | None => {}
+        let change = self.overlay.relations.get(&name.relname).copied();
+        if change == Some(Changed::Gone) {
+            self.give_up(NotUnderstood::Relation(as_written(name)));
         }
         let Some(relation) = self.resolve(name) else {
-            self.give_up(NotUnderstood::Relation(as_written(name)));
-            self.relation(None, as_written(name), effects);
+            // What an earlier statement of the text created is known, though the catalog does not have it yet.
+            if change == Some(Changed::Created) {
+                self.relation(None, self.new_name(name), effects);
+            } else {
+                self.give_up(NotUnderstood::Relation(as_written(name)));
+                self.relation(None, as_written(name), effects);
+            }
             return None;
         };
         self.touch_resolved(relation, effects);

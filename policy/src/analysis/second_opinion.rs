@@ -88,3 +88,34 @@ impl Visitor for Seen {
         ControlFlow::Break(why)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::fixture::analysis;
+    use super::{grammar, objection};
+
+    /// What the second reader says to a first reading that took `text` for `as_if`.
+    #[track_caller]
+    fn check(text: &str, as_if: &str, expected: Option<&str>) {
+        let tree = grammar::parse(text).unwrap_or_else(|_| panic!("{text}"));
+        assert_eq!(objection(text, &tree, &analysis(as_if)), expected, "{text}");
+    }
+
+    #[test]
+    fn what_the_first_reading_missed_is_objected_to() {
+        check("DELETE FROM orders", "SELECT 1", Some("it sees a DELETE"));
+        check("WITH d AS (UPDATE orders SET id = 1 RETURNING 1) SELECT 1", "SELECT 1", Some("it sees an UPDATE"));
+        check("WITH d AS (INSERT INTO orders VALUES (1) RETURNING 1) SELECT 1", "SELECT 1", Some("it sees an INSERT"));
+        check("DROP TABLE orders", "SELECT 1", Some("it sees a DROP"));
+        check("TRUNCATE orders", "SELECT 1", Some("it sees a TRUNCATE"));
+        check("SELECT 1; DROP TABLE orders", "SELECT 1", Some("it sees more statements"));
+    }
+
+    #[test]
+    fn agreement_and_texts_it_cannot_read_are_no_objection() {
+        check("DELETE FROM orders WHERE id = 1", "DELETE FROM orders WHERE id = 1", None);
+        check("EXPLAIN DELETE FROM orders", "EXPLAIN DELETE FROM orders", None);
+        check("PREPARE p AS DELETE FROM orders", "PREPARE p AS DELETE FROM orders", None);
+        check("REINDEX TABLE orders", "SELECT 1", None);
+    }
+}

@@ -4,6 +4,6 @@ mod benign;
 mod bypass;
 mod caching;
 mod corpus;
-mod fixture;
+pub(super) mod fixture;
 mod limits;
 mod lineage;

@@ -20,9 +20,11 @@ impl Walker<'_> {
     pub(super) fn utility(&mut self, kind: &NodeEnum) -> Outputs {
         match kind {
             NodeEnum::VariableSetStmt(set) => self.variable_set(set),
-            NodeEnum::VariableShowStmt(_) => {
+            NodeEnum::VariableShowStmt(show) => {
                 self.effect(Effect::Show);
-                return Outputs::Columns(vec![Lineage::CLEAR]);
+                // SHOW ALL has name, setting and description.
+                let columns = if show.name.eq_ignore_ascii_case("all") { 3 } else { 1 };
+                return Outputs::Columns(vec![Lineage::CLEAR; columns]);
             }
             NodeEnum::TransactionStmt(statement) => self.transaction(statement.kind()),
             NodeEnum::ConstraintsSetStmt(_) => self.effect(Effect::Set),

@@ -20,7 +20,6 @@ const BUDGET: u32 = 400_000;
 pub struct Overlay {
     pub relations: HashMap<String, Changed>,
     pub functions: Vec<String>,
-    pub schemas_changed: bool,
     pub prepared: HashMap<String, Option<StatementAnalysis>>,
     pub all_deallocated: bool,
     pub cursors: HashMap<String, Option<StatementAnalysis>>,

@@ -112,11 +112,14 @@ fn functions_that_may_write_are_function_calls() {
     check("SELECT * FROM dblink('dbname=x', 'DELETE FROM t') AS t(a int)", "select function_call");
     check("SELECT setval('s', 1)", "select function_call");
     check("SELECT pg_advisory_lock(1)", "select lock function_call");
+    check("SELECT pg_advisory_unlock_all()", "select lock");
     check("SELECT pg_notify('a', 'b')", "select notify");
     check("SELECT x FROM kills", "select function_call");
     check("CALL purge()", "call");
     check("CALL purge(purge())", "call function_call");
     check("SELECT nosuch(1)", "select unknown");
+    check("ALTER FUNCTION purge() RENAME TO upper; SELECT upper('a')", "alter select function_call");
+    check("ALTER FUNCTION app.lower(text) SET SCHEMA public; SELECT lower('a')", "alter select function_call");
     check(
         "CREATE FUNCTION lower(customers) RETURNS text LANGUAGE sql AS 'x'; SELECT lower('a')",
         "create select function_call",
@@ -175,6 +178,7 @@ fn relations_are_found_wherever_they_are() {
     uses("SELECT * FROM customer_view", "public.orders", "select");
     uses("SELECT * FROM contacts", "public.customers", "select");
     uses("UPDATE contacts SET label = 'x'", "public.customers", "update");
+    uses("CREATE TABLE IF NOT EXISTS contacts (a int); DELETE FROM contacts", "public.customers", "delete");
     uses("DELETE FROM customers_eu", "public.customers", "delete");
     uses("SELECT * FROM customers FOR UPDATE", "public.customers", "select lock");
     uses("LOCK TABLE customers", "public.customers", "lock");
@@ -237,6 +241,7 @@ fn what_does_not_resolve_is_not_understood() {
     not_understood("ALTER TABLE customers RENAME TO c2; SELECT * FROM customers");
     not_understood("DROP TABLE orders; SELECT * FROM orders");
     not_understood("DROP OWNED BY app");
+    not_understood("SELECT * FROM pg_temp.customers");
     not_understood("CREATE RULE r AS ON INSERT TO orders DO ALSO DELETE FROM customers; INSERT INTO orders VALUES (1)");
 }
 

@@ -99,7 +99,7 @@ fn functions() -> Vec<(String, String, Function)> {
         pg_table_is_visible current_setting has_table_privilege repeat chr int4 text json_populate_record \
         quote_ident obj_description pg_get_expr";
     let volatile = "random nextval currval setval pg_sleep clock_timestamp gen_random_uuid set_config pg_notify lo_export \
-        lo_import lo_get pg_read_file pg_ls_dir pg_terminate_backend pg_cancel_backend pg_advisory_lock \
+        lo_import lo_get pg_read_file pg_ls_dir pg_terminate_backend pg_cancel_backend pg_advisory_lock pg_advisory_unlock_all \
         pg_try_advisory_xact_lock query_to_xml cursor_to_xml ts_stat pg_reload_conf pg_switch_wal pg_relation_size";
     let scalar = |name: &str| if matches!(name, "json_each" | "crosstab") { RECORD } else { TEXT };
     let built_in = |volatility| move |name: &str| function("pg_catalog", name, volatility, "internal", scalar(name));

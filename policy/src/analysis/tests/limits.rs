@@ -27,7 +27,10 @@ fn deep_texts_are_refused_and_nothing_overflows() {
     refused(&format!("SELECT 1{}", "+1".repeat(35_000)));
     refused(&format!("SELECT 1{}", "+1".repeat(9_000)));
     refused(&format!("SELECT {}id FROM orders", "- ".repeat(8_000)));
+    refused(&format!("SELECT {}id FROM orders", "- ".repeat(19_900)));
     refused(&format!("SELECT {}true", "NOT ".repeat(9_000)));
+    refused(&format!("SELECT {}true", "NOT ".repeat(19_900)));
+    refused(&format!("SELECT 1{}", "+1".repeat(9_990)));
     refused(&format!("SELECT 1,2{}", " UNION SELECT 1,2".repeat(3_000)));
     refused(&format!("SELECT 1{}", "::int".repeat(5_000)));
     refused(&format!("SELECT lower('a'){}", "||lower('a')".repeat(4_000)));

@@ -181,6 +181,7 @@ fn other_statements_return_what_they_wrap() {
     check("EXPLAIN SELECT ssn FROM customers", "-");
     check("EXPLAIN VERBOSE SELECT badge(1)", "* ?");
     check("SHOW search_path", "-");
+    check("SHOW ALL", "- - -");
     check("CREATE TABLE x AS SELECT ssn FROM customers", "none");
     check("UPDATE customers SET name = 'x'", "none");
     check("SELECT * FROM json_each('{}')", "* -");
