@@ -478,3 +478,6 @@ impl Machine {
 pub(super) fn next_notice(now: Timestamp) -> Timestamp {
     now.saturating_add(NOTICE_INTERVAL).unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests;
