@@ -175,7 +175,9 @@ fn every_sqlstate_is_documented() {
     let raised = |path: &str| {
         is_rust(path)
             && !path.contains("tests")
-            && (path == "protocol/src/sqlstate.rs" || path.starts_with("src/session") || path.starts_with("src/upstream"))
+            && (path == "protocol/src/sqlstate.rs"
+                || path.starts_with("src/session")
+                || path.starts_with("src/upstream"))
     };
     let mut missing = Vec::new();
     for file in files.iter().filter(|file| raised(&file.path)) {
