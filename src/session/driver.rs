@@ -147,6 +147,11 @@ impl Driver {
                 Woken::Drain => Event::Drain,
                 Woken::Tick => Event::Tick,
                 Woken::Decided => match self.waiting.take() {
+                    Some(waiting) if self.client.is_read_closed() => {
+                        // It was not read while much waited behind the request: that it is gone shows only now.
+                        self.waiting = Some(waiting);
+                        Event::ClientClosed
+                    }
                     Some(mut waiting) => {
                         let id = waiting.request.id;
                         let decision = waiting.decision().await;
@@ -240,10 +245,8 @@ impl Driver {
         };
         let written = self.shared.audit.record(self.around.now, &record);
         if written.is_err() && !self.around.config.audit.fail_open {
-            // The statement must not run unrecorded, and it may already stand in the buffer.
             tracing::error!("audit cannot be written; closing the session");
-            self.machine.upstream_output().clear();
-            self.closing = true;
+            self.machine.on_event(Event::RecordFailed, &self.around);
         }
     }
 
@@ -353,20 +356,25 @@ impl Driver {
         self.machine.on_event(Event::CatalogRefreshed, &self.around);
     }
 
-    /// Sends what is left to each side, then ends both connections.
-    async fn say_goodbye(&mut self) {
-        let Self { client, upstream, machine, .. } = self;
-        let farewell = async {
-            // Each side may be gone already; that is what a farewell is about.
-            let _ = upstream.write_all(machine.upstream_output()).await;
-            let _ = upstream.shutdown().await;
-            let _ = client.write_all(machine.client_output()).await;
-            let _ = client.shutdown().await;
-        };
-        if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+    /// Sends what is left to each side, then ends both connections. Neither waits for the other.
+    async fn say_goodbye(mut self) {
+        let to_upstream = std::mem::take(self.machine.upstream_output());
+        let to_client = std::mem::take(self.machine.client_output());
+        let farewell = tokio::time::timeout(
+            FAREWELL,
+            futures_util::future::join(part(&mut self.upstream, &to_upstream), part(&mut self.client, &to_client)),
+        );
+        if farewell.await.is_err() {
             tracing::debug!("a peer did not read its last bytes in time");
         }
     }
+}
+
+/// Writes the last bytes to a peer and ends the connection.
+async fn part(stream: &mut (impl AsyncWrite + Unpin), last: &[u8]) {
+    // The peer may be gone already; that is what a farewell is about.
+    let _ = stream.write_all(last).await;
+    let _ = stream.shutdown().await;
 }
 
 /// Completes when the held request has been decided; never while none is held.
@@ -390,7 +398,11 @@ fn poll_io(
     cx: &mut Context<'_>,
 ) -> Poll<Io> {
     if poll_write(upstream, machine.upstream_output(), cx).is_err() {
-        return Poll::Ready(Io::UpstreamClosed);
+        // Why it closed may still be there to be read.
+        return match poll_read(upstream, machine.upstream_input(), cx) {
+            Poll::Ready(Ok(length)) if length > 0 => Poll::Ready(Io::Progress),
+            Poll::Ready(Ok(_) | Err(_)) | Poll::Pending => Poll::Ready(Io::UpstreamClosed),
+        };
     }
     if poll_write(client, machine.client_output(), cx).is_err() {
         return Poll::Ready(Io::ClientClosed);
@@ -419,6 +431,10 @@ fn poll_read(
 ) -> Poll<io::Result<usize>> {
     thread_local! {
         static SCRATCH: std::cell::RefCell<Box<[u8]>> = std::cell::RefCell::new(vec![0; READ_LEN].into());
+    }
+    // A buffer that a large message has blown up is not kept for the small ones that follow.
+    if into.is_empty() && into.try_reclaim(UNSENT_LEN_MAX + 1) {
+        *into = BytesMut::new();
     }
     SCRATCH.with_borrow_mut(|scratch| {
         let mut buffer = ReadBuf::new(scratch);

@@ -36,6 +36,8 @@ pub struct Surroundings {
 pub struct Identity {
     /// The requester.
     pub subject: Subject,
+    /// Name of the session in the audit trail; no other session has it.
+    pub session: String,
     /// Client address.
     pub client_address: String,
     /// Base of links to access requests.
@@ -107,6 +109,8 @@ pub enum Event {
     Begun(RequestId, Result<(), BeginRefused>),
     /// The catalog was loaded, or could not be; the surroundings tell.
     CatalogRefreshed,
+    /// A [`Command::Record`] could not be carried out.
+    RecordFailed,
     /// The client sent a CancelRequest.
     Cancel,
     /// The CancelRequest reached the upstream, or could not be sent.
