@@ -26,7 +26,7 @@ use super::results::{self, ResultPlan};
 use super::statements::{Described, Given, Portal};
 use super::words::{Command, Judged, Surroundings};
 use crate::relay::Request;
-use crate::review::RequestId;
+use crate::review::{Parameter, RequestId};
 
 /// How long after one load of the catalog an unknown name may ask for the next.
 const CATALOG_RELOAD_INTERVAL: SignedDuration = SignedDuration::from_millis(200);
@@ -177,13 +177,13 @@ impl Machine {
 
     /// An Execute: its statement with its bound values is decided, together with what was collected before it.
     pub(super) fn decide_execute(&mut self, frame: &Frame, portal: Bytes, around: &Surroundings) -> Result<(), Stop> {
-        let Some(asked) = self.asked_execute(&portal, around)? else {
+        let Some(mut asked) = self.asked_execute(&portal, around)? else {
             self.postponed = Some(frame.clone());
             return Ok(());
         };
         let approved = self.statements.portal(&portal).and_then(|known| known.approved.clone());
-        let now = asked.binding(&self.identity.subject, &self.names, &around.catalog);
-        let again = approved.as_ref().map(|given| (given, now));
+        let now = || asked.binding(&self.identity.subject, &self.names, &around.catalog);
+        let again = approved.as_ref().map(|given| (given, now()));
         match self.rule(&asked.text, &asked.analysis, again, around) {
             Ruling::Run(permit) => {
                 let group = std::mem::take(&mut self.group);
@@ -191,6 +191,7 @@ impl Machine {
                 self.run_execute(messages, Run::new(asked.analysis, None), permit, around)
             }
             Ruling::Park(terms) => {
+                asked.parameters = self.readable_parameters(&portal)?;
                 let group = std::mem::take(&mut self.group);
                 let shape = Shape::Execute { group, execute: frame.bytes.clone(), portal };
                 self.park(shape, asked, terms, around);
@@ -203,7 +204,7 @@ impl Machine {
         }
     }
 
-    /// What an Execute asks for; `None` when the catalog is loaded again first.
+    /// What an Execute asks for, still without readable parameters; `None` when the catalog is loaded again first.
     fn asked_execute(&mut self, name: &[u8], around: &Surroundings) -> Result<Option<Asked>, Stop> {
         let generation = self.names.generation(&around.catalog);
         let Some(portal) = self.statements.portal(name) else { return Ok(None) };
@@ -223,8 +224,15 @@ impl Machine {
             text,
             analysis: Arc::clone(&portal.statement.analysis),
             parameter_part: portal.bind.slice_ref(bind.parameter_part),
-            parameters: readable(&portal.statement.parameter_types, &bind),
+            parameters: Vec::new(),
         }))
+    }
+
+    /// The bound values for people; only a request that is held needs them.
+    fn readable_parameters(&mut self, name: &[u8]) -> Result<Vec<Parameter>, Stop> {
+        let Some(portal) = self.statements.portal(name) else { return Ok(Vec::new()) };
+        let bind = Bind::read(portal.bind.get(frame::HEADER_LEN..).unwrap_or_default())?;
+        Ok(readable(&portal.statement.parameter_types, &bind))
     }
 
     /// Forwards what was approved.
