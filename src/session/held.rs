@@ -52,7 +52,7 @@ impl Machine {
                 let notice = messages::waiting(&request, &self.link(request.id));
                 self.to_client.extend_from_slice(&notice);
                 let held = Held {
-                    parked: parked,
+                    parked,
                     id: request.id,
                     notice,
                     next_notice: next_notice(around.now),
