@@ -24,7 +24,6 @@ use crate::live::LiveEvent;
 use crate::review::{Decision, Execution, NewRequest, Opened, Outcome, RequestId, ReviewError, Waiting};
 use crate::server::Shared;
 use crate::stream::{ClientStream, UpstreamStream};
-use crate::telemetry::VERDICTS;
 use crate::upstream::{Upstream, UpstreamCancel};
 
 /// Bytes read from a socket at once.
@@ -37,8 +36,6 @@ const KEPT_LEN_MAX: usize = 8 << 10;
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long one load of the catalog may hold a statement up.
 const CATALOG_WAIT: Duration = Duration::from_secs(15);
-/// The longest sleep: nothing is due.
-const NOTHING_DUE: Duration = Duration::from_secs(3600);
 
 /// What a session is made of.
 pub(crate) struct Parts {
@@ -171,10 +168,7 @@ impl Driver {
     /// # Cancel safety
     /// Every branch is cancel safe; bytes move only inside the poll that returns.
     async fn wait(&mut self, drain: &mut watch::Receiver<bool>) -> Woken {
-        let due = self.machine.deadline().map_or(NOTHING_DUE, |at| {
-            Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)
-        });
-        let has_deadline = due < NOTHING_DUE;
+        let deadline = self.machine.deadline();
         let Self { client, upstream, machine, cancels, sending_cancel, waiting, .. } = self;
         tokio::select! {
             biased;
@@ -183,7 +177,7 @@ impl Driver {
             Some(_) = sending_cancel.join_next() => Woken::CancelSent,
             () = decided(waiting) => Woken::Decided,
             Ok(()) = drain.changed() => Woken::Drain,
-            () = tokio::time::sleep(due), if has_deadline => Woken::Tick,
+            () = reached(deadline) => Woken::Tick,
         }
     }
 
@@ -227,7 +221,7 @@ impl Driver {
 
     fn record(&mut self, judged: &Judged) {
         let subject = &self.subject;
-        metrics::counter!(VERDICTS, "verdict" => judged.verdict).increment(1);
+        self.shared.verdicts.count(judged.verdict);
         if judged.verdict == "deny" && self.shared.live.is_watched() {
             let rule = judged.rules.first().cloned();
             self.shared.live.tell(LiveEvent::Denied { user: subject.user.clone(), rule });
@@ -385,6 +379,20 @@ async fn decided(waiting: &mut Option<Waiting>) {
     match waiting {
         Some(waiting) => {
             waiting.decision().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Completes when that moment has come; never when nothing is due.
+///
+/// # Cancel safety
+/// Cancel safe: nothing but time passes.
+async fn reached(deadline: Option<Timestamp>) {
+    match deadline {
+        Some(at) => {
+            let left = Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
+            tokio::time::sleep(left).await;
         }
         None => std::future::pending().await,
     }
