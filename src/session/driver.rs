@@ -32,6 +32,8 @@ const READ_LEN: usize = 64 << 10;
 const UNSENT_LEN_MAX: usize = 256 << 10;
 /// Buffers that have grown beyond this are given back when they are empty.
 const KEPT_LEN_MAX: usize = 8 << 10;
+/// How many turns of the sockets pass before a cancel is looked for even though they are ready.
+const TURNS_PER_CANCEL_CHECK: u32 = 64;
 /// How long a client may take to read its last bytes.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long one load of the catalog may hold a statement up.
@@ -65,6 +67,7 @@ pub(crate) struct Driver {
     began: Option<Instant>,
     name: String,
     closing: bool,
+    turns: u32,
 }
 
 /// What the sockets did.
@@ -111,6 +114,7 @@ impl Driver {
             began: None,
             name: parts.name,
             closing: false,
+            turns: 0,
             shared,
             database,
         };
@@ -168,6 +172,12 @@ impl Driver {
     /// # Cancel safety
     /// Every branch is cancel safe; bytes move only inside the poll that returns.
     async fn wait(&mut self, drain: &mut watch::Receiver<bool>) -> Woken {
+        // The sockets come first, so that what a client sent before its cancel is seen before it. While a large result
+        // streams they are always ready, and a cancel must be seen all the same.
+        self.turns = self.turns.wrapping_add(1);
+        if self.turns.is_multiple_of(TURNS_PER_CANCEL_CHECK) && self.cancels.try_recv() {
+            return Woken::Cancel;
+        }
         let deadline = self.machine.deadline();
         let Self { client, upstream, machine, cancels, sending_cancel, waiting, .. } = self;
         tokio::select! {
