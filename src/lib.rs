@@ -12,6 +12,7 @@ pub mod config;
 pub mod connection;
 pub mod database;
 pub mod demo;
+pub mod duration;
 pub mod fault;
 pub mod identity;
 pub mod listener;

@@ -26,7 +26,7 @@ use super::results::{self, ResultPlan};
 use super::statements::{Described, Given, Portal};
 use super::words::{Command, Finished, Judged, Surroundings};
 use crate::relay::Request;
-use crate::review::{Outcome, RequestId};
+use crate::review::{Outcome, Parameter, RequestId};
 
 /// Why a statement that SQL prepared is not understood any more.
 pub(super) const PREPARED_EARLIER: &str = "it was prepared when names may have meant something else";
@@ -188,10 +188,9 @@ impl Machine {
     /// An Execute: its statement with its bound values is decided, together with what was collected before it.
     pub(super) fn decide_execute(&mut self, frame: &Frame, portal: Bytes, around: &Surroundings) -> Result<(), Stop> {
         let Some(known) = self.statements.portal(&portal) else { return Ok(()) };
-        let asked = asked_execute(known)?;
+        let mut asked = asked_execute(known)?;
         let approved = known.approved.clone();
-        let now = self.binding_of(&asked, around);
-        let again = approved.as_ref().map(|given| (given, now));
+        let again = approved.as_ref().map(|given| (given, self.binding_of(&asked, around)));
         match self.rule(&asked.text, &asked.analysis, again, around) {
             Ruling::Run(permit) => {
                 let group = std::mem::take(&mut self.group);
@@ -199,6 +198,7 @@ impl Machine {
                 self.run_execute(messages, Run::new(&asked, None), permit, around)
             }
             Ruling::Park(terms) => {
+                asked.parameters = self.readable_parameters(&portal)?;
                 let group = std::mem::take(&mut self.group);
                 let shape = Shape::Execute { group, execute: frame.bytes.clone(), portal };
                 self.park(shape, asked, terms, around);
@@ -209,6 +209,13 @@ impl Machine {
                 Ok(())
             }
         }
+    }
+
+    /// The bound values for people; only a request that is held needs them.
+    fn readable_parameters(&mut self, name: &[u8]) -> Result<Vec<Parameter>, Stop> {
+        let Some(portal) = self.statements.portal(name) else { return Ok(Vec::new()) };
+        let Some(body) = portal.bind.get(frame::HEADER_LEN..) else { return Ok(Vec::new()) };
+        Ok(readable(&portal.statement.parameter_types, &Bind::read(body)?))
     }
 
     /// Forwards what was approved.
@@ -321,12 +328,9 @@ fn may_end_portals(run: &Run) -> bool {
 /// What an Execute of this portal asks for.
 fn asked_execute(portal: &Portal) -> Result<Asked, Stop> {
     let statement = &portal.statement;
-    let (parameter_part, parameters) = match portal.bind.get(frame::HEADER_LEN..) {
-        None => (Bytes::new(), Vec::new()),
-        Some(body) => {
-            let bind = Bind::read(body)?;
-            (portal.bind.slice_ref(bind.parameter_part), readable(&statement.parameter_types, &bind))
-        }
+    let parameter_part = match portal.bind.get(frame::HEADER_LEN..) {
+        None => Bytes::new(),
+        Some(body) => portal.bind.slice_ref(Bind::read(body)?.parameter_part),
     };
     Ok(Asked {
         text: Arc::clone(&statement.text),
@@ -334,7 +338,7 @@ fn asked_execute(portal: &Portal) -> Result<Asked, Stop> {
         generation: statement.generation,
         named_by_sql: statement.named_by_sql,
         parameter_part,
-        parameters,
+        parameters: Vec::new(),
     })
 }
 

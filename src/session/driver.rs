@@ -24,7 +24,6 @@ use crate::live::LiveEvent;
 use crate::review::{Decision, Execution, NewRequest, Opened, Outcome, RequestId, ReviewError, Waiting};
 use crate::server::Shared;
 use crate::stream::{ClientStream, UpstreamStream};
-use crate::telemetry::VERDICTS;
 use crate::upstream::{Upstream, UpstreamCancel};
 
 /// Bytes read from a socket at once.
@@ -33,12 +32,12 @@ const READ_LEN: usize = 64 << 10;
 const UNSENT_LEN_MAX: usize = 256 << 10;
 /// Buffers that have grown beyond this are given back when they are empty.
 const KEPT_LEN_MAX: usize = 8 << 10;
+/// How many turns of the sockets pass before a cancel is looked for even though they are ready.
+const TURNS_PER_CANCEL_CHECK: u32 = 64;
 /// How long a client may take to read its last bytes.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long one load of the catalog may hold a statement up.
 const CATALOG_WAIT: Duration = Duration::from_secs(15);
-/// The longest sleep: nothing is due.
-const NOTHING_DUE: Duration = Duration::from_secs(3600);
 
 /// What a session is made of.
 pub(crate) struct Parts {
@@ -68,6 +67,7 @@ pub(crate) struct Driver {
     began: Option<Instant>,
     name: String,
     closing: bool,
+    turns: u32,
 }
 
 /// What the sockets did.
@@ -114,6 +114,7 @@ impl Driver {
             began: None,
             name: parts.name,
             closing: false,
+            turns: 0,
             shared,
             database,
         };
@@ -171,10 +172,13 @@ impl Driver {
     /// # Cancel safety
     /// Every branch is cancel safe; bytes move only inside the poll that returns.
     async fn wait(&mut self, drain: &mut watch::Receiver<bool>) -> Woken {
-        let due = self.machine.deadline().map_or(NOTHING_DUE, |at| {
-            Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)
-        });
-        let has_deadline = due < NOTHING_DUE;
+        // The sockets come first, so that what a client sent before its cancel is seen before it. While a large result
+        // streams they are always ready, and a cancel must be seen all the same.
+        self.turns = self.turns.wrapping_add(1);
+        if self.turns.is_multiple_of(TURNS_PER_CANCEL_CHECK) && self.cancels.try_recv() {
+            return Woken::Cancel;
+        }
+        let deadline = self.machine.deadline();
         let Self { client, upstream, machine, cancels, sending_cancel, waiting, .. } = self;
         tokio::select! {
             biased;
@@ -183,7 +187,7 @@ impl Driver {
             Some(_) = sending_cancel.join_next() => Woken::CancelSent,
             () = decided(waiting) => Woken::Decided,
             Ok(()) = drain.changed() => Woken::Drain,
-            () = tokio::time::sleep(due), if has_deadline => Woken::Tick,
+            () = reached(deadline) => Woken::Tick,
         }
     }
 
@@ -227,7 +231,7 @@ impl Driver {
 
     fn record(&mut self, judged: &Judged) {
         let subject = &self.subject;
-        metrics::counter!(VERDICTS, "verdict" => judged.verdict).increment(1);
+        self.shared.verdicts.count(judged.verdict);
         if judged.verdict == "deny" && self.shared.live.is_watched() {
             let rule = judged.rules.first().cloned();
             self.shared.live.tell(LiveEvent::Denied { user: subject.user.clone(), rule });
@@ -385,6 +389,20 @@ async fn decided(waiting: &mut Option<Waiting>) {
     match waiting {
         Some(waiting) => {
             waiting.decision().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Completes when that moment has come; never when nothing is due.
+///
+/// # Cancel safety
+/// Cancel safe: nothing but time passes.
+async fn reached(deadline: Option<Timestamp>) {
+    match deadline {
+        Some(at) => {
+            let left = Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
+            tokio::time::sleep(left).await;
         }
         None => std::future::pending().await,
     }

@@ -13,6 +13,7 @@ use countersign_protocol::sqlstate;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::duration::in_words;
 use crate::review::AccessRequest;
 
 /// An ErrorResponse with severity ERROR.
@@ -157,20 +158,6 @@ fn clock(at: Timestamp) -> String {
     at.to_zoned(TimeZone::UTC).strftime("%H:%M UTC").to_string()
 }
 
-/// `30 minutes`, `1 hour`, `45 seconds`: the largest unit that divides the duration.
-fn in_words(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let (number, unit) = match seconds {
-        0 => (0, "second"),
-        _ if seconds % 86_400 == 0 => (seconds / 86_400, "day"),
-        _ if seconds % 3600 == 0 => (seconds / 3600, "hour"),
-        _ if seconds % 60 == 0 => (seconds / 60, "minute"),
-        _ => (seconds, "second"),
-    };
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {unit}{plural}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,14 +176,5 @@ mod tests {
         check_groups(&[("dba-team", 1)], "dba-team");
         check_groups(&[("dba-team", 1), ("security-team", 1)], "dba-team and security-team");
         check_groups(&[("a", 1), ("b", 2), ("c", 1)], "a, 2 of b and c");
-    }
-
-    #[test]
-    fn durations_read_as_people_say_them() {
-        let said = |seconds| in_words(Duration::from_secs(seconds));
-        assert_eq!(said(1800), "30 minutes");
-        assert_eq!(said(3600), "1 hour");
-        assert_eq!(said(90), "90 seconds");
-        assert_eq!(said(172_800), "2 days");
     }
 }
