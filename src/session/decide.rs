@@ -48,7 +48,10 @@ impl Machine {
         let analysis = self.analyze_now(text, around);
         let missing =
             matches!(analysis.not_understood(), Some(NotUnderstood::Relation(_) | NotUnderstood::Function(_)));
-        if missing && around.now.duration_since(self.catalog_asked) > CATALOG_RELOAD_INTERVAL {
+        // Once per frame: a load that takes longer than the interval must not ask for the next one.
+        let asks = missing && !self.catalog_tried;
+        self.catalog_tried = asks && around.now.duration_since(self.catalog_asked) > CATALOG_RELOAD_INTERVAL;
+        if self.catalog_tried {
             self.refresh_catalog(around);
             return None;
         }
