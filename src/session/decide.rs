@@ -77,7 +77,7 @@ impl Machine {
         analysis: &Arc<Analysis>,
         around: &Surroundings,
     ) -> Option<Bytes> {
-        let case = Case { serial: 0, subject: &self.identity.subject, text, analysis, approval: None };
+        let case = self.case(0, text, analysis, around);
         match around.config.policy.judge(case).verdict {
             Verdict::Deny(_) => match self.rule(text, analysis, None, around) {
                 Ruling::Refuse(error) => Some(error),
@@ -85,6 +85,17 @@ impl Machine {
             },
             Verdict::Allow(_) | Verdict::Hold(_) => None,
         }
+    }
+
+    fn case<'a>(
+        &'a self,
+        serial: u64,
+        text: &'a str,
+        analysis: &'a Analysis,
+        around: &'a Surroundings,
+    ) -> Case<'a> {
+        let (masks, catalog) = (&*around.masks, &*around.catalog);
+        Case { serial, subject: &self.identity.subject, text, analysis, masks, catalog, approval: None }
     }
 
     /// Judges, and records the judgement.
@@ -106,7 +117,7 @@ impl Machine {
         let approval = approved.map(|(given, now)| {
             (Approval { request: given.id.to_string(), binding: given.binding, met: given.met.clone() }, now)
         });
-        let case = Case { serial: self.serial, subject: &self.identity.subject, text, analysis, approval };
+        let case = Case { approval, ..self.case(self.serial, text, analysis, around) };
         let judgement = around.config.policy.judge(case);
         let (verdict, ruling) = match judgement.verdict {
             Verdict::Allow(permit) => ("allow", Ruling::Run(permit)),
