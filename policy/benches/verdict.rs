@@ -4,13 +4,14 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use countersign_policy::analysis::{Analysis, RelationUse, StatementAnalysis};
+use countersign_policy::mask::MaskSet;
 use countersign_policy::name::QualifiedName;
 use countersign_policy::rule::{
     Action, DatabasePolicy, Glob, Matcher, Mode, NameGlob, Policy, ReviewDefaults, Rule, Stage,
 };
 use countersign_policy::subject::Subject;
 use countersign_policy::verdict::Case;
-use countersign_policy::{Effect, Effects};
+use countersign_policy::{Catalog, Effect, Effects};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 fn rule(number: usize) -> Rule {
@@ -60,12 +61,20 @@ fn judge(c: &mut Criterion) {
         database: "prod-db".to_owned(),
         application: String::new(),
     };
+    let (masks, catalog) = (MaskSet::default(), Catalog::default());
     for (name, effect) in [("allow", Effect::Select), ("hold", Effect::Drop)] {
         let analysis = analysis(effect);
         c.bench_function(&format!("judge, 20 rules, {name}"), |b| {
             b.iter(|| {
-                let case =
-                    Case { serial: 1, subject: &subject, text: "", analysis: black_box(&analysis), approval: None };
+                let case = Case {
+                    serial: 1,
+                    subject: &subject,
+                    text: "",
+                    analysis: black_box(&analysis),
+                    masks: &masks,
+                    catalog: &catalog,
+                    approval: None,
+                };
                 policy.judge(case)
             });
         });

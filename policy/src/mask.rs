@@ -6,6 +6,7 @@
 //! wire.
 
 mod dates;
+mod exposure;
 mod maskers;
 mod network;
 mod plan;
@@ -16,10 +17,11 @@ mod values;
 
 use std::fmt;
 
+pub use self::exposure::Exposure;
 pub use self::maskers::{Masked, Masker};
 pub use self::plan::{FieldOrigin, MaskPlan};
 pub use self::set::{MaskSet, ViewLineage, ViewsUnknown};
-use crate::rule::{ColumnGlob, Glob};
+use crate::rule::{Action, ColumnGlob, Glob};
 use crate::subject::Subject;
 
 /// One `[[masks]]` entry.
@@ -32,6 +34,8 @@ pub struct MaskRule {
     pub mask: MaskKind,
     /// Groups that see the values in clear.
     pub except_groups: Vec<Glob>,
+    /// What a statement gets in which a masked column decides which rows come back, or in which order.
+    pub predicates: Action,
     /// Key of `hash`; shared by all masks.
     pub key: [u8; 32],
 }
@@ -50,6 +54,7 @@ impl fmt::Debug for MaskRule {
             .field("name", &self.name)
             .field("columns", &self.columns)
             .field("mask", &self.mask)
+            .field("predicates", &self.predicates)
             .field("except_groups", &self.except_groups)
             .finish_non_exhaustive()
     }

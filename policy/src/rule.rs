@@ -127,9 +127,10 @@ pub enum RelationAccess {
 }
 
 /// What a rule does; ordered from lenient to strict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
     /// Lets it pass.
+    #[default]
     Allow,
     /// Waits for a decision.
     Hold,

@@ -14,7 +14,9 @@ mod tests;
 use std::time::Duration;
 
 use crate::analysis::{Analysis, StatementAnalysis};
+use crate::catalog::Catalog;
 use crate::grant::{Approval, Binding};
+use crate::mask::MaskSet;
 use crate::rule::{Action, Mode, PlainText, Policy, Rule, Scope, Stage};
 use crate::subject::Subject;
 
@@ -31,6 +33,10 @@ pub struct Case<'a> {
     pub text: &'a str,
     /// Its analysis.
     pub analysis: &'a Analysis,
+    /// Masks for this subject under that catalog.
+    pub masks: &'a MaskSet,
+    /// The catalog it was analysed with.
+    pub catalog: &'a Catalog,
     /// An approval and the binding of this very request, when it is judged again after a decision.
     pub approval: Option<(Approval, Binding)>,
 }
@@ -75,14 +81,15 @@ pub struct Judgement {
     /// Names of all enforced rules that match some statement of the text, sorted.
     pub matched: Vec<String>,
     /// What would have held or denied, had it been enforced: names of observed rules, and on an observed database also
-    /// those of enforced rules and `databases.NAME.default` or `databases.NAME.unparsed`; sorted.
+    /// those of enforced rules, `databases.NAME.default` or `databases.NAME.unparsed`, `masks.predicates` and
+    /// `masks.stores`; sorted.
     pub observed: Vec<String>,
 }
 
 /// On which terms a request is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldTerms {
-    /// Names of the rules that hold it; empty when the database's `default` or `unparsed` does.
+    /// Names of the rules that hold it; empty when the database's `default` or `unparsed` does, or a mask.
     pub rules: Vec<String>,
     /// Every demand must be met, by distinct people.
     pub reviewers: Vec<ReviewerDemand>,
@@ -106,7 +113,7 @@ pub struct ReviewerDemand {
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
-    /// Name of the rule that denies it; `None` when the database's `default` or `unparsed` does.
+    /// Name of the rule that denies it; `None` when the database's `default` or `unparsed` does, or a mask.
     pub rule: Option<String>,
     /// DETAIL for the client.
     pub message: Option<String>,
@@ -145,6 +152,9 @@ impl Policy {
         let by_default = |index: usize| !covered.get(index).copied().unwrap_or(false);
         if database.default != Action::Allow && (0..statements.len()).any(by_default) {
             tally.add_default();
+        }
+        for statement in statements {
+            tally.add_exposure(case.masks.exposure(statement, case.catalog));
         }
         if let Some(reason) = case.analysis.not_understood() {
             tally.add_unparsed(reason);

@@ -114,9 +114,17 @@ async fn report(args: &ExplainArgs) -> Result<Report, Failure> {
     let search_path = search_path(connection.as_ref()).await;
     let context = AnalysisContext { catalog: &catalog, search_path: &search_path, prepared: &NothingPrepared };
     let analysis = open.analyses().analyze(&text, &context);
-    let case = Case { serial: 1, subject: &subject, text: &text, analysis: &analysis, approval: None };
-    let judgement = config.policy.judge(case);
     let masks = open.masks(&config, &subject);
+    let case = Case {
+        serial: 1,
+        subject: &subject,
+        text: &text,
+        analysis: &analysis,
+        masks: &masks,
+        catalog: &catalog,
+        approval: None,
+    };
+    let judgement = config.policy.judge(case);
     let columns = columns(connection.as_ref(), &text, &analysis, &catalog, &masks).await;
     Ok(build(judgement, &analysis, columns))
 }

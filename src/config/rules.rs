@@ -183,14 +183,9 @@ pub(super) fn mask(section: &Section<'_>, key: [u8; 32]) -> Option<MaskRule> {
     let columns = section.required("columns", globs(section, "columns", ColumnGlob::new));
     let kind = section.required("mask", section.choice("mask", &kinds));
     let except_groups = globs(section, "except_groups", Glob::new).unwrap_or_default();
-    let predicates = section.choice("predicates", &[("allow", false), ("hold", true), ("deny", true)]);
-    let name = name?.value;
-    if predicates == Some(true) {
-        section.report.warn(format!(
-            "Mask \"{name}\": masked columns in WHERE, JOIN, GROUP BY and ORDER BY are not checked in this version."
-        ));
-    }
-    Some(MaskRule { name, columns: columns?, mask: kind?, except_groups, key })
+    let actions = [("allow", Action::Allow), ("hold", Action::Hold), ("deny", Action::Deny)];
+    let predicates = section.choice("predicates", &actions).unwrap_or(Action::Hold);
+    Some(MaskRule { name: name?.value, columns: columns?, mask: kind?, predicates, except_groups, key })
 }
 
 impl Known<'_> {

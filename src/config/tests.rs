@@ -227,7 +227,13 @@ fn masks_are_checked() {
         "[[masks]]\nname = \"m\"\ncolumns = []\nmask = \"null\"\n",
         "\"columns\" in [[masks]] \"m\" is empty and matches nothing",
     );
-    check_warning("", &(mask("*.*.email", "email") + "predicates = \"hold\"\n"), "are not checked in this version");
+    let predicates = |line: &str| {
+        let config = with("", &(mask("*.*.email", "email") + line)).map_err(drop).unwrap();
+        config.policy.masks[0].predicates
+    };
+    assert_eq!(predicates(""), Action::Hold);
+    assert_eq!(predicates("predicates = \"allow\"\n"), Action::Allow);
+    assert_eq!(predicates("predicates = \"deny\"\n"), Action::Deny);
 }
 
 #[test]

@@ -50,7 +50,10 @@ impl Machine {
         let analysis = self.analyze_now(text, around);
         let missing =
             matches!(analysis.not_understood(), Some(NotUnderstood::Relation(_) | NotUnderstood::Function(_)));
-        if missing && around.now.duration_since(self.catalog_asked) > CATALOG_RELOAD_INTERVAL {
+        // Once per frame: a load that takes longer than the interval must not ask for the next one.
+        let asks = missing && !self.catalog_tried;
+        self.catalog_tried = asks && around.now.duration_since(self.catalog_asked) > CATALOG_RELOAD_INTERVAL;
+        if self.catalog_tried {
             self.refresh_catalog(around);
             return None;
         }
@@ -77,7 +80,7 @@ impl Machine {
         analysis: &Arc<Analysis>,
         around: &Surroundings,
     ) -> Option<Bytes> {
-        let case = Case { serial: 0, subject: &self.identity.subject, text, analysis, approval: None };
+        let case = self.case(0, text, analysis, around);
         match around.config.policy.judge(case).verdict {
             Verdict::Deny(_) => match self.rule(text, analysis, None, around) {
                 Ruling::Refuse(error) => Some(error),
@@ -85,6 +88,17 @@ impl Machine {
             },
             Verdict::Allow(_) | Verdict::Hold(_) => None,
         }
+    }
+
+    fn case<'a>(
+        &'a self,
+        serial: u64,
+        text: &'a str,
+        analysis: &'a Analysis,
+        around: &'a Surroundings,
+    ) -> Case<'a> {
+        let (masks, catalog) = (&*around.masks, &*around.catalog);
+        Case { serial, subject: &self.identity.subject, text, analysis, masks, catalog, approval: None }
     }
 
     /// Judges, and records the judgement.
@@ -106,7 +120,7 @@ impl Machine {
         let approval = approved.map(|(given, now)| {
             (Approval { request: given.id.to_string(), binding: given.binding, met: given.met.clone() }, now)
         });
-        let case = Case { serial: self.serial, subject: &self.identity.subject, text, analysis, approval };
+        let case = Case { approval, ..self.case(self.serial, text, analysis, around) };
         let judgement = around.config.policy.judge(case);
         let (verdict, ruling) = match judgement.verdict {
             Verdict::Allow(permit) => ("allow", Ruling::Run(permit)),

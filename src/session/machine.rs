@@ -97,6 +97,8 @@ pub struct Machine {
     /// The catalog must be loaded again before the next judgement outside a transaction.
     pub(super) catalog_stale: bool,
     pub(super) catalog_asked: Timestamp,
+    /// The catalog was loaded again for the frame that waits.
+    pub(super) catalog_tried: bool,
     /// The upstream announced its end.
     pub(super) upstream_fatal: bool,
     pub(super) draining: bool,
@@ -148,6 +150,7 @@ impl Machine {
             cancelling: false,
             catalog_stale: false,
             catalog_asked: Timestamp::UNIX_EPOCH,
+            catalog_tried: false,
             upstream_fatal: false,
             draining: false,
             client_gone: false,

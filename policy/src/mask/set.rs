@@ -4,12 +4,12 @@
 //! reading it shows values of a column in the set: through inheritance in either direction, a generated column, or a
 //! view. What is masked by such a derivation is redacted whole, except inherited columns, which hold the same values.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use super::MaskKind;
+use super::{MaskKind, MaskRule};
 use crate::analysis::{BaseColumn, Lineage};
 use crate::catalog::{Catalog, Oid, Relation, RelationKind};
-use crate::rule::Policy;
+use crate::rule::{Action, Policy};
 use crate::subject::Subject;
 
 /// OIDs below are given by the server itself (`FirstNormalObjectId`): relations that hold no user's rows.
@@ -54,8 +54,28 @@ impl ViewLineage for ViewsUnknown {
 pub struct MaskSet {
     applies: bool,
     key: [u8; 32],
-    columns: HashMap<BaseColumn, MaskKind>,
-    relations: HashSet<Oid>,
+    columns: HashMap<BaseColumn, Masking>,
+    relations: HashMap<Oid, Action>,
+    /// The strictest of all masks' `predicates`.
+    strictest: Action,
+}
+
+/// What holds for one masked column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Masking {
+    kind: MaskKind,
+    /// What a statement gets in which it decides.
+    predicates: Action,
+}
+
+impl Masking {
+    fn of(rule: &MaskRule) -> Self {
+        Self { kind: rule.mask, predicates: rule.predicates }
+    }
+
+    fn stricter(self, other: Self) -> Self {
+        Self { kind: self.kind.stricter(other.kind), predicates: self.predicates.max(other.predicates) }
+    }
 }
 
 impl MaskSet {
@@ -64,12 +84,13 @@ impl MaskSet {
     pub fn compile(policy: &Policy, catalog: &Catalog, subject: &Subject, views: &dyn ViewLineage) -> Self {
         let rules: Vec<_> = policy.masks.iter().filter(|rule| rule.applies_to(subject)).collect();
         let Some(first) = rules.first() else { return Self::default() };
-        let mut set = Self { applies: true, key: first.key, ..Self::default() };
+        let strictest = rules.iter().map(|rule| rule.predicates).max().unwrap_or_default();
+        let mut set = Self { applies: true, key: first.key, strictest, ..Self::default() };
         for relation in catalog.relations() {
             for rule in &rules {
                 for glob in rule.columns.iter().filter(|glob| glob.matches_relation(&relation.schema, &relation.name)) {
                     for column in relation.columns.iter().filter(|column| glob.matches_column(&column.name)) {
-                        set.add(relation.oid, column.attnum, rule.mask);
+                        set.add(relation.oid, column.attnum, Masking::of(rule));
                     }
                 }
             }
@@ -98,7 +119,7 @@ impl MaskSet {
     /// Whether some column of the relation is masked, so that its whole row is.
     #[must_use]
     pub fn touches_relation(&self, relation: Oid) -> bool {
-        self.relations.contains(&relation)
+        self.relations.contains_key(&relation)
     }
 
     /// The mask of a column; attribute number 0 is the whole row.
@@ -107,7 +128,7 @@ impl MaskSet {
         if column.attnum == 0 {
             return self.touches_relation(column.relation).then_some(MaskKind::Redact);
         }
-        self.columns.get(&column).copied()
+        self.columns.get(&column).map(|masking| masking.kind)
     }
 
     pub(super) fn key(&self) -> &[u8; 32] {
@@ -125,13 +146,30 @@ impl MaskSet {
         }
     }
 
+    /// What a statement gets in which a column of that lineage decides; `None` when no masked column is in it.
+    pub(super) fn deciding(&self, lineage: &Lineage, catalog: &Catalog) -> Option<Action> {
+        if !self.reaches(lineage, catalog) {
+            return None;
+        }
+        let Lineage::Columns(columns) = lineage else { return Some(self.strictest) };
+        let own = |column: &BaseColumn| match column.attnum {
+            0 => self.relations.get(&column.relation).copied(),
+            _ => self.columns.get(column).map(|masking| masking.predicates),
+        };
+        // A relation that is not in the catalog counts as the strictest.
+        let unheard_of = columns.iter().any(|column| catalog.relation(column.relation).is_none());
+        let known = columns.iter().filter_map(own).max();
+        known.max(unheard_of.then_some(self.strictest))
+    }
+
     /// Adds a mask; `true` when that changed anything.
-    fn add(&mut self, relation: Oid, attnum: i16, kind: MaskKind) -> bool {
+    fn add(&mut self, relation: Oid, attnum: i16, masking: Masking) -> bool {
         let column = BaseColumn { relation, attnum };
         let before = self.columns.get(&column).copied();
-        let after = before.map_or(kind, |known| known.stricter(kind));
+        let after = before.map_or(masking, |known| known.stricter(masking));
         self.columns.insert(column, after);
-        self.relations.insert(relation);
+        let whole = self.relations.entry(relation).or_insert(after.predicates);
+        *whole = (*whole).max(after.predicates);
         before != Some(after)
     }
 
@@ -139,7 +177,7 @@ impl MaskSet {
         self.until_stable(catalog, |set, relation| {
             let parents = relation.parents.iter().filter_map(|oid| catalog.relation(*oid));
             let inherited: Vec<_> = parents.flat_map(|parent| set.shared(parent, relation)).collect();
-            inherited.into_iter().fold(false, |any, (attnum, kind)| set.add(relation.oid, attnum, kind) || any)
+            inherited.into_iter().fold(false, |any, (attnum, masking)| set.add(relation.oid, attnum, masking) || any)
         });
     }
 
@@ -148,8 +186,8 @@ impl MaskSet {
             let mut changed = false;
             for parent in relation.parents.iter().filter_map(|oid| catalog.relation(*oid)) {
                 let shown: Vec<_> = set.shared(relation, parent).collect();
-                for (attnum, kind) in shown {
-                    changed |= set.add(parent.oid, attnum, kind);
+                for (attnum, masking) in shown {
+                    changed |= set.add(parent.oid, attnum, masking);
                 }
             }
             changed
@@ -157,10 +195,10 @@ impl MaskSet {
     }
 
     /// Masked columns of `from` that `to` has by name, as attribute numbers of `to`.
-    fn shared(&self, from: &Relation, to: &Relation) -> impl Iterator<Item = (i16, MaskKind)> {
+    fn shared(&self, from: &Relation, to: &Relation) -> impl Iterator<Item = (i16, Masking)> {
         from.columns.iter().filter_map(move |column| {
-            let kind = self.mask_of(BaseColumn { relation: from.oid, attnum: column.attnum })?;
-            Some((to.column_named(&column.name)?.attnum, kind))
+            let masking = self.columns.get(&BaseColumn { relation: from.oid, attnum: column.attnum }).copied()?;
+            Some((to.column_named(&column.name)?.attnum, masking))
         })
     }
 
@@ -180,8 +218,9 @@ impl MaskSet {
             let derived = relation.columns.iter().filter(|column| {
                 column.generated.as_ref().is_some_and(|expression| masked.iter().any(|name| mentions(expression, name)))
             });
+            let predicates = self.relations.get(&relation.oid).copied().unwrap_or(self.strictest);
             for column in derived {
-                self.add(relation.oid, column.attnum, MaskKind::Redact);
+                self.add(relation.oid, column.attnum, Masking { kind: MaskKind::Redact, predicates });
             }
         }
     }
@@ -193,7 +232,8 @@ impl MaskSet {
         for relation in catalog.relations().filter(|relation| relation.oid < FIRST_USER_OID) {
             let holding = |name: &str| SYSTEM_VALUE_COLUMNS.contains(&name);
             for column in relation.columns.iter().filter(|column| holding(&column.name)) {
-                self.add(relation.oid, column.attnum, MaskKind::Redact);
+                let masking = Masking { kind: MaskKind::Redact, predicates: self.strictest };
+                self.add(relation.oid, column.attnum, masking);
             }
         }
     }
@@ -216,11 +256,11 @@ impl MaskSet {
             let mut changed = false;
             for (position, column) in relation.columns.iter().enumerate() {
                 let reached = match known.and_then(|lineages| lineages.get(position)) {
-                    None | Some(Lineage::Unknown(_)) => open,
-                    Some(lineage) => set.reaches(lineage, catalog),
+                    None | Some(Lineage::Unknown(_)) => open.then_some(set.strictest),
+                    Some(lineage) => set.deciding(lineage, catalog),
                 };
-                if reached {
-                    changed |= set.add(relation.oid, column.attnum, MaskKind::Redact);
+                if let Some(predicates) = reached {
+                    changed |= set.add(relation.oid, column.attnum, Masking { kind: MaskKind::Redact, predicates });
                 }
             }
             changed

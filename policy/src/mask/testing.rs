@@ -3,7 +3,7 @@
 use super::{MaskKind, MaskRule, MaskSet, ViewLineage};
 use crate::analysis::{BaseColumn, Lineage};
 use crate::catalog::{Catalog, Column, Oid, Relation, RelationKind, Type};
-use crate::rule::{ColumnGlob, Glob, Policy};
+use crate::rule::{Action, ColumnGlob, Glob, Policy};
 use crate::subject::Subject;
 
 pub(super) const TEXT: Oid = 25;
@@ -91,27 +91,37 @@ impl ViewLineage for Views {
     }
 }
 
-/// Compiles masks for a subject in the group `privacy`.
-pub(super) fn compile(masks: &[(&str, MaskKind)], except_groups: &[&str]) -> MaskSet {
-    let masks = masks.iter().map(|(columns, mask)| MaskRule {
+/// A mask of one column.
+pub(super) fn mask_rule(columns: &str, mask: MaskKind, except_groups: &[&str]) -> MaskRule {
+    MaskRule {
         name: "m".to_owned(),
         columns: vec![ColumnGlob::new(columns).unwrap()],
-        mask: *mask,
+        mask,
+        predicates: Action::Hold,
         except_groups: except_groups.iter().map(|group| Glob::new(group).unwrap()).collect(),
         key: [7; 32],
-    });
-    let policy = Policy { masks: masks.collect(), ..Policy::default() };
-    let subject = Subject {
+    }
+}
+
+/// A subject in the group `privacy`.
+pub(super) fn subject() -> Subject {
+    Subject {
         user: "alice".to_owned(),
         groups: vec!["privacy".to_owned()],
         database: "shop".to_owned(),
         application: String::new(),
-    };
+    }
+}
+
+/// Compiles masks for a subject in the group `privacy`.
+pub(super) fn compile(masks: &[(&str, MaskKind)], except_groups: &[&str]) -> MaskSet {
+    let masks = masks.iter().map(|(columns, mask)| mask_rule(columns, *mask, except_groups));
+    let policy = Policy { masks: masks.collect(), ..Policy::default() };
     let from = |relation, attnum| Lineage::Columns(vec![BaseColumn { relation, attnum }]);
     let views = Views(vec![
         (CONTACTS, vec![from(CUSTOMERS, 1), from(CUSTOMERS, 2)]),
         (CONTACTS_OF_CONTACTS, vec![from(CONTACTS, 2)]),
         (SNAPSHOT, vec![from(CUSTOMERS, 2)]),
     ]);
-    MaskSet::compile(&policy, &catalog(), &subject, &views)
+    MaskSet::compile(&policy, &catalog(), &subject(), &views)
 }

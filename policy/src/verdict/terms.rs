@@ -5,6 +5,7 @@
 
 use crate::analysis::NotUnderstood;
 use crate::grant::{Approval, Binding};
+use crate::mask::Exposure;
 use crate::rule::{Action, DatabasePolicy, Mode, Rule, Stage};
 
 use super::{Denial, HoldTerms, Judgement, ReviewerDemand, Verdict, permit};
@@ -19,6 +20,8 @@ pub(super) struct Tally<'a> {
     /// What the database itself asks for.
     default: Option<Action>,
     unparsed: Option<(Action, String)>,
+    /// What masks ask for, of all statements together.
+    exposure: Exposure,
 }
 
 impl<'a> Tally<'a> {
@@ -31,6 +34,7 @@ impl<'a> Tally<'a> {
             holding: Vec::new(),
             default: None,
             unparsed: None,
+            exposure: Exposure::default(),
         }
     }
 
@@ -54,6 +58,19 @@ impl<'a> Tally<'a> {
     /// Notes that some statement is not understood. `Allow` is not to be had for that.
     pub(super) fn add_unparsed(&mut self, reason: &NotUnderstood) {
         self.unparsed = Some((self.database.unparsed.max(Action::Hold), reason.to_string()));
+    }
+
+    /// Adds what a statement does with masked columns besides returning them.
+    pub(super) fn add_exposure(&mut self, exposure: Exposure) {
+        self.exposure.predicates = self.exposure.predicates.max(exposure.predicates);
+        self.exposure.stores = self.exposure.stores.max(exposure.stores);
+    }
+
+    /// What masks hold or deny: a name for it, the action, and what to tell people.
+    fn exposed(&self) -> impl Iterator<Item = (&'static str, Action, &'static str)> {
+        [("masks.predicates", self.exposure.predicates, DECIDES), ("masks.stores", self.exposure.stores, STORED)]
+            .into_iter()
+            .filter(|(_, action, _)| *action != Action::Allow)
     }
 
     /// The judgement of everything added.
@@ -81,6 +98,8 @@ impl<'a> Tally<'a> {
         let name = &self.database.name;
         self.observed.extend(self.denying.iter().chain(&self.holding).map(|rule| rule.name.clone()));
         self.observed.extend(self.default.map(|_| format!("databases.{name}.default")));
+        let exposed: Vec<_> = self.exposed().map(|(name, _, _)| name.to_owned()).collect();
+        self.observed.extend(exposed);
         self.observed.extend(self.unparsed.as_ref().map(|_| format!("databases.{name}.unparsed")));
     }
 
@@ -88,7 +107,8 @@ impl<'a> Tally<'a> {
         if let Some(denial) = self.denial() {
             return Verdict::Deny(denial);
         }
-        let database_holds = self.default == Some(Action::Hold) || self.unparsed.is_some();
+        let database_holds =
+            self.default == Some(Action::Hold) || self.unparsed.is_some() || self.exposed().next().is_some();
         if self.holding.is_empty() && !database_holds {
             return permit(serial, None);
         }
@@ -111,6 +131,9 @@ impl<'a> Tally<'a> {
         if let Some((Action::Deny, reason)) = &self.unparsed {
             return Some(Denial { rule: None, message: Some(not_understood(reason)) });
         }
+        if let Some((_, _, message)) = self.exposed().find(|(_, action, _)| *action == Action::Deny) {
+            return Some(Denial { rule: None, message: Some(message.to_owned()) });
+        }
         let message = || Some("No rule allows this statement.".to_owned());
         (self.default == Some(Action::Deny)).then(|| Denial { rule: None, message: message() })
     }
@@ -129,17 +152,20 @@ impl<'a> Tally<'a> {
         let own = || database_holds.then_some(review);
         let timeouts = self.holding.iter().map(|rule| rule.timeout.unwrap_or(review.timeout));
         let modes = self.holding.iter().map(|rule| rule.mode.unwrap_or(review.mode));
+        let exposed = self.exposed().map(|(_, _, message)| message.to_owned());
         let reason = self.unparsed.as_ref().map(|(_, reason)| not_understood(reason));
         HoldTerms {
             rules: self.holding.iter().map(|rule| rule.name.clone()).collect(),
             reviewers,
             timeout: timeouts.chain(own().map(|own| own.timeout)).min().unwrap_or(review.timeout),
             mode: modes.chain(own().map(|own| own.mode)).max_by_key(|mode| weight(*mode)).unwrap_or(review.mode),
-            messages: self.holding.iter().filter_map(|rule| rule.message.clone()).chain(reason).collect(),
+            messages: self.holding.iter().filter_map(|rule| rule.message.clone()).chain(reason).chain(exposed).collect(),
         }
     }
 }
 
+const DECIDES: &str = "A masked column decides which rows come back, or in which order.";
+const STORED: &str = "A masked value would be stored or sent elsewhere.";
 const NOBODY: &str =
     "It needs approval, but neither the rules that hold it nor the database's review settings name a reviewer group.";
 

@@ -1,3 +1,4 @@
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -107,8 +108,19 @@ fn subject() -> Subject {
     }
 }
 
+/// A case on a database without masks.
+fn case<'a>(
+    subject: &'a Subject,
+    text: &'a str,
+    analysis: &'a Analysis,
+    approval: Option<(Approval, Binding)>,
+) -> Case<'a> {
+    static NOTHING: LazyLock<(MaskSet, Catalog)> = LazyLock::new(Default::default);
+    Case { serial: 7, subject, text, analysis, masks: &NOTHING.0, catalog: &NOTHING.1, approval }
+}
+
 fn judge_text(policy: &Policy, sql: &str, analysis: &Analysis) -> Judgement {
-    policy.judge(Case { serial: 7, subject: &subject(), text: sql, analysis, approval: None })
+    policy.judge(case(&subject(), sql, analysis, None))
 }
 
 fn judge(policy: &Policy, specs: &[&str]) -> Judgement {
@@ -157,7 +169,7 @@ fn the_strictest_action_wins() {
 fn an_unknown_database_is_denied() {
     let other = Subject { database: "elsewhere".to_owned(), ..subject() };
     let analysis = text(&["select"]);
-    let case = Case { serial: 1, subject: &other, text: "", analysis: &analysis, approval: None };
+    let case = case(&other, "", &analysis, None);
     assert!(matches!(policy(Action::Allow, vec![]).judge(case).verdict, Verdict::Deny(_)));
 }
 
@@ -355,14 +367,7 @@ fn approval(binding: u8, groups: &[(&str, u32)]) -> Approval {
 #[track_caller]
 fn check_approval(policy: &Policy, given: Approval, expected: &str) {
     let analysis = text(&["delete"]);
-    let case = Case {
-        serial: 7,
-        subject: &subject(),
-        text: "",
-        analysis: &analysis,
-        approval: Some((given, Binding([1; 32]))),
-    };
-    let verdict = policy.judge(case).verdict;
+    let verdict = policy.judge(case(&subject(), "", &analysis, Some((given, Binding([1; 32]))))).verdict;
     assert_eq!(short(&verdict), expected);
     if let Verdict::Allow(permit) = verdict {
         assert_eq!((permit.serial(), permit.approved_by_request()), (7, Some("01R")));
