@@ -17,6 +17,7 @@ pub mod fault;
 pub mod identity;
 pub mod listener;
 pub mod live;
+mod lock;
 pub mod relay;
 pub mod review;
 pub mod server;

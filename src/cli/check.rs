@@ -234,7 +234,7 @@ except_groups = ["privacy"]
         for line in [
             "  alice: dba, 1 tokens",
             "  shop -> rw@localhost:5432/shop",
-            "    default hold, unparsed hold, reviewed by dba within 3600 s, mode auto",
+            "    default hold, unparsed hold, reviewed by dba within 1 hour, mode auto",
             "  writes: hold by dba when effects insert|delete, relations public.* (observed only)",
             "  pii: email of *.*.email, except privacy",
             "  Rule \"writes\" is only observed.",

@@ -90,13 +90,7 @@ impl Machine {
         }
     }
 
-    fn case<'a>(
-        &'a self,
-        serial: u64,
-        text: &'a str,
-        analysis: &'a Analysis,
-        around: &'a Surroundings,
-    ) -> Case<'a> {
+    fn case<'a>(&'a self, serial: u64, text: &'a str, analysis: &'a Analysis, around: &'a Surroundings) -> Case<'a> {
         let (masks, catalog) = (&*around.masks, &*around.catalog);
         Case { serial, subject: &self.identity.subject, text, analysis, masks, catalog, approval: None }
     }
