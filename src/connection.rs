@@ -15,8 +15,8 @@ use tokio::sync::watch;
 
 use crate::audit::Record;
 use crate::cancel::{CancelKey, CancelListener};
-use crate::cli::with_causes;
 use crate::database::Database;
+use crate::fault::with_causes;
 use crate::server::Shared;
 use crate::session::driver::{Driver, Parts};
 use crate::session::messages::fatal;

@@ -8,6 +8,7 @@ mod decide;
 pub(crate) mod driver;
 mod expected;
 mod held;
+pub(crate) mod hopeless;
 pub mod machine;
 pub(crate) mod messages;
 mod names;

@@ -14,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub const SESSIONS: &str = "countersign_sessions";
 /// Gauge: requests held on the wire now.
 pub const HOLDS_PENDING: &str = "countersign_holds_pending";
-/// Counter with label `verdict` (`allow`, `hold`, `deny`): statements judged.
+/// Counter with label `verdict` (`allow`, `hold`, `deny`, `error`): statements judged.
 pub const VERDICTS: &str = "countersign_verdicts_total";
 /// Counter with label `to` (a state): transitions of access requests.
 pub const TRANSITIONS: &str = "countersign_request_transitions_total";
@@ -68,6 +68,7 @@ pub struct VerdictCounters {
     allow: Counter,
     hold: Counter,
     deny: Counter,
+    error: Counter,
 }
 
 impl VerdictCounters {
@@ -75,14 +76,15 @@ impl VerdictCounters {
     #[must_use]
     pub fn new() -> Self {
         let counter = |verdict: &'static str| metrics::counter!(VERDICTS, "verdict" => verdict);
-        Self { allow: counter("allow"), hold: counter("hold"), deny: counter("deny") }
+        Self { allow: counter("allow"), hold: counter("hold"), deny: counter("deny"), error: counter("error") }
     }
 
-    /// Counts one `allow`, `hold` or `deny`.
+    /// Counts one `allow`, `hold`, `deny` or `error`.
     pub fn count(&self, verdict: &str) {
         let counter = match verdict {
             "allow" => &self.allow,
             "hold" => &self.hold,
+            "error" => &self.error,
             _ => &self.deny,
         };
         counter.increment(1);

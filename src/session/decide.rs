@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign_policy::analysis::syntax::syntax_error;
 use countersign_policy::analysis::{AnalysisContext, NotUnderstood};
 use countersign_policy::grant::{Approval, Binding};
 use countersign_policy::verdict::{Case, HoldTerms, Verdict};
@@ -18,6 +17,7 @@ use countersign_protocol::{frame, sqlstate};
 use jiff::SignedDuration;
 
 use super::expected::{DescribeTarget, ExecuteReply, Expected, QueryReply, Run};
+use super::hopeless::Hopeless;
 use super::machine::{CopyIn, Machine, Stop};
 use super::messages;
 use super::names;
@@ -106,9 +106,6 @@ impl Machine {
         if !around.audit_writable && !around.config.audit.fail_open {
             return Ruling::Refuse(messages::record_unavailable());
         }
-        if let Some(error) = self.bound_to_fail(text, analysis) {
-            return Ruling::Refuse(error);
-        }
         self.serial = self.serial.saturating_add(1);
         let access_request = approved.as_ref().map(|(given, _)| given.id);
         let approval = approved.map(|(given, now)| {
@@ -124,6 +121,12 @@ impl Machine {
             Verdict::Hold(terms) => ("hold", Ruling::Park(terms)),
             Verdict::Deny(denial) => ("deny", Ruling::Refuse(messages::denied(&denial))),
         };
+        // While this session has changed the catalog in an open transaction, it may see objects that the catalog does not.
+        let hopeless = if self.catalog_stale { None } else { Hopeless::of(text, analysis) };
+        let (verdict, ruling) = match hopeless {
+            Some(hopeless) => ("error", Ruling::Refuse(messages::hopeless(&hopeless))),
+            None => (verdict, ruling),
+        };
         let copies = analysis.statements.iter().any(|statement| results::copies_masked(around, statement));
         let (verdict, ruling) = match ruling {
             Ruling::Run(_) | Ruling::Park(_) if copies => ("deny", Ruling::Refuse(messages::copy_of_masked())),
@@ -138,24 +141,6 @@ impl Machine {
             access_request,
         })));
         ruling
-    }
-
-    /// PostgreSQL's own error for a text that can only fail: one its grammar rejects, or one with a name that is not in
-    /// the catalog, which was just loaded for it. While this session has changed the catalog in an open transaction, it
-    /// may see objects that the catalog does not have.
-    fn bound_to_fail(&self, text: &str, analysis: &Analysis) -> Option<Bytes> {
-        match analysis.not_understood()? {
-            NotUnderstood::Syntax => syntax_error(text).map(|message| messages::syntax(&message)),
-            NotUnderstood::Relation(name) if !self.catalog_stale => Some(messages::no_relation(name)),
-            NotUnderstood::Function(name) if !self.catalog_stale => Some(messages::no_function(name)),
-            NotUnderstood::Relation(_)
-            | NotUnderstood::Function(_)
-            | NotUnderstood::Guard(_)
-            | NotUnderstood::Node(_)
-            | NotUnderstood::Name(_)
-            | NotUnderstood::SecondReader(_)
-            | NotUnderstood::Other(_) => None,
-        }
     }
 
     /// A Query: its whole string is decided as one.

@@ -6,13 +6,13 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use countersign_policy::name::QualifiedName;
 use countersign_policy::verdict::{Denial, ReviewerDemand};
 use countersign_protocol::response::{ErrorFields, error_response, notice_response};
 use countersign_protocol::sqlstate;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::hopeless::Hopeless;
 use crate::duration::in_words;
 use crate::review::AccessRequest;
 
@@ -95,16 +95,8 @@ pub(super) fn not_utf8() -> Bytes {
     error("22021", "invalid byte sequence for encoding \"UTF8\"", None, None)
 }
 
-pub(super) fn syntax(message: &str) -> Bytes {
-    error(sqlstate::SYNTAX_ERROR, message, None, None)
-}
-
-pub(super) fn no_relation(name: &QualifiedName) -> Bytes {
-    error(sqlstate::UNDEFINED_TABLE, &format!("relation \"{name}\" does not exist"), None, None)
-}
-
-pub(super) fn no_function(name: &QualifiedName) -> Bytes {
-    error(sqlstate::UNDEFINED_FUNCTION, &format!("function {name} does not exist"), None, None)
+pub(super) fn hopeless(hopeless: &Hopeless) -> Bytes {
+    error(hopeless.sqlstate, &hopeless.message, None, None)
 }
 
 pub(super) fn copy_of_masked() -> Bytes {

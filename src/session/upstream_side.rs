@@ -4,8 +4,6 @@
 //! own messages never reach the client, and every other message does, in order.
 //! Source: PostgreSQL manual, "Message Flow".
 
-use std::sync::Arc;
-
 use bytes::{Buf, Bytes};
 use countersign_protocol::backend::{self, TransactionStatus, tag};
 use countersign_protocol::{Frame, Header, sqlstate};
@@ -121,7 +119,7 @@ impl Machine {
         match self.expected.front() {
             Some(Expected::Own(_)) => self.own_reply(frame),
             Some(Expected::Query(_)) => self.query_reply(frame, around),
-            Some(Expected::Execute(_)) => self.execute_reply(frame),
+            Some(Expected::Execute(_)) => self.execute_reply(frame, around),
             Some(Expected::Describe(_)) => self.describe_reply(frame),
             Some(Expected::OwnDescribe(_)) => self.own_describe_reply(frame, around),
             Some(Expected::Parse(_)) => self.acknowledged(frame, tag::PARSE_COMPLETE),
@@ -226,7 +224,7 @@ impl Machine {
             tag::COPY_OUT_RESPONSE => reply.plan = ResultPlan::Pass,
             tag::COPY_IN_RESPONSE if self.copy_in == CopyIn::Awaited => self.copy_in = CopyIn::Active,
             tag::COPY_DONE => {}
-            tag::DATA_ROW => return self.data_row(frame),
+            tag::DATA_ROW => return self.data_row(frame, around),
             tag::COMMAND_COMPLETE | tag::EMPTY_QUERY_RESPONSE => {
                 if frame.tag == tag::COMMAND_COMPLETE {
                     reply.run.outcome = Some(Ok(backend::command_complete(frame.body())?.to_owned()));
@@ -274,13 +272,13 @@ impl Machine {
         }
     }
 
-    fn execute_reply(&mut self, frame: &Frame) -> Result<(), Stop> {
+    fn execute_reply(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         let Some(Expected::Execute(reply)) = self.expected.front() else { return Err(unexpected(frame)) };
         match frame.tag {
             tag::COPY_OUT_RESPONSE => reply.plan = ResultPlan::Pass,
             tag::COPY_IN_RESPONSE if self.copy_in == CopyIn::Awaited => self.copy_in = CopyIn::Active,
             tag::COPY_DONE => {}
-            tag::DATA_ROW => return self.data_row(frame),
+            tag::DATA_ROW => return self.data_row(frame, around),
             tag::COMMAND_COMPLETE => {
                 let command_tag = backend::command_complete(frame.body())?.to_owned();
                 return self.execute_done(frame, command_tag);
@@ -310,7 +308,7 @@ impl Machine {
         Ok(())
     }
 
-    fn data_row(&mut self, frame: &Frame) -> Result<(), Stop> {
+    fn data_row(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         let Some((plan, run)) = (match self.expected.front() {
             Some(Expected::Query(reply)) => Some((&reply.plan, &mut reply.run)),
             Some(Expected::Execute(reply)) => Some((&reply.plan, &mut reply.run)),
@@ -321,12 +319,11 @@ impl Machine {
         run.rows = run.rows.saturating_add(1);
         match plan {
             ResultPlan::Pass => self.to_client.extend_from_slice(&frame.bytes),
-            ResultPlan::Mask(plan) => {
+            ResultPlan::Mask(masking) => {
                 if run.masked.is_empty() && run.access_request.is_some() {
-                    run.masked = plan.masked().map(|(position, _)| (position + 1).to_string()).collect();
+                    run.masked = masking.columns(&around.catalog);
                 }
-                let plan = Arc::clone(plan);
-                results::put_masked(&mut self.to_client, frame.body(), &plan)?;
+                results::put_masked(&mut self.to_client, frame.body(), masking)?;
             }
             ResultPlan::Unknown => return Err(not_showable("its columns are not known")),
         }

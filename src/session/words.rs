@@ -75,7 +75,7 @@ pub struct Judged {
     pub statement: Arc<str>,
     /// What it does.
     pub effects: Effects,
-    /// `allow`, `hold` or `deny`.
+    /// `allow`, `hold`, `deny`, or `error` for what can only fail.
     pub verdict: &'static str,
     /// Rules that matched.
     pub rules: Vec<String>,

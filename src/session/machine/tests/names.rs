@@ -278,6 +278,6 @@ fn an_unknown_name_loads_the_catalog_once() {
          ! refreshed
          < E 42P01 | Z I
          ^ Q SELECT 1
-         = allow",
+         = error allow",
     );
 }
