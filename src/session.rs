@@ -5,6 +5,7 @@
 
 mod client_side;
 mod decide;
+mod definitions;
 pub(crate) mod driver;
 mod expected;
 mod held;

@@ -52,6 +52,11 @@ pub trait PreparedLookup {
     fn prepared(&self, name: &str) -> Option<&StatementAnalysis>;
     /// The analysis of the query behind the cursor of that name.
     fn cursor(&self, name: &str) -> Option<&StatementAnalysis>;
+    /// Whether the session has created a table of that name in its open transaction, where the catalog cannot see it. An
+    /// analysis that rests on this must not be kept for other sessions.
+    fn created_table(&self, _name: &str) -> bool {
+        false
+    }
 }
 
 /// No named statements: what a stateless caller such as `explain` passes.

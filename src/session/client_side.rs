@@ -126,7 +126,12 @@ impl Machine {
 
     pub(super) fn catalog_refreshed(&mut self, around: &Surroundings) {
         match std::mem::replace(&mut self.gate, Gate::Open) {
-            Gate::Refreshing => self.catalog_stale = false,
+            // Within a transaction the catalog cannot see what the session has defined in it.
+            Gate::Refreshing if self.status == TransactionStatus::Idle && !self.in_pipeline => {
+                self.catalog_stale = false;
+                self.definitions.loaded();
+            }
+            Gate::Refreshing => {}
             Gate::Approved(approved) => self.judge_approved(*approved, around),
             other => self.gate = other,
         }

@@ -30,6 +30,8 @@ use crate::review::{Outcome, Parameter, RequestId};
 
 /// Why a statement that SQL prepared is not understood any more.
 pub(super) const PREPARED_EARLIER: &str = "it was prepared when names may have meant something else";
+/// Why a statement is not understood after a definition in its transaction.
+const DEFINED_ANEW: &str = "the open transaction has changed what it names";
 /// How long after one load of the catalog an unknown name may ask for the next.
 const CATALOG_RELOAD_INTERVAL: SignedDuration = SignedDuration::from_millis(200);
 
@@ -62,11 +64,15 @@ impl Machine {
 
     /// Analyses a text under the session's names and the catalog as it is.
     pub(super) fn analyze_now(&self, text: &str, around: &Surroundings) -> Arc<Analysis> {
-        let context = AnalysisContext {
-            catalog: &around.catalog,
-            search_path: &self.names.search_path,
-            prepared: &self.statements.seen_under(self.names.generation(&around.catalog)),
-        };
+        let names = self.statements.seen_under(self.names.generation(&around.catalog), &self.definitions);
+        let context =
+            AnalysisContext { catalog: &around.catalog, search_path: &self.names.search_path, prepared: &names };
+        if !self.definitions.is_empty() {
+            // What others know about the text is not true here.
+            let analysis = countersign_policy::analysis::analyze(text, &context);
+            let stale = self.definitions.contradict(&analysis) || self.names.change_midway(&analysis);
+            return Arc::new(if stale { conceded(&analysis, DEFINED_ANEW) } else { analysis });
+        }
         let analysis = around.analyses.analyze(text, &context);
         let midway = analysis.statements.len() > 1 && self.names.change_midway(&analysis);
         const MIDWAY: &str = "a statement in the middle of the string changes what later names mean";
@@ -287,6 +293,7 @@ impl Machine {
     fn forwarded(&mut self, run: &Run) {
         let analysis = &run.analysis;
         self.names.forwarded(analysis);
+        self.definitions.forwarded(&run.text, analysis);
         self.barrier |= names::is_barrier(analysis);
         self.catalog_stale |= names::changes_catalog(analysis);
         if run.may_copy_in() {

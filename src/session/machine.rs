@@ -12,6 +12,7 @@ use countersign_protocol::backend::TransactionStatus;
 use countersign_protocol::{Frame, ProtocolError, sqlstate};
 use jiff::{SignedDuration, Timestamp};
 
+use super::definitions::Definitions;
 use super::expected::{Expected, ExpectedQueue, Run};
 use super::messages;
 use super::names::Names;
@@ -73,6 +74,7 @@ impl Passing {
 pub struct Machine {
     pub(super) identity: Identity,
     pub(super) names: Names,
+    pub(super) definitions: Definitions,
     pub(super) status: TransactionStatus,
     pub(super) statements: Statements,
     pub(super) expected: ExpectedQueue,
@@ -134,6 +136,7 @@ impl Machine {
         Self {
             identity,
             names: Names::unknown(),
+            definitions: Definitions::default(),
             status: TransactionStatus::Idle,
             statements: Statements::default(),
             expected: ExpectedQueue::default(),

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use countersign_policy::analysis::{Outputs, StatementAnalysis};
+use countersign_policy::analysis::{Outputs, RelationUse, StatementAnalysis};
 use countersign_policy::mask::{FieldOrigin, MaskPlan, Masked};
 use countersign_policy::{Catalog, Effect};
 use countersign_protocol::backend::Field;
@@ -86,7 +86,9 @@ pub(super) fn copies_masked(around: &Surroundings, statement: &StatementAnalysis
     if !around.masks.touches_database() || !statement.effects.contains(Effect::CopyOut) {
         return false;
     }
-    let reads_masked =
-        statement.relations.iter().any(|relation| relation.oid.is_none_or(|oid| around.masks.touches_relation(oid)));
-    reads_masked || matches!(statement.outputs, Outputs::Opaque(_))
+    // A relation that is not in the catalog, and yet understood, was created in the open transaction.
+    let unknown = statement.not_understood.is_some();
+    let masked = |relation: &RelationUse| relation.oid.map_or(unknown, |oid| around.masks.touches_relation(oid));
+    statement.relations.iter().any(masked)
+        || matches!(&statement.outputs, Outputs::Opaque(lineage) if !lineage.is_clear())
 }

@@ -13,6 +13,7 @@ use countersign_policy::grant::Binding;
 use countersign_policy::verdict::ReviewerDemand;
 use countersign_protocol::backend::Field;
 
+use super::definitions::Definitions;
 use super::names::Generation;
 use crate::review::RequestId;
 
@@ -316,8 +317,8 @@ impl Statements {
     }
 
     /// The names as a text analysed under this generation sees them.
-    pub(super) fn seen_under(&self, generation: Generation) -> SeenUnder<'_> {
-        SeenUnder { statements: self, generation }
+    pub(super) fn seen_under<'a>(&'a self, generation: Generation, definitions: &'a Definitions) -> SeenUnder<'a> {
+        SeenUnder { statements: self, generation, definitions }
     }
 }
 
@@ -344,6 +345,7 @@ impl SqlNamed {
 pub(super) struct SeenUnder<'a> {
     statements: &'a Statements,
     generation: Generation,
+    definitions: &'a Definitions,
 }
 
 impl PreparedLookup for SeenUnder<'_> {
@@ -363,5 +365,9 @@ impl PreparedLookup for SeenUnder<'_> {
             Some(cursor) => Some(&cursor.analysis),
             None => self.statements.portals.get(name)?.statement.analysis.statements.first(),
         }
+    }
+
+    fn created_table(&self, name: &str) -> bool {
+        self.definitions.created(name)
     }
 }

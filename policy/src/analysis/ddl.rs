@@ -93,7 +93,12 @@ impl Walker<'_> {
                 | ObjectType::ObjectSequence
                 | ObjectType::ObjectIndex => {
                     let name = names::range_var(list);
-                    self.touch(&name, Effects::of(&[Effect::Drop]));
+                    if drop.missing_ok && self.resolve(&name).is_none() && !self.is_changed(&name.relname) {
+                        // IF EXISTS: there is nothing to drop.
+                        self.relation(None, self.new_name(&name), Effects::of(&[Effect::Drop]));
+                    } else {
+                        self.touch(&name, Effects::of(&[Effect::Drop]));
+                    }
                     self.changed(&name.relname, Changed::Gone);
                 }
                 ObjectType::ObjectTrigger | ObjectType::ObjectRule | ObjectType::ObjectPolicy => {
@@ -104,6 +109,11 @@ impl Walker<'_> {
                 _ => {}
             }
         }
+    }
+
+    /// Whether an earlier statement of the text changed a relation of that name.
+    fn is_changed(&self, name: &str) -> bool {
+        self.overlay.relations.contains_key(name)
     }
 
     /// The relations of a schema go with it.
