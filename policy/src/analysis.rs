@@ -46,12 +46,18 @@ pub struct AnalysisContext<'a> {
     pub prepared: &'a dyn PreparedLookup,
 }
 
-/// Named statements and cursors of a session, as the analysis of `EXECUTE` and `FETCH` needs them.
+/// What only the session knows: its named statements and cursors, and relations that it has not committed yet.
 pub trait PreparedLookup {
     /// The analysis of the prepared statement of that name, made by SQL `PREPARE` or protocol Parse.
     fn prepared(&self, name: &str) -> Option<&StatementAnalysis>;
     /// The analysis of the query behind the cursor of that name.
     fn cursor(&self, name: &str) -> Option<&StatementAnalysis>;
+    /// Whether the session created a relation of that name in its open transaction; the schema is empty when it is not
+    /// written. Such a relation is in no catalog yet.
+    fn created(&self, schema: &str, name: &str) -> bool {
+        let _ = (schema, name);
+        false
+    }
 }
 
 /// No named statements: what a stateless caller such as `explain` passes.

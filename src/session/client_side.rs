@@ -124,7 +124,8 @@ impl Machine {
     pub(super) fn catalog_refreshed(&mut self) {
         if matches!(self.gate, Gate::Refreshing) {
             self.gate = Gate::Open;
-            self.catalog_stale = false;
+            // What this session has changed and not committed is in no catalog.
+            self.catalog_stale &= self.in_pipeline || self.status != TransactionStatus::Idle;
         }
     }
 

@@ -45,6 +45,9 @@ impl Machine {
     /// Analyses a text under the session's names; `None` when the catalog is loaded again first, because a name in the
     /// text is not in it.
     pub(super) fn analyze(&mut self, text: &str, around: &Surroundings) -> Option<Arc<Analysis>> {
+        if self.status == TransactionStatus::Idle && !self.in_pipeline && self.expected.is_empty() {
+            self.statements.forget_created();
+        }
         let analysis = self.analyze_now(text, around);
         let missing =
             matches!(analysis.not_understood(), Some(NotUnderstood::Relation(_) | NotUnderstood::Function(_)));
@@ -87,13 +90,7 @@ impl Machine {
         }
     }
 
-    fn case<'a>(
-        &'a self,
-        serial: u64,
-        text: &'a str,
-        analysis: &'a Analysis,
-        around: &'a Surroundings,
-    ) -> Case<'a> {
+    fn case<'a>(&'a self, serial: u64, text: &'a str, analysis: &'a Analysis, around: &'a Surroundings) -> Case<'a> {
         let (masks, catalog) = (&*around.masks, &*around.catalog);
         Case { serial, subject: &self.identity.subject, text, analysis, masks, catalog, approval: None }
     }
@@ -147,6 +144,21 @@ impl Machine {
     /// the catalog, which was just loaded for it. While this session has changed the catalog in an open transaction, it
     /// may see objects that the catalog does not have.
     fn bound_to_fail(&self, text: &str, analysis: &Analysis) -> Option<Bytes> {
+        // What comes before it in the text may make what it lacks.
+        const MAY_DEFINE: Effects = Effects::of(&[
+            Effect::Create,
+            Effect::Alter,
+            Effect::Drop,
+            Effect::Do,
+            Effect::Call,
+            Effect::Execute,
+            Effect::FunctionCall,
+            Effect::Unknown,
+        ]);
+        let before = analysis.statements.iter().take_while(|statement| statement.not_understood.is_none());
+        if before.into_iter().any(|statement| statement.effects.intersects(MAY_DEFINE)) {
+            return None;
+        }
         match analysis.not_understood()? {
             NotUnderstood::Syntax => syntax_error(text).map(|message| messages::syntax(&message)),
             NotUnderstood::Relation(name) if !self.catalog_stale => Some(messages::no_relation(name)),
@@ -325,6 +337,7 @@ impl Machine {
         self.names.forwarded(analysis);
         self.barrier |= names::is_barrier(analysis);
         self.catalog_stale |= names::changes_catalog(analysis);
+        self.statements.note_created(analysis);
         let effects = analysis.effects();
         if effects.contains(Effect::CopyIn) {
             self.copy_in = CopyIn::Awaited;

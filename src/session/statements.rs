@@ -7,10 +7,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign_policy::Analysis;
 use countersign_policy::analysis::{PreparedLookup, SessionChange, StatementAnalysis};
 use countersign_policy::grant::Binding;
+use countersign_policy::name::QualifiedName;
 use countersign_policy::verdict::ReviewerDemand;
+use countersign_policy::{Analysis, Effect};
 use countersign_protocol::backend::Field;
 
 use super::names::Generation;
@@ -78,6 +79,8 @@ pub(super) struct Statements {
     portals: HashMap<Bytes, Portal>,
     sql_prepared: HashMap<String, StatementAnalysis>,
     cursors: HashMap<String, StatementAnalysis>,
+    /// Relations that the open transaction created, which no catalog has yet.
+    created: Vec<QualifiedName>,
 }
 
 impl Statements {
@@ -142,6 +145,22 @@ impl Statements {
         self.portals.remove(&b""[..]);
     }
 
+    /// Notes that a text with this analysis was forwarded in a transaction that is open, or opened by it.
+    pub(super) fn note_created(&mut self, analysis: &Analysis) {
+        const CREATED_MAX: usize = 1000;
+        let relations = analysis.statements.iter().flat_map(|statement| &statement.relations);
+        for relation in relations.filter(|relation| relation.effects.contains(Effect::Create)) {
+            if self.created.len() < CREATED_MAX && !self.created.contains(&relation.name) {
+                self.created.push(relation.name.clone());
+            }
+        }
+    }
+
+    /// No transaction is open: what was created is in the catalog, or gone.
+    pub(super) fn forget_created(&mut self) {
+        self.created.clear();
+    }
+
     /// Names of SQL-prepared statements mean something else once the search path or the catalog is different.
     pub(super) fn forget_sql_prepared(&mut self) {
         self.sql_prepared.clear();
@@ -192,6 +211,10 @@ impl PreparedLookup for Statements {
         self.sql_prepared
             .get(name)
             .or_else(|| self.prepared.get(name.as_bytes()).and_then(|known| known.analysis.statements.first()))
+    }
+
+    fn created(&self, schema: &str, name: &str) -> bool {
+        self.created.iter().any(|created| created.name == name && (schema.is_empty() || created.schema == schema))
     }
 
     fn cursor(&self, name: &str) -> Option<&StatementAnalysis> {

@@ -43,7 +43,9 @@ mod tests {
     use crate::rule::Policy;
 
     fn lineage(columns: &[(Oid, i16)]) -> Lineage {
-        Lineage::Columns(columns.iter().map(|(relation, attnum)| BaseColumn { relation: *relation, attnum: *attnum }).collect())
+        Lineage::Columns(
+            columns.iter().map(|(relation, attnum)| BaseColumn { relation: *relation, attnum: *attnum }).collect(),
+        )
     }
 
     /// What a statement with these predicates gets under `email = hold` and `ssn = deny`.

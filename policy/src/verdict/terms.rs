@@ -159,7 +159,13 @@ impl<'a> Tally<'a> {
             reviewers,
             timeout: timeouts.chain(own().map(|own| own.timeout)).min().unwrap_or(review.timeout),
             mode: modes.chain(own().map(|own| own.mode)).max_by_key(|mode| weight(*mode)).unwrap_or(review.mode),
-            messages: self.holding.iter().filter_map(|rule| rule.message.clone()).chain(reason).chain(exposed).collect(),
+            messages: self
+                .holding
+                .iter()
+                .filter_map(|rule| rule.message.clone())
+                .chain(reason)
+                .chain(exposed)
+                .collect(),
         }
     }
 }
