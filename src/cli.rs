@@ -102,15 +102,3 @@ fn unavailable(what: &str, error: &io::Error) -> ExitCode {
     eprintln!("countersign: {what}: {error}");
     Exit::Io.into()
 }
-
-/// An error with all its causes, on one line.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
-    }
-    text
-}

@@ -15,8 +15,8 @@ use tokio::sync::watch;
 
 use crate::audit::Record;
 use crate::cancel::{CancelKey, CancelListener};
-use crate::cli::with_causes;
 use crate::database::Database;
+use crate::fault::with_causes;
 use crate::server::Shared;
 use crate::session::driver::{Driver, Parts};
 use crate::session::messages::fatal;
@@ -52,7 +52,7 @@ async fn begin(mut handshake: ClientHandshake, shared: &Arc<Shared>, drain: watc
         return;
     }
     let name = shared.session_name();
-    let identity = identity(&handshake, shared);
+    let identity = identity(&handshake, &name, shared);
     if !record_open(shared, &name, &identity) {
         let message = "the proxy cannot keep a record of this session";
         return refuse(&mut handshake.stream, &fatal(sqlstate::IO_ERROR, message, None)).await;
@@ -92,7 +92,7 @@ impl Session {
     }
 }
 
-fn identity(handshake: &ClientHandshake, shared: &Shared) -> Identity {
+fn identity(handshake: &ClientHandshake, name: &str, shared: &Shared) -> Identity {
     let groups = shared.config().user(&handshake.user).map(|user| user.groups.clone()).unwrap_or_default();
     let subject = Subject {
         user: handshake.user.clone(),
@@ -100,7 +100,8 @@ fn identity(handshake: &ClientHandshake, shared: &Shared) -> Identity {
         database: handshake.database.clone(),
         application: parameter(handshake, "application_name").unwrap_or_default().to_owned(),
     };
-    Identity { subject, client_address: handshake.peer.clone(), public_url: shared.public_url() }
+    let session = name.to_owned();
+    Identity { subject, session, client_address: handshake.peer.clone(), public_url: shared.public_url() }
 }
 
 fn parameter<'a>(handshake: &'a ClientHandshake, wanted: &str) -> Option<&'a str> {

@@ -26,6 +26,7 @@ use crate::live::{Live, LiveEvent};
 use crate::review::{Review, ReviewError};
 use crate::session::startup::{StartupContext, mock_secret};
 use crate::store::{SqliteStore, StoreError};
+use crate::telemetry::VerdictCounters;
 use crate::tls::{self, TlsError};
 use crate::web::{self, ApiState};
 
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) audit: Arc<Audit>,
     pub(crate) cancels: CancelRegistry,
     pub(crate) live: Live,
+    pub(crate) verdicts: VerdictCounters,
     sessions: AtomicU64,
     /// Distinguishes the sessions of this process from those of earlier ones in the audit trail.
     started: Timestamp,
@@ -151,6 +153,7 @@ impl Server {
             audit,
             cancels: CancelRegistry::new(),
             live: Live::default(),
+            verdicts: VerdictCounters::new(),
             sessions: AtomicU64::new(1),
             started: now,
             web,

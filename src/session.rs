@@ -5,9 +5,11 @@
 
 mod client_side;
 mod decide;
+mod definitions;
 pub(crate) mod driver;
 mod expected;
 mod held;
+pub(crate) mod hopeless;
 pub mod machine;
 pub(crate) mod messages;
 mod names;

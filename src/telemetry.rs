@@ -5,6 +5,7 @@
 
 use std::io::IsTerminal;
 
+use metrics::Counter;
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -13,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub const SESSIONS: &str = "countersign_sessions";
 /// Gauge: requests held on the wire now.
 pub const HOLDS_PENDING: &str = "countersign_holds_pending";
-/// Counter with label `verdict` (`allow`, `hold`, `deny`): statements judged.
+/// Counter with label `verdict` (`allow`, `hold`, `deny`, `error`): statements judged.
 pub const VERDICTS: &str = "countersign_verdicts_total";
 /// Counter with label `to` (a state): transitions of access requests.
 pub const TRANSITIONS: &str = "countersign_request_transitions_total";
@@ -60,6 +61,40 @@ pub fn init_logging(format: LogFormat) -> Result<(), TelemetryError> {
         LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
     }
     .map_err(TelemetryError::Log)
+}
+
+/// Counts verdicts. Made once, because looking a counter up costs far more than counting.
+pub struct VerdictCounters {
+    allow: Counter,
+    hold: Counter,
+    deny: Counter,
+    error: Counter,
+}
+
+impl VerdictCounters {
+    /// The counters of the recorder that is installed now.
+    #[must_use]
+    pub fn new() -> Self {
+        let counter = |verdict: &'static str| metrics::counter!(VERDICTS, "verdict" => verdict);
+        Self { allow: counter("allow"), hold: counter("hold"), deny: counter("deny"), error: counter("error") }
+    }
+
+    /// Counts one `allow`, `hold`, `deny` or `error`.
+    pub fn count(&self, verdict: &str) {
+        let counter = match verdict {
+            "allow" => &self.allow,
+            "hold" => &self.hold,
+            "error" => &self.error,
+            _ => &self.deny,
+        };
+        counter.increment(1);
+    }
+}
+
+impl Default for VerdictCounters {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// Installs the recorder behind the `metrics` macros; the handle renders it for `/metrics`.

@@ -52,10 +52,9 @@ pub trait PreparedLookup {
     fn prepared(&self, name: &str) -> Option<&StatementAnalysis>;
     /// The analysis of the query behind the cursor of that name.
     fn cursor(&self, name: &str) -> Option<&StatementAnalysis>;
-    /// Whether the session created a relation of that name in its open transaction; the schema is empty when it is not
-    /// written. Such a relation is in no catalog yet.
-    fn created(&self, schema: &str, name: &str) -> bool {
-        let _ = (schema, name);
+    /// Whether the session has created a table of that name in its open transaction, where the catalog cannot see it. An
+    /// analysis that rests on this must not be kept for other sessions.
+    fn created_table(&self, _name: &str) -> bool {
         false
     }
 }

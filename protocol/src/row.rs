@@ -8,6 +8,7 @@ use bytes::{BufMut, BytesMut};
 use crate::ProtocolError;
 use crate::backend::tag;
 use crate::cursor::Cursor;
+use crate::frame::HEADER_LEN;
 use crate::frontend::put_frame;
 
 /// The cells of a DataRow body.
@@ -75,6 +76,8 @@ pub fn rebuild(
     let start = out.len();
     let cells = Cells::read(body)?;
     let count = u16::try_from(cells.left()).unwrap_or(u16::MAX);
+    // Most masks shorten: one look for room instead of one for each cell.
+    out.reserve(body.len().saturating_add(HEADER_LEN));
     let mut result = Ok(());
     put_frame(out, tag::DATA_ROW, |out| {
         out.put_u16(count);

@@ -4,6 +4,7 @@
 //! Invariant: records leave in the order in which they were pushed, and no waiter is told before its record is synced.
 
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -65,13 +66,14 @@ struct Shared {
     waiting: Batch,
     writer_sleeps: bool,
     closed: bool,
-    failed: bool,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     shared: Mutex<Shared>,
     wake: Condvar,
+    /// Set under the lock; read without it, because every session asks at every turn.
+    failed: AtomicBool,
 }
 
 impl Queue {
@@ -95,7 +97,7 @@ impl Queue {
 
     fn push_encoded(&self, body: &[u8], waiter: Option<oneshot::Sender<()>>) -> Result<(), AuditError> {
         let mut shared = self.lock();
-        if shared.failed || shared.closed {
+        if self.has_failed() || shared.closed {
             return Err(AuditError::Failed);
         }
         if shared.waiting.bytes.len().saturating_add(body.len()) > QUEUE_BYTES_MAX {
@@ -137,7 +139,7 @@ impl Queue {
     /// Refuses everything from now on; those who wait are told by dropping their senders.
     pub(super) fn fail(&self) {
         let mut shared = self.lock();
-        shared.failed = true;
+        self.failed.store(true, Ordering::Release);
         shared.waiting.clear();
     }
 
@@ -147,7 +149,11 @@ impl Queue {
     }
 
     pub(super) fn health(&self) -> Result<(), AuditError> {
-        if self.lock().failed { Err(AuditError::Failed) } else { Ok(()) }
+        if self.has_failed() { Err(AuditError::Failed) } else { Ok(()) }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     pub(super) fn lag_bytes(&self) -> usize {

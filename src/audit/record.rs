@@ -51,7 +51,7 @@ pub enum Record<'a> {
         /// What it does.
         #[serde(serialize_with = "effect_names")]
         effects: Effects,
-        /// `allow`, `hold`, `deny`.
+        /// `allow`, `hold`, `deny`, or `error` for what can only fail.
         verdict: &'a str,
         /// Names of the rules that matched.
         rules: &'a [String],

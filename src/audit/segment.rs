@@ -111,7 +111,7 @@ pub(super) fn open(dir: &Path) -> Result<Opened, AuditError> {
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(dir.join(name))
     };
     let lock = private("lock").map_err(failed)?;
-    match lock.try_lock() {
+    match crate::lock::lock(&lock) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(AuditError::InUse(dir.to_owned())),
         Err(TryLockError::Error(source)) => return Err(failed(source)),

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::output::{Exit, Format};
 use crate::config::{Config, ConfigProblems};
+use crate::duration::in_words;
 
 /// Checks a file and prints what was found. Problems go to standard error as text, to standard output as JSON.
 #[must_use]
@@ -82,11 +83,11 @@ fn list(names: &[String]) -> String {
 fn database_line(policy: &DatabasePolicy) -> String {
     let review = &policy.review;
     format!(
-        "default {}, unparsed {}, reviewed by {} within {} s, mode {}{}",
+        "default {}, unparsed {}, reviewed by {} within {}, mode {}{}",
         action(policy.default),
         action(policy.unparsed),
         list(&review.groups),
-        review.timeout.as_secs(),
+        in_words(review.timeout),
         mode(review.mode),
         stage(policy.stage),
     )
@@ -233,7 +234,7 @@ except_groups = ["privacy"]
         for line in [
             "  alice: dba, 1 tokens",
             "  shop -> rw@localhost:5432/shop",
-            "    default hold, unparsed hold, reviewed by dba within 3600 s, mode auto",
+            "    default hold, unparsed hold, reviewed by dba within 1 hour, mode auto",
             "  writes: hold by dba when effects insert|delete, relations public.* (observed only)",
             "  pii: email of *.*.email, except privacy",
             "  Rule \"writes\" is only observed.",

@@ -16,12 +16,14 @@ use countersign_policy::verdict::{Case, Judgement, Verdict};
 use countersign_policy::{Catalog, Effect};
 use serde::Serialize;
 
+use super::ConfigArgs;
 use super::output::{Colour, Exit, Format};
-use super::{ConfigArgs, with_causes};
 use crate::catalog::side::Side;
 use crate::catalog::{CatalogOptions, CatalogService};
 use crate::config::{Config, DatabaseConfig, SslMode};
 use crate::database::Database;
+use crate::fault::with_causes;
+use crate::session::hopeless::Hopeless;
 use crate::tls;
 
 /// `countersign explain …`
@@ -126,7 +128,13 @@ async fn report(args: &ExplainArgs) -> Result<Report, Failure> {
     };
     let judgement = config.policy.judge(case);
     let columns = columns(connection.as_ref(), &text, &analysis, &catalog, &masks).await;
-    Ok(build(judgement, &analysis, columns))
+    let mut report = build(judgement, &analysis, columns);
+    if let Some(error) = Hopeless::of(&text, &analysis) {
+        report.verdict = "error";
+        report.message = Some(format!("{}: {}", error.sqlstate, error.message));
+        report.reviewers.clear();
+    }
+    Ok(report)
 }
 
 fn statement(args: &ExplainArgs) -> Result<String, Failure> {
@@ -240,6 +248,7 @@ fn print(report: &Report, colour: Colour) {
     let verdict = match report.verdict {
         "allow" => colour.green("ALLOW"),
         "hold" => colour.yellow("HOLD"),
+        "error" => colour.red("ERROR"),
         _ => colour.red("DENY"),
     };
     println!("{verdict}{}", because(report));
@@ -274,7 +283,9 @@ fn print(report: &Report, colour: Colour) {
 }
 
 fn because(report: &Report) -> String {
-    if report.rules.is_empty() {
+    if report.verdict == "error" {
+        " at once, as PostgreSQL would raise it".to_owned()
+    } else if report.rules.is_empty() {
         " by the default of the database".to_owned()
     } else {
         format!(" by {}", report.rules.iter().map(|rule| format!("\"{rule}\"")).collect::<Vec<_>>().join(", "))

@@ -12,8 +12,9 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::demo::{self as demo_command, RunningProxy};
 use super::output::Exit;
-use super::{unavailable, with_causes};
+use super::unavailable;
 use crate::config::{Config, ConfigProblems};
+use crate::fault::with_causes;
 use crate::live::LiveEvent;
 use crate::server::{Server, ServerError};
 use crate::telemetry::{self, LogFormat};

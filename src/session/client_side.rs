@@ -11,12 +11,13 @@ use countersign_protocol::backend::TransactionStatus;
 use countersign_protocol::frontend::{Bind, Execute, Parse, Target, tag};
 use countersign_protocol::{Frame, Header, sqlstate};
 
+use super::decide::{PREPARED_EARLIER, conceded};
 use super::expected::{DescribeTarget, Expected, OwnReply};
-use super::machine::{CopyIn, Machine, Stop};
+use super::machine::{CopyIn, Machine, Passing, Stop};
 use super::messages;
 use super::names;
 use super::parked::Gate;
-use super::statements::{Portal, PreparedStatement, Undo};
+use super::statements::{NameId, Portal, PreparedStatement, Undo, cut};
 use super::words::{Command, Surroundings};
 use crate::relay::{self, Control};
 
@@ -28,6 +29,8 @@ const NAME_LEN_MAX: u32 = 64 << 10;
 const COPY_LEN_MAX: u32 = (1 << 30) + 64;
 /// Messages that wait for an Execute are sent on when they grow beyond this.
 const GROUP_LEN_MAX: usize = 1 << 20;
+/// How many replies the upstream may owe before the client has to wait.
+const OWED_MAX: usize = 16 << 10;
 
 /// Largest length field of a frontend message.
 fn limit(frame_tag: u8) -> u32 {
@@ -42,7 +45,7 @@ impl Machine {
     /// Works off the client's frames until one has to wait.
     pub(super) fn read_client(&mut self, around: &Surroundings) -> Result<(), Stop> {
         while matches!(self.gate, Gate::Open) {
-            if self.client_pass > 0 {
+            if self.client_passing.is_some() {
                 if self.client_in.is_empty() {
                     return Ok(());
                 }
@@ -76,7 +79,7 @@ impl Machine {
         if self.skipping || self.copy_in == CopyIn::Active {
             return false;
         }
-        if self.copy_in == CopyIn::Awaited {
+        if self.copy_in == CopyIn::Awaited || self.expected.len() >= OWED_MAX {
             return frame_tag != tag::TERMINATE;
         }
         match frame_tag {
@@ -90,7 +93,7 @@ impl Machine {
         }
     }
 
-    fn catalog_due(&self) -> bool {
+    pub(super) fn catalog_due(&self) -> bool {
         self.catalog_stale && self.status == TransactionStatus::Idle && !self.in_pipeline && self.expected.is_empty()
     }
 
@@ -121,11 +124,16 @@ impl Machine {
         self.gate = Gate::Refreshing;
     }
 
-    pub(super) fn catalog_refreshed(&mut self) {
-        if matches!(self.gate, Gate::Refreshing) {
-            self.gate = Gate::Open;
-            // What this session has changed and not committed is in no catalog.
-            self.catalog_stale &= self.in_pipeline || self.status != TransactionStatus::Idle;
+    pub(super) fn catalog_refreshed(&mut self, around: &Surroundings) {
+        match std::mem::replace(&mut self.gate, Gate::Open) {
+            // Within a transaction the catalog cannot see what the session has defined in it.
+            Gate::Refreshing if self.status == TransactionStatus::Idle && !self.in_pipeline => {
+                self.catalog_stale = false;
+                self.definitions.loaded();
+            }
+            Gate::Refreshing => {}
+            Gate::Approved(approved) => self.judge_approved(*approved, around),
+            other => self.gate = other,
         }
     }
 
@@ -151,7 +159,7 @@ impl Machine {
         match frame.tag {
             tag::QUERY => self.query(frame, around),
             tag::PARSE => self.parse(frame, around),
-            tag::BIND => self.bind(frame),
+            tag::BIND => self.bind(frame, around),
             tag::DESCRIBE => self.describe(frame),
             tag::EXECUTE => self.execute(frame, around),
             tag::CLOSE => self.close_name(frame),
@@ -162,11 +170,7 @@ impl Machine {
                 Ok(())
             }
             tag::SYNC => {
-                self.release_group();
-                self.skipping = false;
-                self.in_pipeline = false;
-                self.relay.control(Control::Sync);
-                self.expect(Expected::Sync);
+                self.sync();
                 Ok(())
             }
             // PostgreSQL accepts and ignores what is left of a COPY that failed.
@@ -176,7 +180,11 @@ impl Machine {
                 self.refuse_query(messages::not_supported("function calls by message are not supported"));
                 Ok(())
             }
-            tag::TERMINATE => Err(Stop(Bytes::new())),
+            tag::TERMINATE => {
+                self.release_group();
+                self.leave();
+                Ok(())
+            }
             other => {
                 let message = format!("invalid frontend message type {other}");
                 Err(Stop(messages::fatal(sqlstate::PROTOCOL_VIOLATION, &message, None)))
@@ -184,16 +192,30 @@ impl Machine {
         }
     }
 
+    /// The end of a pipeline may end a transaction, and with it what the names in the next pipeline mean.
+    fn sync(&mut self) {
+        self.release_group();
+        self.skipping = false;
+        self.in_pipeline = false;
+        self.barrier |= self.names.may_change_with_transaction() || self.catalog_stale;
+        self.relay.control(Control::Sync);
+        self.expect(Expected::Sync);
+    }
+
     /// While the upstream reads CopyData it ignores Flush and Sync and takes nothing else.
     fn frame_in_copy(&mut self, frame: &Frame) -> Result<(), Stop> {
         match frame.tag {
             tag::COPY_DONE | tag::COPY_FAIL => {
                 self.relay.copy(&frame.bytes);
-                self.copy_in = CopyIn::No;
+                // A Query may hold a second COPY; an Execute cannot, and its Sync must not wait.
+                self.copy_in = if self.expected.is_in_query() { CopyIn::Awaited } else { CopyIn::No };
                 Ok(())
             }
             tag::FLUSH | tag::SYNC => Ok(()),
-            tag::TERMINATE => Err(Stop(Bytes::new())),
+            tag::TERMINATE => {
+                self.leave();
+                Ok(())
+            }
             other => {
                 let message = format!("unexpected message type 0x{other:02X} during COPY from stdin");
                 Err(Stop(messages::fatal(sqlstate::PROTOCOL_VIOLATION, &message, None)))
@@ -201,20 +223,24 @@ impl Machine {
         }
     }
 
+    /// CopyData passes as it comes; outside a COPY PostgreSQL ignores it, and so do we. Which of the two it is, is
+    /// decided once per frame: half a frame would make the upstream take what follows for the rest of it.
     fn start_copy_data(&mut self, header: Header) {
-        self.client_pass = header.frame_len;
+        self.client_passing = match self.copy_in {
+            CopyIn::Active => Passing::Forward(header.frame_len),
+            CopyIn::No | CopyIn::Awaited => Passing::Discard(header.frame_len),
+        };
         self.pass_copy_data();
     }
 
-    /// CopyData passes as it comes; outside a COPY PostgreSQL ignores it, and so do we.
     fn pass_copy_data(&mut self) {
-        let length = self.client_pass.min(self.client_in.len());
-        if self.copy_in == CopyIn::Active {
+        let length = self.client_passing.left().min(self.client_in.len());
+        if let Passing::Forward(_) = self.client_passing {
             let (bytes, _) = self.client_in.split_at(length);
             self.relay.copy(bytes);
         }
         self.client_in.advance(length);
-        self.client_pass -= length;
+        self.client_passing.advance(length);
     }
 
     fn parse(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
@@ -237,43 +263,80 @@ impl Machine {
             return Ok(());
         }
         let statement = PreparedStatement {
+            id: NameId::default(),
             text,
+            named_by_sql: false,
             analysis,
             generation: self.names.generation(&around.catalog),
             parameter_types: parse.parameter_types,
             fields: None,
         };
-        let undo = self.statements.prepare(Bytes::copy_from_slice(parse.statement), statement);
+        let undo = self.statements.prepare(Bytes::copy_from_slice(cut(parse.statement)), statement);
         self.collect(frame, Expected::Parse(undo));
         Ok(())
     }
 
-    fn bind(&mut self, frame: &Frame) -> Result<(), Stop> {
+    fn bind(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         let bind = Bind::read(frame.body())?;
         if relay::is_reserved(bind.portal) {
             self.refuse_extended(messages::not_supported("portal name is reserved"));
             return Ok(());
         }
-        let Some(statement) = self.statements.statement(bind.statement).cloned() else {
+        if self.statements.statement(cut(bind.statement)).is_none() {
+            self.statements.adopt_sql_prepared(cut(bind.statement));
+        }
+        let Some(statement) = self.statements.statement(cut(bind.statement)).cloned() else {
             self.refuse_extended(messages::unknown_statement(bind.statement));
             return Ok(());
         };
+        let Some(statement) = self.planned_now(statement, around) else {
+            self.postponed = Some(frame.clone());
+            return Ok(());
+        };
+        if let Some(known) = self.statements.statement(cut(bind.statement)) {
+            *known = statement.clone();
+        }
         let portal = Portal {
+            id: NameId::default(),
             statement,
             bind: frame.bytes.clone(),
             result_formats: bind.result_formats,
             fields: None,
             approved: None,
+            cycle: 0,
         };
-        let undo = self.statements.bind(Bytes::copy_from_slice(bind.portal), portal);
+        let undo = self.statements.bind(Bytes::copy_from_slice(cut(bind.portal)), portal);
         self.collect(frame, Expected::Bind(undo));
         Ok(())
     }
 
+    /// The statement as Bind plans it, under the names and the catalog of this moment: what a portal executes is fixed
+    /// when it is bound. `None` when the catalog is loaded again first.
+    fn planned_now(&mut self, statement: PreparedStatement, around: &Surroundings) -> Option<PreparedStatement> {
+        let generation = self.names.generation(&around.catalog);
+        if statement.generation == generation {
+            return Some(statement);
+        }
+        let analysis = if statement.named_by_sql {
+            Arc::new(conceded(&statement.analysis, PREPARED_EARLIER))
+        } else {
+            self.analyze(&statement.text, around)?
+        };
+        Some(PreparedStatement { analysis, generation, fields: None, ..statement })
+    }
+
     fn describe(&mut self, frame: &Frame) -> Result<(), Stop> {
         let target = match Target::read("Describe", frame.body())? {
-            Target::Statement(name) => DescribeTarget::Statement(Bytes::copy_from_slice(name)),
-            Target::Portal(name) => DescribeTarget::Portal(Bytes::copy_from_slice(name)),
+            Target::Statement(name) => {
+                let name = Bytes::copy_from_slice(cut(name));
+                let id = self.statements.statement(&name).map(|known| known.id);
+                DescribeTarget::Statement(name, id)
+            }
+            Target::Portal(name) => {
+                let name = Bytes::copy_from_slice(cut(name));
+                let id = self.statements.portal(&name).map(|known| known.id);
+                DescribeTarget::Portal(name, id)
+            }
         };
         self.collect(frame, Expected::Describe(target));
         Ok(())
@@ -281,8 +344,8 @@ impl Machine {
 
     fn close_name(&mut self, frame: &Frame) -> Result<(), Stop> {
         let undo = match Target::read("Close", frame.body())? {
-            Target::Statement(name) => self.statements.close_statement(name),
-            Target::Portal(name) => self.statements.close_portal(name),
+            Target::Statement(name) => self.statements.close_statement(cut(name)),
+            Target::Portal(name) => self.statements.close_portal(cut(name)),
         };
         self.collect(frame, Expected::Close(undo));
         Ok(())
@@ -290,11 +353,15 @@ impl Machine {
 
     fn execute(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         let execute = Execute::read(frame.body())?;
-        if self.statements.portal(execute.portal).is_none() {
+        let name = cut(execute.portal);
+        if self.statements.portal(name).is_none() {
+            self.statements.adopt_cursor(name);
+        }
+        if self.statements.portal(name).is_none() {
             self.refuse_extended(messages::unknown_portal(execute.portal));
             return Ok(());
         }
-        self.decide_execute(frame, Bytes::copy_from_slice(execute.portal), around)
+        self.decide_execute(frame, Bytes::copy_from_slice(name), around)
     }
 
     /// Keeps a message that executes nothing until the message that makes its reply visible.

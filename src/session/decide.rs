@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign_policy::analysis::syntax::syntax_error;
 use countersign_policy::analysis::{AnalysisContext, NotUnderstood};
 use countersign_policy::grant::{Approval, Binding};
 use countersign_policy::verdict::{Case, HoldTerms, Verdict};
@@ -17,17 +16,22 @@ use countersign_protocol::frontend::{self, Bind, Target};
 use countersign_protocol::{frame, sqlstate};
 use jiff::SignedDuration;
 
-use super::expected::{ExecuteReply, Expected, QueryReply, Run};
+use super::expected::{DescribeTarget, ExecuteReply, Expected, QueryReply, Run};
+use super::hopeless::Hopeless;
 use super::machine::{CopyIn, Machine, Stop};
 use super::messages;
 use super::names;
 use super::parked::{Asked, Group, Parked, Shape, readable};
 use super::results::{self, ResultPlan};
 use super::statements::{Described, Given, Portal};
-use super::words::{Command, Judged, Surroundings};
+use super::words::{Command, Finished, Judged, Surroundings};
 use crate::relay::Request;
-use crate::review::RequestId;
+use crate::review::{Outcome, Parameter, RequestId};
 
+/// Why a statement that SQL prepared is not understood any more.
+pub(super) const PREPARED_EARLIER: &str = "it was prepared when names may have meant something else";
+/// Why a statement is not understood after a definition in its transaction.
+const DEFINED_ANEW: &str = "the open transaction has changed what it names";
 /// How long after one load of the catalog an unknown name may ask for the next.
 const CATALOG_RELOAD_INTERVAL: SignedDuration = SignedDuration::from_millis(200);
 
@@ -45,9 +49,6 @@ impl Machine {
     /// Analyses a text under the session's names; `None` when the catalog is loaded again first, because a name in the
     /// text is not in it.
     pub(super) fn analyze(&mut self, text: &str, around: &Surroundings) -> Option<Arc<Analysis>> {
-        if self.status == TransactionStatus::Idle && !self.in_pipeline && self.expected.is_empty() {
-            self.statements.forget_created();
-        }
         let analysis = self.analyze_now(text, around);
         let missing =
             matches!(analysis.not_understood(), Some(NotUnderstood::Relation(_) | NotUnderstood::Function(_)));
@@ -63,14 +64,19 @@ impl Machine {
 
     /// Analyses a text under the session's names and the catalog as it is.
     pub(super) fn analyze_now(&self, text: &str, around: &Surroundings) -> Arc<Analysis> {
-        let context = AnalysisContext {
-            catalog: &around.catalog,
-            search_path: &self.names.search_path,
-            prepared: &self.statements,
-        };
+        let names = self.statements.seen_under(self.names.generation(&around.catalog), &self.definitions);
+        let context =
+            AnalysisContext { catalog: &around.catalog, search_path: &self.names.search_path, prepared: &names };
+        if !self.definitions.is_empty() {
+            // What others know about the text is not true here.
+            let analysis = countersign_policy::analysis::analyze(text, &context);
+            let stale = self.definitions.contradict(&analysis) || self.names.change_midway(&analysis);
+            return Arc::new(if stale { conceded(&analysis, DEFINED_ANEW) } else { analysis });
+        }
         let analysis = around.analyses.analyze(text, &context);
         let midway = analysis.statements.len() > 1 && self.names.change_midway(&analysis);
-        if midway { Arc::new(conceded(&analysis)) } else { analysis }
+        const MIDWAY: &str = "a statement in the middle of the string changes what later names mean";
+        if midway { Arc::new(conceded(&analysis, MIDWAY)) } else { analysis }
     }
 
     /// The refusal of a statement that is denied whatever its parameters are.
@@ -106,9 +112,6 @@ impl Machine {
         if !around.audit_writable && !around.config.audit.fail_open {
             return Ruling::Refuse(messages::record_unavailable());
         }
-        if let Some(error) = self.bound_to_fail(text, analysis) {
-            return Ruling::Refuse(error);
-        }
         self.serial = self.serial.saturating_add(1);
         let access_request = approved.as_ref().map(|(given, _)| given.id);
         let approval = approved.map(|(given, now)| {
@@ -123,6 +126,12 @@ impl Machine {
             }
             Verdict::Hold(terms) => ("hold", Ruling::Park(terms)),
             Verdict::Deny(denial) => ("deny", Ruling::Refuse(messages::denied(&denial))),
+        };
+        // While this session has changed the catalog in an open transaction, it may see objects that the catalog does not.
+        let hopeless = if self.catalog_stale { None } else { Hopeless::of(text, analysis) };
+        let (verdict, ruling) = match hopeless {
+            Some(hopeless) => ("error", Ruling::Refuse(messages::hopeless(&hopeless))),
+            None => (verdict, ruling),
         };
         let copies = analysis.statements.iter().any(|statement| results::copies_masked(around, statement));
         let (verdict, ruling) = match ruling {
@@ -140,39 +149,6 @@ impl Machine {
         ruling
     }
 
-    /// PostgreSQL's own error for a text that can only fail: one its grammar rejects, or one with a name that is not in
-    /// the catalog, which was just loaded for it. While this session has changed the catalog in an open transaction, it
-    /// may see objects that the catalog does not have.
-    fn bound_to_fail(&self, text: &str, analysis: &Analysis) -> Option<Bytes> {
-        // What comes before it in the text may make what it lacks.
-        const MAY_DEFINE: Effects = Effects::of(&[
-            Effect::Create,
-            Effect::Alter,
-            Effect::Drop,
-            Effect::Do,
-            Effect::Call,
-            Effect::Execute,
-            Effect::FunctionCall,
-            Effect::Unknown,
-        ]);
-        let before = analysis.statements.iter().take_while(|statement| statement.not_understood.is_none());
-        if before.into_iter().any(|statement| statement.effects.intersects(MAY_DEFINE)) {
-            return None;
-        }
-        match analysis.not_understood()? {
-            NotUnderstood::Syntax => syntax_error(text).map(|message| messages::syntax(&message)),
-            NotUnderstood::Relation(name) if !self.catalog_stale => Some(messages::no_relation(name)),
-            NotUnderstood::Function(name) if !self.catalog_stale => Some(messages::no_function(name)),
-            NotUnderstood::Relation(_)
-            | NotUnderstood::Function(_)
-            | NotUnderstood::Guard(_)
-            | NotUnderstood::Node(_)
-            | NotUnderstood::Name(_)
-            | NotUnderstood::SecondReader(_)
-            | NotUnderstood::Other(_) => None,
-        }
-    }
-
     /// A Query: its whole string is decided as one.
     pub(super) fn query(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         let body = frontend::query(frame.body())?;
@@ -187,10 +163,17 @@ impl Machine {
             return Ok(());
         };
         self.statements.end_unnamed();
-        match self.rule(&text, &analysis, None, around) {
-            Ruling::Run(permit) => self.run_query(&frame.bytes, &analysis, permit, None),
+        let asked = Asked {
+            text,
+            analysis,
+            generation: self.names.generation(&around.catalog),
+            named_by_sql: false,
+            parameter_part: Bytes::new(),
+            parameters: Vec::new(),
+        };
+        match self.rule(&asked.text, &asked.analysis, None, around) {
+            Ruling::Run(permit) => self.run_query(&frame.bytes, Run::new(&asked, None), permit),
             Ruling::Park(terms) => {
-                let asked = Asked { text, analysis, parameter_part: Bytes::new(), parameters: Vec::new() };
                 self.park(Shape::Query(frame.bytes.clone()), asked, terms, around);
                 Ok(())
             }
@@ -203,20 +186,18 @@ impl Machine {
 
     /// An Execute: its statement with its bound values is decided, together with what was collected before it.
     pub(super) fn decide_execute(&mut self, frame: &Frame, portal: Bytes, around: &Surroundings) -> Result<(), Stop> {
-        let Some(asked) = self.asked_execute(&portal, around)? else {
-            self.postponed = Some(frame.clone());
-            return Ok(());
-        };
-        let approved = self.statements.portal(&portal).and_then(|known| known.approved.clone());
-        let now = asked.binding(&self.identity.subject, &self.names, &around.catalog);
-        let again = approved.as_ref().map(|given| (given, now));
+        let Some(known) = self.statements.portal(&portal) else { return Ok(()) };
+        let mut asked = asked_execute(known)?;
+        let approved = known.approved.clone();
+        let again = approved.as_ref().map(|given| (given, self.binding_of(&asked, around)));
         match self.rule(&asked.text, &asked.analysis, again, around) {
             Ruling::Run(permit) => {
                 let group = std::mem::take(&mut self.group);
                 let messages = ExecuteMessages { group, execute: frame.bytes.clone(), portal };
-                self.run_execute(messages, Run::new(asked.analysis, None), permit, around)
+                self.run_execute(messages, Run::new(&asked, None), permit, around)
             }
             Ruling::Park(terms) => {
+                asked.parameters = self.readable_parameters(&portal)?;
                 let group = std::mem::take(&mut self.group);
                 let shape = Shape::Execute { group, execute: frame.bytes.clone(), portal };
                 self.park(shape, asked, terms, around);
@@ -229,28 +210,11 @@ impl Machine {
         }
     }
 
-    /// What an Execute asks for; `None` when the catalog is loaded again first.
-    fn asked_execute(&mut self, name: &[u8], around: &Surroundings) -> Result<Option<Asked>, Stop> {
-        let generation = self.names.generation(&around.catalog);
-        let Some(portal) = self.statements.portal(name) else { return Ok(None) };
-        let text = Arc::clone(&portal.statement.text);
-        if portal.statement.generation != generation {
-            let Some(analysis) = self.analyze(&text, around) else { return Ok(None) };
-            let Some(portal) = self.statements.portal(name) else { return Ok(None) };
-            portal.statement.analysis = analysis;
-            portal.statement.generation = generation;
-            portal.statement.fields = None;
-            portal.fields = None;
-        }
-        let Some(portal) = self.statements.portal(name) else { return Ok(None) };
-        let body = portal.bind.get(frame::HEADER_LEN..).unwrap_or_default();
-        let bind = Bind::read(body)?;
-        Ok(Some(Asked {
-            text,
-            analysis: Arc::clone(&portal.statement.analysis),
-            parameter_part: portal.bind.slice_ref(bind.parameter_part),
-            parameters: readable(&portal.statement.parameter_types, &bind),
-        }))
+    /// The bound values for people; only a request that is held needs them.
+    fn readable_parameters(&mut self, name: &[u8]) -> Result<Vec<Parameter>, Stop> {
+        let Some(portal) = self.statements.portal(name) else { return Ok(Vec::new()) };
+        let Some(body) = portal.bind.get(frame::HEADER_LEN..) else { return Ok(Vec::new()) };
+        Ok(readable(&portal.statement.parameter_types, &Bind::read(body)?))
     }
 
     /// Forwards what was approved.
@@ -262,28 +226,21 @@ impl Machine {
         around: &Surroundings,
     ) -> Result<(), Stop> {
         match parked.shape {
-            Shape::Query(bytes) => self.run_query(&bytes, &parked.asked.analysis, permit, Some(id)),
+            Shape::Query(bytes) => self.run_query(&bytes, Run::new(&parked.asked, Some(id)), permit),
             Shape::Execute { group, execute, portal } => {
-                let run = Run::new(parked.asked.analysis, Some(id));
+                let run = Run::new(&parked.asked, Some(id));
                 self.run_execute(ExecuteMessages { group, execute, portal }, run, permit, around)
             }
         }
     }
 
-    fn run_query(
-        &mut self,
-        bytes: &Bytes,
-        analysis: &Arc<Analysis>,
-        permit: Permit,
-        access_request: Option<RequestId>,
-    ) -> Result<(), Stop> {
+    fn run_query(&mut self, bytes: &Bytes, run: Run, permit: Permit) -> Result<(), Stop> {
         let request = Request::new(permit.serial(), bytes.clone());
         self.forward(&request, permit)?;
-        let run = Run::new(Arc::clone(analysis), access_request);
+        self.in_pipeline = false;
+        self.forwarded(&run);
         let reply = QueryReply { run, completed: 0, failed: false, plan: ResultPlan::Unknown };
         self.expect(Expected::Query(Box::new(reply)));
-        self.in_pipeline = false;
-        self.forwarded(analysis);
         Ok(())
     }
 
@@ -294,8 +251,7 @@ impl Machine {
         permit: Permit,
         around: &Surroundings,
     ) -> Result<(), Stop> {
-        let analysis = Arc::clone(&run.analysis);
-        let plan = self.plan_execute(&messages.portal, &analysis, around);
+        let plan = self.plan_execute(&messages.portal, &run.analysis, around);
         let mut bytes = messages.group.bytes;
         let describe = plan.is_none();
         if describe {
@@ -306,12 +262,13 @@ impl Machine {
         self.forward(&request, permit)?;
         messages.group.expected.into_iter().for_each(|entry| self.expect(entry));
         if describe {
-            self.expect(Expected::OwnDescribe(messages.portal.clone()));
+            let id = self.statements.portal(&messages.portal).map(|known| known.id);
+            self.expect(Expected::OwnDescribe(DescribeTarget::Portal(messages.portal.clone(), id)));
         }
+        self.in_pipeline = true;
+        self.forwarded(&run);
         let plan = plan.unwrap_or(ResultPlan::Unknown);
         self.expect(Expected::Execute(Box::new(ExecuteReply { run, portal: messages.portal, plan })));
-        self.in_pipeline = true;
-        self.forwarded(&analysis);
         Ok(())
     }
 
@@ -333,25 +290,56 @@ impl Machine {
         })
     }
 
-    fn forwarded(&mut self, analysis: &Analysis) {
+    fn forwarded(&mut self, run: &Run) {
+        let analysis = &run.analysis;
         self.names.forwarded(analysis);
+        self.definitions.forwarded(&run.text, analysis);
         self.barrier |= names::is_barrier(analysis);
         self.catalog_stale |= names::changes_catalog(analysis);
-        self.statements.note_created(analysis);
-        let effects = analysis.effects();
-        if effects.contains(Effect::CopyIn) {
+        if run.may_copy_in() {
             self.copy_in = CopyIn::Awaited;
         }
-        if effects.intersects(Effects::of(&[Effect::Transaction, Effect::Call, Effect::Do])) {
+        if may_end_portals(run) {
             self.statements.end_portals();
+        }
+        if names::may_change(analysis) {
+            self.statements.forget_old_cursors();
         }
     }
 
-    /// Ends the record of an approved request that was refused after its run had been recorded.
-    pub(super) fn finish_unrun(&mut self, mut run: Run) {
-        run.outcome = Some(Err(sqlstate::INSUFFICIENT_PRIVILEGE.to_owned()));
-        self.finish(run, crate::review::Outcome::Unknown);
+    /// Ends the record of an approved request that was not run after its run had been recorded.
+    pub(super) fn finish_unrun(&mut self, id: RequestId) {
+        let outcome = Outcome::Failed(sqlstate::IN_FAILED_TRANSACTION.to_owned());
+        self.commands.push_back(Command::Finish(Box::new(Finished { id, outcome, rows: 0, masked: Vec::new() })));
     }
+}
+
+/// Whether it may end a transaction, and with it the portals. What only begins one or sets a savepoint does not.
+fn may_end_portals(run: &Run) -> bool {
+    const HARMLESS: [&str; 4] = ["begin", "start", "savepoint", "release"];
+    let enders = Effects::of(&[Effect::Transaction, Effect::Call, Effect::Do]);
+    let is_harmless = || {
+        let first = run.text.trim_start().split(|byte: char| !byte.is_ascii_alphabetic()).next().unwrap_or_default();
+        run.analysis.statements.len() == 1 && HARMLESS.iter().any(|word| first.eq_ignore_ascii_case(word))
+    };
+    run.analysis.effects().intersects(enders) && !is_harmless()
+}
+
+/// What an Execute of this portal asks for.
+fn asked_execute(portal: &Portal) -> Result<Asked, Stop> {
+    let statement = &portal.statement;
+    let parameter_part = match portal.bind.get(frame::HEADER_LEN..) {
+        None => Bytes::new(),
+        Some(body) => portal.bind.slice_ref(Bind::read(body)?.parameter_part),
+    };
+    Ok(Asked {
+        text: Arc::clone(&statement.text),
+        analysis: Arc::clone(&statement.analysis),
+        generation: statement.generation,
+        named_by_sql: statement.named_by_sql,
+        parameter_part,
+        parameters: Vec::new(),
+    })
 }
 
 /// The messages of one Execute.
@@ -377,13 +365,11 @@ fn described(portal: &Portal) -> Option<Option<Vec<Field>>> {
 }
 
 /// The same analysis, admitting that it is not understood.
-fn conceded(analysis: &Analysis) -> Analysis {
+pub(super) fn conceded(analysis: &Analysis, why: &'static str) -> Analysis {
     let mut conceded = analysis.clone();
     if let Some(last) = conceded.statements.last_mut() {
         last.effects.insert(Effect::Unknown);
-        last.not_understood.get_or_insert(NotUnderstood::Other(
-            "a statement in the middle of the string changes what later names mean",
-        ));
+        last.not_understood.get_or_insert(NotUnderstood::Other(why));
     }
     conceded
 }

@@ -24,7 +24,6 @@ use crate::live::LiveEvent;
 use crate::review::{Decision, Execution, NewRequest, Opened, Outcome, RequestId, ReviewError, Waiting};
 use crate::server::Shared;
 use crate::stream::{ClientStream, UpstreamStream};
-use crate::telemetry::VERDICTS;
 use crate::upstream::{Upstream, UpstreamCancel};
 
 /// Bytes read from a socket at once.
@@ -33,12 +32,12 @@ const READ_LEN: usize = 64 << 10;
 const UNSENT_LEN_MAX: usize = 256 << 10;
 /// Buffers that have grown beyond this are given back when they are empty.
 const KEPT_LEN_MAX: usize = 8 << 10;
+/// How many turns of the sockets pass before a cancel is looked for even though they are ready.
+const TURNS_PER_CANCEL_CHECK: u32 = 64;
 /// How long a client may take to read its last bytes.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long one load of the catalog may hold a statement up.
 const CATALOG_WAIT: Duration = Duration::from_secs(15);
-/// The longest sleep: nothing is due.
-const NOTHING_DUE: Duration = Duration::from_secs(3600);
 
 /// What a session is made of.
 pub(crate) struct Parts {
@@ -68,6 +67,7 @@ pub(crate) struct Driver {
     began: Option<Instant>,
     name: String,
     closing: bool,
+    turns: u32,
 }
 
 /// What the sockets did.
@@ -114,6 +114,7 @@ impl Driver {
             began: None,
             name: parts.name,
             closing: false,
+            turns: 0,
             shared,
             database,
         };
@@ -147,6 +148,11 @@ impl Driver {
                 Woken::Drain => Event::Drain,
                 Woken::Tick => Event::Tick,
                 Woken::Decided => match self.waiting.take() {
+                    Some(waiting) if self.client.is_read_closed() => {
+                        // It was not read while much waited behind the request: that it is gone shows only now.
+                        self.waiting = Some(waiting);
+                        Event::ClientClosed
+                    }
                     Some(mut waiting) => {
                         let id = waiting.request.id;
                         let decision = waiting.decision().await;
@@ -166,10 +172,13 @@ impl Driver {
     /// # Cancel safety
     /// Every branch is cancel safe; bytes move only inside the poll that returns.
     async fn wait(&mut self, drain: &mut watch::Receiver<bool>) -> Woken {
-        let due = self.machine.deadline().map_or(NOTHING_DUE, |at| {
-            Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)
-        });
-        let has_deadline = due < NOTHING_DUE;
+        // The sockets come first, so that what a client sent before its cancel is seen before it. While a large result
+        // streams they are always ready, and a cancel must be seen all the same.
+        self.turns = self.turns.wrapping_add(1);
+        if self.turns.is_multiple_of(TURNS_PER_CANCEL_CHECK) && self.cancels.try_recv() {
+            return Woken::Cancel;
+        }
+        let deadline = self.machine.deadline();
         let Self { client, upstream, machine, cancels, sending_cancel, waiting, .. } = self;
         tokio::select! {
             biased;
@@ -178,7 +187,7 @@ impl Driver {
             Some(_) = sending_cancel.join_next() => Woken::CancelSent,
             () = decided(waiting) => Woken::Decided,
             Ok(()) = drain.changed() => Woken::Drain,
-            () = tokio::time::sleep(due), if has_deadline => Woken::Tick,
+            () = reached(deadline) => Woken::Tick,
         }
     }
 
@@ -222,7 +231,7 @@ impl Driver {
 
     fn record(&mut self, judged: &Judged) {
         let subject = &self.subject;
-        metrics::counter!(VERDICTS, "verdict" => judged.verdict).increment(1);
+        self.shared.verdicts.count(judged.verdict);
         if judged.verdict == "deny" && self.shared.live.is_watched() {
             let rule = judged.rules.first().cloned();
             self.shared.live.tell(LiveEvent::Denied { user: subject.user.clone(), rule });
@@ -240,10 +249,8 @@ impl Driver {
         };
         let written = self.shared.audit.record(self.around.now, &record);
         if written.is_err() && !self.around.config.audit.fail_open {
-            // The statement must not run unrecorded, and it may already stand in the buffer.
             tracing::error!("audit cannot be written; closing the session");
-            self.machine.upstream_output().clear();
-            self.closing = true;
+            self.machine.on_event(Event::RecordFailed, &self.around);
         }
     }
 
@@ -353,20 +360,25 @@ impl Driver {
         self.machine.on_event(Event::CatalogRefreshed, &self.around);
     }
 
-    /// Sends what is left to each side, then ends both connections.
-    async fn say_goodbye(&mut self) {
-        let Self { client, upstream, machine, .. } = self;
-        let farewell = async {
-            // Each side may be gone already; that is what a farewell is about.
-            let _ = upstream.write_all(machine.upstream_output()).await;
-            let _ = upstream.shutdown().await;
-            let _ = client.write_all(machine.client_output()).await;
-            let _ = client.shutdown().await;
-        };
-        if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+    /// Sends what is left to each side, then ends both connections. Neither waits for the other.
+    async fn say_goodbye(mut self) {
+        let to_upstream = std::mem::take(self.machine.upstream_output());
+        let to_client = std::mem::take(self.machine.client_output());
+        let farewell = tokio::time::timeout(
+            FAREWELL,
+            futures_util::future::join(part(&mut self.upstream, &to_upstream), part(&mut self.client, &to_client)),
+        );
+        if farewell.await.is_err() {
             tracing::debug!("a peer did not read its last bytes in time");
         }
     }
+}
+
+/// Writes the last bytes to a peer and ends the connection.
+async fn part(stream: &mut (impl AsyncWrite + Unpin), last: &[u8]) {
+    // The peer may be gone already; that is what a farewell is about.
+    let _ = stream.write_all(last).await;
+    let _ = stream.shutdown().await;
 }
 
 /// Completes when the held request has been decided; never while none is held.
@@ -382,6 +394,20 @@ async fn decided(waiting: &mut Option<Waiting>) {
     }
 }
 
+/// Completes when that moment has come; never when nothing is due.
+///
+/// # Cancel safety
+/// Cancel safe: nothing but time passes.
+async fn reached(deadline: Option<Timestamp>) {
+    match deadline {
+        Some(at) => {
+            let left = Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
+            tokio::time::sleep(left).await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
 /// Writes what can be written, then reads what may be read; ready when bytes came or a side ended.
 fn poll_io(
     client: &mut ClientStream,
@@ -390,7 +416,11 @@ fn poll_io(
     cx: &mut Context<'_>,
 ) -> Poll<Io> {
     if poll_write(upstream, machine.upstream_output(), cx).is_err() {
-        return Poll::Ready(Io::UpstreamClosed);
+        // Why it closed may still be there to be read.
+        return match poll_read(upstream, machine.upstream_input(), cx) {
+            Poll::Ready(Ok(length)) if length > 0 => Poll::Ready(Io::Progress),
+            Poll::Ready(Ok(_) | Err(_)) | Poll::Pending => Poll::Ready(Io::UpstreamClosed),
+        };
     }
     if poll_write(client, machine.client_output(), cx).is_err() {
         return Poll::Ready(Io::ClientClosed);
@@ -419,6 +449,10 @@ fn poll_read(
 ) -> Poll<io::Result<usize>> {
     thread_local! {
         static SCRATCH: std::cell::RefCell<Box<[u8]>> = std::cell::RefCell::new(vec![0; READ_LEN].into());
+    }
+    // A buffer that a large message has blown up is not kept for the small ones that follow.
+    if into.is_empty() && into.try_reclaim(UNSENT_LEN_MAX + 1) {
+        *into = BytesMut::new();
     }
     SCRATCH.with_borrow_mut(|scratch| {
         let mut buffer = ReadBuf::new(scratch);

@@ -7,10 +7,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign_policy::Analysis;
+use countersign_policy::{Analysis, Effect, Effects};
 
+use super::names::Generation;
+use super::parked::Asked;
 use super::results::ResultPlan;
-use super::statements::Undo;
+use super::statements::{NameId, Undo};
 use crate::review::RequestId;
 
 /// One reply that is owed.
@@ -28,7 +30,7 @@ pub(super) enum Expected {
     /// ParameterDescription (statements only), then RowDescription or NoData.
     Describe(DescribeTarget),
     /// RowDescription or NoData that the proxy asked for, for the Execute behind it.
-    OwnDescribe(Bytes),
+    OwnDescribe(DescribeTarget),
     /// Rows or COPY, then CommandComplete, EmptyQueryResponse or PortalSuspended.
     Execute(Box<ExecuteReply>),
     /// ErrorResponse of an Execute that cannot succeed; the client sees these bytes instead.
@@ -39,12 +41,13 @@ pub(super) enum Expected {
     Own(OwnReply),
 }
 
-/// Whose columns a Describe of the client asks for.
+/// Whose columns a Describe asks for: the name, and what bore it at that time if that is known.
+#[derive(Clone)]
 pub(super) enum DescribeTarget {
     /// A prepared statement.
-    Statement(Bytes),
+    Statement(Bytes, Option<NameId>),
     /// A portal.
-    Portal(Bytes),
+    Portal(Bytes, Option<NameId>),
 }
 
 /// State of the replies to a Query.
@@ -65,7 +68,10 @@ pub(super) struct ExecuteReply {
 
 /// What is known of a request that runs.
 pub(super) struct Run {
+    pub(super) text: Arc<str>,
     pub(super) analysis: Arc<Analysis>,
+    /// The names and the catalog under which it was analysed.
+    pub(super) generation: Generation,
     /// The access request whose approval it rests on.
     pub(super) access_request: Option<RequestId>,
     /// Rows that went to the client.
@@ -77,8 +83,21 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(analysis: Arc<Analysis>, access_request: Option<RequestId>) -> Self {
-        Self { analysis, access_request, rows: 0, outcome: None, masked: Vec::new() }
+    pub(super) fn new(asked: &Asked, access_request: Option<RequestId>) -> Self {
+        Self {
+            text: Arc::clone(&asked.text),
+            analysis: Arc::clone(&asked.analysis),
+            generation: asked.generation,
+            access_request,
+            rows: 0,
+            outcome: None,
+            masked: Vec::new(),
+        }
+    }
+
+    /// Whether it may read CopyData: it is a COPY, or not understood.
+    pub(super) fn may_copy_in(&self) -> bool {
+        self.analysis.effects().intersects(Effects::of(&[Effect::CopyIn, Effect::Unknown]))
     }
 }
 
@@ -111,6 +130,20 @@ impl ExpectedQueue {
 
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether the upstream is busy with a Query.
+    pub(super) fn is_in_query(&self) -> bool {
+        matches!(self.entries.front(), Some(Expected::Query(_)))
+    }
+
+    /// Whether the upstream is busy with something of the client's.
+    pub(super) fn is_for_client(&self) -> bool {
+        !matches!(self.entries.front(), None | Some(Expected::Own(_)))
     }
 
     pub(super) fn front(&mut self) -> Option<&mut Expected> {

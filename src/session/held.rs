@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
+use countersign_policy::Analysis;
 use countersign_policy::verdict::{HoldTerms, ReviewerDemand};
 use countersign_protocol::backend::TransactionStatus;
 
-use super::decide::Ruling;
-use super::expected::Run;
+use super::decide::{PREPARED_EARLIER, Ruling, conceded};
 use super::machine::{Machine, Stop, next_notice};
 use super::messages;
-use super::parked::{Asked, Gate, Held, OpeningRequest, Parked, Releasing, RequestFacts, Shape};
+use super::parked::{ApprovedRequest, Asked, Gate, Held, OpeningRequest, Parked, Releasing, RequestFacts, Shape};
 use super::statements::Given;
 use super::words::{BeginRefused, Command, Opening, Surroundings};
 use crate::review::{Decision, RequestId};
@@ -21,7 +21,7 @@ impl Machine {
     pub(super) fn park(&mut self, shape: Shape, asked: Asked, terms: HoldTerms, around: &Surroundings) {
         // What was forwarded before it is answered while it waits.
         self.flush_upstream();
-        let binding = asked.binding(&self.identity.subject, &self.names, &around.catalog);
+        let binding = self.binding_of(&asked, around);
         let facts = RequestFacts {
             subject: &self.identity.subject,
             binding,
@@ -34,7 +34,7 @@ impl Machine {
         self.gate = Gate::Opening(Box::new(OpeningRequest { parked, number }));
     }
 
-    pub(super) fn opened(&mut self, number: u64, opening: Option<Opening>, around: &Surroundings) -> Result<(), Stop> {
+    pub(super) fn opened(&mut self, number: u64, opening: Option<Opening>, around: &Surroundings) {
         let parked = match std::mem::replace(&mut self.gate, Gate::Open) {
             Gate::Opening(request) if request.number == number => request.parked,
             other => {
@@ -43,16 +43,16 @@ impl Machine {
                 if let Some(Opening::Waiting(request)) = opening {
                     self.commands.push_back(Command::Withdraw(request.id));
                 }
-                return Ok(());
+                return;
             }
         };
         match opening {
             None => self.refuse_parked(parked, messages::record_unavailable()),
             Some(Opening::Waiting(request)) => {
                 let notice = messages::waiting(&request, &self.link(request.id));
-                self.to_client.extend_from_slice(&notice);
+                self.say(&notice);
                 let held = Held {
-                    parked: parked,
+                    parked,
                     id: request.id,
                     notice,
                     next_notice: next_notice(around.now),
@@ -64,45 +64,65 @@ impl Machine {
                 let error = messages::approval_required(&request, &self.link(request.id));
                 self.refuse_parked(parked, error);
             }
-            Some(Opening::Ready(id, met)) => return self.approved(parked, id, met, around),
+            Some(Opening::Ready(id, met)) => self.approved(parked, id, met),
         }
-        Ok(())
     }
 
     fn link(&self, id: RequestId) -> String {
         format!("{}/requests/{id}", self.identity.public_url)
     }
 
-    pub(super) fn decided(&mut self, id: RequestId, decision: Decision, around: &Surroundings) -> Result<(), Stop> {
+    pub(super) fn decided(&mut self, id: RequestId, decision: Decision) {
         let held = match std::mem::replace(&mut self.gate, Gate::Open) {
             Gate::Held(held) if held.id == id => *held,
             other => {
                 // The client withdrew in the same moment; the store knows which came first.
                 self.gate = other;
-                return Ok(());
+                return;
             }
         };
         let error = match decision {
-            Decision::Approved { met } => return self.approved(held.parked, held.id, met, around),
+            Decision::Approved { met } => {
+                return self.approved(held.parked, held.id, met);
+            }
             Decision::Rejected { by, group, reason } => messages::rejected(&by, &group, &reason),
             Decision::Expired => messages::expired(held.timeout),
             Decision::Cancelled => messages::withdrawn(),
         };
         self.refuse_parked(held.parked, error);
-        Ok(())
     }
 
-    /// An approval does not forward: the case is judged again with it, as everything is now.
-    fn approved(
-        &mut self,
-        mut parked: Parked,
-        id: RequestId,
-        met: Vec<ReviewerDemand>,
-        around: &Surroundings,
-    ) -> Result<(), Stop> {
-        parked.asked.analysis = self.analyze_now(&parked.asked.text, around);
+    /// An approval does not forward: the case is judged again with it, as everything is now. That includes what other
+    /// sessions have defined since the catalog was last read.
+    fn approved(&mut self, parked: Parked, id: RequestId, met: Vec<ReviewerDemand>) {
         let given = Given { id, met, binding: parked.binding };
-        let now = parked.asked.binding(&self.identity.subject, &self.names, &around.catalog);
+        self.gate = Gate::Approved(Box::new(ApprovedRequest { parked, given }));
+        self.commands.push_back(Command::RefreshCatalog);
+    }
+
+    /// The analysis under the names and the catalog of this moment.
+    fn reread(&self, asked: &Asked, around: &Surroundings) -> Arc<Analysis> {
+        if asked.named_by_sql {
+            Arc::new(conceded(&asked.analysis, PREPARED_EARLIER))
+        } else {
+            self.analyze_now(&asked.text, around)
+        }
+    }
+
+    pub(super) fn judge_approved(&mut self, approved: ApprovedRequest, around: &Surroundings) {
+        let ApprovedRequest { mut parked, given } = approved;
+        // What a portal executes was fixed when the upstream bound it.
+        let is_bound = match &parked.shape {
+            Shape::Query(_) => false,
+            Shape::Execute { group, portal, .. } => !group.binds(portal),
+        };
+        let generation = self.names.generation(&around.catalog);
+        if !is_bound && parked.asked.generation != generation {
+            parked.asked.analysis = self.reread(&parked.asked, around);
+            parked.asked.generation = generation;
+        }
+        let id = given.id;
+        let now = self.binding_of(&parked.asked, around);
         match self.rule(&parked.asked.text, &parked.asked.analysis, Some((&given, now)), around) {
             Ruling::Run(permit) => {
                 self.commands.push_back(Command::Begin(id));
@@ -117,7 +137,6 @@ impl Machine {
                 self.refuse_parked(parked, error);
             }
         }
-        Ok(())
     }
 
     pub(super) fn begun(
@@ -136,7 +155,7 @@ impl Machine {
         match begun {
             // Something before it in its pipeline failed meanwhile: the upstream would skip it.
             Ok(()) if self.skipping => {
-                self.finish_unrun(Run::new(Arc::clone(&releasing.parked.asked.analysis), Some(id)));
+                self.finish_unrun(id);
                 if let Shape::Execute { group, .. } = releasing.parked.shape {
                     self.group = group;
                     self.drop_group();

@@ -12,12 +12,13 @@ use countersign_protocol::backend::TransactionStatus;
 use countersign_protocol::{Frame, ProtocolError, sqlstate};
 use jiff::{SignedDuration, Timestamp};
 
+use super::definitions::Definitions;
 use super::expected::{Expected, ExpectedQueue, Run};
 use super::messages;
 use super::names::Names;
 use super::parked::{Gate, Group, Shape};
 use super::statements::Statements;
-use super::words::{Command, Event, Finished, Identity, Surroundings};
+use super::words::{Command, Event, Finished, Identity, Opening, Surroundings};
 use crate::relay::{Control, Relay};
 use crate::review::Outcome;
 
@@ -35,10 +36,45 @@ pub(super) enum CopyIn {
     Active,
 }
 
+/// A CopyData frame of the client that passes in pieces: how many of its bytes are still to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passing {
+    /// To the upstream.
+    Forward(usize),
+    /// To nowhere.
+    Discard(usize),
+}
+
+impl Passing {
+    pub(super) const NOTHING: Self = Self::Discard(0);
+
+    pub(super) fn left(self) -> usize {
+        match self {
+            Self::Forward(left) | Self::Discard(left) => left,
+        }
+    }
+
+    pub(super) fn is_some(self) -> bool {
+        self.left() > 0
+    }
+
+    /// Whether the upstream has seen a part of a frame.
+    pub(super) fn is_half_sent(self) -> bool {
+        matches!(self, Self::Forward(left) if left > 0)
+    }
+
+    pub(super) fn advance(&mut self, length: usize) {
+        match self {
+            Self::Forward(left) | Self::Discard(left) => *left = left.saturating_sub(length),
+        }
+    }
+}
+
 /// One session. See the module documentation.
 pub struct Machine {
     pub(super) identity: Identity,
     pub(super) names: Names,
+    pub(super) definitions: Definitions,
     pub(super) status: TransactionStatus,
     pub(super) statements: Statements,
     pub(super) expected: ExpectedQueue,
@@ -74,10 +110,14 @@ pub struct Machine {
     pub(super) client_in: BytesMut,
     pub(super) upstream_in: BytesMut,
     pub(super) to_client: BytesMut,
-    /// Bytes of a large CopyData frame of the client that still pass.
-    pub(super) client_pass: usize,
+    /// The CopyData frame of the client that is passing.
+    pub(super) client_passing: Passing,
     /// Bytes of a large frame of the upstream that still pass.
     pub(super) upstream_pass: usize,
+    /// Bytes for the upstream were thrown away; what it has may end in the middle of a message.
+    pub(super) upstream_cut_off: bool,
+    /// Messages of ours that wait for the end of that frame.
+    pub(super) behind_pass: BytesMut,
 }
 
 /// Why a session ends at once: what the client is told.
@@ -96,6 +136,7 @@ impl Machine {
         Self {
             identity,
             names: Names::unknown(),
+            definitions: Definitions::default(),
             status: TransactionStatus::Idle,
             statements: Statements::default(),
             expected: ExpectedQueue::default(),
@@ -121,8 +162,10 @@ impl Machine {
             client_in,
             upstream_in,
             to_client: BytesMut::new(),
-            client_pass: 0,
+            client_passing: Passing::NOTHING,
             upstream_pass: 0,
+            upstream_cut_off: false,
+            behind_pass: BytesMut::new(),
         }
     }
 
@@ -155,7 +198,8 @@ impl Machine {
     #[must_use]
     pub fn wants_client(&self) -> bool {
         const WAITING_LEN_MAX: usize = 256 << 10;
-        self.client_in.len() < WAITING_LEN_MAX || (matches!(self.gate, Gate::Open) && !self.blocked)
+        !self.client_gone
+            && (self.client_in.len() < WAITING_LEN_MAX || (matches!(self.gate, Gate::Open) && !self.blocked))
     }
 
     /// When [`Event::Tick`] is wanted at the latest.
@@ -163,16 +207,20 @@ impl Machine {
     pub fn deadline(&self) -> Option<Timestamp> {
         match &self.gate {
             Gate::Held(held) => Some(held.next_notice),
-            Gate::Open | Gate::Refreshing | Gate::Opening(_) | Gate::Releasing(_) | Gate::Leaving | Gate::Closed => {
-                None
-            }
+            Gate::Open
+            | Gate::Refreshing
+            | Gate::Opening(_)
+            | Gate::Approved(_)
+            | Gate::Releasing(_)
+            | Gate::Leaving
+            | Gate::Closed => None,
         }
     }
 
     /// Whether a request of this session is waiting for people.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        matches!(self.gate, Gate::Held(_) | Gate::Opening(_))
+        matches!(self.gate, Gate::Held(_) | Gate::Opening(_) | Gate::Approved(_))
     }
 
     /// Whether the session has ended.
@@ -190,6 +238,13 @@ impl Machine {
         if let Err(stop) = result {
             self.stop(stop);
         }
+        if matches!(self.gate, Gate::Leaving) {
+            // PostgreSQL reads nothing after Terminate either.
+            self.client_in.clear();
+        }
+        if self.client_gone {
+            self.to_client.clear();
+        }
         if self.draining && self.is_idle() {
             self.stop(Self::shutdown());
         }
@@ -198,48 +253,75 @@ impl Machine {
     /// Takes in an event, then works off what it sets free.
     pub fn on_event(&mut self, event: Event, around: &Surroundings) {
         if self.is_closed() {
-            return;
+            return self.too_late(event);
         }
-        let result = match event {
-            Event::Opened(number, opening) => self.opened(number, opening, around),
-            Event::Decided(id, decision) => self.decided(id, decision, around),
-            Event::Begun(id, begun) => self.begun(id, begun, around),
-            Event::CatalogRefreshed => {
-                self.catalog_refreshed();
-                Ok(())
-            }
-            Event::Cancel => {
-                self.cancel();
-                Ok(())
-            }
-            Event::CancelSent => {
-                self.cancelling = false;
-                Ok(())
-            }
-            Event::Tick => {
-                self.tick(around.now);
-                Ok(())
-            }
-            Event::ClientClosed => {
-                self.client_closed();
-                Ok(())
-            }
-            Event::UpstreamClosed => Err(self.upstream_closed()),
-            Event::Drain => {
-                self.drain();
-                Ok(())
-            }
-        };
+        let result = self.take_in(event, around);
         match result {
             Ok(()) => self.advance(around),
             Err(stop) => self.stop(stop),
         }
     }
 
+    fn take_in(&mut self, event: Event, around: &Surroundings) -> Result<(), Stop> {
+        match event {
+            Event::Opened(number, opening) => self.opened(number, opening, around),
+            Event::Decided(id, decision) => self.decided(id, decision),
+            Event::Begun(id, begun) => return self.begun(id, begun, around),
+            Event::CatalogRefreshed => self.catalog_refreshed(around),
+            Event::RecordFailed => {
+                // What it was about must not run, and it may already stand in the buffer.
+                self.relay.pending().clear();
+                self.upstream_cut_off = true;
+                let message = "the proxy cannot keep a record of this session";
+                return Err(Stop(messages::fatal(sqlstate::IO_ERROR, message, None)));
+            }
+            Event::Cancel => self.cancel(),
+            Event::CancelSent => self.cancelling = false,
+            Event::Tick => self.tick(around.now),
+            Event::ClientClosed => self.client_closed(),
+            Event::UpstreamClosed => return Err(self.upstream_closed()),
+            Event::Drain => self.drain(),
+        }
+        Ok(())
+    }
+
+    /// Answers of store and catalog that arrive after the end: what they began is ended.
+    fn too_late(&mut self, event: Event) {
+        match event {
+            Event::Opened(_, Some(Opening::Waiting(request))) => {
+                self.commands.push_back(Command::Withdraw(request.id));
+            }
+            Event::Begun(id, Ok(())) => self.finish_unrun(id),
+            Event::Opened(..)
+            | Event::Decided(..)
+            | Event::Begun(_, Err(_))
+            | Event::CatalogRefreshed
+            | Event::RecordFailed
+            | Event::Cancel
+            | Event::CancelSent
+            | Event::Tick
+            | Event::ClientClosed
+            | Event::UpstreamClosed
+            | Event::Drain => {}
+        }
+    }
+
     /// Notes that a message was sent which will be answered.
     pub(super) fn expect(&mut self, entry: Expected) {
+        if matches!(entry, Expected::Query(_) | Expected::PoisonQuery(_) | Expected::Sync) {
+            self.statements.cycle_sent();
+        }
         self.expected.push(entry);
         self.flushed = false;
+    }
+
+    /// Sends the client a message of ours, behind the one that is passing.
+    pub(super) fn say(&mut self, message: &[u8]) {
+        if self.upstream_pass > 0 {
+            self.behind_pass.extend_from_slice(message);
+        } else {
+            self.to_client.extend_from_slice(message);
+        }
     }
 
     /// Makes replies that the upstream keeps until Flush or Sync come now.
@@ -279,7 +361,8 @@ impl Machine {
             && held.next_notice <= now
         {
             held.next_notice = next_notice(now);
-            self.to_client.extend_from_slice(&held.notice);
+            let notice = held.notice.clone();
+            self.say(&notice);
         }
     }
 
@@ -290,7 +373,12 @@ impl Machine {
                 self.commands.push_back(Command::Withdraw(id));
                 self.refuse_gated(messages::withdrawn());
             }
-            Gate::Open if !self.expected.is_empty() && !self.cancelling => {
+            Gate::Approved(approved) => {
+                let id = approved.given.id;
+                self.commands.push_back(Command::Withdraw(id));
+                self.refuse_gated(messages::withdrawn());
+            }
+            Gate::Open | Gate::Leaving if self.expected.is_for_client() && !self.cancelling => {
                 self.cancelling = true;
                 self.commands.push_back(Command::CancelUpstream);
             }
@@ -304,12 +392,20 @@ impl Machine {
     fn client_closed(&mut self) {
         self.client_gone = true;
         self.abandon_gated();
-        if self.expected.runs_approved() && self.client_pass == 0 {
-            self.relay.control(Control::Terminate);
-            self.gate = Gate::Leaving;
-        } else {
+        let stays = self.expected.runs_approved()
+            && !self.client_passing.is_half_sent()
+            && !matches!(self.gate, Gate::Releasing(_));
+        if !stays {
             self.close();
+        } else if !matches!(self.gate, Gate::Leaving) {
+            self.leave();
         }
+    }
+
+    /// The client has said or shown that it leaves: what was sent is answered, then the upstream closes.
+    pub(super) fn leave(&mut self) {
+        self.relay.control(Control::Terminate);
+        self.gate = Gate::Leaving;
     }
 
     fn drain(&mut self) {
@@ -333,6 +429,10 @@ impl Machine {
                 held.parked
             }
             Gate::Opening(opening) => opening.parked,
+            Gate::Approved(approved) => {
+                self.commands.push_back(Command::Withdraw(approved.given.id));
+                approved.parked
+            }
             other => {
                 self.gate = other;
                 return;
@@ -345,7 +445,7 @@ impl Machine {
     }
 
     fn upstream_closed(&mut self) -> Stop {
-        if self.upstream_fatal || self.client_gone {
+        if self.upstream_fatal || self.client_gone || matches!(self.gate, Gate::Leaving) {
             return Stop(Bytes::new());
         }
         let hint = "Nothing more was run. Connect again.";
@@ -367,10 +467,12 @@ impl Machine {
             self.finish(run, Outcome::Unknown);
         }
         if let Gate::Releasing(releasing) = &self.gate {
-            self.commands.push_back(Command::Revoke(releasing.given.id));
+            self.commands.push_back(Command::Withdraw(releasing.given.id));
         }
         // Terminate must not follow half a message: it could complete it.
-        if self.client_pass == 0 && self.relay.pending().is_empty() {
+        let at_boundary =
+            !self.client_passing.is_half_sent() && !self.upstream_cut_off && self.relay.pending().is_empty();
+        if at_boundary && !matches!(self.gate, Gate::Leaving) {
             self.relay.control(Control::Terminate);
         }
         self.gate = Gate::Closed;
@@ -382,3 +484,6 @@ impl Machine {
 pub(super) fn next_notice(now: Timestamp) -> Timestamp {
     now.saturating_add(NOTICE_INTERVAL).unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests;

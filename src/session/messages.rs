@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use countersign_policy::name::QualifiedName;
 use countersign_policy::verdict::{Denial, ReviewerDemand};
 use countersign_protocol::response::{ErrorFields, error_response, notice_response};
 use countersign_protocol::sqlstate;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::hopeless::Hopeless;
+use crate::duration::in_words;
 use crate::review::AccessRequest;
 
 /// An ErrorResponse with severity ERROR.
@@ -94,16 +95,8 @@ pub(super) fn not_utf8() -> Bytes {
     error("22021", "invalid byte sequence for encoding \"UTF8\"", None, None)
 }
 
-pub(super) fn syntax(message: &str) -> Bytes {
-    error(sqlstate::SYNTAX_ERROR, message, None, None)
-}
-
-pub(super) fn no_relation(name: &QualifiedName) -> Bytes {
-    error(sqlstate::UNDEFINED_TABLE, &format!("relation \"{name}\" does not exist"), None, None)
-}
-
-pub(super) fn no_function(name: &QualifiedName) -> Bytes {
-    error(sqlstate::UNDEFINED_FUNCTION, &format!("function {name} does not exist"), None, None)
+pub(super) fn hopeless(hopeless: &Hopeless) -> Bytes {
+    error(hopeless.sqlstate, &hopeless.message, None, None)
 }
 
 pub(super) fn copy_of_masked() -> Bytes {
@@ -157,20 +150,6 @@ fn clock(at: Timestamp) -> String {
     at.to_zoned(TimeZone::UTC).strftime("%H:%M UTC").to_string()
 }
 
-/// `30 minutes`, `1 hour`, `45 seconds`: the largest unit that divides the duration.
-fn in_words(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let (number, unit) = match seconds {
-        0 => (0, "second"),
-        _ if seconds % 86_400 == 0 => (seconds / 86_400, "day"),
-        _ if seconds % 3600 == 0 => (seconds / 3600, "hour"),
-        _ if seconds % 60 == 0 => (seconds / 60, "minute"),
-        _ => (seconds, "second"),
-    };
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {unit}{plural}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,14 +168,5 @@ mod tests {
         check_groups(&[("dba-team", 1)], "dba-team");
         check_groups(&[("dba-team", 1), ("security-team", 1)], "dba-team and security-team");
         check_groups(&[("a", 1), ("b", 2), ("c", 1)], "a, 2 of b and c");
-    }
-
-    #[test]
-    fn durations_read_as_people_say_them() {
-        let said = |seconds| in_words(Duration::from_secs(seconds));
-        assert_eq!(said(1800), "30 minutes");
-        assert_eq!(said(3600), "1 hour");
-        assert_eq!(said(90), "90 seconds");
-        assert_eq!(said(172_800), "2 days");
     }
 }

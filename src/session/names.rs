@@ -85,6 +85,11 @@ impl Names {
         })
     }
 
+    /// Whether the end of the transaction may change them again.
+    pub(super) fn may_change_with_transaction(&self) -> bool {
+        self.stale || self.changed_in_transaction
+    }
+
     /// Notes that no transaction is open any more.
     pub(super) fn transaction_ended(&mut self) {
         if self.changed_in_transaction {
@@ -95,7 +100,7 @@ impl Names {
 }
 
 /// Whether names may mean something else after the text.
-fn may_change(analysis: &Analysis) -> bool {
+pub(super) fn may_change(analysis: &Analysis) -> bool {
     const SUSPECT: Effects = Effects::of(&[
         Effect::Do,
         Effect::Call,

@@ -5,17 +5,19 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use countersign_policy::analysis::StatementAnalysis;
+use countersign_policy::analysis::{SessionChange, StatementAnalysis};
 use countersign_policy::grant::{Binding, BindingFacts};
 use countersign_policy::subject::Subject;
 use countersign_policy::verdict::HoldTerms;
-use countersign_policy::{Analysis, Catalog, Effect, Permit};
+use countersign_policy::{Analysis, Effect, Permit};
 use countersign_protocol::value;
 use jiff::Timestamp;
 
 use super::expected::Expected;
-use super::names::Names;
-use super::statements::Given;
+use super::machine::Machine;
+use super::names::Generation;
+use super::statements::{Given, Undo};
+use super::words::Surroundings;
 use crate::review::{NewRequest, Parameter, RequestId};
 
 /// What is put to the decision: a text and its parameter values.
@@ -23,6 +25,10 @@ use crate::review::{NewRequest, Parameter, RequestId};
 pub(super) struct Asked {
     pub(super) text: Arc<str>,
     pub(super) analysis: Arc<Analysis>,
+    /// The names and the catalog under which it was analysed.
+    pub(super) generation: Generation,
+    /// The analysis is not that of the text, but of what SQL named in it.
+    pub(super) named_by_sql: bool,
     /// Bind's parameter part; empty for a Query.
     pub(super) parameter_part: Bytes,
     pub(super) parameters: Vec<Parameter>,
@@ -38,6 +44,11 @@ pub(super) struct Group {
 impl Group {
     pub(super) fn is_empty(&self) -> bool {
         self.expected.is_empty()
+    }
+
+    /// Whether the Bind that makes this portal is among them.
+    pub(super) fn binds(&self, portal: &[u8]) -> bool {
+        self.expected.iter().any(|entry| matches!(entry, Expected::Bind(Undo::Portal(name, _)) if name == portal))
     }
 }
 
@@ -74,6 +85,8 @@ pub(super) enum Gate {
     Opening(Box<OpeningRequest>),
     /// People are deciding.
     Held(Box<Held>),
+    /// Approved; the catalog is being loaded again, so that it is judged by what is there now.
+    Approved(Box<ApprovedRequest>),
     /// Approved and permitted; the store and the audit are recording that it runs.
     Releasing(Box<Releasing>),
     /// The client is gone; only the outcome of an approved request is still waited for.
@@ -98,6 +111,12 @@ pub(super) struct Held {
     pub(super) timeout: std::time::Duration,
 }
 
+/// A request that was approved and is about to be judged again.
+pub(super) struct ApprovedRequest {
+    pub(super) parked: Parked,
+    pub(super) given: Given,
+}
+
 /// A request that was approved and judged again.
 pub(super) struct Releasing {
     pub(super) parked: Parked,
@@ -105,19 +124,36 @@ pub(super) struct Releasing {
     pub(super) permit: Permit,
 }
 
-impl Asked {
-    /// What an approval of this is bound to.
-    pub(super) fn binding(&self, subject: &Subject, names: &Names, catalog: &Catalog) -> Binding {
+impl Machine {
+    /// What an approval of this is bound to now. What a prepared statement or cursor of that name is, belongs to it: such
+    /// an approval serves only this session, and only until a name changes.
+    pub(super) fn binding_of(&self, asked: &Asked, around: &Surroundings) -> Binding {
+        let mut parameters = asked.parameter_part.clone();
+        if asked.analysis.statements.iter().any(runs_a_name) {
+            let mut named = BytesMut::from(parameters.as_ref());
+            named.extend_from_slice(self.identity.session.as_bytes());
+            named.extend_from_slice(&self.statements.revision().to_be_bytes());
+            parameters = named.freeze();
+        }
         Binding::of(&BindingFacts {
-            statement: self.text.as_bytes(),
-            parameters: &self.parameter_part,
-            subject,
-            role: &names.role,
-            search_path: &names.search_path,
-            catalog_version: catalog.version_for(&names.search_path),
+            statement: asked.text.as_bytes(),
+            parameters: &parameters,
+            subject: &self.identity.subject,
+            role: &self.names.role,
+            search_path: &self.names.search_path,
+            catalog_version: around.catalog.version_for(&self.names.search_path),
         })
     }
+}
 
+/// Whether it is an EXECUTE, FETCH or MOVE.
+fn runs_a_name(statement: &StatementAnalysis) -> bool {
+    let declares = |change: &SessionChange| matches!(change, SessionChange::DeclareCursor(..));
+    statement.effects.contains(Effect::Execute)
+        || (statement.effects.contains(Effect::Cursor) && !statement.session_changes.iter().any(declares))
+}
+
+impl Asked {
     /// The record of this as a new access request.
     pub(super) fn request(&self, facts: RequestFacts<'_>, terms: HoldTerms) -> NewRequest {
         let mut messages = terms.messages;

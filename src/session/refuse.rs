@@ -18,6 +18,7 @@ impl Machine {
         match std::mem::replace(&mut self.gate, Gate::Open) {
             Gate::Held(held) => self.refuse_parked(held.parked, error),
             Gate::Opening(request) => self.refuse_parked(request.parked, error),
+            Gate::Approved(request) => self.refuse_parked(request.parked, error),
             other => self.gate = other,
         }
     }

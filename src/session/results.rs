@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use countersign_policy::Effect;
 use countersign_policy::analysis::{BaseColumn, Lineage, Outputs, StatementAnalysis};
 use countersign_policy::mask::{FieldOrigin, MaskPlan, Masked};
+use countersign_policy::{Catalog, Effect};
 use countersign_protocol::backend::Field;
 use countersign_protocol::row::{self, NewCell};
 
@@ -22,7 +22,28 @@ pub(super) enum ResultPlan {
     /// No mask applies: rows pass as they are.
     Pass,
     /// Some cells change.
-    Mask(Arc<MaskPlan>),
+    Mask(Arc<Masking>),
+}
+
+/// A plan that changes cells, and the columns it is for.
+pub(super) struct Masking {
+    plan: MaskPlan,
+    origins: Vec<FieldOrigin>,
+}
+
+impl Masking {
+    /// The masked columns as the audit names them: `schema.relation.column` where PostgreSQL reports an origin, the
+    /// place in the result where it reports none.
+    pub(super) fn columns(&self, catalog: &Catalog) -> Vec<String> {
+        let name = |position: usize| {
+            let origin = self.origins.get(position)?;
+            let relation = catalog.relation(origin.table_oid)?;
+            let column = relation.column(origin.attnum)?;
+            Some(format!("{}.{}.{}", relation.schema, relation.name, column.name))
+        };
+        let shown = |position: usize| name(position).unwrap_or_else(|| format!("column {}", position + 1));
+        self.plan.masked().map(|(position, _)| shown(position)).collect()
+    }
 }
 
 impl ResultPlan {
@@ -41,7 +62,7 @@ impl ResultPlan {
             })
             .collect();
         let plan = MaskPlan::for_result(&around.masks, &origins, statement, &around.catalog);
-        if plan.is_clear() { Self::Pass } else { Self::Mask(Arc::new(plan)) }
+        if plan.is_clear() { Self::Pass } else { Self::Mask(Arc::new(Masking { plan, origins })) }
     }
 }
 
@@ -49,9 +70,9 @@ impl ResultPlan {
 pub(super) fn put_masked(
     out: &mut BytesMut,
     body: &[u8],
-    plan: &MaskPlan,
+    masking: &Masking,
 ) -> Result<(), countersign_protocol::ProtocolError> {
-    row::rebuild(out, body, |index, cell, out| match plan.masker(index) {
+    row::rebuild(out, body, |index, cell, out| match masking.plan.masker(index) {
         None => NewCell::Keep,
         Some(masker) => match masker.mask_cell(cell, out) {
             Masked::Value => NewCell::Replaced,

@@ -7,20 +7,35 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use countersign_policy::Analysis;
 use countersign_policy::analysis::{PreparedLookup, SessionChange, StatementAnalysis};
 use countersign_policy::grant::Binding;
-use countersign_policy::name::QualifiedName;
 use countersign_policy::verdict::ReviewerDemand;
-use countersign_policy::{Analysis, Effect};
 use countersign_protocol::backend::Field;
 
+use super::definitions::Definitions;
 use super::names::Generation;
 use crate::review::RequestId;
 
-/// A prepared statement made by Parse.
+/// PostgreSQL cuts names after so many bytes.
+const NAME_LEN_MAX: usize = 63;
+
+/// A name as PostgreSQL keeps it: two that agree in the first 63 bytes are one.
+pub(super) fn cut(name: &[u8]) -> &[u8] {
+    name.get(..NAME_LEN_MAX).unwrap_or(name)
+}
+
+/// Distinguishes what bore the same name one after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct NameId(u64);
+
+/// A prepared statement made by Parse, or by SQL `PREPARE` and then bound.
 #[derive(Clone)]
 pub(super) struct PreparedStatement {
+    pub(super) id: NameId,
+    /// Its text; of one that SQL prepared, the text that `PREPARE` stands in.
     pub(super) text: Arc<str>,
+    pub(super) named_by_sql: bool,
     pub(super) analysis: Arc<Analysis>,
     /// The generation of names under which it was analysed.
     pub(super) generation: Generation,
@@ -39,16 +54,20 @@ pub(super) enum Described {
     Fields(Arc<[Field]>),
 }
 
-/// A portal made by Bind.
+/// A portal made by Bind, or by SQL `DECLARE` and then executed. What it executes was fixed when it was made: later
+/// changes of the search path do not change it.
 #[derive(Clone)]
 pub(super) struct Portal {
+    pub(super) id: NameId,
     pub(super) statement: PreparedStatement,
-    /// The whole Bind frame.
+    /// The whole Bind frame; empty for a cursor.
     pub(super) bind: Bytes,
     pub(super) result_formats: Vec<i16>,
     pub(super) fields: Option<Described>,
     /// The approval under which it started, for a portal that is continued.
     pub(super) approved: Option<Given>,
+    /// The cycle it was made in.
+    pub(super) cycle: u64,
 }
 
 /// An approval that was given.
@@ -72,29 +91,56 @@ pub(super) enum Undo {
     Portal(Bytes, Option<Box<Portal>>),
 }
 
+/// A statement named by SQL (`PREPARE`, `DECLARE`): names of SQL and of the protocol are the same names.
+struct SqlNamed {
+    /// The text that named it.
+    text: Arc<str>,
+    analysis: StatementAnalysis,
+    generation: Generation,
+    cycle: u64,
+}
+
 /// All names of a session.
+///
+/// A *cycle* is what ends with one ReadyForQuery. The client may be cycles ahead of the upstream, so a portal dies by
+/// the ReadyForQuery of its own cycle or a later one, not by an earlier one.
 #[derive(Default)]
 pub(super) struct Statements {
     prepared: HashMap<Bytes, PreparedStatement>,
     portals: HashMap<Bytes, Portal>,
-    sql_prepared: HashMap<String, StatementAnalysis>,
-    cursors: HashMap<String, StatementAnalysis>,
-    /// Relations that the open transaction created, which no catalog has yet.
-    created: Vec<QualifiedName>,
+    sql_prepared: HashMap<Bytes, SqlNamed>,
+    cursors: HashMap<Bytes, SqlNamed>,
+    ids: u64,
+    /// Grows with every change of what a name other than the unnamed ones means.
+    revision: u64,
+    /// Cycles that the client has ended.
+    cycles_sent: u64,
+    /// Cycles that the upstream has ended.
+    cycles_done: u64,
+    /// Portals of cycles below this one have ended with their transaction.
+    cycles_ended: u64,
 }
 
 impl Statements {
     pub(super) fn prepare(&mut self, name: Bytes, statement: PreparedStatement) -> Undo {
+        self.renamed(&name);
+        self.sql_prepared.remove(&name);
+        let statement = PreparedStatement { id: self.next_id(), ..statement };
         let before = self.prepared.insert(name.clone(), statement);
         Undo::Statement(name, before.map(Box::new))
     }
 
     pub(super) fn bind(&mut self, name: Bytes, portal: Portal) -> Undo {
+        self.renamed(&name);
+        self.cursors.remove(&name);
+        let portal = Portal { id: self.next_id(), cycle: self.cycles_sent, ..portal };
         let before = self.portals.insert(name.clone(), portal);
         Undo::Portal(name, before.map(Box::new))
     }
 
     pub(super) fn close_statement(&mut self, name: &[u8]) -> Undo {
+        self.renamed(name);
+        self.sql_prepared.remove(name);
         match self.prepared.remove_entry(name) {
             Some((name, before)) => Undo::Statement(name, Some(Box::new(before))),
             None => Undo::Nothing,
@@ -102,9 +148,42 @@ impl Statements {
     }
 
     pub(super) fn close_portal(&mut self, name: &[u8]) -> Undo {
+        self.renamed(name);
+        self.cursors.remove(name);
         match self.portals.remove_entry(name) {
             Some((name, before)) => Undo::Portal(name, Some(Box::new(before))),
             None => Undo::Nothing,
+        }
+    }
+
+    fn next_id(&mut self) -> NameId {
+        self.ids = self.ids.saturating_add(1);
+        NameId(self.ids)
+    }
+
+    fn renamed(&mut self, name: &[u8]) {
+        if !name.is_empty() {
+            self.revision = self.revision.saturating_add(1);
+        }
+    }
+
+    /// Differs whenever a name may mean something else than before.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Notes that a message was sent that ReadyForQuery will answer.
+    pub(super) fn cycle_sent(&mut self) {
+        self.cycles_sent = self.cycles_sent.saturating_add(1);
+    }
+
+    /// Notes a ReadyForQuery; portals end with their transaction.
+    pub(super) fn cycle_done(&mut self, in_transaction: bool) {
+        self.cycles_done = self.cycles_done.saturating_add(1);
+        if !in_transaction {
+            let ended = self.cycles_done;
+            self.cycles_ended = ended;
+            self.portals.retain(|_, portal| portal.cycle >= ended);
         }
     }
 
@@ -117,10 +196,10 @@ impl Statements {
             Undo::Statement(name, None) => {
                 self.prepared.remove(&name);
             }
-            Undo::Portal(name, Some(before)) => {
+            Undo::Portal(name, Some(before)) if before.cycle >= self.cycles_ended => {
                 self.portals.insert(name, *before);
             }
-            Undo::Portal(name, None) => {
+            Undo::Portal(name, Some(_) | None) => {
                 self.portals.remove(&name);
             }
         }
@@ -134,9 +213,42 @@ impl Statements {
         self.portals.get_mut(name)
     }
 
-    /// Portals end with their transaction.
+    /// Makes a statement that SQL prepared known as one that can be bound, if there is one of that name.
+    pub(super) fn adopt_sql_prepared(&mut self, name: &[u8]) {
+        if let Some(named) = self.sql_prepared.get(name) {
+            let statement = named.statement();
+            let id = self.next_id();
+            self.prepared.insert(Bytes::copy_from_slice(name), PreparedStatement { id, ..statement });
+        }
+    }
+
+    /// Makes a cursor that SQL declared known as a portal, if there is one of that name.
+    pub(super) fn adopt_cursor(&mut self, name: &[u8]) {
+        if let Some(named) = self.cursors.get(name) {
+            let (statement, cycle) = (named.statement(), self.cycles_sent);
+            let id = self.next_id();
+            let portal = Portal {
+                id,
+                statement,
+                bind: Bytes::new(),
+                result_formats: Vec::new(),
+                fields: None,
+                approved: None,
+                cycle,
+            };
+            self.portals.insert(Bytes::copy_from_slice(name), portal);
+        }
+    }
+
+    /// Portals that exist now end with the transaction that a statement ends.
     pub(super) fn end_portals(&mut self) {
         self.portals.clear();
+    }
+
+    /// Forgets cursors that have ended unless they were declared WITH HOLD: a function may open others of their names.
+    pub(super) fn forget_old_cursors(&mut self) {
+        let ended = self.cycles_ended;
+        self.cursors.retain(|_, cursor| cursor.cycle >= ended);
     }
 
     /// A Query replaces the unnamed statement and the unnamed portal.
@@ -145,42 +257,32 @@ impl Statements {
         self.portals.remove(&b""[..]);
     }
 
-    /// Notes that a text with this analysis was forwarded in a transaction that is open, or opened by it.
-    pub(super) fn note_created(&mut self, analysis: &Analysis) {
-        const CREATED_MAX: usize = 1000;
-        let relations = analysis.statements.iter().flat_map(|statement| &statement.relations);
-        for relation in relations.filter(|relation| relation.effects.contains(Effect::Create)) {
-            if self.created.len() < CREATED_MAX && !self.created.contains(&relation.name) {
-                self.created.push(relation.name.clone());
-            }
-        }
-    }
-
-    /// No transaction is open: what was created is in the catalog, or gone.
-    pub(super) fn forget_created(&mut self) {
-        self.created.clear();
-    }
-
-    /// Names of SQL-prepared statements mean something else once the search path or the catalog is different.
-    pub(super) fn forget_sql_prepared(&mut self) {
-        self.sql_prepared.clear();
-    }
-
-    /// Applies what a statement that has completed changed in the session.
-    pub(super) fn apply(&mut self, change: &SessionChange) {
+    /// Applies what a statement that has completed changed in the session. `text` is where the statement stands, and
+    /// `generation` that of its analysis.
+    pub(super) fn apply(&mut self, change: &SessionChange, text: &Arc<str>, generation: Generation) {
+        let cycle = self.cycles_done;
+        let named = |analysis: &StatementAnalysis| SqlNamed {
+            text: Arc::clone(text),
+            analysis: analysis.clone(),
+            generation,
+            cycle,
+        };
+        self.forget(change);
         match change {
             SessionChange::Prepare(name, statement) => {
-                self.sql_prepared.insert(name.clone(), (**statement).clone());
+                self.sql_prepared.insert(key(name), named(statement));
             }
             SessionChange::DeclareCursor(name, query) => {
-                self.portals.remove(name.as_bytes());
-                self.cursors.insert(name.clone(), (**query).clone());
+                self.cursors.insert(key(name), named(query));
             }
             SessionChange::Deallocate(_)
             | SessionChange::DeallocateAll
             | SessionChange::CloseCursor(_)
-            | SessionChange::DiscardAll => self.forget(change),
-            SessionChange::SearchPath | SessionChange::Role | SessionChange::Catalog | SessionChange::Transaction => {}
+            | SessionChange::DiscardAll
+            | SessionChange::SearchPath
+            | SessionChange::Role
+            | SessionChange::Catalog
+            | SessionChange::Transaction => {}
         }
     }
 
@@ -189,37 +291,83 @@ impl Statements {
     pub(super) fn forget(&mut self, change: &SessionChange) {
         match change {
             SessionChange::Prepare(name, _) | SessionChange::Deallocate(name) => {
-                self.sql_prepared.remove(name);
-                self.prepared.remove(name.as_bytes());
+                self.renamed(name.as_bytes());
+                self.sql_prepared.remove(cut(name.as_bytes()));
+                self.prepared.remove(cut(name.as_bytes()));
             }
             SessionChange::DeallocateAll => {
+                self.revision = self.revision.saturating_add(1);
                 self.sql_prepared.clear();
                 self.prepared.clear();
             }
             SessionChange::DeclareCursor(name, _) | SessionChange::CloseCursor(name) => {
-                self.cursors.remove(name);
-                self.portals.remove(name.as_bytes());
+                self.renamed(name.as_bytes());
+                self.cursors.remove(cut(name.as_bytes()));
+                self.portals.remove(cut(name.as_bytes()));
             }
-            SessionChange::DiscardAll => *self = Self::default(),
+            SessionChange::DiscardAll => {
+                self.revision = self.revision.saturating_add(1);
+                self.prepared.clear();
+                self.sql_prepared.clear();
+                self.portals.clear();
+                self.cursors.clear();
+            }
             SessionChange::SearchPath | SessionChange::Role | SessionChange::Catalog | SessionChange::Transaction => {}
+        }
+    }
+
+    /// The names as a text analysed under this generation sees them.
+    pub(super) fn seen_under<'a>(&'a self, generation: Generation, definitions: &'a Definitions) -> SeenUnder<'a> {
+        SeenUnder { statements: self, generation, definitions }
+    }
+}
+
+fn key(name: &str) -> Bytes {
+    Bytes::copy_from_slice(cut(name.as_bytes()))
+}
+
+impl SqlNamed {
+    fn statement(&self) -> PreparedStatement {
+        PreparedStatement {
+            id: NameId::default(),
+            text: Arc::clone(&self.text),
+            named_by_sql: true,
+            analysis: Arc::new(Analysis { statements: vec![self.analysis.clone()] }),
+            generation: self.generation,
+            parameter_types: Vec::new(),
+            fields: None,
         }
     }
 }
 
-impl PreparedLookup for Statements {
-    fn prepared(&self, name: &str) -> Option<&StatementAnalysis> {
-        self.sql_prepared
-            .get(name)
-            .or_else(|| self.prepared.get(name.as_bytes()).and_then(|known| known.analysis.statements.first()))
-    }
+/// The names of a session, of which prepared statements are known only as long as their analysis is valid: PostgreSQL
+/// plans them anew when the search path or the catalog is different.
+pub(super) struct SeenUnder<'a> {
+    statements: &'a Statements,
+    generation: Generation,
+    definitions: &'a Definitions,
+}
 
-    fn created(&self, schema: &str, name: &str) -> bool {
-        self.created.iter().any(|created| created.name == name && (schema.is_empty() || created.schema == schema))
+impl PreparedLookup for SeenUnder<'_> {
+    fn prepared(&self, name: &str) -> Option<&StatementAnalysis> {
+        let name = cut(name.as_bytes());
+        let by_sql = self.statements.sql_prepared.get(name);
+        if let Some(named) = by_sql.filter(|named| named.generation == self.generation) {
+            return Some(&named.analysis);
+        }
+        let by_protocol = self.statements.prepared.get(name)?;
+        (by_protocol.generation == self.generation).then(|| by_protocol.analysis.statements.first())?
     }
 
     fn cursor(&self, name: &str) -> Option<&StatementAnalysis> {
-        self.cursors.get(name).or_else(|| {
-            self.portals.get(name.as_bytes()).and_then(|portal| portal.statement.analysis.statements.first())
-        })
+        let name = cut(name.as_bytes());
+        match self.statements.cursors.get(name) {
+            Some(cursor) => Some(&cursor.analysis),
+            None => self.statements.portals.get(name)?.statement.analysis.statements.first(),
+        }
+    }
+
+    fn created_table(&self, name: &str) -> bool {
+        self.definitions.created(name)
     }
 }

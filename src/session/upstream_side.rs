@@ -4,8 +4,6 @@
 //! own messages never reach the client, and every other message does, in order.
 //! Source: PostgreSQL manual, "Message Flow".
 
-use std::sync::Arc;
-
 use bytes::{Buf, Bytes};
 use countersign_protocol::backend::{self, TransactionStatus, tag};
 use countersign_protocol::{Frame, Header, sqlstate};
@@ -13,6 +11,7 @@ use countersign_protocol::{Frame, Header, sqlstate};
 use super::expected::{DescribeTarget, ExecuteReply, Expected, QueryReply, Run};
 use super::machine::{CopyIn, Machine, Stop};
 use super::messages;
+use super::parked::Gate;
 use super::results::{self, ResultPlan};
 use super::statements::Described;
 use super::words::Surroundings;
@@ -79,6 +78,10 @@ impl Machine {
             self.to_client.extend_from_slice(self.upstream_in.get(..run).unwrap_or_default());
             self.upstream_in.advance(run);
         }
+        if self.upstream_pass == 0 && !self.behind_pass.is_empty() {
+            let ours = std::mem::take(&mut self.behind_pass);
+            self.to_client.extend_from_slice(&ours);
+        }
         Ok(())
     }
 
@@ -114,15 +117,15 @@ impl Machine {
             _ => {}
         }
         match self.expected.front() {
-            Some(Expected::Own(_)) => self.own_reply(frame, around),
+            Some(Expected::Own(_)) => self.own_reply(frame),
             Some(Expected::Query(_)) => self.query_reply(frame, around),
-            Some(Expected::Execute(_)) => self.execute_reply(frame),
+            Some(Expected::Execute(_)) => self.execute_reply(frame, around),
             Some(Expected::Describe(_)) => self.describe_reply(frame),
             Some(Expected::OwnDescribe(_)) => self.own_describe_reply(frame, around),
             Some(Expected::Parse(_)) => self.acknowledged(frame, tag::PARSE_COMPLETE),
             Some(Expected::Bind(_)) => self.acknowledged(frame, tag::BIND_COMPLETE),
             Some(Expected::Close(_)) => self.acknowledged(frame, tag::CLOSE_COMPLETE),
-            Some(Expected::Sync | Expected::PoisonQuery(_)) => self.ready(frame),
+            Some(Expected::Sync | Expected::PoisonQuery(_)) => self.ready(frame, around),
             Some(Expected::PoisonExecute(_)) | None => Err(unexpected(frame)),
         }
     }
@@ -158,26 +161,30 @@ impl Machine {
         Ok(())
     }
 
-    fn ready(&mut self, frame: &Frame) -> Result<(), Stop> {
+    fn ready(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         if frame.tag != tag::READY_FOR_QUERY {
             return Err(unexpected(frame));
         }
-        self.learn_status(frame)?;
         self.expected.pop();
         self.pass(frame);
-        Ok(())
+        self.learn_status(frame, around)
     }
 
-    fn learn_status(&mut self, frame: &Frame) -> Result<(), Stop> {
+    fn learn_status(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         self.status = backend::ready_for_query(frame.body())?;
-        if self.status == TransactionStatus::Idle {
-            self.statements.end_portals();
+        let in_transaction = self.status != TransactionStatus::Idle;
+        self.statements.cycle_done(in_transaction);
+        if !in_transaction {
             self.names.transaction_ended();
+        }
+        // Whoever hears that a definition is made may count on it being known, in this session and in others.
+        if matches!(self.gate, Gate::Open) && self.catalog_due() {
+            self.refresh_catalog(around);
         }
         Ok(())
     }
 
-    fn own_reply(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
+    fn own_reply(&mut self, frame: &Frame) -> Result<(), Stop> {
         let Some(Expected::Own(reply)) = self.expected.front() else { return Err(unexpected(frame)) };
         let done = match frame.tag {
             tag::PARSE_COMPLETE | tag::BIND_COMPLETE | tag::COMMAND_COMPLETE => false,
@@ -200,12 +207,8 @@ impl Machine {
         if frame.tag == tag::READY_FOR_QUERY {
             self.status = backend::ready_for_query(frame.body())?;
         }
-        let before = self.names.generation(&around.catalog);
         if row.and_then(|row| self.names.learn(&row)).is_none() {
             return Err(names_unknown());
-        }
-        if self.names.generation(&around.catalog) != before {
-            self.statements.forget_sql_prepared();
         }
         Ok(())
     }
@@ -219,33 +222,41 @@ impl Machine {
                 reply.plan = ResultPlan::new(around, &fields, statement);
             }
             tag::COPY_OUT_RESPONSE => reply.plan = ResultPlan::Pass,
-            tag::COPY_IN_RESPONSE => self.copy_in = CopyIn::Active,
+            tag::COPY_IN_RESPONSE if self.copy_in == CopyIn::Awaited => self.copy_in = CopyIn::Active,
             tag::COPY_DONE => {}
-            tag::DATA_ROW => return self.data_row(frame),
+            tag::DATA_ROW => return self.data_row(frame, around),
             tag::COMMAND_COMPLETE | tag::EMPTY_QUERY_RESPONSE => {
                 if frame.tag == tag::COMMAND_COMPLETE {
                     reply.run.outcome = Some(Ok(backend::command_complete(frame.body())?.to_owned()));
                 }
                 reply.plan = ResultPlan::Unknown;
                 reply.completed = reply.completed.saturating_add(1);
-                self.copy_in = CopyIn::No;
+                if reply.run.may_copy_in() {
+                    self.copy_in = CopyIn::Awaited;
+                }
             }
-            tag::READY_FOR_QUERY => return self.query_done(frame),
+            tag::READY_FOR_QUERY => return self.query_done(frame, around),
             _ => return Err(unexpected(frame)),
         }
         self.pass(frame);
         Ok(())
     }
 
-    fn query_done(&mut self, frame: &Frame) -> Result<(), Stop> {
+    fn query_done(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         let Some(Expected::Query(reply)) = self.expected.pop() else { return Err(unexpected(frame)) };
-        self.learn_status(frame)?;
-        self.copy_in = CopyIn::No;
         let QueryReply { run, completed, .. } = *reply;
+        self.copy_ended(&run);
         self.apply_changes(&run, completed);
         self.finish(run, Outcome::Unknown);
         self.pass(frame);
-        Ok(())
+        self.learn_status(frame, around)
+    }
+
+    /// A request has ended; a COPY of another one that was sent behind it has not.
+    fn copy_ended(&mut self, run: &Run) {
+        if run.may_copy_in() {
+            self.copy_in = CopyIn::No;
+        }
     }
 
     /// Applies what completed statements changed in the session, and forgets the names that others may have changed.
@@ -253,7 +264,7 @@ impl Machine {
         for (index, statement) in run.analysis.statements.iter().enumerate() {
             for change in &statement.session_changes {
                 if index < completed {
-                    self.statements.apply(change);
+                    self.statements.apply(change, &run.text, run.generation);
                 } else {
                     self.statements.forget(change);
                 }
@@ -261,13 +272,13 @@ impl Machine {
         }
     }
 
-    fn execute_reply(&mut self, frame: &Frame) -> Result<(), Stop> {
+    fn execute_reply(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         let Some(Expected::Execute(reply)) = self.expected.front() else { return Err(unexpected(frame)) };
         match frame.tag {
             tag::COPY_OUT_RESPONSE => reply.plan = ResultPlan::Pass,
-            tag::COPY_IN_RESPONSE => self.copy_in = CopyIn::Active,
+            tag::COPY_IN_RESPONSE if self.copy_in == CopyIn::Awaited => self.copy_in = CopyIn::Active,
             tag::COPY_DONE => {}
-            tag::DATA_ROW => return self.data_row(frame),
+            tag::DATA_ROW => return self.data_row(frame, around),
             tag::COMMAND_COMPLETE => {
                 let command_tag = backend::command_complete(frame.body())?.to_owned();
                 return self.execute_done(frame, command_tag);
@@ -283,7 +294,7 @@ impl Machine {
     fn execute_done(&mut self, frame: &Frame, command_tag: String) -> Result<(), Stop> {
         let Some(Expected::Execute(reply)) = self.expected.pop() else { return Err(unexpected(frame)) };
         let ExecuteReply { mut run, portal, .. } = *reply;
-        self.copy_in = CopyIn::No;
+        self.copy_ended(&run);
         if frame.tag == tag::COMMAND_COMPLETE {
             // A portal that has run to its end has used its approval up.
             if let Some(portal) = self.statements.portal(&portal) {
@@ -297,7 +308,7 @@ impl Machine {
         Ok(())
     }
 
-    fn data_row(&mut self, frame: &Frame) -> Result<(), Stop> {
+    fn data_row(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         let Some((plan, run)) = (match self.expected.front() {
             Some(Expected::Query(reply)) => Some((&reply.plan, &mut reply.run)),
             Some(Expected::Execute(reply)) => Some((&reply.plan, &mut reply.run)),
@@ -308,12 +319,11 @@ impl Machine {
         run.rows = run.rows.saturating_add(1);
         match plan {
             ResultPlan::Pass => self.to_client.extend_from_slice(&frame.bytes),
-            ResultPlan::Mask(plan) => {
+            ResultPlan::Mask(masking) => {
                 if run.masked.is_empty() && run.access_request.is_some() {
-                    run.masked = plan.masked().map(|(position, _)| (position + 1).to_string()).collect();
+                    run.masked = masking.columns(&around.catalog);
                 }
-                let plan = Arc::clone(plan);
-                results::put_masked(&mut self.to_client, frame.body(), &plan)?;
+                results::put_masked(&mut self.to_client, frame.body(), masking)?;
             }
             ResultPlan::Unknown => return Err(not_showable("its columns are not known")),
         }
@@ -323,9 +333,11 @@ impl Machine {
     fn describe_reply(&mut self, frame: &Frame) -> Result<(), Stop> {
         let Some(Expected::Describe(target)) = self.expected.front() else { return Err(unexpected(frame)) };
         match (frame.tag, &*target) {
-            (tag::PARAMETER_DESCRIPTION, DescribeTarget::Statement(name)) => {
+            (tag::PARAMETER_DESCRIPTION, DescribeTarget::Statement(name, id)) => {
                 let types = backend::parameter_description(frame.body())?;
-                if let Some(statement) = self.statements.statement(name) {
+                if let Some(statement) = self.statements.statement(name)
+                    && Some(statement.id) == *id
+                {
                     statement.parameter_types = types;
                 }
             }
@@ -340,15 +352,21 @@ impl Machine {
         Ok(())
     }
 
+    /// Remembers columns, unless the name has gone over to something else meanwhile.
     fn learn_fields(&mut self, described: Described) {
         match self.expected.front() {
-            Some(Expected::Describe(DescribeTarget::Statement(name))) => {
-                if let Some(statement) = self.statements.statement(name) {
+            Some(Expected::Describe(DescribeTarget::Statement(name, id))) => {
+                if let Some(statement) = self.statements.statement(name)
+                    && Some(statement.id) == *id
+                {
                     statement.fields = Some(described);
                 }
             }
-            Some(Expected::Describe(DescribeTarget::Portal(name)) | Expected::OwnDescribe(name)) => {
-                if let Some(portal) = self.statements.portal(name) {
+            Some(Expected::Describe(target) | Expected::OwnDescribe(target)) => {
+                if let DescribeTarget::Portal(name, id) = target
+                    && let Some(portal) = self.statements.portal(name)
+                    && Some(portal.id) == *id
+                {
                     portal.fields = Some(described);
                 }
             }
@@ -377,7 +395,7 @@ impl Machine {
         let severity = backend::error_field(frame.body(), b'V').unwrap_or_default();
         if matches!(severity, b"FATAL" | b"PANIC") {
             self.upstream_fatal = true;
-            self.pass(frame);
+            self.to_client.extend_from_slice(&error);
             return Ok(());
         }
         let code = backend::error_field(frame.body(), b'C').unwrap_or_default();
@@ -389,7 +407,9 @@ impl Machine {
                 reply.run.outcome = Some(Err(code));
                 reply.failed = true;
                 reply.plan = ResultPlan::Unknown;
-                self.copy_in = CopyIn::No;
+                if reply.run.may_copy_in() {
+                    self.copy_in = CopyIn::No;
+                }
                 self.to_client.extend_from_slice(&error);
             }
             Some(Expected::PoisonQuery(ours)) => {
@@ -424,14 +444,17 @@ impl Machine {
         for entry in skipped {
             if let Expected::Execute(reply) = entry {
                 let mut run = reply.run;
+                self.copy_ended(&run);
                 self.apply_changes(&run, 0);
+                if let Some(portal) = self.statements.portal(&reply.portal) {
+                    portal.approved = None;
+                }
                 run.outcome = Some(Err(code.to_owned()));
                 self.finish(run, Outcome::Unknown);
             } else {
                 self.take_back(entry);
             }
         }
-        self.copy_in = CopyIn::No;
         if !has_sync {
             self.abandon_gated();
             self.drop_group();

@@ -36,6 +36,8 @@ pub struct Surroundings {
 pub struct Identity {
     /// The requester.
     pub subject: Subject,
+    /// Name of the session in the audit trail; no other session has it.
+    pub session: String,
     /// Client address.
     pub client_address: String,
     /// Base of links to access requests.
@@ -73,7 +75,7 @@ pub struct Judged {
     pub statement: Arc<str>,
     /// What it does.
     pub effects: Effects,
-    /// `allow`, `hold` or `deny`.
+    /// `allow`, `hold`, `deny`, or `error` for what can only fail.
     pub verdict: &'static str,
     /// Rules that matched.
     pub rules: Vec<String>,
@@ -107,6 +109,8 @@ pub enum Event {
     Begun(RequestId, Result<(), BeginRefused>),
     /// The catalog was loaded, or could not be; the surroundings tell.
     CatalogRefreshed,
+    /// A [`Command::Record`] could not be carried out.
+    RecordFailed,
     /// The client sent a CancelRequest.
     Cancel,
     /// The CancelRequest reached the upstream, or could not be sent.

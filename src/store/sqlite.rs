@@ -38,7 +38,7 @@ impl SqliteStore {
         let private =
             |path: &Path| OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         let lock = private(&data_dir.join("countersign.lock")).map_err(|error| failed(error.into()))?;
-        match lock.try_lock() {
+        match crate::lock::lock(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(path)),
             Err(TryLockError::Error(error)) => return Err(failed(error.into())),

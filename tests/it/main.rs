@@ -3,6 +3,7 @@
 //! Never mocks PostgreSQL, sleeps, or uses a fixed port. Invariant: each test has its own database.
 
 mod catalog;
+mod clients;
 mod proxy;
 mod support;
 mod throwaway;

@@ -1,6 +1,7 @@
 //! The proxy as a whole: what PRODUCT promises, seen by clients, reviewers and the upstream.
 
 mod audit;
+mod cancel;
 mod deny;
 mod hold;
 mod mask;

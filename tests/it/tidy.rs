@@ -166,3 +166,30 @@ fn documents_can_be_found() {
     let lines = architecture.lines().count();
     assert!(lines <= ARCHITECTURE_LINES_MAX, "ARCHITECTURE.md has {lines} lines");
 }
+
+/// Every SQLSTATE that the proxy can raise has its row on the page of errors.
+#[test]
+fn every_sqlstate_is_documented() {
+    let files = files();
+    let page = files.iter().find(|file| file.path == "docs/errors.md").expect("the page of errors");
+    let raised = |path: &str| {
+        is_rust(path)
+            && !path.contains("tests")
+            && (path == "protocol/src/sqlstate.rs"
+                || path.starts_with("src/session")
+                || path.starts_with("src/upstream"))
+    };
+    let mut missing = Vec::new();
+    for file in files.iter().filter(|file| raised(&file.path)) {
+        let code = file.text.split("#[cfg(test)]").next().unwrap_or_default();
+        for quoted in code.split('"').skip(1).step_by(2) {
+            let looks_like_one = quoted.len() == 5
+                && quoted.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+                && quoted.bytes().any(|byte| byte.is_ascii_digit());
+            if looks_like_one && !page.text.contains(quoted) {
+                missing.push(format!("{}: {quoted}", file.path));
+            }
+        }
+    }
+    check("document it in docs/errors.md", &missing);
+}

@@ -60,7 +60,7 @@ impl<'a> Walker<'a> {
         }
         let Some(relation) = self.resolve(name) else {
             // What an earlier statement of the text created is known, though the catalog does not have it yet.
-            if change == Some(Changed::Created) || self.is_uncommitted(name) {
+            if change == Some(Changed::Created) || self.context.prepared.created_table(&name.relname) {
                 self.relation(None, self.new_name(name), effects);
             } else if change == Some(Changed::Gone) {
                 self.relation(None, as_written(name), effects);
@@ -90,12 +90,6 @@ impl<'a> Walker<'a> {
         if let Some(name) = name {
             self.touch_if(name, Effects::of(&[effect]), true);
         }
-    }
-
-    /// Whether the session created a relation of that name in its open transaction.
-    fn is_uncommitted(&mut self, name: &RangeVar) -> bool {
-        self.session_dependent = true;
-        self.context.prepared.created(&name.schemaname, &name.relname)
     }
 
     /// Records a use of a relation and of its parents.
@@ -152,6 +146,10 @@ impl<'a> Walker<'a> {
     fn as_source(&mut self, name: &RangeVar, resolved: Option<&'a Relation>) -> Source {
         let mut source = match resolved {
             Some(relation) => self.source_of(relation),
+            // What is in it was judged when it was written.
+            None if self.context.prepared.created_table(&name.relname) => {
+                Source { columns: Columns::opaque(Lineage::CLEAR), ..Source::default() }
+            }
             None => Source { columns: Columns::unknown("a relation is not known"), ..Source::default() },
         };
         if self.overlay.relations.contains_key(&name.relname) {

@@ -45,7 +45,7 @@ impl MaskPlan {
         if masks.is_empty() {
             return Self::default();
         }
-        let planner = Planner { masks, catalog };
+        let planner = Planner { masks, catalog, own_tables: analysis.is_some_and(reads_own_tables) };
         let outputs = analysis.map(|analysis| &analysis.outputs);
         let mut any = false;
         let mut masker = |(position, field): (usize, &FieldOrigin)| {
@@ -85,15 +85,25 @@ fn lineage_at(outputs: Option<&Outputs>, position: usize, count: usize) -> &Line
     }
 }
 
+/// Whether all it reads are tables that the session created in its open transaction: the catalog does not have them.
+fn reads_own_tables(analysis: &StatementAnalysis) -> bool {
+    let built_in = |schema: &str| schema == "pg_catalog";
+    analysis.not_understood.is_none()
+        && analysis.relations.iter().all(|relation| relation.oid.is_none() || built_in(&relation.name.schema))
+}
+
 struct Planner<'a> {
     masks: &'a MaskSet,
     catalog: &'a Catalog,
+    /// A relation that is not in the catalog is one whose lineage is known all the same.
+    own_tables: bool,
 }
 
 impl Planner<'_> {
     fn mask(&self, field: &FieldOrigin, lineage: &Lineage) -> Option<MaskKind> {
         let own = BaseColumn { relation: field.table_oid, attnum: field.attnum };
-        let by_origin = if field.table_oid == 0 {
+        let is_own = self.own_tables && self.catalog.relation(field.table_oid).is_none();
+        let by_origin = if field.table_oid == 0 || is_own {
             self.masks.reaches(lineage, self.catalog).then_some(MaskKind::Redact)
         } else {
             self.by_origin(own)

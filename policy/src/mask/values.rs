@@ -58,14 +58,11 @@ fn last_digits(
     if !lengths.contains(&digits) || value.len() > 64 || !value.bytes().all(known) {
         return None;
     }
-    let mut left = digits;
-    for byte in value.bytes() {
-        let hide = byte.is_ascii_digit() && {
-            left -= 1;
-            left >= shown
-        };
-        out.put_u8(if hide { b'*' } else { byte });
-    }
+    let start = out.len();
+    out.put_slice(value.as_bytes());
+    let copied = out.get_mut(start..).unwrap_or_default();
+    let hidden = copied.iter_mut().filter(|byte| byte.is_ascii_digit()).take(digits.saturating_sub(shown));
+    hidden.for_each(|byte| *byte = b'*');
     Some(())
 }
 

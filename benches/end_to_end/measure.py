@@ -1,0 +1,88 @@
+"""One run of one workload through one server: what the client saw, and what it cost."""
+
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+from servers import ROLE, client_environment
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+# Name, what it is for people, arguments of pgbench.
+WORKLOADS = {
+    "S simple": ("pgbench -S, simple, 8 clients", ["-S", "-M", "simple", "-c", "8"]),
+    "S extended": ("pgbench -S, extended, 8 clients", ["-S", "-M", "extended", "-c", "8"]),
+    "S prepared": ("pgbench -S, prepared, 8 clients", ["-S", "-M", "prepared", "-c", "8"]),
+    "S simple 1": ("pgbench -S, simple, 1 client", ["-S", "-M", "simple", "-c", "1"]),
+    "N simple": ("pgbench -N (tpcb-like), simple, 8 clients", ["-N", "-M", "simple", "-c", "8"]),
+    "rows": ("SELECT of 1,000,000 rows × 6 columns, 145 MB", None),
+}
+SELECT_ROWS = "SELECT id, name, email, phone, card, note FROM people"
+
+
+def cpu_seconds(pid):
+    """User and system time of all threads of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def backend_seconds(postmaster):
+    """User and system time of all backends of the role, those that have ended included."""
+    fields = Path(f"/proc/{postmaster}/stat").read_text().rpartition(") ")[2].split()
+    total = (int(fields[13]) + int(fields[14])) / TICKS
+    for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
+        try:
+            title = Path(f"/proc/{child}/cmdline").read_bytes()
+            if f"postgres: {ROLE} ".encode() in title:
+                total += cpu_seconds(child)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return total
+
+
+def reset_peak(pid):
+    try:
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
+def peak_kb(pid):
+    return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1))
+
+
+def run(workload, server, postgres, directory, seconds):
+    """One measurement as a dictionary of numbers."""
+    arguments = WORKLOADS[workload][1]
+    if arguments is None:
+        script = Path(directory) / "rows.sql"
+        script.write_text(SELECT_ROWS + ";\n")
+        arguments = ["-M", "simple", "-c", "1", "-f", str(script), "-t", "1"]
+    else:
+        arguments = [*arguments, "-T", str(seconds)]
+    proxy = None if server is postgres else server.pid
+    if proxy:
+        reset_peak(proxy)
+    before = (cpu_seconds(proxy) if proxy else 0.0, backend_seconds(postgres.pid))
+    begin = time.monotonic()
+    answer = subprocess.run(["pgbench", "-n", "-j", "1", *arguments], env=client_environment(server.port),
+                            capture_output=True, text=True, cwd=directory, check=False)
+    elapsed = time.monotonic() - begin
+    if answer.returncode != 0:
+        raise RuntimeError(f"pgbench through {server.name} failed:\n{answer.stderr}")
+    # Backends end a moment after their clients; what they used counts.
+    time.sleep(0.2)
+    after = (cpu_seconds(proxy) if proxy else 0.0, backend_seconds(postgres.pid))
+    transactions = int(re.search(r"actually processed: (\d+)", answer.stdout).group(1))
+    result = {
+        "workload": workload, "server": server.name, "transactions": transactions,
+        "seconds": round(elapsed, 3), "load": os.getloadavg()[0],
+        "latency_us": 1e3 * float(re.search(r"latency average = ([\d.]+) ms", answer.stdout).group(1)),
+        "per_second": float(re.search(r"tps = ([\d.]+)", answer.stdout).group(1)),
+        "backend_us": 1e6 * (after[1] - before[1]) / transactions,
+    }
+    if proxy:
+        result |= {"proxy_us": 1e6 * (after[0] - before[0]) / transactions, "peak_kb": peak_kb(proxy)}
+    return result

@@ -1,0 +1,18 @@
+//! The session core against a scripted client and a scripted upstream.
+//!
+//! A script fails on any byte that goes to a side which does not expect it: that nothing reaches the upstream without a
+//! permit is what every script here shows. Each runs with every split of what the client and the upstream send, and byte
+//! by byte.
+
+mod bench;
+mod copy;
+mod deny;
+mod end;
+mod hold;
+mod names;
+mod notation;
+mod pipeline;
+mod random;
+mod upstream;
+
+use bench::{Setting, check, check_in};

@@ -1,0 +1,234 @@
+//! What passes, and what is refused in each position.
+
+use super::{Setting, check, check_in};
+
+#[test]
+fn an_allowed_query_passes_byte_for_byte() {
+    check(
+        "> Q SELECT id FROM customers
+         ^ Q SELECT id FROM customers
+         = allow
+         v T id:20001:1 | D 1 | D 2 | C SELECT 2 | Z I
+         < T id | D 1 | D 2 | C SELECT 2 | Z I",
+    );
+}
+
+#[test]
+fn an_allowed_pipeline_passes_byte_for_byte() {
+    check(
+        "> P - SELECT id FROM free WHERE id = $1 | B - - 7 | D P - | E - | S
+         ^ P - SELECT id FROM free WHERE id = $1 | B - - 7 | D P - | E - | S
+         = allow
+         v 1 | 2 | T id:20002:1 | D 7 | C SELECT 1 | Z I
+         < 1 | 2 | T id | D 7 | C SELECT 1 | Z I",
+    );
+}
+
+#[test]
+fn a_denial_outside_a_transaction_never_reaches_the_upstream() {
+    check(
+        "> Q DROP TABLE free
+         = deny
+         < E 42501 | Z I
+         > Q SELECT 1; DROP TABLE free
+         = deny
+         < E 42501 | Z I
+         > Q SELECT 1
+         ^ Q SELECT 1
+         = allow
+         v T a | D 1 | C SELECT 1 | Z I
+         < T a | D 1 | C SELECT 1 | Z I",
+    );
+}
+
+#[test]
+fn a_denial_in_a_block_makes_the_upstream_fail() {
+    check(
+        "> Q BEGIN
+         ^ Q BEGIN
+         = allow
+         v C BEGIN | Z T
+         < C BEGIN | Z T
+         > Q DROP TABLE free
+         ^ Q countersign refused a statement
+         = deny
+         v E 42601 | Z E
+         < E 42501 | Z E
+         > Q DROP TABLE free
+         ^ Q countersign refused a statement
+         = deny
+         v E 42601 | Z E
+         < E 42501 | Z E
+         > Q ROLLBACK
+         ^ Q ROLLBACK
+         = allow
+         v C ROLLBACK | Z I
+         < C ROLLBACK | Z I",
+    );
+}
+
+#[test]
+fn a_hold_in_a_failed_block_is_no_hold() {
+    check(
+        "> Q BEGIN
+         ^ Q BEGIN
+         = allow
+         v C BEGIN | Z T
+         < C BEGIN | Z T
+         > Q SELECT 1/0
+         ^ Q SELECT 1/0
+         = allow
+         v E 22012 | Z E
+         < E 22012 | Z E
+         > Q DELETE FROM customers
+         ^ Q countersign refused a statement
+         = deny
+         v E 42601 | Z E
+         < E 25P02 | Z E",
+    );
+}
+
+#[test]
+fn a_denial_at_the_head_of_a_pipeline() {
+    check(
+        "> P - DROP TABLE free | B - - | E - | P - SELECT 1 | B - - | E - | S
+         ^ E nowhere | S
+         = deny
+         v E 34000 | Z I
+         < E 42501 | Z I",
+    );
+}
+
+#[test]
+fn a_denial_in_the_middle_of_a_pipeline() {
+    check(
+        "> P - SELECT 1 | B - - | E - | P - DROP TABLE free | B - - | E - | P - SELECT 2 | B - - | E - | S
+         ^ P - SELECT 1 | B - - | E - | E nowhere | S
+         = allow deny
+         v 1 | 2 | D 1 | C SELECT 1 | E 34000 | Z I
+         < 1 | 2 | D 1 | C SELECT 1 | E 42501 | Z I",
+    );
+}
+
+#[test]
+fn a_denial_at_the_end_of_a_pipeline() {
+    check(
+        "> P a SELECT 1 | B - a | E - | B - a | E - | P - DROP TABLE free | S
+         ^ P a SELECT 1 | B - a | E - | B - a | E - | E nowhere | S
+         = allow allow deny
+         v 1 | 2 | D 1 | C SELECT 1 | 2 | D 1 | C SELECT 1 | E 34000 | Z T
+         < 1 | 2 | D 1 | C SELECT 1 | 2 | D 1 | C SELECT 1 | E 42501 | Z T",
+    );
+}
+
+#[test]
+fn a_denied_query_behind_a_pipeline_without_sync() {
+    check(
+        "> P - SELECT 1 | B - - | E - | Q DROP TABLE free
+         ^ P - SELECT 1 | B - - | E - | H
+         = allow
+         v 1 | 2 | D 1 | C SELECT 1
+         ^ Q countersign refused a statement
+         = deny
+         < 1 | 2 | D 1 | C SELECT 1
+         v E 42601 | Z I
+         < E 42501 | Z I",
+    );
+}
+
+#[test]
+fn two_pipelines_in_flight_fail_apart() {
+    check(
+        "> P - DROP TABLE free | B - - | E - | S | P - SELECT 2 | B - - | E - | S
+         ^ E nowhere | S | P - SELECT 2 | B - - | E - | S
+         = deny allow
+         v E 34000 | Z I | 1 | 2 | D 2 | C SELECT 1 | Z I
+         < E 42501 | Z I | 1 | 2 | D 2 | C SELECT 1 | Z I",
+    );
+}
+
+#[test]
+fn unknown_names_are_refused_as_by_postgres() {
+    check(
+        "> B - ghost | S
+         ^ E nowhere | S
+         v E 34000 | Z I
+         < E 26000 | Z I
+         > E ghost | S
+         ^ E nowhere | S
+         v E 34000 | Z I
+         < E 34000 | Z I
+         > F
+         < E 0A000 | Z I",
+    );
+}
+
+#[test]
+fn reserved_names_are_refused() {
+    check(
+        "> P own | S
+         ^ E nowhere | S
+         v E 34000 | Z I
+         < E 0A000 | Z I",
+    );
+}
+
+#[test]
+fn what_is_no_message_ends_the_session() {
+    check("> raw !\0\0\0\x04\n= Close\n^ X\n< E! 08P01");
+    check("> raw Q\0\0\0\x03\n= Close\n^ X\n< E! 08P01");
+    check("> raw Q\x7f\0\0\0\n= Close\n^ X\n< E! 08P01");
+    check("> raw Q\0\0\0\x08SELE\n= Close\n^ X\n< E! 08P01");
+    check("> raw Q\0\0\0\x07a\0b\n= Close\n^ X\n< E! 08P01");
+}
+
+#[test]
+fn without_a_record_nothing_runs() {
+    check(
+        "> Q SELECT 1 | Q SELECT 2
+         ^ Q SELECT 1
+         = allow
+         ! record failed
+         < E! 58030
+         = Close",
+    );
+}
+
+#[test]
+fn masked_columns_are_asked_for_when_nobody_did() {
+    check_in(
+        Setting::Masked,
+        "> P s SELECT email FROM customers | B - s | E - | S
+         ^ P s SELECT email FROM customers | B - s | D P - | E - | S
+         = allow
+         v 1 | 2 | T email:20001:2 | D ada@x.org | C SELECT 1 | Z I
+         < 1 | 2 | D *** | C SELECT 1 | Z I
+         # The columns are known by now, for the statement and not for the next portal.
+         > B - s | E - | S
+         ^ B - s | D P - | E - | S
+         = allow
+         v 2 | T email:20001:2 | D ada@x.org | C SELECT 1 | Z I
+         < 2 | D *** | C SELECT 1 | Z I
+         > D S s | S
+         ^ D S s | S
+         v t | T email:20001:2 | Z I
+         < t | T email | Z I
+         > B - s | E - | S
+         ^ B - s | E - | S
+         = allow
+         v 2 | D ada@x.org | C SELECT 1 | Z I
+         < 2 | D *** | C SELECT 1 | Z I",
+    );
+}
+
+#[test]
+fn columns_described_for_one_statement_are_not_taken_for_another_of_its_name() {
+    check_in(
+        Setting::Masked,
+        "> P - SELECT id FROM free | D S - | P - SELECT email FROM customers | B - - | E - | S
+         ^ P - SELECT id FROM free | D S - | P - SELECT email FROM customers | B - - | D P - | E - | S
+         = allow
+         v 1 | t | T id:20002:1 | 1 | 2 | T email:20001:2 | D ada@x.org | C SELECT 1 | Z I
+         < 1 | t | T id | 1 | 2 | D *** | C SELECT 1 | Z I",
+    );
+}

@@ -1,0 +1,92 @@
+//! How a session ends, and what a CancelRequest hits.
+
+use super::check;
+
+const RUNNING: &str = "> Q SELECT upper('x')
+    ^ Q SELECT upper('x')
+    = allow\n";
+
+const APPROVED: &str = "> Q DELETE FROM customers
+    = hold Open
+    ! opened
+    < N 00000
+    ! approved
+    = Refresh
+    ! refreshed
+    = allow Begin
+    ! begun
+    ^ Q DELETE FROM customers\n";
+
+#[test]
+fn terminate_waits_for_what_was_sent() {
+    check("> X\n^ X\n! upstream closed\n= Close");
+    check(
+        "> Q SELECT 1 | X
+         ^ Q SELECT 1 | X
+         = allow
+         v T a | D 1 | C SELECT 1 | Z I
+         < T a | D 1 | C SELECT 1 | Z I
+         > Q SELECT 2
+         ! upstream closed
+         = Close",
+    );
+    check("> P - SELECT 1 | B - - | E - | X\n^ P - SELECT 1 | B - - | E - | X\n= allow\n! upstream closed\n= Close");
+}
+
+#[test]
+fn a_client_that_leaves_while_something_runs() {
+    check(&format!("{RUNNING}! client closed\n^ X\n= Close"));
+    check(&format!("{RUNNING}> X\n^ X\n! client closed\n= Close"));
+}
+
+#[test]
+fn the_outcome_of_an_approved_statement_is_recorded_without_its_client() {
+    check(&format!(
+        "{APPROVED}! client closed\n^ X\n! client closed\nv C DELETE 3 | Z I\n= Executed(DELETE 3)\n! upstream closed\n= Close"
+    ));
+    check(&format!("{APPROVED}! client closed\n^ X\nv E 57014 | Z I\n= Failed(57014)\n! upstream closed\n= Close"));
+    check(&format!("{APPROVED}! client closed\n^ X\n! upstream closed\n= Unknown Close"));
+    check(&format!("{APPROVED}! upstream closed\n= Unknown Close\n^ X\n< E! 08006"));
+    check(&format!(
+        "{APPROVED}! drain\nv C DELETE 3 | Z I\n< C DELETE 3 | Z I | E! 57P01\n= Executed(DELETE 3) Close\n^ X"
+    ));
+}
+
+#[test]
+fn a_drain_lets_transactions_end() {
+    check("! drain\n< E! 57P01\n= Close\n^ X");
+    check(&format!("{RUNNING}! drain\nv C SELECT 1 | Z I\n< C SELECT 1 | Z I | E! 57P01\n= Close\n^ X"));
+    check(
+        "> Q BEGIN\n^ Q BEGIN\n= allow\nv C BEGIN | Z T\n< C BEGIN | Z T\n! drain\n> Q COMMIT\n^ Q COMMIT\n= allow
+         v C COMMIT | Z I\n< C COMMIT | Z I | E! 57P01\n= Close\n^ X",
+    );
+}
+
+#[test]
+fn a_cancel_hits_what_runs_and_nothing_later() {
+    check(&format!(
+        "{RUNNING}! cancel
+         = CancelUpstream
+         ! cancel
+         > Q SELECT 2
+         v E 57014 | Z I
+         < E 57014 | Z I
+         ! cancel sent
+         ^ Q SELECT 2
+         = allow
+         v T a | D 2 | C SELECT 1 | Z I
+         < T a | D 2 | C SELECT 1 | Z I"
+    ));
+    check("! cancel\n> Q SELECT 2\n^ Q SELECT 2\n= allow");
+}
+
+#[test]
+fn messages_of_the_upstream_that_nothing_asked_for() {
+    check("v S application_name x | A c hello\n< S application_name x | A c hello");
+    check("v E! 57P01\n< E! 57P01\n! upstream closed\n^ X\n= Close");
+    check("v C SELECT 1\n< E! 08P01\n^ X\n= Close");
+    check("v E 42601\n< E! 08P01\n^ X\n= Close");
+    check("v S client_encoding SJIS\n< E! 0A000\n^ X\n= Close");
+    check("v S standard_conforming_strings off\n< E! 0A000\n^ X\n= Close");
+    check(&format!("{RUNNING}v 1\n< E! 08P01\n^ X\n= Close"));
+}
