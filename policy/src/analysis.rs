@@ -46,7 +46,7 @@ pub struct AnalysisContext<'a> {
     pub prepared: &'a dyn PreparedLookup,
 }
 
-/// Named statements and cursors of a session, as the analysis of `EXECUTE` and `FETCH` needs them.
+/// What only the session knows: its named statements and cursors, and relations that it has not committed yet.
 pub trait PreparedLookup {
     /// The analysis of the prepared statement of that name, made by SQL `PREPARE` or protocol Parse.
     fn prepared(&self, name: &str) -> Option<&StatementAnalysis>;

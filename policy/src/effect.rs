@@ -199,3 +199,17 @@ impl fmt::Debug for Effects {
         f.debug_set().entries(self.iter()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_list_is_the_list() {
+        let document = include_str!("../../docs/effects.md");
+        let name = |line: &'static str| line.strip_prefix("| `")?.split_once("` |").map(|(name, _)| name);
+        let documented: Vec<_> = document.lines().filter_map(name).collect();
+        let all: Vec<_> = Effect::ALL.iter().map(|effect| effect.as_str()).collect();
+        assert_eq!(documented, all);
+    }
+}

@@ -14,6 +14,8 @@ SELECT pg_catalog.count(*), pg_catalog.sum(stamp)::pg_catalog.text FROM (
     UNION ALL SELECT pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 6) FROM pg_catalog.pg_attrdef
     UNION ALL SELECT pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 7) FROM pg_catalog.pg_constraint
     UNION ALL SELECT pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 8) FROM pg_catalog.pg_policy
+    UNION ALL SELECT pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 11) FROM pg_catalog.pg_operator
+    UNION ALL SELECT pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 12) FROM pg_catalog.pg_cast
     UNION ALL SELECT pg_catalog.hashint8extended(
         (attrelid::bigint << 16) | (attnum::bigint & 65535), xmin::text::bigint + 9) FROM pg_catalog.pg_attribute
     UNION ALL SELECT pg_catalog.hashint8extended(
@@ -54,15 +56,38 @@ FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespa
     LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem
 ORDER BY t.oid";
 
-/// Functions. `stamp` changes with the body of a user's function.
+/// Functions; operators that did not come with the server, under their names; and the functions of casts from and to
+/// types that did not, as `cast:` and the type's name. `stamp` changes with the body of a
+/// user's function. A user's aggregate is as volatile as the most volatile of the functions it is made of (`i` < `s` <
+/// `v`), and written in the language of one of them that is not C, if there is any.
 pub(super) const FUNCTIONS: &str = "\
-SELECT p.oid, n.nspname, p.proname, p.provolatile::pg_catalog.text, l.lanname, p.prosecdef,
-    p.prokind::pg_catalog.text, p.prorettype, p.pronargs,
+SELECT p.oid, n.nspname, p.proname, COALESCE(g.volatility, p.provolatile::pg_catalog.text),
+    COALESCE(g.language, l.lanname), p.prosecdef, p.prokind::pg_catalog.text, p.prorettype, p.pronargs,
     p.oid < 16384 AND n.nspname IN ('pg_catalog', 'information_schema'),
     CASE WHEN p.oid < 16384 THEN '' ELSE p.xmin::pg_catalog.text END
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
     JOIN pg_catalog.pg_language l ON l.oid = p.prolang
-ORDER BY p.oid";
+    LEFT JOIN LATERAL (
+        SELECT pg_catalog.max(f.provolatile::pg_catalog.text) AS volatility,
+            pg_catalog.max(m.lanname::pg_catalog.text) FILTER (WHERE m.lanname NOT IN ('c', 'internal')) AS language
+        FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc f ON f.oid IN (a.aggtransfn, a.aggfinalfn,
+                a.aggcombinefn, a.aggserialfn, a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)
+            JOIN pg_catalog.pg_language m ON m.oid = f.prolang
+        WHERE a.aggfnoid = p.oid) g ON p.prokind = 'a' AND p.oid >= 16384
+UNION ALL
+SELECT o.oid, n.nspname, o.oprname, p.provolatile::pg_catalog.text, l.lanname, p.prosecdef, 'f', o.oprresult,
+    p.pronargs, false, pg_catalog.concat_ws('/', o.xmin, p.xmin)
+FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
+    JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+WHERE o.oid >= 16384
+UNION ALL
+SELECT c.oid, n.nspname, 'cast:' || t.typname, p.provolatile::pg_catalog.text, l.lanname, p.prosecdef, 'f',
+    c.casttarget, p.pronargs, false, pg_catalog.concat_ws('/', c.xmin, p.xmin)
+FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
+    JOIN pg_catalog.pg_type t ON t.oid IN (c.castsource, c.casttarget) AND t.oid >= 16384
+    JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+WHERE p.oid >= 16384
+ORDER BY 1, 3";
 
 /// Definitions of all views, and expressions of all generated columns (by relation and attribute number; 0 is the view).
 /// These functions lock the relations they speak of, so that they can fail with `lock_not_available`.

@@ -3,10 +3,22 @@
 //! Never turns anything into an allow. Invariant: the catalog was loaded for the statement before a name counts as
 //! missing.
 
-use countersign_policy::Analysis;
 use countersign_policy::analysis::NotUnderstood;
 use countersign_policy::analysis::syntax::syntax_error;
+use countersign_policy::{Analysis, Effect, Effects};
 use countersign_protocol::sqlstate;
+
+/// Effects of an earlier statement of a text that may make what a later one lacks.
+const MAY_DEFINE: Effects = Effects::of(&[
+    Effect::Create,
+    Effect::Alter,
+    Effect::Drop,
+    Effect::Do,
+    Effect::Call,
+    Effect::Execute,
+    Effect::FunctionCall,
+    Effect::Unknown,
+]);
 
 /// The error PostgreSQL would raise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +31,10 @@ impl Hopeless {
     /// The error of a text that its grammar rejects, or that names a relation or function that does not exist.
     pub(crate) fn of(text: &str, analysis: &Analysis) -> Option<Self> {
         let error = |sqlstate, message| Some(Self { sqlstate, message });
+        let mut before = analysis.statements.iter().take_while(|statement| statement.not_understood.is_none());
+        if before.any(|statement| statement.effects.intersects(MAY_DEFINE)) {
+            return None;
+        }
         match analysis.not_understood()? {
             NotUnderstood::Syntax => error(sqlstate::SYNTAX_ERROR, syntax_error(text)?),
             NotUnderstood::Relation(name) => {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use countersign_policy::analysis::{Outputs, RelationUse, StatementAnalysis};
+use countersign_policy::analysis::{BaseColumn, Lineage, Outputs, StatementAnalysis};
 use countersign_policy::mask::{FieldOrigin, MaskPlan, Masked};
 use countersign_policy::{Catalog, Effect};
 use countersign_protocol::backend::Field;
@@ -86,9 +86,30 @@ pub(super) fn copies_masked(around: &Surroundings, statement: &StatementAnalysis
     if !around.masks.touches_database() || !statement.effects.contains(Effect::CopyOut) {
         return false;
     }
-    // A relation that is not in the catalog, and yet understood, was created in the open transaction.
-    let unknown = statement.not_understood.is_some();
-    let masked = |relation: &RelationUse| relation.oid.map_or(unknown, |oid| around.masks.touches_relation(oid));
-    statement.relations.iter().any(masked)
-        || matches!(&statement.outputs, Outputs::Opaque(lineage) if !lineage.is_clear())
+    match &statement.outputs {
+        // Sent to a file or program of the upstream: that it is stored elsewhere is put before the judge.
+        Outputs::None => false,
+        Outputs::Columns(columns) => columns.iter().any(|lineage| is_masked(around, lineage)),
+        Outputs::Opaque(lineage) => is_masked(around, lineage),
+    }
+}
+
+/// Whether some column of the lineage is masked, or holds rows of a masked relation.
+fn is_masked(around: &Surroundings, lineage: &Lineage) -> bool {
+    let Lineage::Columns(columns) = lineage else { return true };
+    let origin = |column: &BaseColumn| {
+        let relation = around.catalog.relation(column.relation);
+        let type_oid = relation.map(|relation| match relation.column(column.attnum) {
+            Some(known) => known.type_oid,
+            None => relation.row_type,
+        });
+        FieldOrigin {
+            table_oid: column.relation,
+            attnum: column.attnum,
+            type_oid: type_oid.unwrap_or_default(),
+            format: 0,
+        }
+    };
+    let origins: Vec<_> = columns.iter().map(origin).collect();
+    !MaskPlan::for_result(&around.masks, &origins, None, &around.catalog).is_clear()
 }

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use countersign_policy::analysis::StatementAnalysis;
 use countersign_policy::{Analysis, Effect, Effects};
 use countersign_protocol::Frame;
+use countersign_protocol::backend::error_field;
 use countersign_protocol::response::keep_fields;
 
 use super::expected::Expected;
@@ -20,6 +21,14 @@ const KEPT: &[u8] = b"SVCPstcdn";
 /// The primary message in place of the original.
 const WITHHELD: &str = "the message is withheld because it could quote masked data";
 
+/// Primary messages that are the same whatever the data is.
+const CONSTANT: &[&str] = &[
+    "SET LOCAL can only be used in transaction blocks",
+    "current transaction is aborted, commands ignored until end of transaction block",
+    "there is already a transaction in progress",
+    "there is no transaction in progress",
+];
+
 impl Machine {
     /// The message as the client may see it.
     pub(super) fn scrubbed(&mut self, frame: &Frame, around: &Surroundings) -> Bytes {
@@ -27,7 +36,9 @@ impl Machine {
             return frame.bytes.clone();
         }
         let mut out = BytesMut::new();
-        keep_fields(&mut out, frame, KEPT, WITHHELD);
+        let message = error_field(frame.body(), b'M').unwrap_or_default();
+        let constant = CONSTANT.iter().find(|constant| constant.as_bytes() == message);
+        keep_fields(&mut out, frame, KEPT, constant.unwrap_or(&WITHHELD));
         out.freeze()
     }
 

@@ -178,6 +178,28 @@ const BLIND: &[&str] = &[
     "row_number",
 ];
 
+/// Functions that show what they are given by how many rows they yield, or by how long they take.
+const TELLING: &[&str] = &[
+    "generate_series",
+    "generate_subscripts",
+    "json_array_elements*",
+    "json_each*",
+    "json_object_keys",
+    "json_populate_recordset",
+    "json_to_recordset",
+    "jsonb_array_elements*",
+    "jsonb_each*",
+    "jsonb_object_keys",
+    "jsonb_path_query",
+    "jsonb_populate_recordset",
+    "jsonb_to_recordset",
+    "pg_sleep*",
+    "regexp_matches",
+    "regexp_split_to_table",
+    "string_to_table",
+    "unnest",
+];
+
 fn is_listed(list: &[&str], name: &str) -> bool {
     list.iter().any(|entry| match entry.strip_suffix('*') {
         Some(beginning) => name.starts_with(beginning),
@@ -204,6 +226,10 @@ pub fn is_revealing(name: &str) -> bool {
 
 pub fn is_blind(name: &str) -> bool {
     BLIND.contains(&name)
+}
+
+pub fn tells_by_behaviour(name: &str) -> bool {
+    is_listed(TELLING, name)
 }
 
 pub fn is_advisory_lock(name: &str) -> bool {

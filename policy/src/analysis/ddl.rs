@@ -43,6 +43,9 @@ impl Walker<'_> {
             NodeEnum::RuleStmt(rule) => self.create_rule(rule),
             NodeEnum::AlterObjectSchemaStmt(alter) => {
                 self.effect(Effect::Alter);
+                if alter.missing_ok && alter.relation.as_ref().is_some_and(|name| self.resolve(name).is_none()) {
+                    return self.absent(alter.relation.as_ref(), Effect::Alter);
+                }
                 self.altered(alter.relation.as_ref(), alter.object_type(), Changed::Gone);
                 if let Some(NodeEnum::ObjectWithArgs(moved)) =
                     alter.object.as_deref().and_then(|node| node.node.as_ref())
@@ -60,6 +63,9 @@ impl Walker<'_> {
             }
             NodeEnum::AlterSeqStmt(alter) => {
                 self.effect(Effect::Alter);
+                if alter.missing_ok && alter.sequence.as_ref().is_some_and(|name| self.resolve(name).is_none()) {
+                    return self.absent(alter.sequence.as_ref(), Effect::Alter);
+                }
                 self.altered(alter.sequence.as_ref(), ObjectType::ObjectSequence, Changed::Altered);
             }
             NodeEnum::AlterPolicyStmt(alter) => {
@@ -93,27 +99,17 @@ impl Walker<'_> {
                 | ObjectType::ObjectSequence
                 | ObjectType::ObjectIndex => {
                     let name = names::range_var(list);
-                    if drop.missing_ok && self.resolve(&name).is_none() && !self.is_changed(&name.relname) {
-                        // IF EXISTS: there is nothing to drop.
-                        self.relation(None, self.new_name(&name), Effects::of(&[Effect::Drop]));
-                    } else {
-                        self.touch(&name, Effects::of(&[Effect::Drop]));
-                    }
+                    self.touch_if(&name, Effects::of(&[Effect::Drop]), drop.missing_ok);
                     self.changed(&name.relname, Changed::Gone);
                 }
                 ObjectType::ObjectTrigger | ObjectType::ObjectRule | ObjectType::ObjectPolicy => {
                     let (_, relation) = list.split_last().unwrap_or((object, &[]));
-                    self.touch(&names::range_var(relation), Effects::of(&[Effect::Drop]));
+                    self.touch_if(&names::range_var(relation), Effects::of(&[Effect::Drop]), drop.missing_ok);
                 }
                 ObjectType::ObjectSchema => self.drop_schema(names::texts(list).last().map_or("", String::as_str)),
                 _ => {}
             }
         }
-    }
-
-    /// Whether an earlier statement of the text changed a relation of that name.
-    fn is_changed(&self, name: &str) -> bool {
-        self.overlay.relations.contains_key(name)
     }
 
     /// The relations of a schema go with it.
@@ -132,7 +128,7 @@ impl Walker<'_> {
         match (alter.objtype(), alter.relation.as_ref()) {
             (ObjectType::ObjectType, _) => {}
             (_, Some(name)) => {
-                self.touch(name, Effects::of(&[Effect::Alter]));
+                self.touch_if(name, Effects::of(&[Effect::Alter]), alter.missing_ok);
                 self.mark_altered(&name.relname);
             }
             (_, None) => self.give_up(NotUnderstood::Node("AlterTableStmt")),
@@ -162,7 +158,7 @@ impl Walker<'_> {
             self.overlay.functions.push(rename.newname.clone());
             return;
         };
-        self.touch(name, Effects::of(&[Effect::Alter]));
+        self.touch_if(name, Effects::of(&[Effect::Alter]), rename.missing_ok);
         let whole = matches!(
             rename.rename_type(),
             ObjectType::ObjectTable

@@ -4,7 +4,7 @@
 //! an expression; any other node is [`NotUnderstood::Node`].
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{AIndirection, CaseExpr, ColumnRef, Node, SubLink, SubLinkType, TypeName};
+use pg_query::protobuf::{AExpr, AIndirection, CaseExpr, ColumnRef, Node, SubLink, SubLinkType, TypeName};
 
 use super::lineage::{Columns, Found, Scope};
 use super::walker::Walker;
@@ -50,7 +50,7 @@ impl Walker<'_> {
             | NodeEnum::Float(_)
             | NodeEnum::Boolean(_) => Lineage::CLEAR,
             NodeEnum::ColumnRef(column) => self.column(column, scope),
-            NodeEnum::AExpr(expr) => self.pair(expr.lexpr.as_deref(), expr.rexpr.as_deref(), scope),
+            NodeEnum::AExpr(expr) => self.operation(expr, scope),
             NodeEnum::BoolExpr(expr) => self.expressions(&expr.args, scope),
             NodeEnum::NullTest(test) => self.optional(test.arg.as_deref(), scope),
             NodeEnum::BooleanTest(test) => self.optional(test.arg.as_deref(), scope),
@@ -58,7 +58,8 @@ impl Walker<'_> {
             NodeEnum::NamedArgExpr(arg) => self.optional(arg.arg.as_deref(), scope),
             NodeEnum::TypeCast(cast) => {
                 self.type_modifiers(cast.type_name.as_ref(), scope);
-                self.optional(cast.arg.as_deref(), scope)
+                let value = self.optional(cast.arg.as_deref(), scope);
+                self.cast(cast.type_name.as_ref(), value)
             }
             NodeEnum::CollateClause(clause) => self.optional(clause.arg.as_deref(), scope),
             NodeEnum::CaseExpr(case) => self.case(case, scope),
@@ -99,12 +100,29 @@ impl Walker<'_> {
         for when in &case.args {
             match when.node.as_ref() {
                 Some(NodeEnum::CaseWhen(when)) => {
-                    all.absorb(&self.pair(when.expr.as_deref(), when.result.as_deref(), scope));
+                    let condition = self.optional(when.expr.as_deref(), scope);
+                    // Which branch is taken shows when a branch can fail, or takes its time.
+                    if !when.result.as_deref().is_none_or(is_quiet) {
+                        self.decides(&condition);
+                    }
+                    all.absorb(&condition.and(&self.optional(when.result.as_deref(), scope)));
                 }
                 _ => self.give_up(NotUnderstood::Node("CaseExpr")),
             }
         }
         all
+    }
+
+    /// An operator. What is divided by shows in the error of a division by zero.
+    fn operation(&mut self, expr: &AExpr, scope: &Scope<'_>) -> Lineage {
+        let left = self.optional(expr.lexpr.as_deref(), scope);
+        let right = self.optional(expr.rexpr.as_deref(), scope);
+        let (schema, name) = names::qualified(&expr.name);
+        if matches!(name.as_str(), "/" | "%") {
+            self.decides(&right);
+        }
+        let operands = left.and(&right);
+        self.operator(&schema, &name, operands)
     }
 
     fn type_modifiers(&mut self, name: Option<&TypeName>, scope: &Scope<'_>) {
@@ -217,6 +235,17 @@ impl Walker<'_> {
             _ => None,
         };
         source.map_or_else(|| Columns::opaque(UNRESOLVED), |source| source.columns.clone())
+    }
+}
+
+/// Whether evaluating it cannot fail, and takes no time.
+fn is_quiet(node: &Node) -> bool {
+    match node.node.as_ref() {
+        Some(NodeEnum::AConst(_) | NodeEnum::ColumnRef(_) | NodeEnum::ParamRef(_)) => true,
+        Some(NodeEnum::TypeCast(cast)) => {
+            cast.arg.as_deref().is_none_or(|arg| matches!(arg.node, Some(NodeEnum::AConst(_))))
+        }
+        _ => false,
     }
 }
 

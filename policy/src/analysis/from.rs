@@ -126,6 +126,7 @@ impl Walker<'_> {
             };
             let Some(call) = pair.items.first() else { continue };
             let lineage = self.expression(call, scope);
+            self.number_of_rows(call, scope);
             let own = names::of_column(call);
             let definitions = match pair.items.get(1).and_then(|node| node.node.as_ref()) {
                 Some(NodeEnum::List(list)) => column_names(&list.items),
@@ -140,7 +141,7 @@ impl Walker<'_> {
             columns.push("ordinality", Lineage::CLEAR);
         }
         let scalar = columns.rest.is_none() && columns.list.len() == 1;
-        let mut source = Source::derived(name, columns);
+        let mut source = Source { function: true, ..Source::derived(name, columns) };
         alias(&mut source, item.alias.as_ref());
         // A function with one column gives it the alias of the item.
         let renamed = item.alias.as_ref().is_some_and(|alias| alias.colnames.is_empty());
@@ -152,6 +153,14 @@ impl Walker<'_> {
             column.name.clone_from(&source.name);
         }
         Level::of(source)
+    }
+
+    /// What a function is given may decide how many rows it yields.
+    fn number_of_rows(&mut self, call: &Node, scope: &Scope<'_>) {
+        if let Some(NodeEnum::FuncCall(call)) = call.node.as_ref() {
+            let given = self.expressions(&call.args, scope);
+            self.decides(&given);
+        }
     }
 
     fn function_columns(&mut self, call: &Node, name: &str, lineage: Lineage, definitions: &[String]) -> Columns {

@@ -4,7 +4,7 @@
 //! a user's function has unknown lineage, and one that may reach a volatile one carries `function_call`.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{CoercionForm, FuncCall, Node, WindowDef, a_const};
+use pg_query::protobuf::{CoercionForm, FuncCall, Node, TypeName, WindowDef, a_const};
 
 use super::lineage::Scope;
 use super::walker::Walker;
@@ -24,6 +24,9 @@ impl<'a> Walker<'a> {
             arguments.absorb(&order);
         } else {
             self.decides(&order);
+        }
+        if call.agg_distinct {
+            self.decides(&arguments);
         }
         let filter = self.optional(call.agg_filter.as_deref(), scope);
         self.decides(&filter);
@@ -129,6 +132,9 @@ impl<'a> Walker<'a> {
             }
             _ => {}
         }
+        if builtins::tells_by_behaviour(name) {
+            self.decides(arguments);
+        }
         if builtins::is_revealing(name) {
             return Lineage::Unknown("it comes from a function that reads on its own");
         }
@@ -156,6 +162,28 @@ impl<'a> Walker<'a> {
         self.changes(SessionChange::SearchPath);
         self.changes(SessionChange::Role);
         USER_CODE
+    }
+
+    /// An operator by name: one that the server did not bring is a call of its function. The catalog keeps operators
+    /// under their names, as functions.
+    pub fn operator(&mut self, schema: &str, name: &str, operands: Lineage) -> Lineage {
+        let own: Vec<_> = self.candidates(schema, name).into_iter().filter(|(_, found)| !found.built_in).collect();
+        let mut result = operands.clone();
+        for (schema, function) in own {
+            // Operators of extensions compute.
+            if !matches!(function.language.as_str(), "c" | "internal") || function.volatility == Volatility::Volatile {
+                self.function(&schema, name);
+                result.absorb(&self.invoke_user(name, function, &operands, false));
+            }
+        }
+        result
+    }
+
+    /// A cast to a type that did not come with the server may run the functions of its casts, also of those away from
+    /// it. The catalog keeps them as functions, under the type's name behind `cast:`.
+    pub fn cast(&mut self, name: Option<&TypeName>, value: Lineage) -> Lineage {
+        let Some((schema, name)) = name.map(|name| names::qualified(&name.names)) else { return value };
+        if schema == "pg_catalog" { value } else { self.operator(&schema, &format!("cast:{name}"), value) }
     }
 
     fn unresolved(&mut self, schema: &str, name: &str, args: &[Node], arguments: &Lineage) -> Lineage {

@@ -164,6 +164,8 @@ pub struct Source {
     pub whole: Lineage,
     /// Relation it stands for, for row locks.
     pub relation: Option<Oid>,
+    /// It is a function, whose columns may have names that are not known (of OUT parameters).
+    pub function: bool,
 }
 
 impl Source {
@@ -267,8 +269,14 @@ impl<'p> Scope<'p> {
             (Some(maybe), Some(source)) => Found::Row(maybe.and(&source.whole)),
             (Some(maybe), None) => Found::Column(maybe),
             (None, Some(source)) => Found::Row(source.whole.clone()),
-            (None, None) => Found::Nothing,
+            (None, None) => self.function_column().map_or(Found::Nothing, Found::Column),
         }
+    }
+
+    /// What a name that nothing else has can mean: a column of some function.
+    fn function_column(&self) -> Option<Lineage> {
+        let functions = self.outward().flat_map(|scope| &scope.level.sources).filter(|source| source.function);
+        functions.map(|source| source.whole.clone()).reduce(|all, next| all.and(&next))
     }
 }
 
@@ -279,5 +287,6 @@ impl Source {
             .named(name)
             .or_else(|| (self.relation.is_some() && SYSTEM_COLUMNS.contains(&name)).then_some(Lineage::CLEAR))
             .or_else(|| self.columns.rest.clone())
+            .or_else(|| self.function.then(|| self.whole.clone()))
     }
 }

@@ -155,7 +155,10 @@ impl Walker<'_> {
             };
             self.expressions(&subscripts(&assignment.indirection), scope);
             let value = self.optional(assignment.val.as_deref(), scope);
-            self.stores(&value);
+            // A column computed from itself stays under its own mask.
+            if target.columns.named(&assignment.name).as_ref() != Some(&value) {
+                self.stores(&value);
+            }
             write(target, &assignment.name, &value);
         }
     }

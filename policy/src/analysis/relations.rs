@@ -56,12 +56,14 @@ impl<'a> Walker<'a> {
     pub fn touch(&mut self, name: &RangeVar, effects: Effects) -> Option<&'a Relation> {
         let change = self.overlay.relations.get(&name.relname).copied();
         if change == Some(Changed::Gone) {
-            self.give_up(NotUnderstood::Relation(as_written(name)));
+            self.give_up(NotUnderstood::Other("a relation is dropped, renamed or rewritten earlier in the text"));
         }
         let Some(relation) = self.resolve(name) else {
             // What an earlier statement of the text created is known, though the catalog does not have it yet.
             if change == Some(Changed::Created) || self.context.prepared.created_table(&name.relname) {
                 self.relation(None, self.new_name(name), effects);
+            } else if change == Some(Changed::Gone) {
+                self.relation(None, as_written(name), effects);
             } else {
                 self.give_up(NotUnderstood::Relation(as_written(name)));
                 self.relation(None, as_written(name), effects);
@@ -70,6 +72,24 @@ impl<'a> Walker<'a> {
         };
         self.touch_resolved(relation, effects);
         Some(relation)
+    }
+
+    /// As [`Self::touch`]; with `missing_ok` a relation that there is not is nothing to the statement.
+    pub fn touch_if(&mut self, name: &RangeVar, effects: Effects, missing_ok: bool) {
+        let gone = self.overlay.relations.get(&name.relname) == Some(&Changed::Gone);
+        if missing_ok && (gone || self.resolve(name).is_none()) {
+            // Its name still counts for rules: it may have been made since the catalog was loaded.
+            self.relation(None, self.new_name(name), effects);
+        } else {
+            self.touch(name, effects);
+        }
+    }
+
+    /// Records that the statement names a relation that there is not, and may.
+    pub fn absent(&mut self, name: Option<&RangeVar>, effect: Effect) {
+        if let Some(name) = name {
+            self.touch_if(name, Effects::of(&[effect]), true);
+        }
     }
 
     /// Records a use of a relation and of its parents.
@@ -156,6 +176,7 @@ impl<'a> Walker<'a> {
             columns,
             whole,
             relation: Some(relation.oid),
+            function: false,
         }
     }
 

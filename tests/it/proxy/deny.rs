@@ -84,3 +84,82 @@ async fn what_can_only_fail_is_answered_at_once() {
     }
     assert!(!proxy.database.log().contains("does_not_exist_4711"));
 }
+
+/// The catalog cannot be loaded quickly while a view's table is locked; the session must not load it for ever.
+#[tokio::test]
+async fn an_unknown_name_is_answered_while_the_session_holds_locks() {
+    let proxy = Proxy::start(WRITES_HELD).await;
+    let mut wire = proxy.wire("alice").await;
+    wire.query("BEGIN").await;
+    wire.query("LOCK TABLE customers, orders, products, payments IN ACCESS EXCLUSIVE MODE").await;
+    let direct = proxy.database.direct().await;
+    direct.batch_execute("CREATE TABLE reason_to_load_4711 (id int)").await.expect("a changed catalog");
+    let frames = wire.query("SELECT * FROM does_not_exist_4711").await;
+    assert_eq!(frames[0].field(b'C').as_deref(), Some("42P01"));
+    assert_eq!(tags(&wire.query("ROLLBACK").await), "CZ");
+}
+
+/// What only the open transaction has is in no catalog.
+#[tokio::test]
+async fn relations_of_the_open_transaction_are_known() {
+    let proxy = Proxy::start("").await;
+    let mut wire = proxy.wire("alice").await;
+    for statement in [
+        "BEGIN",
+        "CREATE TEMP TABLE made_4711 (id int)",
+        "INSERT INTO made_4711 VALUES (1)",
+        "CREATE TABLE public.kept_4711 (id int)",
+        "INSERT INTO kept_4711 SELECT id FROM made_4711",
+    ] {
+        let frames = wire.query(statement).await;
+        assert_eq!(tags(&frames), "CZ", "{statement}");
+    }
+    assert_eq!(tags(&wire.query("SELECT id FROM kept_4711").await), "TDCZ");
+    wire.query("ROLLBACK").await;
+    let frames = wire.query("SELECT id FROM kept_4711").await;
+    assert_eq!(frames[0].field(b'C').as_deref(), Some("42P01"), "rolled back");
+}
+
+#[tokio::test]
+async fn what_may_be_absent_passes() {
+    let proxy = Proxy::start("").await;
+    let mut wire = proxy.wire("alice").await;
+    for statement in ["DROP TABLE IF EXISTS absent_4711", "ALTER TABLE IF EXISTS absent_4711 ADD COLUMN a int"] {
+        assert_eq!(tags(&wire.query(statement).await), "CZ", "{statement}");
+    }
+}
+
+const CALLS_DENIED: &str = r#"
+[[rules]]
+name = "no-calls"
+effects = ["function_call"]
+action = "deny"
+"#;
+
+/// A volatile function is called by its operator, its cast and its aggregate too.
+#[tokio::test]
+async fn code_behind_operators_casts_and_aggregates_is_called() {
+    let proxy = Proxy::start(CALLS_DENIED).await;
+    let direct = proxy.database.direct().await;
+    let code = "CREATE FUNCTION loud(int, int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
+        CREATE FUNCTION calm(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + $2';
+        CREATE OPERATOR public.<~> (LEFTARG = int, RIGHTARG = int, FUNCTION = loud);
+        CREATE OPERATOR public.<+> (LEFTARG = int, RIGHTARG = int, FUNCTION = calm);
+        CREATE AGGREGATE loudest(int) (SFUNC = loud, STYPE = int);
+        CREATE AGGREGATE calmest(int) (SFUNC = calm, STYPE = int, INITCOND = '0');
+        CREATE TYPE parcel AS (n int);
+        CREATE FUNCTION unpack(parcel) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
+        CREATE CAST (parcel AS int) WITH FUNCTION unpack(parcel)";
+    direct.batch_execute(code).await.expect("definitions");
+    // An unknown name makes the proxy load the catalog.
+    let client = proxy.client("alice").await;
+    assert_eq!(client.refusal("SELECT does_not_exist_4711()").await.code().code(), "42883");
+    for statement in
+        ["SELECT 1 <~> 2", "SELECT 1 OPERATOR(public.<~>) 2", "SELECT loudest(1)", "SELECT ROW(1)::parcel::int"]
+    {
+        assert_eq!(client.refusal(statement).await.code().code(), "42501", "{statement}");
+    }
+    for (statement, value) in [("SELECT 1 <+> 2", "3"), ("SELECT calmest(1)", "1"), ("SELECT '1'::int", "1")] {
+        assert_eq!(client.value(statement).await.as_deref(), Some(value), "{statement}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::support::config::PII_MASKED;
 use crate::support::proxy::Proxy;
-use crate::support::wire::{Frame, Pipeline};
+use crate::support::wire::{Frame, Pipeline, tags};
 
 const EMAIL: &str = "bruno.lindqvist1@example.com";
 const SSN: &str = "913-30-7919";
@@ -101,4 +101,66 @@ async fn errors_do_not_carry_values() {
         check_clean(&frames, statement);
         assert!(frames.iter().any(|frame| frame.tag == b'E'), "{statement} fails");
     }
+}
+
+/// A masked column tells its value by which rows come back, how many, or whether there is an error.
+#[tokio::test]
+async fn what_lets_a_masked_value_be_inferred_is_held() {
+    let proxy = Proxy::start(PII_MASKED).await;
+    for statement in [
+        "SELECT count(*) FROM customers WHERE ssn LIKE '913%'",
+        "SELECT id FROM customers ORDER BY email",
+        "SELECT count(*) FROM customers GROUP BY ssn",
+        "SELECT 1 FROM customers c JOIN orders o ON o.id = c.id AND c.ssn > '5'",
+        "SELECT count(*) FROM customer_contacts WHERE contact LIKE 'b%'",
+        "SELECT 1 FROM customers, generate_series(1, length(ssn)) WHERE id = 1",
+        "SELECT 1 / (length(ssn) - 11) FROM customers WHERE id = 1",
+        "EXPLAIN ANALYZE SELECT 1 FROM customers WHERE ssn < '5'",
+        "DELETE FROM payments USING customers WHERE customers.ssn < '5' AND false",
+    ] {
+        let mut client = proxy.client("alice").await;
+        assert!(client.hold(statement).await.is_waiting(), "{statement}");
+    }
+}
+
+/// What is written elsewhere is out of reach of its mask.
+#[tokio::test]
+async fn writing_a_masked_value_elsewhere_is_held() {
+    let proxy = Proxy::start(PII_MASKED).await;
+    for statement in [
+        "UPDATE customers SET note = ssn WHERE id = 1",
+        "INSERT INTO products (name, price) SELECT email, 1 FROM customers WHERE id = 1",
+        "CREATE TEMP TABLE copied AS SELECT ssn FROM customers",
+        "SELECT pg_notify('channel', ssn) FROM customers WHERE id = 1",
+    ] {
+        let mut client = proxy.client("alice").await;
+        assert!(client.hold(statement).await.is_waiting(), "{statement}");
+    }
+}
+
+/// Everyday statements over a relation with masked columns are not in anybody's way.
+#[tokio::test]
+async fn clean_columns_are_free() {
+    let proxy = Proxy::start(PII_MASKED).await;
+    let mut wire = proxy.wire("alice").await;
+    for (statement, expected) in [
+        (
+            "SELECT region, count(*), count(email) FROM customers WHERE id < 3 GROUP BY region ORDER BY 1 LIMIT 1",
+            "TDCZ",
+        ),
+        ("UPDATE customers SET email = 'new@example.com' WHERE id = 2", "CZ"),
+        ("UPDATE customers SET email = lower(email), note = 'x' WHERE id = 2", "CZ"),
+        ("COPY (SELECT id, name FROM customers WHERE id = 1) TO STDOUT", "HdcCZ"),
+        ("COPY orders (id) TO STDOUT WITH (FORMAT csv)", ""),
+        ("SELECT e.email FROM (SELECT email, id FROM customers) e WHERE e.id = 1", "TDCZ"),
+    ] {
+        let frames = wire.query(statement).await;
+        check_clean(&frames, statement);
+        let seen = tags(&frames);
+        assert!(seen == expected || (expected.is_empty() && seen.starts_with("Hd")), "{statement}: {seen}");
+    }
+    wire.query("BEGIN").await;
+    let frames = wire.query("BEGIN").await;
+    let notice = frames.iter().find(|frame| frame.tag == b'N').and_then(|frame| frame.field(b'M'));
+    assert_eq!(notice.as_deref(), Some("there is already a transaction in progress"));
 }

@@ -55,5 +55,14 @@ fn everyday_statements_are_understood() {
     check("GRANT SELECT ON customers TO x", "grant");
     check("REVOKE ALL ON SCHEMA public FROM x", "revoke");
     check("DECLARE c CURSOR FOR SELECT 1; FETCH ALL c; MOVE c; CLOSE c", "cursor select");
+    check("DROP TABLE IF EXISTS nosuch", "drop");
+    check(
+        "DROP TABLE IF EXISTS nosuch; CREATE TABLE nosuch (a int); INSERT INTO nosuch VALUES (1)",
+        "drop create insert",
+    );
+    check("DROP VIEW IF EXISTS nosuch CASCADE; DROP INDEX IF EXISTS nosuch; DROP SEQUENCE IF EXISTS nosuch", "drop");
+    check("DROP TRIGGER IF EXISTS t ON nosuch", "drop");
+    check("ALTER TABLE IF EXISTS nosuch RENAME TO other", "alter");
+    check("ALTER SEQUENCE IF EXISTS nosuch RESTART", "alter");
     check("PREPARE p AS SELECT $1::int; EXECUTE p(1); DEALLOCATE p", "prepare execute select deallocate");
 }

@@ -224,6 +224,33 @@ fn a_where_that_restricts_nothing_is_none() {
 }
 
 #[test]
+fn code_behind_operators_and_casts_is_called() {
+    check("SELECT 1 <~> 2", "select function_call");
+    check("SELECT 1 OPERATOR(public.<~>) 2", "select function_call");
+    check("SELECT id FROM customers WHERE id <~> 2", "select function_call");
+    check("SELECT 1 <+> 2", "select");
+    check("SELECT 1 <-> 2", "select");
+    check("SELECT 1 OPERATOR(pg_catalog.<~>) 2", "select");
+    check("SELECT ROW(1)::parcel::int", "select function_call");
+    check("SELECT CAST(CAST(ROW(1) AS public.parcel) AS int)", "select function_call");
+    check("SELECT '1'::int::text", "select");
+}
+
+#[test]
+fn what_may_be_absent_is_still_named() {
+    check("DROP TABLE IF EXISTS nosuch", "drop");
+    uses("DROP TABLE IF EXISTS nosuch", "public.nosuch", "drop");
+    uses("DROP TABLE IF EXISTS app.nosuch, orders", "public.orders", "drop");
+    uses("ALTER TABLE IF EXISTS nosuch ADD COLUMN a int", "public.nosuch", "alter");
+    not_understood("DROP TABLE nosuch");
+    not_understood("ALTER TABLE nosuch ADD COLUMN a int");
+    // A relation of that name in another schema may be meant.
+    assert!(matches!(not_understood("DROP TABLE app.customers; SELECT * FROM customers"), NotUnderstood::Other(_)));
+    let ruled = "CREATE RULE r AS ON INSERT TO orders DO ALSO DELETE FROM customers; INSERT INTO orders VALUES (1)";
+    assert!(matches!(not_understood(ruled), NotUnderstood::Other(_)));
+}
+
+#[test]
 fn what_does_not_resolve_is_not_understood() {
     assert!(matches!(not_understood("SELECT * FROM nosuch"), NotUnderstood::Relation(_)));
     assert!(matches!(not_understood("DELETE FROM public.nosuch"), NotUnderstood::Relation(_)));

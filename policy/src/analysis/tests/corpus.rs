@@ -1,13 +1,14 @@
 //! Real statements from clients, and hand-made hard ones: nothing panics, and nothing but names is unknown.
 
-use std::path::Path;
-
 use super::fixture::analysis;
 use crate::analysis::NotUnderstood;
 
-fn corpus(name: &str) -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus").join(name);
-    let text = std::fs::read_to_string(&path).unwrap();
+const PSQL: &str = include_str!("../../../../tests/corpus/benign/psql.jsonl");
+const ORM: &str = include_str!("../../../../tests/corpus/benign/orm.jsonl");
+const ADVERSARIAL: &str = include_str!("../../../../tests/corpus/adversarial.jsonl");
+
+/// The statements of a file of JSON lines.
+fn corpus(text: &str) -> Vec<String> {
     let sql = |line: &str| {
         let record: serde_json::Value = serde_json::from_str(line).unwrap();
         record["sql"].as_str().unwrap().to_owned()
@@ -17,8 +18,8 @@ fn corpus(name: &str) -> Vec<String> {
 
 /// Every text of a file of everyday traffic is understood but for names that the small catalog lacks.
 #[track_caller]
-fn check(name: &str) {
-    let texts = corpus(name);
+fn check(file: &str) {
+    let texts = corpus(file);
     assert!(!texts.is_empty());
     let odd: Vec<_> = texts
         .iter()
@@ -32,17 +33,17 @@ fn check(name: &str) {
 
 #[test]
 fn psql_is_understood() {
-    check("benign/psql.jsonl");
+    check(PSQL);
 }
 
 #[test]
 fn orms_are_understood() {
-    check("benign/orm.jsonl");
+    check(ORM);
 }
 
 #[test]
 fn hard_texts_do_no_harm() {
-    let texts = corpus("adversarial.jsonl");
+    let texts = corpus(ADVERSARIAL);
     assert!(texts.len() > 100);
     for text in &texts {
         let found = analysis(text);

@@ -110,6 +110,10 @@ fn functions() -> Vec<(String, String, Function)> {
     all.push(function("public", "all_customers", Volatility::Stable, "sql", CUSTOMERS + 100_000));
     all.push(function("public", "dblink", Volatility::Volatile, "c", RECORD));
     all.push(function("public", "st_x", Volatility::Immutable, "c", TEXT));
+    all.push(function("public", "<~>", Volatility::Volatile, "plpgsql", TEXT));
+    all.push(function("public", "<+>", Volatility::Stable, "plpgsql", TEXT));
+    all.push(function("public", "<->", Volatility::Immutable, "c", TEXT));
+    all.push(function("public", "cast:parcel", Volatility::Volatile, "plpgsql", TEXT));
     all.push(function("app", "lower", Volatility::Immutable, "sql", TEXT));
     all
 }

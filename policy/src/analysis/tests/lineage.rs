@@ -95,6 +95,8 @@ fn scopes_are_postgres_scopes() {
     check("WITH customers AS (SELECT ssn AS id FROM customers) SELECT id FROM customers", "customers.ssn");
     check("SELECT (SELECT c.ssn) FROM customers c", "customers.ssn");
     check("SELECT l.s FROM customers c, LATERAL (SELECT c.ssn AS s) l", "customers.ssn");
+    check("SELECT out_name, g.other FROM customers c, generate_series(1, c.ssn) g", "customers.ssn customers.ssn");
+    check("SELECT nosuch FROM customers", "?");
     check("SELECT l.s FROM customers c CROSS JOIN LATERAL (SELECT c.ssn AS s) l", "customers.ssn");
     check("SELECT u FROM customers c, unnest(ARRAY[c.ssn]) u", "customers.ssn");
     check("SELECT id FROM customers JOIN orders USING (id)", "customers.id+orders.id");
@@ -199,7 +201,23 @@ fn predicates_and_stores_are_kept_apart() {
     predicates("SELECT count(*) FROM customers HAVING max(ssn) > '5'", "customers.ssn");
     predicates("SELECT count(*) FILTER (WHERE ssn > '5') FROM customers", "customers.ssn");
     predicates("SELECT o.id FROM orders o JOIN customers c ON o.note = c.ssn", "customers.ssn+orders.note");
+    predicates("SELECT count(DISTINCT ssn) FROM customers", "customers.ssn");
+    predicates("SELECT DISTINCT ssn FROM customers", "customers.ssn");
+    predicates("SELECT 1 FROM customers c, generate_series(1, c.ssn)", "customers.ssn");
+    predicates("SELECT 1 FROM customers c JOIN LATERAL json_each(c.ssn) e ON true", "customers.ssn");
+    predicates("SELECT unnest(ARRAY[ssn]) FROM customers", "customers.ssn");
+    predicates("SELECT generate_series(1, length(ssn)) FROM customers", "customers.ssn");
+    predicates("SELECT 1 / (length(ssn) - 11) FROM customers", "customers.ssn");
+    predicates("SELECT CASE WHEN ssn LIKE '7%' THEN pg_sleep(1) END FROM customers", "customers.ssn");
+    predicates("SELECT CASE WHEN ssn LIKE '7%' THEN 1 / 0 END FROM customers", "customers.ssn");
+    predicates("SELECT pg_sleep(length(ssn)) FROM customers", "customers.ssn");
+    predicates("EXPLAIN SELECT id FROM customers WHERE ssn > '7'", "customers.ssn");
+    predicates("DELETE FROM customers WHERE ssn > '7'", "customers.ssn");
+    predicates("UPDATE customers SET name = 'x' WHERE ssn > '7'", "customers.ssn");
     predicates("SELECT id FROM customers", "-");
+    predicates("SELECT CASE WHEN ssn IS NULL THEN 'none' ELSE 'some' END FROM customers", "-");
+    predicates("SELECT length(ssn) / 2, ssn FROM customers WHERE id = 1", "customers.id");
+    predicates("SELECT relid FROM generate_series(1, 3) WHERE relid = 1", "-");
     stores("INSERT INTO orders (note) SELECT ssn FROM customers", "customers.ssn");
     stores("UPDATE orders SET note = (SELECT ssn FROM customers)", "customers.ssn");
     stores("CREATE TABLE x AS SELECT email FROM customers", "customers.email");
@@ -207,4 +225,7 @@ fn predicates_and_stores_are_kept_apart() {
     stores("SELECT pg_notify('x', ssn) FROM customers", "customers.ssn");
     stores("COPY (SELECT ssn FROM customers) TO PROGRAM 'cat'", "customers.ssn");
     stores("INSERT INTO orders (note) VALUES ('x')", "-");
+    stores("UPDATE customers SET ssn = upper(ssn), name = lower(name)", "-");
+    stores("UPDATE customers SET name = ssn", "customers.ssn");
+    stores("UPDATE customers SET ssn = ssn || email", "customers.email+customers.ssn");
 }
