@@ -253,6 +253,10 @@ impl Machine {
             self.refuse_extended(messages::not_utf8());
             return Ok(());
         };
+        if !self.statements.has_room(text.len()) {
+            self.refuse_extended(messages::too_much_kept());
+            return Ok(());
+        }
         let text: Arc<str> = Arc::from(text);
         let Some(analysis) = self.analyze(&text, around) else {
             self.postponed = Some(frame.clone());
@@ -289,6 +293,10 @@ impl Machine {
             self.refuse_extended(messages::unknown_statement(bind.statement));
             return Ok(());
         };
+        if !self.statements.has_room(frame.bytes.len()) {
+            self.refuse_extended(messages::too_much_kept());
+            return Ok(());
+        }
         let Some(statement) = self.planned_now(statement, around) else {
             self.postponed = Some(frame.clone());
             return Ok(());

@@ -91,6 +91,11 @@ pub(super) fn unknown_portal(name: &[u8]) -> Bytes {
     error(sqlstate::UNKNOWN_CURSOR, &message, None, None)
 }
 
+pub(super) fn too_much_kept() -> Bytes {
+    let hint = "Close prepared statements that are no longer used, or deallocate them.";
+    error(sqlstate::LIMIT_EXCEEDED, "prepared statements and portals take too much memory", None, Some(hint))
+}
+
 pub(super) fn not_utf8() -> Bytes {
     error("22021", "invalid byte sequence for encoding \"UTF8\"", None, None)
 }

@@ -87,8 +87,8 @@ pub(super) enum Undo {
     Nothing,
     /// The prepared statement of that name as it was.
     Statement(Bytes, Option<Box<PreparedStatement>>),
-    /// The portal of that name as it was.
-    Portal(Bytes, Option<Box<Portal>>),
+    /// No portal of that name: what is taken back fell to an error, and portals end with the transaction that failed.
+    Portal(Bytes),
 }
 
 /// A statement named by SQL (`PREPARE`, `DECLARE`): names of SQL and of the protocol are the same names.
@@ -99,6 +99,11 @@ struct SqlNamed {
     generation: Generation,
     cycle: u64,
 }
+
+/// Bytes of texts and parameters that a session may have under its names.
+const KEPT_BYTES_MAX: usize = 128 << 20;
+/// What a name is taken to cost besides, in bytes.
+const NAME_BYTES: usize = 2 << 10;
 
 /// All names of a session.
 ///
@@ -111,6 +116,8 @@ pub(super) struct Statements {
     sql_prepared: HashMap<Bytes, SqlNamed>,
     cursors: HashMap<Bytes, SqlNamed>,
     ids: u64,
+    /// At least the bytes that are kept.
+    kept: usize,
     /// Grows with every change of what a name other than the unnamed ones means.
     revision: u64,
     /// Cycles that the client has ended.
@@ -127,6 +134,8 @@ impl Statements {
         self.sql_prepared.remove(&name);
         let statement = PreparedStatement { id: self.next_id(), ..statement };
         let before = self.prepared.insert(name.clone(), statement);
+        // Texts that a long pipeline replaces one by one are not kept: after an error, a client parses anew.
+        let before = before.filter(|_| !name.is_empty());
         Undo::Statement(name, before.map(Box::new))
     }
 
@@ -134,8 +143,8 @@ impl Statements {
         self.renamed(&name);
         self.cursors.remove(&name);
         let portal = Portal { id: self.next_id(), cycle: self.cycles_sent, ..portal };
-        let before = self.portals.insert(name.clone(), portal);
-        Undo::Portal(name, before.map(Box::new))
+        self.portals.insert(name.clone(), portal);
+        Undo::Portal(name)
     }
 
     pub(super) fn close_statement(&mut self, name: &[u8]) -> Undo {
@@ -151,9 +160,22 @@ impl Statements {
         self.renamed(name);
         self.cursors.remove(name);
         match self.portals.remove_entry(name) {
-            Some((name, before)) => Undo::Portal(name, Some(Box::new(before))),
+            Some((name, _)) => Undo::Portal(name),
             None => Undo::Nothing,
         }
+    }
+
+    /// Whether something of that many bytes may still be kept.
+    pub(super) fn has_room(&mut self, bytes: usize) -> bool {
+        self.kept = self.kept.saturating_add(bytes).saturating_add(NAME_BYTES);
+        if self.kept > KEPT_BYTES_MAX {
+            let texts = self.prepared.values().map(|known| known.text.len());
+            let binds = self.portals.values().map(|known| known.bind.len());
+            let sql = self.sql_prepared.values().chain(self.cursors.values()).map(|known| known.text.len());
+            let kept: usize = texts.chain(binds).chain(sql).map(|bytes| bytes.saturating_add(NAME_BYTES)).sum();
+            self.kept = kept.saturating_add(bytes);
+        }
+        self.kept <= KEPT_BYTES_MAX
     }
 
     fn next_id(&mut self) -> NameId {
@@ -196,10 +218,7 @@ impl Statements {
             Undo::Statement(name, None) => {
                 self.prepared.remove(&name);
             }
-            Undo::Portal(name, Some(before)) if before.cycle >= self.cycles_ended => {
-                self.portals.insert(name, *before);
-            }
-            Undo::Portal(name, Some(_) | None) => {
+            Undo::Portal(name) => {
                 self.portals.remove(&name);
             }
         }

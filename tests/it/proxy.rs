@@ -4,6 +4,7 @@ mod audit;
 mod cancel;
 mod deny;
 mod hold;
+mod large;
 mod mask;
 mod pass;
 mod review;

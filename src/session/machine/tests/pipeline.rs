@@ -1,6 +1,8 @@
 //! Pipelines: Flush, several Syncs, portals that outlive or do not outlive them.
 
-use super::check;
+use super::bench::Stage;
+use super::notation::frontend;
+use super::{Setting, check};
 
 #[test]
 fn flush_brings_replies_without_sync() {
@@ -145,4 +147,16 @@ fn notices_and_notifications_come_between() {
          v 1 | N 00000 | 2 | A c hello | D 1 | S TimeZone UTC | C SELECT 1 | Z I
          < 1 | N 00000 | 2 | A c hello | D 1 | S TimeZone UTC | C SELECT 1 | Z I",
     );
+}
+
+#[test]
+fn a_session_may_keep_only_so_much() {
+    let mut stage = Stage::new(Setting::Plain);
+    let text = format!("SELECT 1 -- {}", "x".repeat(1 << 20));
+    for number in 0..200 {
+        stage.machine.client_input().extend_from_slice(&frontend(&format!("P s{number} {text}")));
+        stage.machine.advance(&stage.around);
+        stage.machine.upstream_output().clear();
+    }
+    assert!(stage.machine.skipping, "refused before 200 MB were kept");
 }

@@ -1,0 +1,71 @@
+//! Memory stays small, however much passes.
+
+use std::process::Stdio;
+
+use tokio::io::AsyncWriteExt;
+
+use crate::support::config::PII_MASKED;
+use crate::support::proxy::Proxy;
+use crate::support::within;
+
+/// What may be added to the memory of the proxy, in kB; everything here is many times larger.
+const GROWTH_KB_MAX: u64 = 24 << 10;
+
+#[track_caller]
+fn check_memory(proxy: &Proxy, before: u64, what: &str) {
+    let peak = proxy.peak_kb();
+    assert!(peak < before + GROWTH_KB_MAX, "{what}: memory grew from {before} kB to {peak} kB");
+}
+
+#[tokio::test]
+async fn a_value_of_200_mb_passes_in_pieces() {
+    let proxy = Proxy::start(PII_MASKED).await;
+    let mut wire = proxy.wire("alice").await;
+    wire.query("SELECT 1").await;
+    let before = proxy.peak_kb();
+    wire.send_query("SELECT repeat('x', 200000000)").await;
+    assert_eq!(wire.frame().await.tag, b'T');
+    assert_eq!(wire.frame().await.body.len(), 200_000_006);
+    wire.until_ready().await;
+    check_memory(&proxy, before, "one value of 200 MB");
+}
+
+#[tokio::test]
+async fn copies_of_200_mb_pass_in_pieces() {
+    let proxy = Proxy::start(PII_MASKED).await;
+    let client = proxy.client("alice").await;
+    assert!(client.client.simple_query("CREATE UNLOGGED TABLE large (line text)").await.is_ok());
+    let before = proxy.peak_kb();
+    let copy_out = "COPY (SELECT repeat('x', 999) FROM generate_series(1, 200000)) TO STDOUT";
+    let mut psql = proxy.psql_command("alice", &["-o", "/dev/null", "-c", copy_out]);
+    assert!(within("COPY out", psql.status()).await.expect("psql").success());
+    check_memory(&proxy, before, "COPY of 200 MB to the client");
+    let mut psql = proxy.psql_command("alice", &["-c", "COPY large FROM STDIN"]);
+    let mut running = psql.stdin(Stdio::piped()).spawn().expect("psql");
+    let mut input = running.stdin.take().expect("standard input of psql");
+    let lines = format!("{}\n", "x".repeat(999)).repeat(1000);
+    for _ in 0..200 {
+        input.write_all(lines.as_bytes()).await.expect("writing to psql");
+    }
+    drop(input);
+    let output = within("COPY in", running.wait_with_output()).await.expect("psql");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "COPY 200000\n", "{}", String::from_utf8_lossy(&output.stderr));
+    check_memory(&proxy, before, "COPY of 200 MB from the client");
+}
+
+/// A client that does not read holds the upstream up, not the memory of the proxy.
+#[tokio::test]
+async fn a_client_that_does_not_read_costs_little() {
+    let proxy = Proxy::start(PII_MASKED).await;
+    let before = proxy.peak_kb();
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        let mut wire = proxy.wire("alice").await;
+        wire.send_query("SELECT repeat('x', 1000) FROM generate_series(1, 100000)").await;
+        idle.push(wire);
+    }
+    // When a session has passed on its own rows, the others have had the time to pass theirs.
+    let mut reading = proxy.wire("alice").await;
+    reading.query("SELECT repeat('x', 1000) FROM generate_series(1, 50000)").await;
+    check_memory(&proxy, before, "eight clients that do not read");
+}
