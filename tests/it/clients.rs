@@ -1,6 +1,6 @@
 //! Real clients do their everyday work through the proxy and see what they see on a direct connection.
 //!
-//! The scripts are in `tests/clients`; `scripts/setup` installs the drivers. Each prints what happened, and the same must
+//! The scripts are in `tests/clients`; `scripts/setup --tests` installs the drivers. Each prints what happened, and the same must
 //! be printed through the proxy: with everything allowed, and with masks that concern none of it.
 
 use std::path::{Path, PathBuf};
@@ -18,6 +18,11 @@ fn in_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+fn check_drivers() {
+    let installed = in_repository("target/clients/installed").exists();
+    assert!(installed, "the drivers are not installed; run: scripts/setup --tests");
+}
+
 /// A command that finds the drivers, and the database at that address.
 fn client(program: &str, url: &str) -> Command {
     let mut command = Command::new(program);
@@ -33,7 +38,7 @@ fn client(program: &str, url: &str) -> Command {
 }
 
 async fn run(command: &mut Command) -> Output {
-    within("a client", command.output()).await.expect("the client starts (scripts/setup installs it)")
+    within("a client", command.output()).await.expect("the client starts (scripts/setup --tests installs it)")
 }
 
 /// What it prints; it must succeed.
@@ -55,6 +60,7 @@ fn direct(database: &Database) -> String {
 
 /// Runs a script directly, and through proxies with these rules and masks, each on its own copy of the shop.
 async fn check_script(program: &str, script: &str) {
+    check_drivers();
     let script = in_repository(script);
     let database = Database::create().await;
     let expected = printed(client(program, &direct(&database)).arg(&script)).await;
