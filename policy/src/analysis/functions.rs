@@ -167,6 +167,11 @@ impl<'a> Walker<'a> {
     /// An operator by name: one that the server did not bring is a call of its function. The catalog keeps operators
     /// under their names, as functions.
     pub fn operator(&mut self, schema: &str, name: &str, operands: Lineage) -> Lineage {
+        // Nearly every operator is the server's own.
+        let known = |schema: &String| !self.catalog().functions_named(schema, name).is_empty();
+        if schema.is_empty() && !self.overlay.path_changed && !self.context.search_path.iter().any(known) {
+            return operands;
+        }
         let own: Vec<_> = self.candidates(schema, name).into_iter().filter(|(_, found)| !found.built_in).collect();
         let mut result = operands.clone();
         for (schema, function) in own {
