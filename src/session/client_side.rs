@@ -29,6 +29,8 @@ const NAME_LEN_MAX: u32 = 64 << 10;
 const COPY_LEN_MAX: u32 = (1 << 30) + 64;
 /// Messages that wait for an Execute are sent on when they grow beyond this.
 const GROUP_LEN_MAX: usize = 1 << 20;
+/// Those with a Bind that must be decided first are refused when they grow beyond this.
+const UNDECIDED_LEN_MAX: usize = 2 * (REQUEST_LEN_MAX as usize);
 /// How many replies the upstream may owe before the client has to wait.
 const OWED_MAX: usize = 16 << 10;
 
@@ -177,6 +179,9 @@ impl Machine {
             tag::COPY_DONE | tag::COPY_FAIL => Ok(()),
             tag::FUNCTION_CALL => {
                 self.release_group();
+                if self.skipping {
+                    return Ok(());
+                }
                 self.refuse_query(messages::not_supported("function calls by message are not supported"));
                 Ok(())
             }
@@ -313,6 +318,7 @@ impl Machine {
             approved: None,
             cycle: 0,
         };
+        self.group.undecided |= !self.is_allowed(&portal.statement, around);
         let undo = self.statements.bind(Bytes::copy_from_slice(cut(bind.portal)), portal);
         self.collect(frame, Expected::Bind(undo));
         Ok(())
@@ -376,14 +382,21 @@ impl Machine {
     fn collect(&mut self, frame: &Frame, entry: Expected) {
         relay::collect(&mut self.group.bytes, frame);
         self.group.expected.push(entry);
-        if self.group.bytes.len() > GROUP_LEN_MAX {
+        let limit = if self.group.undecided { UNDECIDED_LEN_MAX } else { GROUP_LEN_MAX };
+        if self.group.bytes.len() > limit {
             self.release_group();
         }
     }
 
-    /// Sends on what was collected; it executes nothing.
+    /// Sends on what was collected; it executes nothing. Binding runs code, though: the functions that read parameters,
+    /// check domains and are folded by the planner. A Bind of a statement that is not allowed goes with its Execute or
+    /// not at all.
     pub(super) fn release_group(&mut self) {
         if self.group.is_empty() {
+            return;
+        }
+        if self.group.undecided {
+            self.refuse_extended(messages::bound_undecided());
             return;
         }
         let group = std::mem::take(&mut self.group);

@@ -23,7 +23,7 @@ use super::messages;
 use super::names;
 use super::parked::{Asked, Group, Parked, Shape, readable};
 use super::results::{self, ResultPlan};
-use super::statements::{Described, Given, Portal};
+use super::statements::{Described, Given, Portal, PreparedStatement};
 use super::words::{Command, Finished, Judged, Surroundings};
 use crate::relay::Request;
 use crate::review::{Outcome, Parameter, RequestId};
@@ -96,6 +96,12 @@ impl Machine {
         }
     }
 
+    /// Whether the statement is allowed whatever its parameters are. Nothing is recorded: its Execute is judged.
+    pub(super) fn is_allowed(&self, statement: &PreparedStatement, around: &Surroundings) -> bool {
+        let case = self.case(0, &statement.text, &statement.analysis, around);
+        matches!(around.config.policy.judge(case).verdict, Verdict::Allow(_))
+    }
+
     fn case<'a>(&'a self, serial: u64, text: &'a str, analysis: &'a Analysis, around: &'a Surroundings) -> Case<'a> {
         let (masks, catalog) = (&*around.masks, &*around.catalog);
         Case { serial, subject: &self.identity.subject, text, analysis, masks, catalog, approval: None }
@@ -153,6 +159,9 @@ impl Machine {
     pub(super) fn query(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         let body = frontend::query(frame.body())?;
         self.release_group();
+        if self.skipping {
+            return Ok(());
+        }
         let Ok(text) = std::str::from_utf8(body) else {
             self.refuse_query(messages::not_utf8());
             return Ok(());

@@ -63,6 +63,12 @@ pub(super) fn approval_required(request: &AccessRequest, link: &str) -> Bytes {
     error(sqlstate::INSUFFICIENT_PRIVILEGE, "approval required", Some(&detail), Some(&hint))
 }
 
+pub(super) fn bound_undecided() -> Bytes {
+    let message = "a statement that needs approval must be bound and executed in one pipeline";
+    let hint = "Send Execute before Flush or Sync.";
+    error(sqlstate::INSUFFICIENT_PRIVILEGE, message, None, Some(hint))
+}
+
 pub(super) fn failed_block() -> Bytes {
     let message = "current transaction is aborted, commands ignored until end of transaction block";
     error(sqlstate::IN_FAILED_TRANSACTION, message, None, None)

@@ -39,6 +39,8 @@ pub(super) struct Asked {
 pub(super) struct Group {
     pub(super) bytes: BytesMut,
     pub(super) expected: Vec<Expected>,
+    /// A Bind among them is of a statement that is not allowed as it stands.
+    pub(super) undecided: bool,
 }
 
 impl Group {

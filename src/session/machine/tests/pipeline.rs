@@ -160,3 +160,21 @@ fn a_session_may_keep_only_so_much() {
     }
     assert!(stage.machine.skipping, "refused before 200 MB were kept");
 }
+
+/// Binding runs input functions and domain checks: it must not happen before the decision.
+#[test]
+fn a_bind_that_needs_approval_does_not_pass_without_its_execute() {
+    check(
+        "> P s DELETE FROM customers WHERE id = $1 | S
+         ^ P s DELETE FROM customers WHERE id = $1 | S
+         v 1 | Z I
+         < 1 | Z I
+         > B - s | S
+         ^ E nowhere | S
+         v E 34000 | Z I
+         < E 42501 | Z I
+         > Q SELECT 1
+         ^ Q SELECT 1
+         = allow",
+    );
+}
