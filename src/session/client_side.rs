@@ -16,7 +16,7 @@ use super::expected::{DescribeTarget, Expected, OwnReply};
 use super::machine::{CopyIn, Machine, Passing, Stop};
 use super::messages;
 use super::names;
-use super::parked::Gate;
+use super::parked::{Gate, runs_a_name};
 use super::statements::{NameId, Portal, PreparedStatement, Undo, cut};
 use super::words::{Command, Surroundings};
 use crate::relay::{self, Control};
@@ -47,6 +47,14 @@ impl Machine {
     /// Works off the client's frames until one has to wait.
     pub(super) fn read_client(&mut self, around: &Surroundings) -> Result<(), Stop> {
         while matches!(self.gate, Gate::Open) {
+            if self.until_settled {
+                self.blocked = !self.expected.is_empty();
+                if self.blocked {
+                    self.flush_upstream();
+                    return Ok(());
+                }
+                self.until_settled = false;
+            }
             if self.client_passing.is_some() {
                 if self.client_in.is_empty() {
                     return Ok(());
@@ -59,6 +67,10 @@ impl Machine {
                 continue;
             }
             let Some(header) = Header::peek(&self.client_in, limit)? else { return Ok(()) };
+            if matches!(header.tag, tag::QUERY | tag::FUNCTION_CALL) {
+                // It waits for the end of what comes before it, and that must have been sent for it.
+                self.release_group();
+            }
             self.blocked = self.must_wait(header.tag) && !self.pass_barrier(around)?;
             if self.blocked {
                 return Ok(());
@@ -93,6 +105,13 @@ impl Machine {
             }
             _ => false,
         }
+    }
+
+    /// Keeps a message until everything that was sent has been answered: what it names is not settled before.
+    pub(super) fn postpone(&mut self, frame: &Frame) {
+        debug_assert!(!self.expected.is_empty(), "what was answered is settled");
+        self.postponed = Some(frame.clone());
+        self.until_settled = true;
     }
 
     pub(super) fn catalog_due(&self) -> bool {
@@ -197,12 +216,10 @@ impl Machine {
         }
     }
 
-    /// The end of a pipeline may end a transaction, and with it what the names in the next pipeline mean.
     fn sync(&mut self) {
         self.release_group();
         self.skipping = false;
         self.in_pipeline = false;
-        self.barrier |= self.names.may_change_with_transaction() || self.catalog_stale;
         self.relay.control(Control::Sync);
         self.expect(Expected::Sync);
     }
@@ -258,6 +275,11 @@ impl Machine {
             self.refuse_extended(messages::not_utf8());
             return Ok(());
         };
+        let name = cut(parse.statement);
+        if !name.is_empty() && self.statements.is_unsettled_statement(name) {
+            self.postpone(frame);
+            return Ok(());
+        }
         if !self.statements.has_room(text.len()) {
             self.refuse_extended(messages::too_much_kept());
             return Ok(());
@@ -267,6 +289,10 @@ impl Machine {
             self.postponed = Some(frame.clone());
             return Ok(());
         };
+        if runs_a_name(&analysis) && self.statements.is_any_unsettled() {
+            self.postpone(frame);
+            return Ok(());
+        }
         if let Some(refusal) = self.refused_at_parse(&text, &analysis, around) {
             self.refuse_extended(refusal);
             return Ok(());
@@ -279,8 +305,9 @@ impl Machine {
             generation: self.names.generation(&around.catalog),
             parameter_types: parse.parameter_types,
             fields: None,
+            cycle: 0,
         };
-        let undo = self.statements.prepare(Bytes::copy_from_slice(cut(parse.statement)), statement);
+        let undo = self.statements.prepare(Bytes::copy_from_slice(name), statement);
         self.collect(frame, Expected::Parse(undo));
         Ok(())
     }
@@ -289,6 +316,10 @@ impl Machine {
         let bind = Bind::read(frame.body())?;
         if relay::is_reserved(bind.portal) {
             self.refuse_extended(messages::not_supported("portal name is reserved"));
+            return Ok(());
+        }
+        if self.statements.is_unsettled_statement(cut(bind.statement)) {
+            self.postpone(frame);
             return Ok(());
         }
         if self.statements.statement(cut(bind.statement)).is_none() {
@@ -358,8 +389,15 @@ impl Machine {
 
     fn close_name(&mut self, frame: &Frame) -> Result<(), Stop> {
         let undo = match Target::read("Close", frame.body())? {
+            Target::Statement(name) if self.statements.is_unsettled_statement(cut(name)) => {
+                self.postpone(frame);
+                return Ok(());
+            }
             Target::Statement(name) => self.statements.close_statement(cut(name)),
-            Target::Portal(name) => self.statements.close_portal(cut(name)),
+            Target::Portal(name) => {
+                self.statements.close_portal(cut(name));
+                Undo::Nothing
+            }
         };
         self.collect(frame, Expected::Close(undo));
         Ok(())
@@ -368,6 +406,10 @@ impl Machine {
     fn execute(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         let execute = Execute::read(frame.body())?;
         let name = cut(execute.portal);
+        if self.statements.is_unsettled_portal(name) {
+            self.postpone(frame);
+            return Ok(());
+        }
         if self.statements.portal(name).is_none() {
             self.statements.adopt_cursor(name);
         }

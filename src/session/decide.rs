@@ -21,7 +21,7 @@ use super::hopeless::Hopeless;
 use super::machine::{CopyIn, Machine, Stop};
 use super::messages;
 use super::names;
-use super::parked::{Asked, Group, Parked, Shape, readable};
+use super::parked::{Asked, Group, Parked, Shape, readable, runs_a_name};
 use super::results::{self, ResultPlan};
 use super::statements::{Described, Given, Portal, PreparedStatement};
 use super::words::{Command, Finished, Judged, Surroundings};
@@ -30,6 +30,8 @@ use crate::review::{Outcome, Parameter, RequestId};
 
 /// Why a statement that SQL prepared is not understood any more.
 pub(super) const PREPARED_EARLIER: &str = "it was prepared when names may have meant something else";
+/// Why a portal is not understood after names have changed.
+const BOUND_EARLIER: &str = "it was bound when names meant something else";
 /// Why a statement is not understood after a definition in its transaction.
 const DEFINED_ANEW: &str = "the open transaction has changed what it names";
 /// How long after one load of the catalog an unknown name may ask for the next.
@@ -158,10 +160,6 @@ impl Machine {
     /// A Query: its whole string is decided as one.
     pub(super) fn query(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         let body = frontend::query(frame.body())?;
-        self.release_group();
-        if self.skipping {
-            return Ok(());
-        }
         let Ok(text) = std::str::from_utf8(body) else {
             self.refuse_query(messages::not_utf8());
             return Ok(());
@@ -198,6 +196,11 @@ impl Machine {
         let Some(known) = self.statements.portal(&portal) else { return Ok(()) };
         let mut asked = asked_execute(known)?;
         let approved = known.approved.clone();
+        if runs_a_name(&asked.analysis) && self.statements.is_any_unsettled() {
+            self.postpone(frame);
+            return Ok(());
+        }
+        self.read_when_executed(&mut asked, around);
         let again = approved.as_ref().map(|given| (given, self.binding_of(&asked, around)));
         match self.rule(&asked.text, &asked.analysis, again, around) {
             Ruling::Run(permit) => {
@@ -216,6 +219,23 @@ impl Machine {
                 self.refuse_extended(error);
                 Ok(())
             }
+        }
+    }
+
+    /// What was planned when it was bound is executed as it was planned. But EXECUTE and FETCH look their names up when
+    /// they are executed, and so do the statements that PostgreSQL does not plan: then both readings must agree.
+    fn read_when_executed(&self, asked: &mut Asked, around: &Surroundings) {
+        let generation = self.names.generation(&around.catalog);
+        let runs_a_name = runs_a_name(&asked.analysis);
+        if asked.named_by_sql || (asked.generation == generation && !runs_a_name) {
+            return;
+        }
+        let now = self.analyze_now(&asked.text, around);
+        if runs_a_name {
+            asked.analysis = now;
+            asked.generation = generation;
+        } else if now != asked.analysis {
+            asked.analysis = Arc::new(conceded(&asked.analysis, BOUND_EARLIER));
         }
     }
 
@@ -301,7 +321,7 @@ impl Machine {
 
     fn forwarded(&mut self, run: &Run) {
         let analysis = &run.analysis;
-        self.names.forwarded(analysis);
+        self.names.forwarded(analysis, self.statements.cycle());
         self.definitions.forwarded(&run.text, analysis);
         self.barrier |= names::is_barrier(analysis);
         self.catalog_stale |= names::changes_catalog(analysis);

@@ -84,8 +84,10 @@ pub struct Machine {
     pub(super) copy_in: CopyIn,
     /// Extended-protocol messages were sent since the last Sync.
     pub(super) in_pipeline: bool,
-    /// A frame that was taken but has to wait for the catalog.
+    /// A frame that was taken but has to wait for the catalog, or until what was sent has been answered.
     pub(super) postponed: Option<Frame>,
+    /// It waits for the latter.
+    pub(super) until_settled: bool,
     /// The upstream skips to Sync, and so do we.
     pub(super) skipping: bool,
     /// The next request waits until everything before it has completed.
@@ -146,6 +148,7 @@ impl Machine {
             copy_in: CopyIn::No,
             in_pipeline: false,
             postponed: None,
+            until_settled: false,
             skipping: false,
             barrier: true,
             blocked: false,
@@ -310,6 +313,8 @@ impl Machine {
     pub(super) fn expect(&mut self, entry: Expected) {
         if matches!(entry, Expected::Query(_) | Expected::PoisonQuery(_) | Expected::Sync) {
             self.statements.cycle_sent();
+            // It may end a transaction, and with it what names mean in what follows.
+            self.barrier |= self.names.may_change_with_transaction() || self.catalog_stale;
         }
         self.expected.push(entry);
         self.flushed = false;

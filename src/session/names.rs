@@ -26,13 +26,13 @@ pub(super) struct Names {
     learned: u64,
     /// May be different now; ask before judging.
     pub(super) stale: bool,
-    /// Were changed in the open transaction, so that its end may change them again.
-    changed_in_transaction: bool,
+    /// The cycle of the open transaction in which they were last changed, so that its end may change them again.
+    changed_in: Option<u64>,
 }
 
 impl Names {
     pub(super) fn unknown() -> Self {
-        Self { search_path: Vec::new(), role: String::new(), learned: 0, stale: true, changed_in_transaction: false }
+        Self { search_path: Vec::new(), role: String::new(), learned: 0, stale: true, changed_in: None }
     }
 
     /// Under which names and catalog an analysis made now is valid.
@@ -54,14 +54,14 @@ impl Names {
         Some(())
     }
 
-    /// Notes that a statement with this analysis was forwarded.
-    pub(super) fn forwarded(&mut self, analysis: &Analysis) {
+    /// Notes that a statement with this analysis was forwarded in this cycle.
+    pub(super) fn forwarded(&mut self, analysis: &Analysis, cycle: u64) {
         if may_change(analysis) {
             self.stale = true;
-            self.changed_in_transaction = true;
+            self.changed_in = Some(cycle);
         }
         let ends = analysis.effects().contains(Effect::Transaction);
-        if ends && self.changed_in_transaction {
+        if ends && self.changed_in.is_some() {
             self.stale = true;
         }
     }
@@ -79,7 +79,7 @@ impl Names {
         let mut changed = false;
         analysis.statements.iter().any(|statement| {
             let affected = changed && !statement.effects.without(NAMELESS).is_empty();
-            let takes_back = self.changed_in_transaction && statement.effects.contains(Effect::Transaction);
+            let takes_back = self.changed_in.is_some() && statement.effects.contains(Effect::Transaction);
             changed |= takes_back || changes_names(statement);
             affected
         })
@@ -87,13 +87,13 @@ impl Names {
 
     /// Whether the end of the transaction may change them again.
     pub(super) fn may_change_with_transaction(&self) -> bool {
-        self.stale || self.changed_in_transaction
+        self.stale || self.changed_in.is_some()
     }
 
-    /// Notes that no transaction is open any more.
-    pub(super) fn transaction_ended(&mut self) {
-        if self.changed_in_transaction {
-            self.changed_in_transaction = false;
+    /// Notes that no transaction of the cycles before this one is open any more.
+    pub(super) fn transaction_ended(&mut self, cycles: u64) {
+        if self.changed_in.is_some_and(|cycle| cycle < cycles) {
+            self.changed_in = None;
             self.stale = true;
         }
     }

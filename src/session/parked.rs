@@ -50,7 +50,7 @@ impl Group {
 
     /// Whether the Bind that makes this portal is among them.
     pub(super) fn binds(&self, portal: &[u8]) -> bool {
-        self.expected.iter().any(|entry| matches!(entry, Expected::Bind(Undo::Portal(name)) if name == portal))
+        self.expected.iter().any(|entry| matches!(entry, Expected::Bind(Undo::Portal(name, _)) if name == portal))
     }
 }
 
@@ -131,7 +131,7 @@ impl Machine {
     /// an approval serves only this session, and only until a name changes.
     pub(super) fn binding_of(&self, asked: &Asked, around: &Surroundings) -> Binding {
         let mut parameters = asked.parameter_part.clone();
-        if asked.analysis.statements.iter().any(runs_a_name) {
+        if runs_a_name(&asked.analysis) {
             let mut named = BytesMut::from(parameters.as_ref());
             named.extend_from_slice(self.identity.session.as_bytes());
             named.extend_from_slice(&self.statements.revision().to_be_bytes());
@@ -148,11 +148,13 @@ impl Machine {
     }
 }
 
-/// Whether it is an EXECUTE, FETCH or MOVE.
-fn runs_a_name(statement: &StatementAnalysis) -> bool {
+/// Whether an EXECUTE, FETCH or MOVE is in it.
+pub(super) fn runs_a_name(analysis: &Analysis) -> bool {
     let declares = |change: &SessionChange| matches!(change, SessionChange::DeclareCursor(..));
-    statement.effects.contains(Effect::Execute)
-        || (statement.effects.contains(Effect::Cursor) && !statement.session_changes.iter().any(declares))
+    analysis.statements.iter().any(|statement| {
+        statement.effects.contains(Effect::Execute)
+            || (statement.effects.contains(Effect::Cursor) && !statement.session_changes.iter().any(declares))
+    })
 }
 
 impl Asked {

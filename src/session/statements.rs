@@ -15,6 +15,7 @@ use countersign_protocol::backend::Field;
 
 use super::definitions::Definitions;
 use super::names::Generation;
+use super::parked::runs_a_name;
 use crate::review::RequestId;
 
 /// PostgreSQL cuts names after so many bytes.
@@ -43,6 +44,8 @@ pub(super) struct PreparedStatement {
     pub(super) parameter_types: Vec<u32>,
     /// Columns as described; valid for `generation` only.
     pub(super) fields: Option<Described>,
+    /// The cycle it was made in.
+    pub(super) cycle: u64,
 }
 
 /// Columns of a statement or portal, once described.
@@ -85,10 +88,10 @@ pub(super) struct Given {
 pub(super) enum Undo {
     /// Nothing was changed.
     Nothing,
-    /// The prepared statement of that name as it was.
-    Statement(Bytes, Option<Box<PreparedStatement>>),
+    /// The prepared statement of that name as it was, unless another message has changed it again.
+    Statement(Bytes, NameId, Option<Box<PreparedStatement>>),
     /// No portal of that name: what is taken back fell to an error, and portals end with the transaction that failed.
-    Portal(Bytes),
+    Portal(Bytes, NameId),
 }
 
 /// A statement named by SQL (`PREPARE`, `DECLARE`): names of SQL and of the protocol are the same names.
@@ -132,37 +135,57 @@ impl Statements {
     pub(super) fn prepare(&mut self, name: Bytes, statement: PreparedStatement) -> Undo {
         self.renamed(&name);
         self.sql_prepared.remove(&name);
-        let statement = PreparedStatement { id: self.next_id(), ..statement };
+        let id = self.next_id();
+        let statement = PreparedStatement { id, cycle: self.cycles_sent, ..statement };
         let before = self.prepared.insert(name.clone(), statement);
         // Texts that a long pipeline replaces one by one are not kept: after an error, a client parses anew.
         let before = before.filter(|_| !name.is_empty());
-        Undo::Statement(name, before.map(Box::new))
+        Undo::Statement(name, id, before.map(Box::new))
     }
 
     pub(super) fn bind(&mut self, name: Bytes, portal: Portal) -> Undo {
         self.renamed(&name);
         self.cursors.remove(&name);
-        let portal = Portal { id: self.next_id(), cycle: self.cycles_sent, ..portal };
-        self.portals.insert(name.clone(), portal);
-        Undo::Portal(name)
+        let id = self.next_id();
+        self.portals.insert(name.clone(), Portal { id, cycle: self.cycles_sent, ..portal });
+        Undo::Portal(name, id)
     }
 
     pub(super) fn close_statement(&mut self, name: &[u8]) -> Undo {
         self.renamed(name);
         self.sql_prepared.remove(name);
         match self.prepared.remove_entry(name) {
-            Some((name, before)) => Undo::Statement(name, Some(Box::new(before))),
+            Some((name, before)) => Undo::Statement(name, NameId::default(), Some(Box::new(before))),
             None => Undo::Nothing,
         }
     }
 
-    pub(super) fn close_portal(&mut self, name: &[u8]) -> Undo {
+    pub(super) fn close_portal(&mut self, name: &[u8]) {
         self.renamed(name);
         self.cursors.remove(name);
-        match self.portals.remove_entry(name) {
-            Some((name, _)) => Undo::Portal(name),
-            None => Undo::Nothing,
-        }
+        self.portals.remove(name);
+    }
+
+    /// Whether it is not yet known that what was made in this cycle has been made: the client has ended the cycle, so
+    /// that an error in it would not keep the upstream from executing what follows.
+    fn is_unsettled(&self, cycle: u64) -> bool {
+        self.cycles_done <= cycle && cycle < self.cycles_sent
+    }
+
+    /// Whether it is not yet known what the prepared statement of that name is.
+    pub(super) fn is_unsettled_statement(&self, name: &[u8]) -> bool {
+        self.prepared.get(name).is_some_and(|known| self.is_unsettled(known.cycle))
+    }
+
+    /// Whether it is not yet known what the portal of that name is.
+    pub(super) fn is_unsettled_portal(&self, name: &[u8]) -> bool {
+        self.portals.get(name).is_some_and(|known| self.is_unsettled(known.cycle))
+    }
+
+    /// Whether it is not yet known what some name is.
+    pub(super) fn is_any_unsettled(&self) -> bool {
+        self.prepared.values().any(|known| self.is_unsettled(known.cycle))
+            || self.portals.values().any(|known| self.is_unsettled(known.cycle))
     }
 
     /// Whether something of that many bytes may still be kept.
@@ -199,27 +222,37 @@ impl Statements {
         self.cycles_sent = self.cycles_sent.saturating_add(1);
     }
 
-    /// Notes a ReadyForQuery; portals end with their transaction.
-    pub(super) fn cycle_done(&mut self, in_transaction: bool) {
+    /// The cycle that the client is in.
+    pub(super) fn cycle(&self) -> u64 {
+        self.cycles_sent
+    }
+
+    /// Notes a ReadyForQuery; portals end with their transaction. Yields the first cycle that has not ended.
+    pub(super) fn cycle_done(&mut self, in_transaction: bool) -> u64 {
         self.cycles_done = self.cycles_done.saturating_add(1);
         if !in_transaction {
             let ended = self.cycles_done;
             self.cycles_ended = ended;
             self.portals.retain(|_, portal| portal.cycle >= ended);
         }
+        self.cycles_done
     }
 
     pub(super) fn undo(&mut self, undo: Undo) {
         match undo {
             Undo::Nothing => {}
-            Undo::Statement(name, Some(before)) => {
-                self.prepared.insert(name, *before);
+            Undo::Statement(name, id, before) => {
+                let now = self.prepared.get(&name).map_or(NameId::default(), |known| known.id);
+                match before {
+                    _ if now != id => {}
+                    Some(before) => drop(self.prepared.insert(name, *before)),
+                    None => drop(self.prepared.remove(&name)),
+                }
             }
-            Undo::Statement(name, None) => {
-                self.prepared.remove(&name);
-            }
-            Undo::Portal(name) => {
-                self.portals.remove(&name);
+            Undo::Portal(name, id) => {
+                if self.portals.get(&name).is_some_and(|known| known.id == id) {
+                    self.portals.remove(&name);
+                }
             }
         }
     }
@@ -355,6 +388,7 @@ impl SqlNamed {
             generation: self.generation,
             parameter_types: Vec::new(),
             fields: None,
+            cycle: self.cycle,
         }
     }
 }
@@ -382,7 +416,12 @@ impl PreparedLookup for SeenUnder<'_> {
         let name = cut(name.as_bytes());
         match self.statements.cursors.get(name) {
             Some(cursor) => Some(&cursor.analysis),
-            None => self.statements.portals.get(name)?.statement.analysis.statements.first(),
+            None => {
+                // What PostgreSQL does not plan, such as EXECUTE, looks its names up when it is fetched.
+                let bound = &self.statements.portals.get(name)?.statement;
+                let is_fixed = bound.generation == self.generation && !runs_a_name(&bound.analysis);
+                is_fixed.then(|| bound.analysis.statements.first())?
+            }
         }
     }
 

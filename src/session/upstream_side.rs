@@ -173,9 +173,9 @@ impl Machine {
     fn learn_status(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         self.status = backend::ready_for_query(frame.body())?;
         let in_transaction = self.status != TransactionStatus::Idle;
-        self.statements.cycle_done(in_transaction);
+        let cycles = self.statements.cycle_done(in_transaction);
         if !in_transaction {
-            self.names.transaction_ended();
+            self.names.transaction_ended(cycles);
         }
         // Whoever hears that a definition is made may count on it being known, in this session and in others.
         if matches!(self.gate, Gate::Open) && self.catalog_due() {
@@ -441,6 +441,14 @@ impl Machine {
     /// The upstream skips everything up to Sync; so does what we believe.
     fn skip_to_sync(&mut self, code: &str) {
         let (skipped, has_sync) = self.expected.skip_to_sync();
+        if !has_sync {
+            // Newest first: what was not sent yet comes after what was.
+            self.abandon_gated();
+            self.drop_group();
+            self.postponed = None;
+            self.until_settled = false;
+            self.skipping = true;
+        }
         for entry in skipped {
             if let Expected::Execute(reply) = entry {
                 let mut run = reply.run;
@@ -454,12 +462,6 @@ impl Machine {
             } else {
                 self.take_back(entry);
             }
-        }
-        if !has_sync {
-            self.abandon_gated();
-            self.drop_group();
-            self.postponed = None;
-            self.skipping = true;
         }
     }
 }

@@ -74,7 +74,7 @@ fn the_next_pipeline_waits_for_what_sync_may_take_back() {
 }
 
 #[test]
-fn what_a_portal_executes_was_fixed_when_it_was_bound() {
+fn a_portal_bound_under_other_names_is_not_understood() {
     check(&format!(
         "> Q BEGIN | Q SET search_path = sandbox
          ^ Q BEGIN
@@ -99,8 +99,7 @@ fn what_a_portal_executes_was_fixed_when_it_was_bound() {
          > E p | S
          ^ OWN | S
          {LEARNED} | Z T
-         ^ E p | S
-         = allow"
+         = hold Open"
     ));
 }
 
@@ -160,9 +159,12 @@ fn a_failed_pipeline_takes_its_names_back() {
 fn a_second_parse_of_a_name_that_fails_leaves_the_first() {
     check(
         "> P a DELETE FROM customers | S | P a SELECT 1 | S
-         ^ P a DELETE FROM customers | S | P a SELECT 1 | S
-         v 1 | Z I | E 42P05 | Z I
-         < 1 | Z I | E 42P05 | Z I
+         ^ P a DELETE FROM customers | S
+         v 1 | Z I
+         < 1 | Z I
+         ^ P a SELECT 1 | S
+         v E 42P05 | Z I
+         < E 42P05 | Z I
          > B - a | E - | S
          = hold Open",
     );
@@ -333,4 +335,90 @@ fn what_the_open_transaction_renamed_is_not_understood_in_it() {
 #[test]
 fn dropping_what_is_not_there_is_no_error_of_ours() {
     check("> Q DROP TABLE IF EXISTS nowhere\n= deny\n< E 42501 | Z I");
+}
+
+/// An error in one pipeline does not keep the next from running: what it names must be settled before it is judged.
+#[test]
+fn the_next_pipeline_waits_until_its_names_are_settled() {
+    check(
+        "> P a DELETE FROM customers | S
+         ^ P a DELETE FROM customers | S
+         v 1 | Z I
+         < 1 | Z I
+         > P a SELECT 1 | S | B - a | E - | S
+         ^ P a SELECT 1 | S
+         v E 42P05 | Z I
+         < E 42P05 | Z I
+         = hold Open",
+    );
+    check(
+        "> P - DELETE FROM customers | S
+         ^ P - DELETE FROM customers | S
+         v 1 | Z I
+         < 1 | Z I
+         > P x SELECT 1/0 | B p x | E p | P - SELECT 1 | S | B - - | E - | S
+         ^ P x SELECT 1/0 | B p x | E p | P - SELECT 1 | S
+         = allow
+         v 1 | 2 | E 22012 | Z I
+         ^ E nowhere | S
+         < 1 | 2 | E 22012 | Z I
+         v E 34000 | Z I
+         < E 26000 | Z I",
+    );
+    check(
+        "> Q PREPARE a AS DELETE FROM customers
+         ^ Q PREPARE a AS DELETE FROM customers
+         = allow
+         v C PREPARE | Z I
+         < C PREPARE | Z I
+         > P a SELECT 1 | S | P - EXECUTE a | B - - | E - | S
+         ^ P a SELECT 1 | S
+         v E 42P05 | Z I
+         < E 42P05 | Z I
+         = hold Open",
+    );
+}
+
+#[test]
+fn execute_looks_its_name_up_when_it_is_executed() {
+    check(
+        "> P a SELECT 1 | P e EXECUTE a | S
+         ^ P a SELECT 1 | P e EXECUTE a | S
+         v 1 | 1 | Z I
+         < 1 | 1 | Z I
+         > C S a | P a DELETE FROM customers | B - e | E - | S
+         = hold Open
+         ! opened
+         < N 00000",
+    );
+}
+
+#[test]
+fn what_postgres_does_not_plan_looks_its_names_up_when_it_is_executed() {
+    check(&format!(
+        "> Q BEGIN | Q SET search_path = sandbox
+         ^ Q BEGIN
+         = allow
+         v C BEGIN | Z T
+         < C BEGIN | Z T
+         ^ Q SET search_path = sandbox
+         = allow
+         v C SET | Z T
+         < C SET | Z T
+         > P - COPY customers FROM STDIN | B p - | S
+         ^ OWN | S
+         {SANDBOX} | Z T
+         ^ P - COPY customers FROM STDIN | B p - | S
+         v 1 | 2 | Z T
+         < 1 | 2 | Z T
+         > Q SET search_path = public
+         ^ Q SET search_path = public
+         = allow
+         v C SET | Z T
+         < C SET | Z T
+         > E p | S
+         ^ OWN | S
+         {LEARNED} | Z T
+         = hold Open"
+    ));
 }

@@ -178,3 +178,16 @@ fn a_bind_that_needs_approval_does_not_pass_without_its_execute() {
          = allow",
     );
 }
+
+#[test]
+fn a_query_waits_for_what_was_not_executed_before_it() {
+    check(
+        "> P a SELECT 1 | P a SELECT 1 | Q SELECT 2 | S
+         ^ P a SELECT 1 | P a SELECT 1 | H
+         v 1 | E 42P05
+         ^ S
+         < 1 | E 42P05
+         v Z I
+         < Z I",
+    );
+}

@@ -88,9 +88,48 @@ const UPSTREAM: &[&str] = &[
 const EVENTS: &[&str] = &["cancel", "cancel sent", "minute", "client closed", "upstream closed", "drain"];
 const DECISIONS: &[&str] = &["approved", "rejected", "expired", "cancelled", "cancel"];
 
+/// What is executed by any of the forms below.
+const TEXTS: &[&str] = &[
+    "SELECT id FROM free",
+    "SELECT email FROM customers",
+    "SELECT 1/0",
+    "BEGIN",
+    "COMMIT",
+    "ROLLBACK",
+    "SET search_path = sandbox",
+    "SET search_path = sandbox",
+    "SET search_path = public",
+    "DELETE FROM customers",
+    "DELETE FROM customers",
+    "DELETE FROM customers",
+    "DROP TABLE free",
+    "COPY customers FROM STDIN",
+    "EXECUTE a",
+    "FETCH p",
+    "PREPARE a AS DELETE FROM customers",
+    "PREPARE a AS SELECT id FROM free",
+    "DECLARE p CURSOR FOR SELECT id FROM free",
+];
+
+/// Ways to execute, or nearly execute, a text; `*` stands for it.
+const FORMS: &[&str] = &[
+    "Q *",
+    "P - * | B - - | E -",
+    "P - * | B - - | E - | S",
+    "P a *",
+    "C S a | P a *",
+    "P - * | B p -",
+    "C P p | P - * | B p -",
+    "P - * | B p - | S",
+];
+
+/// What continues.
+const STEPS: &[&str] =
+    &["B - a | E -", "B p a", "E p", "E p 1", "E - | S", "C S a", "C P p", "D S a", "D P p", "H", "S", "S"];
+
 #[derive(Clone, Debug)]
 enum Turn {
-    Client(&'static str),
+    Client(String),
     /// The upstream works off that many messages.
     Answers(u8),
     Decision(&'static str),
@@ -105,12 +144,16 @@ enum Noise {
 }
 
 fn turns() -> impl Strategy<Value = Vec<Turn>> {
+    let form = (prop::sample::select(FORMS), prop::sample::select(TEXTS));
     let turn = prop_oneof![
-        5 => prop::sample::select(CLIENT).prop_map(Turn::Client),
+        6 => form.prop_map(|(form, text)| Turn::Client(form.replace('*', text))),
+        3 => prop::sample::select(STEPS).prop_map(|step| Turn::Client(step.to_owned())),
+        1 => prop::sample::select(CLIENT).prop_map(|text| Turn::Client(text.to_owned())),
+        6 => Just(Turn::Answers(u8::MAX)),
         3 => (1..6_u8).prop_map(Turn::Answers),
-        1 => prop::sample::select(DECISIONS).prop_map(Turn::Decision),
+        2 => prop::sample::select(DECISIONS).prop_map(Turn::Decision),
     ];
-    prop::collection::vec(turn, 0..60)
+    prop::collection::vec(turn, 0..40)
 }
 
 fn noises() -> impl Strategy<Value = Vec<Noise>> {
@@ -207,7 +250,7 @@ proptest! {
         let mut told = Vec::new();
         for turn in turns {
             match turn {
-                Turn::Client(text) => play.receive(&frontend(text), b""),
+                Turn::Client(text) => play.receive(&frontend(&text), b""),
                 Turn::Decision(what) => play.decide(what),
                 Turn::Answers(count) => {
                     for _ in 0..count {
@@ -218,7 +261,7 @@ proptest! {
                 }
             }
             upstream.send(&play.take_sent());
-            let guarded = upstream.executed.iter().filter(|done| done.text.starts_with("DELETE") && done.schema == "public");
+            let guarded = upstream.executed.iter().filter(|done| done.text.contains("customers") && done.schema == "public");
             prop_assert!(guarded.count() <= play.begun, "more was executed than approved: {:?}", upstream.executed);
             prop_assert!(!upstream.executed.iter().any(|done| done.text.starts_with("DROP")));
             told.append(&mut play.stage.to_client);

@@ -52,6 +52,7 @@ pub struct Postgres {
     skipping: bool,
     /// Whether a Query runs, of which the columns are told, too.
     in_query: bool,
+    depth: u8,
     copying: Copying,
     pub executed: Vec<Executed>,
     pub closed: bool,
@@ -69,6 +70,7 @@ impl Postgres {
             portals: HashMap::new(),
             skipping: false,
             in_query: false,
+            depth: 0,
             copying: Copying::No,
             executed: Vec::new(),
             closed: false,
@@ -291,14 +293,16 @@ impl Postgres {
             "PREPARE" => self.sql_prepare(rest)?,
             "EXECUTE" => {
                 let text = self.prepared.get(rest.as_bytes()).ok_or("26000")?.clone();
-                return self.run(&text, &self.schema.clone());
+                return self.run_named(&text, &self.schema.clone());
             }
             "DECLARE" => self.declare(rest)?,
             "FETCH" => {
                 let portal = self.portals.get(rest.as_bytes()).ok_or("34000")?.clone();
-                return self.run(&portal.text, &portal.schema);
+                return self.run_named(&portal.text, &portal.schema);
             }
             "COPY" => {
+                // Not planned: its names are looked up when it is executed.
+                self.executed.push(Executed { text: text.to_owned(), schema: self.schema.clone() });
                 self.say("G");
                 return Ok(true);
             }
@@ -309,6 +313,17 @@ impl Postgres {
             _ => return Err("42601"),
         }
         Ok(false)
+    }
+
+    /// Runs what a name stands for. Names that stand for each other run into a limit.
+    fn run_named(&mut self, text: &str, schema: &str) -> Result<bool, &'static str> {
+        if self.depth > 8 {
+            return Err("54001");
+        }
+        self.depth += 1;
+        let ran = self.run(text, schema);
+        self.depth -= 1;
+        ran
     }
 
     fn sql_prepare(&mut self, rest: &str) -> Result<(), &'static str> {
