@@ -11,19 +11,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use rand::Rng as _;
+use rand::{Rng as _, RngCore as _};
 use subtle::ConstantTimeEq as _;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 
-/// Length of the secrets handed out: what protocol 3.0 has room for.
-const SECRET_LEN: usize = 4;
+use crate::telemetry::CANCEL_REQUESTS;
 
 /// What BackendKeyData carries and a CancelRequest repeats.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CancelKey {
     /// Process id as clients see it: positive, made up by the proxy.
     pub process_id: i32,
-    /// Secret key; 4 bytes in protocol 3.0.
+    /// Secret key: 4 bytes in protocol 3.0, 32 in 3.2.
     pub secret: Bytes,
 }
 
@@ -41,7 +40,10 @@ pub struct CancelRegistry {
 
 struct Registered {
     secret: Bytes,
-    wake: mpsc::Sender<()>,
+    /// How many cancels came.
+    asked: watch::Sender<u64>,
+    /// Up to which of them the session has taken notice.
+    taken: watch::Receiver<u64>,
 }
 
 impl CancelRegistry {
@@ -51,34 +53,43 @@ impl CancelRegistry {
         Self::default()
     }
 
-    /// Makes a key for a new session. The session can be cancelled until the listener is dropped.
+    /// Makes a key for a new session, with a secret of that many bytes. The session can be cancelled until the listener
+    /// is dropped.
     #[must_use]
-    pub fn register(&self) -> (CancelKey, CancelListener) {
-        let secret = Bytes::copy_from_slice(&rand::random::<[u8; SECRET_LEN]>());
-        let (wake, woken) = mpsc::channel(1);
+    pub fn register(&self, secret_len: usize) -> (CancelKey, CancelListener) {
+        let mut secret = vec![0; secret_len];
+        rand::rng().fill_bytes(&mut secret);
+        let secret = Bytes::from(secret);
+        let (asked, asking) = watch::channel(0);
+        let (taken, taking) = watch::channel(0);
         loop {
             let process_id = rand::rng().random_range(1..=i32::MAX);
             if let Entry::Vacant(vacant) = self.sessions.entry(process_id) {
-                vacant.insert(Registered { secret: secret.clone(), wake });
-                let listener = CancelListener { process_id, woken, sessions: Arc::clone(&self.sessions) };
+                vacant.insert(Registered { secret: secret.clone(), asked, taken: taking });
+                let sessions = Arc::clone(&self.sessions);
+                let listener = CancelListener { process_id, asking, given: 0, taken, sessions };
                 return (CancelKey { process_id, secret }, listener);
             }
         }
     }
 
-    /// Wakes the session that has this key; returns whether there is one.
-    pub fn cancel(&self, key: &CancelKey) -> bool {
-        let known = self.sessions.get(&key.process_id).is_some_and(|session| {
-            let matches = bool::from(session.secret.ct_eq(&key.secret));
-            if matches {
-                // A full channel means that the session has not yet seen an earlier cancel: one is enough.
-                let _ = session.wake.try_send(());
+    /// Wakes the session that has this key, if there is one. A wrong key costs a look-up and a comparison that takes as
+    /// long wherever it differs.
+    pub fn cancel(&self, key: &CancelKey) -> Option<CancelNotice> {
+        let notice = self.sessions.get(&key.process_id).and_then(|session| {
+            if !bool::from(session.secret.ct_eq(&key.secret)) {
+                return None;
             }
-            matches
+            let mut number = 0;
+            session.asked.send_modify(|asked| {
+                *asked += 1;
+                number = *asked;
+            });
+            Some(CancelNotice { number, taken: session.taken.clone() })
         });
-        let outcome = if known { "match" } else { "mismatch" };
-        metrics::counter!("countersign_cancel_requests_total", "outcome" => outcome).increment(1);
-        known
+        let outcome = if notice.is_some() { "match" } else { "mismatch" };
+        metrics::counter!(CANCEL_REQUESTS, "outcome" => outcome).increment(1);
+        notice
     }
 
     /// How many sessions can be cancelled.
@@ -100,28 +111,61 @@ impl fmt::Debug for CancelRegistry {
     }
 }
 
+/// A cancel on its way to a session.
+#[derive(Debug)]
+pub struct CancelNotice {
+    number: u64,
+    taken: watch::Receiver<u64>,
+}
+
+impl CancelNotice {
+    /// Waits until the session has taken notice, or has ended: what its client sends from then on is not cancelled.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn taken(mut self) {
+        // An error means that the session has ended.
+        let _ = self.taken.wait_for(|taken| *taken >= self.number).await;
+    }
+}
+
 /// A session's ear for cancels; dropping it ends the key's life.
 pub struct CancelListener {
     process_id: i32,
-    woken: mpsc::Receiver<()>,
+    asking: watch::Receiver<u64>,
+    /// Up to which cancel it has been told.
+    given: u64,
+    taken: watch::Sender<u64>,
     sessions: Arc<DashMap<i32, Registered>>,
 }
 
 impl CancelListener {
-    /// Waits for the next cancel; several that came since the last call count as one.
+    /// Waits for the next cancel; several that came since the last call count as one. The call after that says that the
+    /// session has acted on it.
     ///
     /// # Cancel safety
     /// Cancel safe: a cancel that arrives while the future is dropped is returned by the next call.
     pub async fn recv(&mut self) {
-        if self.woken.recv().await.is_none() {
+        self.confirm();
+        if self.asking.changed().await.is_err() {
             // Unreachable while registered, which is as long as this lives; waiting forever is the harmless answer.
             std::future::pending::<()>().await;
         }
+        self.given = *self.asking.borrow_and_update();
     }
 
     /// Takes a cancel that has already come, without waiting; for a session that turns idle and wants to forget it.
     pub fn try_recv(&mut self) -> bool {
-        self.woken.try_recv().is_ok()
+        self.confirm();
+        let came = self.asking.has_changed().unwrap_or(false);
+        self.given = *self.asking.borrow_and_update();
+        came
+    }
+
+    /// Lets those know who wait for the session to notice what it has been given.
+    fn confirm(&mut self) {
+        let given = self.given;
+        self.taken.send_if_modified(|taken| std::mem::replace(taken, given) != given);
     }
 }
 
@@ -145,40 +189,62 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_whole_key_cancels() {
-        let registry = CancelRegistry::new();
-        let (key, mut listener) = registry.register();
-        let (other, mut other_listener) = registry.register();
-        let wrong = |process_id, secret: &Bytes| CancelKey { process_id, secret: secret.clone() };
-        assert!(!registry.cancel(&wrong(key.process_id, &other.secret)));
-        assert!(!registry.cancel(&wrong(key.process_id, &Bytes::new())));
-        assert!(!registry.cancel(&wrong(key.process_id, &key.secret.slice(..3))));
-        assert!(!registry.cancel(&wrong(0, &key.secret)));
-        assert!(!listener.try_recv() && !other_listener.try_recv());
-        assert!(registry.cancel(&key));
-        listener.recv().await;
-        assert!(!other_listener.try_recv());
+        for secret_len in [4, 32] {
+            let registry = CancelRegistry::new();
+            let (key, mut listener) = registry.register(secret_len);
+            let (other, mut other_listener) = registry.register(secret_len);
+            let wrong = |process_id, secret: Bytes| {
+                assert!(registry.cancel(&CancelKey { process_id, secret }).is_none());
+            };
+            wrong(key.process_id, other.secret.clone());
+            wrong(key.process_id, Bytes::new());
+            wrong(key.process_id, key.secret.slice(..secret_len - 1));
+            wrong(key.process_id, [&key.secret[..], b"\0"].concat().into());
+            wrong(0, key.secret.clone());
+            assert!(!listener.try_recv() && !other_listener.try_recv());
+            assert!(registry.cancel(&key).is_some());
+            listener.recv().await;
+            assert!(!other_listener.try_recv());
+        }
     }
 
     #[tokio::test]
     async fn cancels_are_kept_and_counted_once() {
         let registry = CancelRegistry::new();
-        let (key, mut listener) = registry.register();
+        let (key, mut listener) = registry.register(4);
         assert!(listener.recv().now_or_never().is_none(), "nothing came yet");
-        assert!(registry.cancel(&key) && registry.cancel(&key));
+        assert!(registry.cancel(&key).is_some() && registry.cancel(&key).is_some());
         listener.recv().await;
         assert!(listener.recv().now_or_never().is_none(), "two that came together are one");
+    }
+
+    #[tokio::test]
+    async fn a_cancel_is_noticed_once_the_session_asks_for_the_next() {
+        let registry = CancelRegistry::new();
+        let (key, mut listener) = registry.register(32);
+        let cancel = || Box::pin(registry.cancel(&key).expect("the key is right").taken());
+        let mut first = cancel();
+        assert!(first.as_mut().now_or_never().is_none());
+        listener.recv().await;
+        assert!(first.as_mut().now_or_never().is_none(), "the session may still be acting on it");
+        let mut second = cancel();
+        assert!(listener.try_recv());
+        assert!(first.now_or_never().is_some());
+        assert!(second.as_mut().now_or_never().is_none());
+        drop(listener);
+        assert!(second.now_or_never().is_some(), "a session that is gone needs no notice");
     }
 
     #[test]
     fn keys_are_unique_positive_and_die_with_the_session() {
         let registry = CancelRegistry::new();
-        let sessions: Vec<_> = (0..1000).map(|_| registry.register()).collect();
+        let sessions: Vec<_> = (0..1000).map(|_| registry.register(32)).collect();
         assert_eq!(registry.len(), 1000);
-        assert!(sessions.iter().all(|(key, _)| key.process_id > 0 && key.secret.len() == SECRET_LEN));
+        assert!(sessions.iter().all(|(key, _)| key.process_id > 0 && key.secret.len() == 32));
         let keys: Vec<_> = sessions.iter().map(|(key, _)| key.clone()).collect();
         drop(sessions);
         assert!(registry.is_empty());
-        assert!(keys.iter().all(|key| !registry.cancel(key)));
+        assert!(keys.iter().all(|key| registry.cancel(key).is_none()));
     }
 
     #[test]

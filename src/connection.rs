@@ -4,6 +4,7 @@
 //! upstream is connected and the catalog of its database is loaded.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use countersign_policy::subject::Subject;
@@ -26,17 +27,33 @@ use crate::stream::ClientStream;
 use crate::telemetry::SESSIONS;
 use crate::upstream::{self, Upstream};
 
+/// How long the end of a CancelRequest's connection is put off until the session has noticed.
+const CANCEL_NOTICE: Duration = Duration::from_secs(5);
+
 /// Serves one client from its first byte to its last.
 pub(crate) async fn serve(stream: ClientStream, peer: String, shared: Arc<Shared>, drain: watch::Receiver<bool>) {
     match startup::accept(stream, peer, &shared.startup).await {
         Ok(StartupOutcome::Session(handshake)) => begin(*handshake, &shared, drain).await,
-        Ok(StartupOutcome::Cancel(key)) => {
-            shared.cancels.cancel(&key);
-        }
+        Ok(StartupOutcome::Cancel(key, stream)) => cancel(&key, stream, &shared).await,
         Ok(StartupOutcome::Closed) => {}
         Err(error) => {
             tracing::info!(fault = ?error.fault(), error = %with_causes(&error), "client refused");
         }
+    }
+}
+
+/// Wakes the session that is meant, and closes the connection once that session has noticed: whatever its client sends
+/// after that is not what it wanted to cancel.
+async fn cancel(key: &CancelKey, mut stream: ClientStream, shared: &Shared) {
+    let closed = async {
+        if let Some(notice) = shared.cancels.cancel(key) {
+            notice.taken().await;
+        }
+        // The client may be gone already.
+        let _ = stream.shutdown().await;
+    };
+    if tokio::time::timeout(CANCEL_NOTICE, closed).await.is_err() {
+        tracing::debug!("a session took too long to notice a cancel");
     }
 }
 
@@ -46,7 +63,7 @@ async fn begin(mut handshake: ClientHandshake, shared: &Arc<Shared>, drain: watc
         Err(refusal) => return refuse(&mut handshake.stream, &refusal).await,
     };
     let (database, upstream) = connected;
-    let (key, cancels) = shared.cancels.register();
+    let (key, cancels) = shared.cancels.register(handshake.cancel_secret_len);
     if let Err(error) = greet(&mut handshake.stream, &upstream, &key).await {
         tracing::debug!(%error, "client left during the greeting");
         return;

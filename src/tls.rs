@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, ring};
+use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -20,7 +21,11 @@ mod verifier;
 
 use verifier::{Check, UpstreamVerifier};
 
-/// Makes the acceptor for clients: TLS 1.2 and 1.3, no client certificates.
+/// What PostgreSQL clients name in ALPN (manual, "SSL Session Encryption").
+pub const ALPN: &[u8] = b"postgresql";
+
+/// Makes the acceptor for clients: TLS 1.2 and 1.3, no client certificates. A client that names protocols (ALPN) must
+/// name [`ALPN`]. Sessions are not resumed, as in PostgreSQL: each connection shows the certificate in force.
 ///
 /// # Errors
 /// [`TlsError`] naming the file that is missing or wrong.
@@ -28,12 +33,15 @@ pub fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
     let chain = certificates(&config.cert)?;
     let key = PrivateKeyDer::from_pem_file(&config.key)
         .map_err(|error| TlsError::PrivateKey { path: config.key.clone(), source: plain(error) })?;
-    let server = ServerConfig::builder_with_provider(provider())
+    let mut server = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Provider)?
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(|source| TlsError::KeyPair { cert: config.cert.clone(), key: config.key.clone(), source })?;
+    server.alpn_protocols = vec![ALPN.to_vec()];
+    server.session_storage = Arc::new(NoServerSessionStorage {});
+    server.send_tls13_tickets = 0;
     Ok(TlsAcceptor::from(Arc::new(server)))
 }
 

@@ -28,7 +28,19 @@ pub const UPSTREAM_MESSAGE_MAX: usize = 30_000;
 const CANCEL_REQUEST_CODE: u32 = 80_877_102;
 const SSL_REQUEST_CODE: u32 = 80_877_103;
 const GSSENC_REQUEST_CODE: u32 = 80_877_104;
-const PROTOCOL_3_0: i32 = 3 << 16;
+const PROTOCOL_MAJOR: i32 = 3;
+
+/// The newest minor version of protocol 3 that is spoken.
+pub const PROTOCOL_MINOR_MAX: u16 = 2;
+
+/// From this minor version on the secret of BackendKeyData may be longer than four bytes (manual, "Protocol Versions").
+const LONG_SECRETS_SINCE: u16 = 2;
+
+/// Length of the secret of BackendKeyData in protocol 3.0, in bytes.
+const SECRET_LEN: usize = 4;
+
+/// Length of the secret in protocol 3.2, in bytes; as long as PostgreSQL's own.
+const LONG_SECRET_LEN: usize = 32;
 
 /// Prefix of protocol options (manual, "StartupMessage"): unknown ones are negotiated away, never an error.
 const PROTOCOL_OPTION_PREFIX: &str = "_pq_.";
@@ -74,10 +86,23 @@ pub struct StartupMessage {
 }
 
 impl StartupMessage {
-    /// Whether the client has to be told that only 3.0 without options is spoken.
+    /// The minor version that is spoken with this client. There is no 3.1; who asks for it gets 3.0 under that name,
+    /// as from PostgreSQL.
+    #[must_use]
+    pub fn minor_spoken(&self) -> u16 {
+        self.minor.min(PROTOCOL_MINOR_MAX)
+    }
+
+    /// Whether the client has to be told that less is spoken than it asked for.
     #[must_use]
     pub fn needs_negotiation(&self) -> bool {
-        self.minor > 0 || !self.protocol_options.is_empty()
+        self.minor > PROTOCOL_MINOR_MAX || !self.protocol_options.is_empty()
+    }
+
+    /// How long a secret its BackendKeyData carries, in bytes.
+    #[must_use]
+    pub fn cancel_secret_len(&self) -> usize {
+        if self.minor_spoken() >= LONG_SECRETS_SINCE { LONG_SECRET_LEN } else { SECRET_LEN }
     }
 }
 
@@ -88,7 +113,7 @@ pub enum PacketError {
     #[error("invalid length of startup packet")]
     Length,
     /// Another protocol version than 3.
-    #[error("unsupported frontend protocol {major}.{minor}: server supports 3.0")]
+    #[error("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.2")]
     Version {
         /// Major version asked for.
         major: u16,
@@ -230,8 +255,8 @@ pub fn sasl_initial_response(body: &Bytes) -> Result<(&str, Bytes), PacketError>
 /// What the proxy says to a client before the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer<'a> {
-    /// Only protocol 3.0, and none of these options.
-    NegotiateProtocolVersion(&'a [String]),
+    /// This minor version of protocol 3, and none of these options.
+    NegotiateProtocolVersion(u16, &'a [String]),
     /// AuthenticationSASL with the one mechanism there is.
     AuthenticationSasl(&'a str),
     /// AuthenticationSASLContinue with the server-first-message.
@@ -247,8 +272,9 @@ pub enum Answer<'a> {
 pub fn encode_answer(out: &mut BytesMut, answer: &Answer<'_>) -> Result<(), PacketError> {
     let data = |text: &str| Bytes::copy_from_slice(text.as_bytes());
     match answer {
-        Answer::NegotiateProtocolVersion(options) => {
-            put(out, &NegotiateProtocolVersion::new(PROTOCOL_3_0, options.to_vec()))
+        Answer::NegotiateProtocolVersion(minor, options) => {
+            let version = (PROTOCOL_MAJOR << 16) | i32::from(*minor);
+            put(out, &NegotiateProtocolVersion::new(version, options.to_vec()))
         }
         Answer::AuthenticationSasl(mechanism) => put(out, &Authentication::SASL(vec![(*mechanism).to_owned()])),
         Answer::AuthenticationSaslContinue(text) => put(out, &Authentication::SASLContinue(data(text))),

@@ -101,6 +101,8 @@ pub struct ClientHandshake {
     pub peer: String,
     /// Whether TLS protects the connection.
     pub tls: bool,
+    /// How long a secret its BackendKeyData has room for, in bytes.
+    pub cancel_secret_len: usize,
 }
 
 impl fmt::Debug for ClientHandshake {
@@ -116,8 +118,9 @@ impl fmt::Debug for ClientHandshake {
 pub enum StartupOutcome {
     /// A session can begin.
     Session(Box<ClientHandshake>),
-    /// The connection was there to cancel another session; it is closed.
-    Cancel(CancelKey),
+    /// The connection is there to cancel another session. The client takes its end for the sign that the cancel was
+    /// delivered.
+    Cancel(CancelKey, ClientStream),
     /// The client left without an error: a port check, or a client that has to ask its user for the password.
     Closed,
 }
@@ -155,7 +158,8 @@ async fn negotiate(
     peer: String,
     shared: &StartupContext,
 ) -> Result<StartupOutcome, StartupError> {
-    let (mut ssl_asked, mut gssenc_asked) = (false, false);
+    connection = connection.accept_direct_tls(shared.tls.load_full()).await?;
+    let (mut ssl_asked, mut gssenc_asked) = (connection.stream.is_tls(), false);
     let message = loop {
         match connection.packet().await {
             Ok(Some(StartupPacket::SslRequest)) if !ssl_asked => {
@@ -170,7 +174,7 @@ async fn negotiate(
             Ok(Some(StartupPacket::SslRequest)) => return Err(connection.refuse(unsupported(5679)).await),
             Ok(Some(StartupPacket::GssEncRequest)) => return Err(connection.refuse(unsupported(5680)).await),
             Ok(Some(StartupPacket::CancelRequest { process_id, secret })) => {
-                return Ok(StartupOutcome::Cancel(CancelKey { process_id, secret }));
+                return Ok(StartupOutcome::Cancel(CancelKey { process_id, secret }, connection.stream));
             }
             Ok(Some(StartupPacket::StartupMessage(message))) => break message,
             Ok(None) => return Ok(StartupOutcome::Closed),
@@ -193,14 +197,15 @@ struct Login {
     user: String,
     database: String,
     parameters: Vec<(String, String)>,
+    cancel_secret_len: usize,
 }
 
 impl Login {
     fn with(self, connection: Connection, peer: String) -> ClientHandshake {
-        let Self { user, database, parameters } = self;
+        let Self { user, database, parameters, cancel_secret_len } = self;
         let Connection { stream, unread } = connection;
         let tls = stream.is_tls();
-        ClientHandshake { stream, unread, user, database, parameters, peer, tls }
+        ClientHandshake { stream, unread, user, database, parameters, peer, tls, cancel_secret_len }
     }
 }
 
@@ -211,7 +216,8 @@ async fn log_in(
     shared: &StartupContext,
 ) -> Result<Option<Login>, StartupError> {
     if message.needs_negotiation() {
-        connection.answer(&Answer::NegotiateProtocolVersion(&message.protocol_options)).await?;
+        let answer = Answer::NegotiateProtocolVersion(message.minor_spoken(), &message.protocol_options);
+        connection.answer(&answer).await?;
     }
     let tls_required = shared.config().tls.as_ref().is_some_and(|tls| tls.require);
     if tls_required && !connection.stream.is_tls() && !connection.stream.is_unix() {
@@ -227,7 +233,7 @@ async fn log_in(
         return Err(StartupError::NoDatabase { database });
     }
     let parameters = settings::settings(&message.parameters)?;
-    Ok(Some(Login { user, database, parameters }))
+    Ok(Some(Login { user, database, parameters, cancel_secret_len: message.cancel_secret_len() }))
 }
 
 fn named(parameters: &BTreeMap<String, String>, name: &str) -> Option<String> {

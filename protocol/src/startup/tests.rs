@@ -148,11 +148,36 @@ fn answers_have_the_bytes_of_the_manual() {
         encode_answer(&mut out, answer).unwrap();
         assert_eq!(out[..], *expected);
     }
-    check(&Answer::NegotiateProtocolVersion(&[]), b"v\0\0\0\x0c\0\x03\0\0\0\0\0\0");
-    check(&Answer::NegotiateProtocolVersion(&["_pq_.a".into()]), b"v\0\0\0\x13\0\x03\0\0\0\0\0\x01_pq_.a\0");
+    check(&Answer::NegotiateProtocolVersion(2, &[]), b"v\0\0\0\x0c\0\x03\0\x02\0\0\0\0");
+    check(&Answer::NegotiateProtocolVersion(0, &["_pq_.a".into()]), b"v\0\0\0\x13\0\x03\0\0\0\0\0\x01_pq_.a\0");
     check(&Answer::AuthenticationSasl("X"), b"R\0\0\0\x0b\0\0\0\x0aX\0\0");
     check(&Answer::AuthenticationSaslContinue("ab"), b"R\0\0\0\x0a\0\0\0\x0bab");
     check(&Answer::AuthenticationSaslFinal("ab"), b"R\0\0\0\x0a\0\0\0\x0cab");
+}
+
+#[test]
+fn versions_are_spoken_as_postgresql_18_speaks_them() {
+    #[track_caller]
+    fn check(minor: u16, options: &[&str], expected: (u16, bool, usize)) {
+        let StartupPacket::StartupMessage(message) = message(minor, &[], options) else { panic!("a StartupMessage") };
+        let got = (message.minor_spoken(), message.needs_negotiation(), message.cancel_secret_len());
+        assert_eq!(got, expected, "3.{minor} {options:?}");
+    }
+    check(0, &[], (0, false, 4));
+    check(1, &[], (1, false, 4));
+    check(2, &[], (2, false, 32));
+    check(3, &[], (2, true, 32));
+    check(u16::MAX, &[], (2, true, 32));
+    check(0, &["_pq_.a"], (0, true, 4));
+    check(2, &["_pq_.a"], (2, true, 32));
+}
+
+#[test]
+fn the_greeting_carries_a_long_secret_whole() {
+    let secret = Bytes::from_static(&[b's'; 32]);
+    let greeting = encode_greeting(&[], 7, &secret);
+    let key = [b"K\0\0\0\x28\0\0\0\x07", &secret[..]].concat();
+    assert!(greeting.windows(key.len()).any(|window| window == key), "{greeting:?}");
 }
 
 #[test]
@@ -180,6 +205,8 @@ fn packets_come_back_as_they_were_sent() {
     check(StartupPacket::SslRequest);
     check(StartupPacket::GssEncRequest);
     check(StartupPacket::CancelRequest { process_id: 5, secret: Bytes::from_static(b"abcd") });
+    check(StartupPacket::CancelRequest { process_id: -5, secret: Bytes::from_static(&[7; 32]) });
+    check(StartupPacket::CancelRequest { process_id: 5, secret: Bytes::from_static(&[7; 256]) });
     check(message(0, &[("user", "al"), ("database", "d"), ("options", "")], &[]));
     for (name, value) in [("", "x"), ("a\0b", "x"), ("a", "x\0y"), ("a", &"x".repeat(STARTUP_PACKET_MAX))] {
         assert_eq!(encode_packet(message(0, &[(name, value)], &[])), Err(PacketError::Encode));

@@ -13,9 +13,13 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::error::StartupError;
 use crate::stream::{ClientStream, Stream};
+use crate::tls::ALPN;
 
 /// How much one read asks for.
 const READ_SIZE: usize = 4096;
+
+/// First byte of a TLS handshake; no startup packet begins with it, as it would be too long.
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// A client and what it sent ahead.
 pub(super) struct Connection {
@@ -68,6 +72,38 @@ impl Connection {
         self.write(b"N").await
     }
 
+    /// Does the handshake of a client that begins with TLS instead of asking for it. What begins otherwise, or where
+    /// there is no TLS, stays as it is.
+    ///
+    /// Without an SSLRequest only ALPN shows that both sides mean this protocol, so it must be there (ALPACA attack).
+    pub(super) async fn accept_direct_tls(mut self, acceptor: Option<Arc<TlsAcceptor>>) -> Result<Self, StartupError> {
+        let (Stream::Tcp(stream), Some(acceptor)) = (&mut self.stream, acceptor) else { return Ok(self) };
+        let mut first = [0];
+        let length = stream.peek(&mut first).await.map_err(StartupError::Io)?;
+        if length == 0 || first != [TLS_HANDSHAKE] {
+            return Ok(self);
+        }
+        let mut connection = self.encrypt(&acceptor).await?;
+        if connection.has_alpn() { Ok(connection) } else { Err(connection.refuse(StartupError::NoAlpn).await) }
+    }
+
+    fn has_alpn(&self) -> bool {
+        match &self.stream {
+            Stream::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(ALPN),
+            Stream::Tcp(_) | Stream::Unix(_) => false,
+        }
+    }
+
+    async fn encrypt(self, acceptor: &TlsAcceptor) -> Result<Self, StartupError> {
+        match self.stream {
+            Stream::Tcp(stream) => {
+                let stream = acceptor.accept(stream).await.map_err(StartupError::TlsHandshake)?;
+                Ok(Self::new(Stream::Tls(Box::new(TlsStream::Server(stream)))))
+            }
+            stream @ (Stream::Unix(_) | Stream::Tls(_)) => Ok(Self::new(stream)),
+        }
+    }
+
     /// Answers an SSLRequest: `S` and the handshake, or `N` without an acceptor and on a unix socket.
     pub(super) async fn answer_ssl(mut self, acceptor: Option<Arc<TlsAcceptor>>) -> Result<Self, StartupError> {
         let Some(acceptor) = acceptor.filter(|_| matches!(self.stream, Stream::Tcp(_))) else {
@@ -80,13 +116,7 @@ impl Connection {
             return Err(self.refuse(StartupError::BytesBeforeTls).await);
         }
         self.write(b"S").await?;
-        match self.stream {
-            Stream::Tcp(stream) => {
-                let stream = acceptor.accept(stream).await.map_err(StartupError::TlsHandshake)?;
-                Ok(Self::new(Stream::Tls(Box::new(TlsStream::Server(stream)))))
-            }
-            stream @ (Stream::Unix(_) | Stream::Tls(_)) => Ok(Self::new(stream)),
-        }
+        self.encrypt(&acceptor).await
     }
 
     /// Tells the client what it may know of the error, closes the connection, and hands the error back.

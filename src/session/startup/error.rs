@@ -32,6 +32,9 @@ pub enum StartupError {
     /// The client and we found no way to TLS.
     #[error("TLS handshake with the client failed")]
     TlsHandshake(#[source] io::Error),
+    /// TLS from the first byte, but no word of PostgreSQL.
+    #[error("client began with TLS, but did not name the protocol in ALPN")]
+    NoAlpn,
     /// Plaintext where the configuration wants TLS.
     #[error("client did not use TLS")]
     TlsRequired,
@@ -80,6 +83,10 @@ impl StartupError {
             Self::Packet(error) => of_packet(error)?,
             Self::BytesBeforeTls => Refusal::new("08P01", "received unencrypted data after SSL request").detail(
                 "This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.",
+            ),
+            Self::NoAlpn => Refusal::new(
+                "08P01",
+                "received direct SSL connection request without ALPN protocol negotiation extension",
             ),
             Self::TlsRequired => Refusal::new("28000", "connection requires TLS")
                 .detail("The connection was not encrypted, so no password was asked for.")

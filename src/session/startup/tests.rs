@@ -82,6 +82,9 @@ async fn serve(listener: &Listener, shared: &StartupContext) -> Result<StartupOu
         let _ = client.stream.read_to_end(&mut Vec::new()).await;
         let _ = client.stream.shutdown().await;
     }
+    if let StartupOutcome::Cancel(_, stream) = &mut outcome {
+        stream.shutdown().await.unwrap();
+    }
     Ok(outcome)
 }
 

@@ -73,6 +73,15 @@ impl Proxy {
         WireClient::connect(self.address(), user).await
     }
 
+    /// What `/metrics` says of one series: its name with its labels.
+    pub async fn metric(&self, series: &str) -> f64 {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let answer = super::within("metrics", reqwest::get(format!("http://{}/metrics", self.ready.web))).await;
+        let text = answer.expect("metrics").text().await.expect("metrics");
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
     /// The HTTP API as that person.
     pub fn api(&self, user: &str) -> Api {
         Api::new(self.ready.web, config::token(user))

@@ -16,8 +16,10 @@ use super::{config, within};
 /// One connection.
 pub struct WireClient {
     stream: TcpStream,
-    /// Process id and secret key of BackendKeyData.
+    /// Process id and secret key of BackendKeyData, where the secret has four bytes.
     pub key: (i32, i32),
+    /// Process id and secret key of BackendKeyData.
+    pub long_key: (i32, Vec<u8>),
 }
 
 /// One message from the proxy.
@@ -48,15 +50,23 @@ pub fn tags(frames: &[Frame]) -> String {
 impl WireClient {
     /// Connects to the database `shop` and logs in with SCRAM-SHA-256.
     pub async fn connect(address: SocketAddr, user: &str) -> Self {
+        Self::connect_as(address, user, 0).await
+    }
+
+    /// Likewise, with another minor version of protocol 3.
+    pub async fn connect_as(address: SocketAddr, user: &str, minor: u8) -> Self {
         let stream = TcpStream::connect(address).await.expect("connection");
-        let mut client = Self { stream, key: (0, 0) };
+        let mut client = Self { stream, key: (0, 0), long_key: (0, Vec::new()) };
         let mut startup = BytesMut::new();
         frontend::startup_message([("user", user), ("database", "shop")], &mut startup).expect("StartupMessage");
+        startup[7] = minor;
         client.send(&startup).await;
         client.log_in(&config::password(user)).await;
         for frame in client.until_ready().await {
-            if let (b'K', [a, b, c, d, e, f, g, h]) = (frame.tag, frame.body.as_slice()) {
-                client.key = (i32::from_be_bytes([*a, *b, *c, *d]), i32::from_be_bytes([*e, *f, *g, *h]));
+            if let (b'K', Some((process_id, secret))) = (frame.tag, frame.body.split_first_chunk()) {
+                let process_id = i32::from_be_bytes(*process_id);
+                client.long_key = (process_id, secret.to_vec());
+                client.key = (process_id, secret.try_into().map_or(0, i32::from_be_bytes));
             }
         }
         client
@@ -159,10 +169,15 @@ impl Pipeline {
 
 /// Sends a CancelRequest on a connection of its own, as Ctrl-C in psql does, and waits until the proxy closes it.
 pub async fn cancel(address: SocketAddr, key: (i32, i32)) {
+    cancel_with(address, key.0, &key.1.to_be_bytes()).await;
+}
+
+/// Likewise, with a secret of any length.
+pub async fn cancel_with(address: SocketAddr, process_id: i32, secret: &[u8]) {
     let mut stream = TcpStream::connect(address).await.expect("connection");
-    let mut bytes = BytesMut::new();
-    frontend::cancel_request(key.0, key.1, &mut bytes);
-    stream.write_all(&bytes).await.expect("sending");
+    let length = u32::try_from(12 + secret.len()).expect("length").to_be_bytes();
+    let packet = [&length, &80_877_102_u32.to_be_bytes(), &process_id.to_be_bytes(), secret].concat();
+    stream.write_all(&packet).await.expect("sending");
     let mut rest = Vec::new();
     drop(within("end of the cancel connection", stream.read_to_end(&mut rest)).await);
     assert!(rest.is_empty(), "a CancelRequest has no answer");

@@ -17,8 +17,8 @@ async fn strangers_are_told_what_is_wrong() {
         assert_eq!(outcome.unwrap_err().fault(), crate::fault::Fault::Client);
     };
     let start = |version, parameters: &[(&str, &str)]| startup_packet(version, parameters);
-    check(&start(2 << 16, &[]), "0A000", "unsupported frontend protocol 2.0: server supports 3.0").await;
-    check(&start(4 << 16, &[]), "0A000", "unsupported frontend protocol 4.0: server supports 3.0").await;
+    check(&start(2 << 16, &[]), "0A000", "unsupported frontend protocol 2.0: server supports 3.0 to 3.2").await;
+    check(&start(4 << 16, &[]), "0A000", "unsupported frontend protocol 4.0: server supports 3.0 to 3.2").await;
     check(&start(THREE, &[]), "28000", "no PostgreSQL user name specified in startup packet").await;
     check(&start(THREE, &[("user", "")]), "28000", "no PostgreSQL user name specified in startup packet").await;
     let replication = "replication connections are not supported";
@@ -27,9 +27,9 @@ async fn strangers_are_told_what_is_wrong() {
     let mut layout = start(THREE, &[("user", "alice")]);
     layout.splice(..4, u32::try_from(layout.len() - 1).unwrap().to_be_bytes());
     check(&layout, "08P01", "invalid startup packet layout: expected terminator as last byte").await;
-    let twice = "unsupported frontend protocol 1234.5679: server supports 3.0";
+    let twice = "unsupported frontend protocol 1234.5679: server supports 3.0 to 3.2";
     check(&[SSL_REQUEST, SSL_REQUEST].concat(), "0A000", twice).await;
-    let twice = "unsupported frontend protocol 1234.5680: server supports 3.0";
+    let twice = "unsupported frontend protocol 1234.5680: server supports 3.0 to 3.2";
     check(&[GSSENC_REQUEST, GSSENC_REQUEST].concat(), "0A000", twice).await;
     let query = [&start(THREE, &[("user", "alice")])[..], b"Q\0\0\0\x0dselect 1\0"].concat();
     check(&query, "08P01", "expected password response, got another message").await;
@@ -74,24 +74,34 @@ async fn who_leaves_between_messages_did_nothing_wrong() {
 }
 
 #[tokio::test]
-async fn newer_protocols_are_negotiated_down() {
+async fn newer_protocols_and_unknown_options_are_negotiated_away() {
     let shared = context(None);
     let check = async |version, parameters: &[(&str, &str)], negotiation: &[u8]| {
         let (answer, _) = exchange(&shared, &startup_packet(version, parameters)).await;
         assert_eq!(answer.escape_ascii().to_string(), [negotiation, SASL].concat().escape_ascii().to_string());
     };
     check(THREE, &[("user", "alice")], b"").await;
-    check(THREE + 2, &[("user", "alice")], b"v\0\0\0\x0c\0\x03\0\0\0\0\0\0").await;
+    check(THREE + 1, &[("user", "alice")], b"").await;
+    check(THREE + 2, &[("user", "alice")], b"").await;
+    check(THREE + 3, &[("user", "alice")], b"v\0\0\0\x0c\0\x03\0\x02\0\0\0\0").await;
+    check(THREE + 9999, &[("user", "alice")], b"v\0\0\0\x0c\0\x03\0\x02\0\0\0\0").await;
     let option = [("user", "alice"), ("_pq_.x", "1")];
     check(THREE, &option, b"v\0\0\0\x13\0\x03\0\0\0\0\0\x01_pq_.x\0").await;
+    check(THREE + 2, &option, b"v\0\0\0\x13\0\x03\0\x02\0\0\0\x01_pq_.x\0").await;
 }
 
 #[tokio::test]
 async fn a_cancel_request_is_handed_over_without_an_answer() {
-    let (answer, outcome) = exchange(&context(None), b"\0\0\0\x10\x04\xd2\x16\x2e\0\0\0\x07s3cr").await;
-    assert!(answer.is_empty());
-    let Ok(StartupOutcome::Cancel(key)) = outcome else { panic!("{outcome:?}") };
-    assert_eq!(key, CancelKey { process_id: 7, secret: bytes::Bytes::from_static(b"s3cr") });
+    let check = async |secret: &[u8]| {
+        let length = u32::try_from(12 + secret.len()).unwrap().to_be_bytes();
+        let packet = [&length, &b"\x04\xd2\x16\x2e\0\0\0\x07"[..], secret].concat();
+        let (answer, outcome) = exchange(&context(None), &packet).await;
+        assert!(answer.is_empty());
+        let Ok(StartupOutcome::Cancel(key, _)) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(key, CancelKey { process_id: 7, secret: bytes::Bytes::copy_from_slice(secret) });
+    };
+    check(b"s3cr").await;
+    check(&[b's'; 32]).await;
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::process::Output;
 
+use rustls_pki_types::ServerName;
 use tokio::net::UnixStream;
 use tokio::process::Command;
 
@@ -117,4 +118,95 @@ async fn a_reload_exchanges_the_certificate() {
     shared.replace_tls(Some(crate::tls::acceptor(&certificates.config("server")).unwrap()));
     let (output, _) = psql(&shared, &options).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A client that speaks TLS from the first byte, or after an SSLRequest, naming these protocols; `None` when the
+/// handshake failed.
+async fn tls_client(
+    address: SocketAddr,
+    asks: bool,
+    protocols: &[&[u8]],
+) -> Option<tokio_rustls::client::TlsStream<TcpStream>> {
+    let mut config = crate::tls::connector(SslMode::Require, None).unwrap().config().as_ref().clone();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    if asks {
+        stream.write_all(SSL_REQUEST).await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), b'S');
+    }
+    let name = ServerName::try_from("localhost").unwrap();
+    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()
+}
+
+/// Sends bytes inside TLS; returns what came back, or `None` when there was no TLS.
+async fn exchange_in_tls(
+    shared: &StartupContext,
+    asks: bool,
+    protocols: &[&[u8]],
+    bytes: &[u8],
+) -> (Option<Vec<u8>>, Result<StartupOutcome, StartupError>) {
+    let (listener, address) = loopback();
+    let client = async {
+        let mut stream = tls_client(address, asks, protocols).await?;
+        stream.write_all(bytes).await.unwrap();
+        stream.flush().await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        // A client that has left is not told goodbye.
+        let _ = stream.read_to_end(&mut answer).await;
+        Some(answer)
+    };
+    tokio::join!(client, serve(&listener, shared))
+}
+
+#[tokio::test]
+async fn tls_from_the_first_byte_needs_alpn() {
+    let certificates = TestCertificates::new();
+    let shared = context(Some(required(&certificates)));
+    let startup = startup_packet(3 << 16, &[("user", "alice")]);
+    let check = async |asks: bool, protocols: &[&[u8]], starts: Option<&[u8]>| {
+        let (answer, outcome) = exchange_in_tls(&shared, asks, protocols, &startup).await;
+        let got = answer.as_ref().map(|answer| &answer[..answer.len().min(1)]);
+        assert_eq!(got, starts, "{asks} {protocols:?} {outcome:?}");
+    };
+    check(false, &[b"postgresql"], Some(b"R")).await;
+    check(false, &[b"h2", b"postgresql"], Some(b"R")).await;
+    check(false, &[], Some(b"E")).await;
+    check(false, &[b"http/1.1"], None).await;
+    check(true, &[b"postgresql"], Some(b"R")).await;
+    check(true, &[], Some(b"R")).await;
+    check(true, &[b"http/1.1"], None).await;
+}
+
+#[tokio::test]
+async fn tls_is_not_begun_twice() {
+    let certificates = TestCertificates::new();
+    let shared = context(Some(required(&certificates)));
+    for asks in [false, true] {
+        let (answer, outcome) = exchange_in_tls(&shared, asks, &[b"postgresql"], SSL_REQUEST).await;
+        let message = "unsupported frontend protocol 1234.5679: server supports 3.0 to 3.2";
+        assert_eq!(field(&answer.unwrap(), 'M').as_deref(), Some(message), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn tls_from_the_first_byte_means_nothing_where_there_is_no_tls() {
+    let (listener, address) = loopback();
+    let shared = context(None);
+    let (client, outcome) = tokio::join!(tls_client(address, false, &[b"postgresql"]), serve(&listener, &shared));
+    assert!(client.is_none());
+    assert!(matches!(outcome, Err(StartupError::Packet(PacketError::Length))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_cancel_comes_through_tls_of_either_kind() {
+    let certificates = TestCertificates::new();
+    let shared = context(Some(required(&certificates)));
+    let packet = [b"\0\0\0\x2c\x04\xd2\x16\x2e\0\0\0\x07", &[9; 32][..]].concat();
+    for asks in [false, true] {
+        let (answer, outcome) = exchange_in_tls(&shared, asks, &[b"postgresql"], &packet).await;
+        assert_eq!(answer.as_deref(), Some(&b""[..]));
+        let Ok(StartupOutcome::Cancel(key, _)) = outcome else { panic!("{outcome:?}") };
+        assert_eq!((key.process_id, &key.secret[..]), (7, &[9; 32][..]));
+    }
 }
