@@ -4,6 +4,7 @@
 //! Invariant: a [`Config`] that exists is valid; it is built in one step and passed explicitly, never global.
 
 pub mod edit;
+mod limits;
 mod problem;
 mod reader;
 mod resolve;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use countersign_policy::rule::Policy;
 
+pub use self::limits::{LimitsConfig, TcpConfig};
 pub use self::problem::{ConfigProblems, Problem};
 pub use self::secret::{derive_verifier, mask_key};
 
@@ -34,6 +36,14 @@ pub struct Config {
     pub listen: Vec<ListenAddress>,
     /// Embedded store and audit segments.
     pub data_dir: PathBuf,
+    /// Whether other processes may listen on the same TCP addresses.
+    pub reuse_port: bool,
+    /// How long sessions may finish what they are doing after the proxy was told to stop.
+    pub drain_timeout: Duration,
+    /// How much of everything there may be.
+    pub limits: LimitsConfig,
+    /// When a peer that does not answer counts as gone.
+    pub tcp: TcpConfig,
     /// API, health and metrics.
     pub web: WebConfig,
     /// TLS towards clients.
@@ -110,6 +120,8 @@ pub struct UserConfig {
     pub verifier: Option<String>,
     /// SHA-256 digests (hexadecimal) of the bearer tokens of the API.
     pub tokens: Vec<String>,
+    /// Sessions at a time; `[limits]` decides when absent.
+    pub sessions: Option<u32>,
 }
 
 /// One `[databases.NAME]` entry.
@@ -121,6 +133,8 @@ pub struct DatabaseConfig {
     pub upstream: UpstreamConfig,
     /// Groups whose members may connect.
     pub groups: Vec<String>,
+    /// Sessions at a time.
+    pub sessions: Option<u32>,
 }
 
 /// A parsed `postgres://` URL and the password beside it.
@@ -142,6 +156,8 @@ pub struct UpstreamConfig {
     pub ssl_root_cert: Option<PathBuf>,
     /// How long connecting may take.
     pub connect_timeout: Duration,
+    /// When an upstream that does not answer counts as gone.
+    pub tcp: TcpConfig,
 }
 
 /// libpq's `sslmode`.

@@ -18,6 +18,7 @@ use crate::audit::Record;
 use crate::cancel::{CancelKey, CancelListener};
 use crate::database::Database;
 use crate::fault::with_causes;
+use crate::limits::Stranger;
 use crate::server::Shared;
 use crate::session::driver::{Driver, Parts};
 use crate::session::messages::fatal;
@@ -30,10 +31,30 @@ use crate::upstream::{self, Upstream};
 /// How long the end of a CancelRequest's connection is put off until the session has noticed.
 const CANCEL_NOTICE: Duration = Duration::from_secs(5);
 
+/// How long a client may take to read its greeting, or why there is none.
+const GREETING: Duration = Duration::from_secs(10);
+
+/// A client that was just accepted.
+pub(crate) struct Newcomer {
+    pub(crate) stream: ClientStream,
+    /// `ip:port`, or `local`.
+    pub(crate) peer: String,
+    /// Its place among those who have not authenticated.
+    pub(crate) place: Stranger,
+}
+
 /// Serves one client from its first byte to its last.
-pub(crate) async fn serve(stream: ClientStream, peer: String, shared: Arc<Shared>, drain: watch::Receiver<bool>) {
+pub(crate) async fn serve(newcomer: Newcomer, shared: Arc<Shared>, drain: watch::Receiver<bool>) {
+    let Newcomer { stream, peer, place } = newcomer;
+    if let Err(error) = stream.tune(&shared.config().tcp) {
+        tracing::debug!(%error, "client left at once");
+        return;
+    }
     match startup::accept(stream, peer, &shared.startup).await {
-        Ok(StartupOutcome::Session(handshake)) => begin(*handshake, &shared, drain).await,
+        Ok(StartupOutcome::Session(handshake)) => {
+            drop(place);
+            begin(*handshake, &shared, drain).await;
+        }
         Ok(StartupOutcome::Cancel(key, stream)) => cancel(&key, stream, &shared).await,
         Ok(StartupOutcome::Closed) => {}
         Err(error) => {
@@ -58,6 +79,13 @@ async fn cancel(key: &CancelKey, mut stream: ClientStream, shared: &Shared) {
 }
 
 async fn begin(mut handshake: ClientHandshake, shared: &Arc<Shared>, drain: watch::Receiver<bool>) {
+    let _place = match shared.places.take(&shared.config(), &handshake.user, &handshake.database) {
+        Ok(place) => place,
+        Err(full) => {
+            tracing::info!(database = %handshake.database, limit = ?full, "client refused");
+            return refuse(&mut handshake.stream, &full.message()).await;
+        }
+    };
     let connected = match connect(&handshake, shared).await {
         Ok(connected) => connected,
         Err(refusal) => return refuse(&mut handshake.stream, &refusal).await,
@@ -155,8 +183,11 @@ async fn connect(handshake: &ClientHandshake, shared: &Shared) -> Result<(Arc<Da
 
 async fn greet(stream: &mut ClientStream, upstream: &Upstream, key: &CancelKey) -> std::io::Result<()> {
     let greeting = startup::greeting(&upstream.parameters, key);
-    stream.write_all(&greeting).await?;
-    stream.flush().await
+    let sending = async {
+        stream.write_all(&greeting).await?;
+        stream.flush().await
+    };
+    tokio::time::timeout(GREETING, sending).await.unwrap_or(Err(std::io::ErrorKind::TimedOut.into()))
 }
 
 fn record_open(shared: &Shared, name: &str, identity: &Identity) -> bool {
@@ -173,7 +204,10 @@ fn record_open(shared: &Shared, name: &str, identity: &Identity) -> bool {
 }
 
 async fn refuse(stream: &mut ClientStream, error: &[u8]) {
+    let sending = async {
+        stream.write_all(error).await?;
+        stream.shutdown().await
+    };
     // The client may be gone already.
-    let _ = stream.write_all(error).await;
-    let _ = stream.shutdown().await;
+    let _ = tokio::time::timeout(GREETING, sending).await;
 }

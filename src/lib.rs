@@ -15,6 +15,7 @@ pub mod demo;
 pub mod duration;
 pub mod fault;
 pub mod identity;
+pub mod limits;
 pub mod listener;
 pub mod live;
 mod lock;

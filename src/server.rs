@@ -19,8 +19,9 @@ use crate::audit::{Audit, AuditError, Record};
 use crate::cancel::CancelRegistry;
 use crate::catalog::{CatalogOptions, CatalogService};
 use crate::config::{Config, DatabaseConfig, ListenAddress, SslMode};
-use crate::connection;
+use crate::connection::{self, Newcomer};
 use crate::database::Database;
+use crate::limits::Places;
 use crate::listener::Listener;
 use crate::live::{Live, LiveEvent};
 use crate::review::{Review, ReviewError};
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) review: Arc<Review>,
     pub(crate) audit: Arc<Audit>,
     pub(crate) cancels: CancelRegistry,
+    pub(crate) places: Places,
     pub(crate) live: Live,
     pub(crate) verdicts: VerdictCounters,
     sessions: AtomicU64,
@@ -152,6 +154,7 @@ impl Server {
             review: Arc::clone(&review),
             audit,
             cancels: CancelRegistry::new(),
+            places: Places::default(),
             live: Live::default(),
             verdicts: VerdictCounters::new(),
             sessions: AtomicU64::new(1),
@@ -288,9 +291,16 @@ async fn accept(listener: Listener, shared: Arc<Shared>, drain: watch::Receiver<
     let mut stop = drain.clone();
     loop {
         tokio::select! {
-            (stream, peer) = listener.accept() => {
-                sessions.spawn(connection::serve(stream, peer, Arc::clone(&shared), drain.clone()));
-            }
+            (stream, peer) = listener.accept() => match shared.places.take_stranger(&shared.config()) {
+                Ok(place) => {
+                    let newcomer = Newcomer { stream, peer, place };
+                    sessions.spawn(connection::serve(newcomer, Arc::clone(&shared), drain.clone()));
+                }
+                Err(full) => {
+                    tracing::info!(limit = ?full, "client refused");
+                    stream.turn_away(&full.message());
+                }
+            },
             Some(_) = sessions.join_next() => {}
             () = stopped(&mut stop) => break,
         }

@@ -1,14 +1,13 @@
 //! A connection to a client or to an upstream, whatever carries it.
 //!
 //! Never interprets a byte.
-//! Invariant: a TCP stream is made with TCP_NODELAY and keepalive, so that small answers leave at once and a peer
-//! that vanished while a statement is held is noticed.
+//! Invariant: a TCP stream is made with TCP_NODELAY, so that small answers leave at once; that of a session is tuned,
+//! so that a peer which vanished while a statement is held is noticed.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use socket2::{SockRef, TcpKeepalive};
@@ -16,13 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
-/// Idle time before the first keepalive probe: well below the 350 s after which cloud load balancers forget a
-/// connection.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-/// Time between keepalive probes.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// Unanswered keepalive probes after which the peer is gone.
-const KEEPALIVE_PROBES: u32 = 6;
+use crate::config::TcpConfig;
 
 /// A connected byte stream.
 #[derive(Debug)]
@@ -42,15 +35,42 @@ pub type ClientStream = Stream;
 pub type UpstreamStream = Stream;
 
 impl Stream {
-    /// Takes over a TCP connection and sets its options.
+    /// Takes over a TCP connection.
     ///
     /// # Errors
     /// When the socket refuses an option: it is no longer connected.
     pub fn tcp(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-        SockRef::from(&stream).set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_PROBES))?;
         Ok(Self::Tcp(stream))
+    }
+
+    /// Sets when the peer counts as gone; does nothing for a unix socket.
+    ///
+    /// # Errors
+    /// When the socket refuses an option: it is no longer connected.
+    pub fn tune(&self, tcp: &TcpConfig) -> io::Result<()> {
+        let socket = match self {
+            Self::Unix(_) => return Ok(()),
+            Self::Tcp(stream) => SockRef::from(stream),
+            Self::Tls(stream) => SockRef::from(stream.get_ref().0),
+        };
+        let keepalive = TcpKeepalive::new().with_time(tcp.keepalive_idle).with_interval(tcp.keepalive_interval);
+        socket.set_tcp_keepalive(&keepalive.with_retries(tcp.keepalive_count))?;
+        if tcp.user_timeout.is_some() {
+            socket.set_tcp_user_timeout(tcp.user_timeout)?;
+        }
+        Ok(())
+    }
+
+    /// Says a few last words to a peer that is not waited for, and closes the connection. They get lost when the peer is
+    /// just sending.
+    pub fn turn_away(self, words: &[u8]) {
+        // Neither call waits. Whoever cannot be told finds the connection closed.
+        let _ = match self {
+            Self::Tcp(stream) => stream.into_std().map(|stream| say_and_close(stream, words)),
+            Self::Unix(stream) => stream.into_std().map(|stream| say_and_close(stream, words)),
+            Self::Tls(_) => Ok(()),
+        };
     }
 
     /// Whether TLS protects it.
@@ -87,6 +107,12 @@ impl Stream {
             Self::Unix(_) => Ok(None),
         }
     }
+}
+
+/// What the peer has sent is read first, as far as it is small: unread bytes would make the system reset the connection.
+fn say_and_close(mut stream: impl io::Read + io::Write, words: &[u8]) {
+    let _ = stream.read(&mut [0; 1024]);
+    let _ = stream.write(words);
 }
 
 impl AsyncRead for Stream {
@@ -147,19 +173,31 @@ impl AsyncWrite for Stream {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::net::TcpListener;
 
     use super::*;
 
     #[tokio::test]
-    async fn a_tcp_stream_has_nodelay_and_keepalive() {
+    async fn a_tuned_stream_has_nodelay_keepalive_and_a_time_limit() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let Stream::Tcp(stream) = Stream::tcp(stream).unwrap() else { panic!("a TCP stream stays one") };
+        let stream = Stream::tcp(stream).unwrap();
+        let tcp = TcpConfig {
+            keepalive_idle: Duration::from_secs(70),
+            keepalive_interval: Duration::from_secs(11),
+            keepalive_count: 7,
+            user_timeout: Some(Duration::from_secs(33)),
+        };
+        stream.tune(&tcp).unwrap();
+        let Stream::Tcp(stream) = stream else { panic!("a TCP stream stays one") };
         let socket = SockRef::from(&stream);
         assert!(socket.tcp_nodelay().unwrap());
         assert!(socket.keepalive().unwrap());
-        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
-        assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), tcp.keepalive_idle);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), tcp.keepalive_interval);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), tcp.keepalive_count);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), tcp.user_timeout);
     }
 }

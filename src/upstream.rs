@@ -66,6 +66,7 @@ impl fmt::Debug for Upstream {
 pub async fn connect(target: &UpstreamConfig, startup: &[(String, String)]) -> Result<Upstream, UpstreamError> {
     within(target.connect_timeout, async {
         let (stream, route) = dial::dial(target).await?;
+        stream.tune(&target.tcp).map_err(UpstreamError::Io)?;
         let mut wire = Wire::new(stream);
         wire.send(&encode_packet(startup_message(target, startup)).map_err(|_| UpstreamError::Setting)?).await?;
         authentication::authenticate(&mut wire, target).await?;

@@ -8,6 +8,8 @@ pub const CONNECTION_FAILURE: &str = "08006";
 pub const PROTOCOL_VIOLATION: &str = "08P01";
 /// `feature_not_supported`.
 pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
+/// `idle_in_transaction_session_timeout`.
+pub const IDLE_IN_TRANSACTION: &str = "25P03";
 /// `in_failed_sql_transaction`.
 pub const IN_FAILED_TRANSACTION: &str = "25P02";
 /// `invalid_sql_statement_name`.
@@ -28,6 +30,8 @@ pub const SYNTAX_ERROR: &str = "42601";
 pub const UNDEFINED_FUNCTION: &str = "42883";
 /// `undefined_table`.
 pub const UNDEFINED_TABLE: &str = "42P01";
+/// `too_many_connections`.
+pub const TOO_MANY_CONNECTIONS: &str = "53300";
 /// `program_limit_exceeded`.
 pub const LIMIT_EXCEEDED: &str = "54000";
 /// `query_canceled`.
@@ -36,6 +40,8 @@ pub const QUERY_CANCELED: &str = "57014";
 pub const ADMIN_SHUTDOWN: &str = "57P01";
 /// `cannot_connect_now`.
 pub const CANNOT_CONNECT_NOW: &str = "57P03";
+/// `idle_session_timeout`.
+pub const IDLE_SESSION: &str = "57P05";
 /// `io_error`: the audit or the store cannot be written.
 pub const IO_ERROR: &str = "58030";
 /// `internal_error`.

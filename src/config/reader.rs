@@ -3,7 +3,7 @@
 //! Never guesses a type and never skips a key: opening a [`Section`] reports every key it does not know. Invariant: a
 //! read that yields `None` for a key that is present has reported a problem.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -116,12 +116,18 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn count(&self, key: &str) -> Option<u32> {
+        self.number(key, 1..=1000)
+    }
+
+    pub(super) fn number(&self, key: &str, valid: RangeInclusive<u32>) -> Option<u32> {
         let number = self.read(key, "a number", Item::as_integer)?;
-        let count = u32::try_from(number.value).ok().filter(|count| (1..=1000).contains(count));
-        if count.is_none() {
-            self.report.problem(&number.at, key, format!("\"{key}\" in {} must be from 1 to 1000", self.title), None);
+        let found = u32::try_from(number.value).ok().filter(|found| valid.contains(found));
+        if found.is_none() {
+            let (least, most) = (valid.start(), valid.end());
+            let message = format!("\"{key}\" in {} must be from {least} to {most}", self.title);
+            self.report.problem(&number.at, key, message, None);
         }
-        count
+        found
     }
 
     /// An array of strings.

@@ -12,12 +12,13 @@ use countersign_policy::rule::{Action, DatabasePolicy, Mode, Policy, ReviewDefau
 use sha2::{Digest, Sha256};
 use toml_edit::Document;
 
+use super::limits::{self, LIMIT_KEYS, SESSIONS_MAX, TCP_KEYS};
 use super::problem::{ConfigProblems, Report};
 use super::reader::{Keys, Section, Spanned};
 use super::rules::{ACTIONS, Known, MASK_KEYS, MODES, RULE_KEYS, STAGES};
 use super::{
-    AuditConfig, Config, DatabaseConfig, ListenAddress, ReviewConfig, SslMode, TlsConfig, UpstreamConfig, UserConfig,
-    WebConfig, rules, secret, upstream, values,
+    AuditConfig, Config, DatabaseConfig, ListenAddress, ReviewConfig, SslMode, TcpConfig, TlsConfig, UpstreamConfig,
+    UserConfig, WebConfig, rules, secret, upstream, values,
 };
 
 const TOP_KEYS: Keys = Keys {
@@ -26,6 +27,10 @@ const TOP_KEYS: Keys = Keys {
         "listen",
         "data_dir",
         "dangerous_plaintext",
+        "drain_timeout",
+        "reuse_port",
+        "limits",
+        "tcp",
         "web",
         "tls",
         "store",
@@ -46,11 +51,14 @@ const AUDIT_KEYS: Keys =
     Keys { table: "[audit]", known: &["fail_open", "record_results", "retention"], unavailable: &[] };
 const REVIEW_KEYS: Keys = Keys { table: "[review]", known: &["admins_bypass"], unavailable: &["force_groups"] };
 const MASKING_KEYS: Keys = Keys { table: "[masking]", known: &["hash_key"], unavailable: &[] };
-const USER_KEYS: Keys =
-    Keys { table: "[[users]]", known: &["name", "email", "groups", "password", "tokens"], unavailable: &[] };
+const USER_KEYS: Keys = Keys {
+    table: "[[users]]",
+    known: &["name", "email", "groups", "password", "tokens", "sessions"],
+    unavailable: &[],
+};
 const DATABASE_KEYS: Keys = Keys {
     table: "[databases.NAME]",
-    known: &["upstream", "password", "groups", "default", "unparsed", "review", "stage"],
+    known: &["upstream", "password", "groups", "default", "unparsed", "review", "stage", "sessions"],
     unavailable: &["allow_encodings", "auth", "force_groups"],
 };
 const DATABASE_REVIEW_KEYS: Keys =
@@ -60,6 +68,8 @@ const DATABASE_REVIEW_KEYS: Keys =
 #[cfg(test)]
 pub(super) const KEYS: &[&Keys] = &[
     &TOP_KEYS,
+    &LIMIT_KEYS,
+    &TCP_KEYS,
     &WEB_KEYS,
     &TLS_KEYS,
     &STORE_KEYS,
@@ -75,6 +85,8 @@ pub(super) const KEYS: &[&Keys] = &[
     &secret::SECRET_KEYS,
 ];
 
+/// How long sessions may finish what they are doing after the proxy was told to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 const HOUR: Duration = Duration::from_secs(3600);
 /// The name the proxy's own console answers to.
 const CONSOLE: &str = "countersign";
@@ -121,6 +133,8 @@ impl<'a> Reading<'a> {
         let tls = self.tls();
         let listen = self.listen(tls.as_ref());
         let web = self.web();
+        let limits = limits::limits(self.section("limits", &LIMIT_KEYS).as_ref());
+        let tcp = limits::tcp(self.section("tcp", &TCP_KEYS).as_ref());
         let data_dir = self.top.path("data_dir", &self.directory);
         let data_dir = data_dir.unwrap_or_else(|| self.directory.join("countersign-data"));
         self.store();
@@ -132,7 +146,7 @@ impl<'a> Reading<'a> {
             groups: users.iter().flat_map(|user| user.groups.iter().map(String::as_str)).collect(),
         };
         let databases: Vec<_> =
-            sections.iter().filter_map(|(name, section)| self.database(name, section, &known)).collect();
+            sections.iter().filter_map(|(name, section)| self.database(name, section, &known, tcp)).collect();
         let rules = self.distinct("rules", &RULE_KEYS, |section| rules::rule(section, &known));
         let (key, stable) = self.mask_key(&data_dir);
         let masks = self.distinct("masks", &MASK_KEYS, |section| rules::mask(section, key));
@@ -144,6 +158,10 @@ impl<'a> Reading<'a> {
             path: self.path.to_owned(),
             listen,
             data_dir,
+            reuse_port: self.top.flag("reuse_port").unwrap_or(false),
+            drain_timeout: self.top.duration("drain_timeout").unwrap_or(DRAIN_TIMEOUT),
+            limits,
+            tcp,
             web: web?,
             tls,
             review,
@@ -313,6 +331,7 @@ impl<'a> Reading<'a> {
             name: section.required("name", section.text("name"))?.value,
             verifier,
             tokens,
+            sessions: section.number("sessions", 1..=SESSIONS_MAX),
         })
     }
 
@@ -335,6 +354,7 @@ impl<'a> Reading<'a> {
         name: &str,
         section: &Section<'_>,
         known: &Known<'_>,
+        tcp: TcpConfig,
     ) -> Option<(DatabaseConfig, DatabasePolicy)> {
         if name == CONSOLE {
             section.report.problem(&section.at, name, format!("database name \"{CONSOLE}\" is reserved"), None);
@@ -354,9 +374,10 @@ impl<'a> Reading<'a> {
             self.report
                 .warn(format!("Database \"{name}\" names no reviewer group: what its defaults would hold is denied."));
         }
-        let upstream = UpstreamConfig { password, ..upstream? };
+        let sessions = section.number("sessions", 1..=SESSIONS_MAX);
+        let upstream = UpstreamConfig { password, tcp, ..upstream? };
         let groups = groups?.into_iter().map(|group| group.value).collect();
-        let config = DatabaseConfig { name: name.to_owned(), upstream, groups };
+        let config = DatabaseConfig { name: name.to_owned(), upstream, groups, sessions };
         Some((config, DatabasePolicy { name: name.to_owned(), default, unparsed, review, stage }))
     }
 

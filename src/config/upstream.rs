@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::problem::nearest;
-use super::{SslMode, UpstreamConfig};
+use super::{SslMode, TcpConfig, UpstreamConfig};
 
 const PARAMETERS: [&str; 5] = ["host", "port", "sslmode", "sslrootcert", "connect_timeout"];
 const SSL_MODES: [(&str, SslMode); 5] = [
@@ -59,6 +59,7 @@ pub(super) fn parse(url: &str, directory: &Path) -> Result<UpstreamConfig, UrlEr
         ssl_mode: SslMode::Prefer,
         ssl_root_cert: None,
         connect_timeout: CONNECT_TIMEOUT,
+        tcp: TcpConfig::default(),
     };
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').ok_or_else(|| wrong("has a parameter without a value"))?;

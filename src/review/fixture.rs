@@ -12,7 +12,7 @@ use countersign_policy::verdict::ReviewerDemand;
 
 use super::{Actor, NewRequest, Opened, Parameter, RequestId, Review, Surface, Waiting};
 use crate::audit::Audit;
-use crate::config::{AuditConfig, Config, ReviewConfig, UserConfig, WebConfig};
+use crate::config::{AuditConfig, Config, LimitsConfig, ReviewConfig, TcpConfig, UserConfig, WebConfig};
 use crate::store::SqliteStore;
 
 /// Seconds after an arbitrary beginning.
@@ -31,12 +31,17 @@ pub(crate) fn config(people: &str) -> Config {
             groups: groups.split('+').map(str::to_owned).collect(),
             verifier: None,
             tokens: vec![crate::identity::token_digest(&format!("{name}-token"))],
+            sessions: None,
         }
     };
     Config {
         path: "countersign.toml".into(),
         listen: Vec::new(),
         data_dir: "data".into(),
+        reuse_port: false,
+        drain_timeout: std::time::Duration::from_secs(1),
+        limits: LimitsConfig::default(),
+        tcp: TcpConfig::default(),
         web: WebConfig { listen: ([127, 0, 0, 1], 0).into(), public_url: "https://countersign.example.com".to_owned() },
         tls: None,
         review: ReviewConfig { admins_bypass: true },

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use countersign_protocol::backend::TransactionStatus;
 use countersign_protocol::frontend::{Bind, Execute, Parse, Target, tag};
 use countersign_protocol::{Frame, Header, sqlstate};
@@ -21,8 +21,9 @@ use super::statements::{NameId, Portal, PreparedStatement, Undo, cut};
 use super::words::{Command, Surroundings};
 use crate::relay::{self, Control};
 
-/// Largest Query, Parse and Bind frame, in bytes.
-const REQUEST_LEN_MAX: u32 = 64 << 20;
+/// Largest Query, Parse and Bind frame that PostgreSQL reads, in bytes. What is larger than the configuration allows is
+/// thrown away as it comes.
+const REQUEST_LEN_MAX: u32 = (1 << 30) - 1;
 /// Largest frame of the messages that carry only names.
 const NAME_LEN_MAX: u32 = 64 << 10;
 /// Largest CopyData frame; it passes in pieces.
@@ -30,7 +31,7 @@ const COPY_LEN_MAX: u32 = (1 << 30) + 64;
 /// Messages that wait for an Execute are sent on when they grow beyond this.
 const GROUP_LEN_MAX: usize = 1 << 20;
 /// Those with a Bind that must be decided first are refused when they grow beyond this.
-const UNDECIDED_LEN_MAX: usize = 2 * (REQUEST_LEN_MAX as usize);
+const UNDECIDED_LEN_MAX: usize = 128 << 20;
 /// How many replies the upstream may owe before the client has to wait.
 const OWED_MAX: usize = 16 << 10;
 
@@ -41,6 +42,10 @@ fn limit(frame_tag: u8) -> u32 {
         tag::COPY_DATA => COPY_LEN_MAX,
         _ => NAME_LEN_MAX,
     }
+}
+
+fn is_request(frame_tag: u8) -> bool {
+    matches!(frame_tag, tag::QUERY | tag::PARSE | tag::BIND | tag::FUNCTION_CALL)
 }
 
 impl Machine {
@@ -62,6 +67,10 @@ impl Machine {
                 self.pass_copy_data();
                 continue;
             }
+            if let Some(frame_tag) = self.too_large.take() {
+                self.refuse_too_large(frame_tag, around)?;
+                continue;
+            }
             if let Some(frame) = self.postponed.take() {
                 self.client_frame(&frame, around)?;
                 continue;
@@ -80,6 +89,11 @@ impl Machine {
             }
             if header.tag == tag::COPY_DATA {
                 self.start_copy_data(header);
+                continue;
+            }
+            if is_request(header.tag) && header.frame_len > around.config.limits.request_len_max {
+                self.too_large = Some(header.tag);
+                self.client_passing = Passing::Discard(header.frame_len);
                 continue;
             }
             let Some(frame) = Frame::take(&mut self.client_in, limit)? else { return Ok(()) };
@@ -222,47 +236,6 @@ impl Machine {
         self.in_pipeline = false;
         self.relay.control(Control::Sync);
         self.expect(Expected::Sync);
-    }
-
-    /// While the upstream reads CopyData it ignores Flush and Sync and takes nothing else.
-    fn frame_in_copy(&mut self, frame: &Frame) -> Result<(), Stop> {
-        match frame.tag {
-            tag::COPY_DONE | tag::COPY_FAIL => {
-                self.relay.copy(&frame.bytes);
-                // A Query may hold a second COPY; an Execute cannot, and its Sync must not wait.
-                self.copy_in = if self.expected.is_in_query() { CopyIn::Awaited } else { CopyIn::No };
-                Ok(())
-            }
-            tag::FLUSH | tag::SYNC => Ok(()),
-            tag::TERMINATE => {
-                self.leave();
-                Ok(())
-            }
-            other => {
-                let message = format!("unexpected message type 0x{other:02X} during COPY from stdin");
-                Err(Stop(messages::fatal(sqlstate::PROTOCOL_VIOLATION, &message, None)))
-            }
-        }
-    }
-
-    /// CopyData passes as it comes; outside a COPY PostgreSQL ignores it, and so do we. Which of the two it is, is
-    /// decided once per frame: half a frame would make the upstream take what follows for the rest of it.
-    fn start_copy_data(&mut self, header: Header) {
-        self.client_passing = match self.copy_in {
-            CopyIn::Active => Passing::Forward(header.frame_len),
-            CopyIn::No | CopyIn::Awaited => Passing::Discard(header.frame_len),
-        };
-        self.pass_copy_data();
-    }
-
-    fn pass_copy_data(&mut self) {
-        let length = self.client_passing.left().min(self.client_in.len());
-        if let Passing::Forward(_) = self.client_passing {
-            let (bytes, _) = self.client_in.split_at(length);
-            self.relay.copy(bytes);
-        }
-        self.client_in.advance(length);
-        self.client_passing.advance(length);
     }
 
     fn parse(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {

@@ -16,7 +16,7 @@ use super::definitions::Definitions;
 use super::expected::{Expected, ExpectedQueue, Run};
 use super::messages;
 use super::names::Names;
-use super::parked::{Gate, Group, Shape};
+use super::parked::{Gate, Group};
 use super::statements::Statements;
 use super::words::{Command, Event, Finished, Identity, Opening, Surroundings};
 use crate::relay::{Control, Relay};
@@ -107,6 +107,10 @@ pub struct Machine {
     pub(super) upstream_fatal: bool,
     pub(super) draining: bool,
     pub(super) client_gone: bool,
+    /// When the client has been idle for too long.
+    pub(super) idle_until: Option<Timestamp>,
+    /// A Query, Parse or Bind that is thrown away because it is too large: its type.
+    pub(super) too_large: Option<u8>,
     pub(super) serial: u64,
     pub(super) commands: VecDeque<Command>,
     pub(super) client_in: BytesMut,
@@ -160,6 +164,8 @@ impl Machine {
             upstream_fatal: false,
             draining: false,
             client_gone: false,
+            idle_until: None,
+            too_large: None,
             serial: 0,
             commands: VecDeque::new(),
             client_in,
@@ -210,8 +216,8 @@ impl Machine {
     pub fn deadline(&self) -> Option<Timestamp> {
         match &self.gate {
             Gate::Held(held) => Some(held.next_notice),
-            Gate::Open
-            | Gate::Refreshing
+            Gate::Open => self.idle_until,
+            Gate::Refreshing
             | Gate::Opening(_)
             | Gate::Approved(_)
             | Gate::Releasing(_)
@@ -251,6 +257,7 @@ impl Machine {
         if self.draining && self.is_idle() {
             self.stop(Self::shutdown());
         }
+        self.watch_idleness(around);
     }
 
     /// Takes in an event, then works off what it sets free.
@@ -280,7 +287,7 @@ impl Machine {
             }
             Event::Cancel => self.cancel(),
             Event::CancelSent => self.cancelling = false,
-            Event::Tick => self.tick(around.now),
+            Event::Tick => return self.tick(around),
             Event::ClientClosed => self.client_closed(),
             Event::UpstreamClosed => return Err(self.upstream_closed()),
             Event::Drain => self.drain(),
@@ -352,25 +359,6 @@ impl Machine {
         })));
     }
 
-    fn is_idle(&self) -> bool {
-        self.expected.is_empty()
-            && self.group.is_empty()
-            && self.status == TransactionStatus::Idle
-            && matches!(self.gate, Gate::Open)
-            && self.client_in.is_empty()
-            && !self.skipping
-    }
-
-    fn tick(&mut self, now: Timestamp) {
-        if let Gate::Held(held) = &mut self.gate
-            && held.next_notice <= now
-        {
-            held.next_notice = next_notice(now);
-            let notice = held.notice.clone();
-            self.say(&notice);
-        }
-    }
-
     fn cancel(&mut self) {
         match &self.gate {
             Gate::Held(held) => {
@@ -392,96 +380,6 @@ impl Machine {
             // the run is being written and its outcome will follow.
             Gate::Open | Gate::Refreshing | Gate::Releasing(_) | Gate::Leaving | Gate::Closed => {}
         }
-    }
-
-    fn client_closed(&mut self) {
-        self.client_gone = true;
-        self.abandon_gated();
-        let stays = self.expected.runs_approved()
-            && !self.client_passing.is_half_sent()
-            && !matches!(self.gate, Gate::Releasing(_));
-        if !stays {
-            self.close();
-        } else if !matches!(self.gate, Gate::Leaving) {
-            self.leave();
-        }
-    }
-
-    /// The client has said or shown that it leaves: what was sent is answered, then the upstream closes.
-    pub(super) fn leave(&mut self) {
-        self.relay.control(Control::Terminate);
-        self.gate = Gate::Leaving;
-    }
-
-    fn drain(&mut self) {
-        self.draining = true;
-        if self.is_held() {
-            self.abandon_gated();
-            self.stop(Self::shutdown());
-        }
-    }
-
-    fn shutdown() -> Stop {
-        let message = "terminating connection due to administrator command";
-        Stop(messages::fatal(sqlstate::ADMIN_SHUTDOWN, message, None))
-    }
-
-    /// Withdraws what is being decided; nothing of it has left.
-    pub(super) fn abandon_gated(&mut self) {
-        let parked = match std::mem::replace(&mut self.gate, Gate::Open) {
-            Gate::Held(held) => {
-                self.commands.push_back(Command::Withdraw(held.id));
-                held.parked
-            }
-            Gate::Opening(opening) => opening.parked,
-            Gate::Approved(approved) => {
-                self.commands.push_back(Command::Withdraw(approved.given.id));
-                approved.parked
-            }
-            other => {
-                self.gate = other;
-                return;
-            }
-        };
-        if let Shape::Execute { group, .. } = parked.shape {
-            self.group = group;
-            self.drop_group();
-        }
-    }
-
-    fn upstream_closed(&mut self) -> Stop {
-        if self.upstream_fatal || self.client_gone || matches!(self.gate, Gate::Leaving) {
-            return Stop(Bytes::new());
-        }
-        let hint = "Nothing more was run. Connect again.";
-        let message = "the connection to the database was closed unexpectedly";
-        Stop(messages::fatal(sqlstate::CONNECTION_FAILURE, message, Some(hint)))
-    }
-
-    pub(super) fn stop(&mut self, stop: Stop) {
-        self.abandon_gated();
-        // A message cannot be put into the middle of another.
-        if self.upstream_pass == 0 {
-            self.to_client.extend_from_slice(&stop.0);
-        }
-        self.close();
-    }
-
-    fn close(&mut self) {
-        for run in self.expected.drain_runs() {
-            self.finish(run, Outcome::Unknown);
-        }
-        if let Gate::Releasing(releasing) = &self.gate {
-            self.commands.push_back(Command::Withdraw(releasing.given.id));
-        }
-        // Terminate must not follow half a message: it could complete it.
-        let at_boundary =
-            !self.client_passing.is_half_sent() && !self.upstream_cut_off && self.relay.pending().is_empty();
-        if at_boundary && !matches!(self.gate, Gate::Leaving) {
-            self.relay.control(Control::Terminate);
-        }
-        self.gate = Gate::Closed;
-        self.commands.push_back(Command::Close);
     }
 }
 

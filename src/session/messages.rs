@@ -102,6 +102,12 @@ pub(super) fn too_much_kept() -> Bytes {
     error(sqlstate::LIMIT_EXCEEDED, "prepared statements and portals take too much memory", None, Some(hint))
 }
 
+pub(super) fn too_large(limit: usize) -> Bytes {
+    let detail = format!("The proxy takes statements and their parameters up to {} MiB.", limit >> 20);
+    let hint = "Send the data by COPY, or in parts.";
+    error(sqlstate::LIMIT_EXCEEDED, "message is too large", Some(&detail), Some(hint))
+}
+
 pub(super) fn not_utf8() -> Bytes {
     error("22021", "invalid byte sequence for encoding \"UTF8\"", None, None)
 }

@@ -26,6 +26,7 @@ fn target(host: &str, port: u16, user: &str) -> UpstreamConfig {
         ssl_mode: SslMode::Disable,
         ssl_root_cert: None,
         connect_timeout: TIMEOUT,
+        tcp: crate::config::TcpConfig::default(),
     }
 }
 

@@ -5,6 +5,7 @@ mod cancel;
 mod deny;
 mod hold;
 mod large;
+mod limits;
 mod mask;
 mod pass;
 mod review;

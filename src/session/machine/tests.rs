@@ -9,6 +9,7 @@ mod copy;
 mod deny;
 mod end;
 mod hold;
+mod limits;
 mod names;
 mod notation;
 mod pipeline;

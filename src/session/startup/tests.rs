@@ -6,7 +6,8 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::config::{
-    AuditConfig, DatabaseConfig, ListenAddress, ReviewConfig, SslMode, TlsConfig, UpstreamConfig, UserConfig, WebConfig,
+    AuditConfig, DatabaseConfig, LimitsConfig, ListenAddress, ReviewConfig, SslMode, TcpConfig, TlsConfig,
+    UpstreamConfig, UserConfig, WebConfig,
 };
 use crate::listener::Listener;
 
@@ -23,6 +24,7 @@ fn user(name: &str, groups: &[&str], password: Option<&str>) -> UserConfig {
         groups: groups.iter().map(|group| (*group).to_owned()).collect(),
         verifier: password.map(|password| scram_sha_256(password.as_bytes())),
         tokens: Vec::new(),
+        sessions: None,
     }
 }
 
@@ -36,9 +38,10 @@ fn database(name: &str, groups: &[&str]) -> DatabaseConfig {
         ssl_mode: SslMode::Disable,
         ssl_root_cert: None,
         connect_timeout: Duration::from_secs(5),
+        tcp: TcpConfig::default(),
     };
     let groups = groups.iter().map(|group| (*group).to_owned()).collect();
-    DatabaseConfig { name: name.to_owned(), upstream, groups }
+    DatabaseConfig { name: name.to_owned(), upstream, groups, sessions: None }
 }
 
 /// alice may use `shop` and `alice`; bob has no password; nobody may use `vault`.
@@ -48,6 +51,10 @@ fn context(tls: Option<TlsConfig>) -> StartupContext {
         path: "countersign.toml".into(),
         listen: Vec::new(),
         data_dir: "/nonexistent".into(),
+        reuse_port: false,
+        drain_timeout: Duration::from_secs(1),
+        limits: LimitsConfig::default(),
+        tcp: TcpConfig::default(),
         web: WebConfig { listen: ([127, 0, 0, 1], 0).into(), public_url: String::new() },
         tls,
         review: ReviewConfig { admins_bypass: true },

@@ -69,3 +69,50 @@ async fn a_client_that_does_not_read_costs_little() {
     reading.query("SELECT repeat('x', 1000) FROM generate_series(1, 50000)").await;
     check_memory(&proxy, before, "eight clients that do not read");
 }
+
+/// What a client announces and does not send takes no room.
+#[tokio::test]
+async fn messages_that_are_only_announced_cost_nothing() {
+    let proxy = Proxy::start("").await;
+    let before = proxy.peak_kb();
+    let mut silent = Vec::new();
+    for _ in 0..8 {
+        let mut wire = proxy.wire("alice").await;
+        wire.send(b"Q\x03\xff\xff\xff").await;
+        silent.push(wire);
+    }
+    let mut other = proxy.wire("alice").await;
+    other.query("SELECT 1").await;
+    check_memory(&proxy, before, "eight announced statements of 64 MB");
+}
+
+/// An upstream that takes nothing holds the client up, not the memory of the proxy.
+#[tokio::test]
+async fn an_upstream_that_does_not_read_costs_little() {
+    let proxy = Proxy::start("").await;
+    let mut locking = proxy.wire("alice").await;
+    locking.query("CREATE UNLOGGED TABLE large (line text)").await;
+    locking.query("BEGIN; LOCK TABLE large").await;
+    let before = proxy.peak_kb();
+    let mut copying = proxy.wire("alice").await;
+    copying.send_query("COPY large FROM STDIN").await;
+    let writing = tokio::spawn(async move {
+        let mut data = vec![b'd'];
+        data.extend_from_slice(&(4_u32 + 1_000_000).to_be_bytes());
+        data.extend_from_slice(&format!("{}\n", "x".repeat(99)).repeat(10_000).into_bytes());
+        for _ in 0..100 {
+            copying.send(&data).await;
+        }
+        copying.send(b"c\0\0\0\x04").await;
+        copying.until_ready().await
+    });
+    // When a session has passed on its own rows, the other has had the time to pass what it can.
+    let mut reading = proxy.wire("alice").await;
+    reading.query("SELECT repeat('x', 1000) FROM generate_series(1, 50000)").await;
+    assert!(!writing.is_finished(), "100 MB went nowhere");
+    check_memory(&proxy, before, "a COPY that the upstream does not take");
+    locking.query("COMMIT").await;
+    let frames = within("end of the COPY", writing).await.expect("the task that copies");
+    assert!(frames.iter().any(|frame| frame.body == b"COPY 1000000\0"), "{frames:?}");
+    check_memory(&proxy, before, "a COPY that the upstream takes at last");
+}

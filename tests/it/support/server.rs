@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use countersign::config::{DatabaseConfig, Secret, SslMode, UpstreamConfig};
+use countersign::config::{DatabaseConfig, Secret, SslMode, TcpConfig, UpstreamConfig};
 use countersign::demo::shop;
 use countersign::throwaway::{LogStatement, ThrowawayOptions, ThrowawayPostgres};
 use tokio_postgres::{Client, NoTls};
@@ -73,8 +73,10 @@ impl Database {
                 ssl_mode: SslMode::Disable,
                 ssl_root_cert: None,
                 connect_timeout: Duration::from_secs(10),
+                tcp: TcpConfig::default(),
             },
             groups: vec!["engineering".to_owned()],
+            sessions: None,
         }
     }
 

@@ -62,6 +62,13 @@ columns = ["public.customers.email"]
 mask = "redact"
 "#;
 
+const LIMITS: &str = r#"
+[limits]
+idle_timeout = "30s"
+idle_in_transaction_timeout = "10s"
+request_mib = 1
+"#;
+
 /// What a script is played in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting {
@@ -71,6 +78,8 @@ pub enum Setting {
     Masked,
     /// A session that has just begun.
     Fresh,
+    /// Names are known; idle for 30 s, or 10 s within a transaction, is too long, and so is a request of more than 1 MiB.
+    Limited,
 }
 
 /// How the bytes of both sides arrive.
@@ -98,6 +107,13 @@ pub fn check_in(setting: Setting, script: &str) {
     for at in 1..total {
         play(setting, script, Arrival::CutAt(at));
     }
+}
+
+/// Plays a script whose messages are too large to be split everywhere: whole, and cut in the middle.
+#[track_caller]
+pub fn check_large(setting: Setting, script: &str) {
+    let total = play(setting, script, Arrival::Whole);
+    play(setting, script, Arrival::CutAt(total / 2));
 }
 
 /// Plays it once; yields how many bytes both sides sent.
@@ -160,6 +176,7 @@ impl Stage {
             let row = backend(r#"D shop ["pg_catalog","public"]"#);
             machine.names.learn(&row[5..]).unwrap();
         }
+        machine.advance(&around);
         Self {
             machine,
             around,
@@ -354,6 +371,7 @@ fn identity() -> Identity {
 fn surroundings(setting: Setting) -> Surroundings {
     let text = match setting {
         Setting::Masked => format!("{CONFIG}{MASKS}"),
+        Setting::Limited => format!("{CONFIG}{LIMITS}"),
         Setting::Plain | Setting::Fresh => CONFIG.to_owned(),
     };
     let config = Config::parse(Path::new("countersign.toml"), &text).expect("configuration");

@@ -1,0 +1,172 @@
+//! How a session ends, and what ends it: either side leaves, the proxy drains, or the client was idle for too long.
+//!
+//! Never loses track of an approved request: what runs is waited for, what was not sent is withdrawn.
+//! Invariant: after [`Machine::stop`] nothing more goes to either side, except what already stands in the buffers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use countersign_protocol::backend::TransactionStatus;
+use countersign_protocol::sqlstate;
+use jiff::SignedDuration;
+
+use super::machine::{Machine, Stop, next_notice};
+use super::messages;
+use super::parked::{Gate, Shape};
+use super::words::{Command, Surroundings};
+use crate::relay::Control;
+use crate::review::Outcome;
+
+impl Machine {
+    pub(super) fn is_idle(&self) -> bool {
+        self.expected.is_empty()
+            && self.group.is_empty()
+            && self.status == TransactionStatus::Idle
+            && matches!(self.gate, Gate::Open)
+            && self.client_in.is_empty()
+            && !self.skipping
+    }
+
+    /// Notes since when nobody but the client is waited for. A session whose request is held is not idle, and as in
+    /// PostgreSQL neither is one in the middle of a pipeline.
+    pub(super) fn watch_idleness(&mut self, around: &Surroundings) {
+        let Some(limit) = self.idle_limit(around) else {
+            self.idle_until = None;
+            return;
+        };
+        let waits = self.expected.is_empty()
+            && self.group.is_empty()
+            && matches!(self.gate, Gate::Open)
+            && !(self.blocked || self.in_pipeline || self.skipping);
+        if !waits {
+            self.idle_until = None;
+        } else if self.idle_until.is_none() {
+            let limit = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
+            self.idle_until = around.now.checked_add(limit).ok();
+        }
+    }
+
+    fn idle_limit(&self, around: &Surroundings) -> Option<Duration> {
+        match self.status {
+            TransactionStatus::Idle => around.config.limits.idle_timeout,
+            TransactionStatus::InBlock | TransactionStatus::Failed => around.config.limits.idle_in_transaction_timeout,
+        }
+    }
+
+    pub(super) fn tick(&mut self, around: &Surroundings) -> Result<(), Stop> {
+        if let Gate::Held(held) = &mut self.gate
+            && held.next_notice <= around.now
+        {
+            held.next_notice = next_notice(around.now);
+            let notice = held.notice.clone();
+            self.say(&notice);
+        }
+        match self.idle_until {
+            // What it has not read yet, it is busy with.
+            Some(until) if until <= around.now && !self.to_client.is_empty() => self.idle_until = None,
+            Some(until) if until <= around.now => return Err(self.idle_for_too_long()),
+            Some(_) | None => {}
+        }
+        Ok(())
+    }
+
+    fn idle_for_too_long(&self) -> Stop {
+        let (sqlstate, message) = match self.status {
+            TransactionStatus::Idle => (sqlstate::IDLE_SESSION, "terminating connection due to idle-session timeout"),
+            TransactionStatus::InBlock | TransactionStatus::Failed => {
+                (sqlstate::IDLE_IN_TRANSACTION, "terminating connection due to idle-in-transaction timeout")
+            }
+        };
+        Stop(messages::fatal(sqlstate, message, None))
+    }
+
+    pub(super) fn client_closed(&mut self) {
+        self.client_gone = true;
+        self.abandon_gated();
+        let stays = self.expected.runs_approved()
+            && !self.client_passing.is_half_sent()
+            && !matches!(self.gate, Gate::Releasing(_));
+        if !stays {
+            self.close();
+        } else if !matches!(self.gate, Gate::Leaving) {
+            self.leave();
+        }
+    }
+
+    /// The client has said or shown that it leaves: what was sent is answered, then the upstream closes.
+    pub(super) fn leave(&mut self) {
+        self.relay.control(Control::Terminate);
+        self.gate = Gate::Leaving;
+    }
+
+    pub(super) fn drain(&mut self) {
+        self.draining = true;
+        if self.is_held() {
+            self.abandon_gated();
+            self.stop(Self::shutdown());
+        }
+    }
+
+    pub(super) fn shutdown() -> Stop {
+        let message = "terminating connection due to administrator command";
+        Stop(messages::fatal(sqlstate::ADMIN_SHUTDOWN, message, None))
+    }
+
+    /// Withdraws what is being decided; nothing of it has left.
+    pub(super) fn abandon_gated(&mut self) {
+        let parked = match std::mem::replace(&mut self.gate, Gate::Open) {
+            Gate::Held(held) => {
+                self.commands.push_back(Command::Withdraw(held.id));
+                held.parked
+            }
+            Gate::Opening(opening) => opening.parked,
+            Gate::Approved(approved) => {
+                self.commands.push_back(Command::Withdraw(approved.given.id));
+                approved.parked
+            }
+            other => {
+                self.gate = other;
+                return;
+            }
+        };
+        if let Shape::Execute { group, .. } = parked.shape {
+            self.group = group;
+            self.drop_group();
+        }
+    }
+
+    pub(super) fn upstream_closed(&mut self) -> Stop {
+        if self.upstream_fatal || self.client_gone || matches!(self.gate, Gate::Leaving) {
+            return Stop(Bytes::new());
+        }
+        let hint = "Nothing more was run. Connect again.";
+        let message = "the connection to the database was closed unexpectedly";
+        Stop(messages::fatal(sqlstate::CONNECTION_FAILURE, message, Some(hint)))
+    }
+
+    pub(super) fn stop(&mut self, stop: Stop) {
+        self.abandon_gated();
+        // A message cannot be put into the middle of another.
+        if self.upstream_pass == 0 {
+            self.to_client.extend_from_slice(&stop.0);
+        }
+        self.close();
+    }
+
+    fn close(&mut self) {
+        for run in self.expected.drain_runs() {
+            self.finish(run, Outcome::Unknown);
+        }
+        if let Gate::Releasing(releasing) = &self.gate {
+            self.commands.push_back(Command::Withdraw(releasing.given.id));
+        }
+        // Terminate must not follow half a message: it could complete it.
+        let at_boundary =
+            !self.client_passing.is_half_sent() && !self.upstream_cut_off && self.relay.pending().is_empty();
+        if at_boundary && !matches!(self.gate, Gate::Leaving) {
+            self.relay.control(Control::Terminate);
+        }
+        self.gate = Gate::Closed;
+        self.commands.push_back(Command::Close);
+    }
+}

@@ -1,0 +1,76 @@
+//! Frames of the client that pass, or are thrown away, in pieces: CopyData, and what is too large to be looked at.
+//!
+//! Never forwards a part of a request. Invariant: whether a frame passes is decided once, before its first byte.
+//! Source: PostgreSQL manual, "COPY Operations".
+
+use bytes::Buf;
+use countersign_protocol::frontend::tag;
+use countersign_protocol::{Frame, Header, sqlstate};
+
+use super::machine::{CopyIn, Machine, Passing, Stop};
+use super::messages;
+use super::words::Surroundings;
+
+impl Machine {
+    /// Answers a request that was thrown away because of its size; the session lives.
+    pub(super) fn refuse_too_large(&mut self, frame_tag: u8, around: &Surroundings) -> Result<(), Stop> {
+        if self.copy_in == CopyIn::Active {
+            return Err(out_of_place_in_copy(frame_tag));
+        }
+        if self.skipping {
+            return Ok(());
+        }
+        if !self.group.undecided {
+            self.release_group();
+        }
+        let error = messages::too_large(around.config.limits.request_len_max);
+        match frame_tag {
+            tag::QUERY | tag::FUNCTION_CALL => self.refuse_query(error),
+            _ => self.refuse_extended(error),
+        }
+        Ok(())
+    }
+
+    /// While the upstream reads CopyData it ignores Flush and Sync and takes nothing else.
+    pub(super) fn frame_in_copy(&mut self, frame: &Frame) -> Result<(), Stop> {
+        match frame.tag {
+            tag::COPY_DONE | tag::COPY_FAIL => {
+                self.relay.copy(&frame.bytes);
+                // A Query may hold a second COPY; an Execute cannot, and its Sync must not wait.
+                self.copy_in = if self.expected.is_in_query() { CopyIn::Awaited } else { CopyIn::No };
+                Ok(())
+            }
+            tag::FLUSH | tag::SYNC => Ok(()),
+            tag::TERMINATE => {
+                self.leave();
+                Ok(())
+            }
+            other => Err(out_of_place_in_copy(other)),
+        }
+    }
+
+    /// CopyData passes as it comes; outside a COPY PostgreSQL ignores it, and so do we. Which of the two it is, is
+    /// decided once per frame: half a frame would make the upstream take what follows for the rest of it.
+    pub(super) fn start_copy_data(&mut self, header: Header) {
+        self.client_passing = match self.copy_in {
+            CopyIn::Active => Passing::Forward(header.frame_len),
+            CopyIn::No | CopyIn::Awaited => Passing::Discard(header.frame_len),
+        };
+        self.pass_copy_data();
+    }
+
+    pub(super) fn pass_copy_data(&mut self) {
+        let length = self.client_passing.left().min(self.client_in.len());
+        if let Passing::Forward(_) = self.client_passing {
+            let (bytes, _) = self.client_in.split_at(length);
+            self.relay.copy(bytes);
+        }
+        self.client_in.advance(length);
+        self.client_passing.advance(length);
+    }
+}
+
+fn out_of_place_in_copy(frame_tag: u8) -> Stop {
+    let message = format!("unexpected message type 0x{frame_tag:02X} during COPY from stdin");
+    Stop(messages::fatal(sqlstate::PROTOCOL_VIOLATION, &message, None))
+}
