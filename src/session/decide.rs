@@ -136,7 +136,11 @@ impl Machine {
             Verdict::Deny(denial) => ("deny", Ruling::Refuse(messages::denied(&denial))),
         };
         // While this session has changed the catalog in an open transaction, it may see objects that the catalog does not.
-        let hopeless = if self.catalog_stale { None } else { Hopeless::of(text, analysis) };
+        // What may run is left to the upstream: its own error says more.
+        let hopeless = match &ruling {
+            Ruling::Park(_) | Ruling::Refuse(_) if !self.catalog_stale => Hopeless::of(text, analysis),
+            Ruling::Run(_) | Ruling::Park(_) | Ruling::Refuse(_) => None,
+        };
         let (verdict, ruling) = match hopeless {
             Some(hopeless) => ("error", Ruling::Refuse(messages::hopeless(&hopeless))),
             None => (verdict, ruling),

@@ -78,6 +78,8 @@ pub enum Setting {
     Masked,
     /// A session that has just begun.
     Fresh,
+    /// Names are known, the database is only observed.
+    Observed,
     /// Names are known; idle for 30 s, or 10 s within a transaction, is too long, and so is a request of more than 1 MiB.
     Limited,
 }
@@ -373,6 +375,7 @@ fn surroundings(setting: Setting) -> Surroundings {
         Setting::Masked => format!("{CONFIG}{MASKS}"),
         Setting::Limited => format!("{CONFIG}{LIMITS}"),
         Setting::Plain | Setting::Fresh => CONFIG.to_owned(),
+        Setting::Observed => CONFIG.replace(r#"unparsed = "hold""#, "unparsed = \"hold\"\nstage = \"observe\""),
     };
     let config = Config::parse(Path::new("countersign.toml"), &text).expect("configuration");
     let catalog = catalog(1);

@@ -232,3 +232,33 @@ fn columns_described_for_one_statement_are_not_taken_for_another_of_its_name() {
          < 1 | t | T id | 1 | 2 | D *** | C SELECT 1 | Z I",
     );
 }
+
+#[test]
+fn on_an_observed_database_the_upstream_itself_says_what_is_wrong() {
+    for (sql, error) in
+        [("SELEC 1", "42601"), ("DROP TABLE free", "2BP01"), ("INSERT INTO customers (none) SELECT", "42601")]
+    {
+        let answer = format!("v E {error} | Z I\n< E {error} | Z I");
+        let refresh = if sql.starts_with("INSERT") { "" } else { "= Refresh" };
+        check_in(Setting::Observed, &format!("> Q {sql}\n^ Q {sql}\n= allow\n{answer}\n{refresh}"));
+    }
+    let missing = ["SELECT * FROM nowhere", "SELECT nothing(1)"];
+    for sql in missing {
+        let asks = format!(
+            "> Q {sql}\n= Refresh\n! refreshed\n^ Q {sql}\n= allow\nv E 42P01 | Z I\n< E 42P01 | Z I\n= Refresh"
+        );
+        check_in(Setting::Observed, &asks);
+    }
+    check_in(
+        Setting::Observed,
+        "> P - SELEC 1 | B - - | E - | S
+         ^ P - SELEC 1 | B - - | E - | H
+         = allow
+         v E 42601
+         < E 42601
+         ^ S
+         v Z I
+         < Z I
+         = Refresh",
+    );
+}
