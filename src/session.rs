@@ -19,6 +19,7 @@ mod passing;
 mod refuse;
 mod results;
 mod scrub;
+mod sockets;
 pub mod startup;
 mod statements;
 mod upstream_side;

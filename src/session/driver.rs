@@ -3,19 +3,16 @@
 //! Never looks into a message; [`Machine`] does. Invariant: commands are carried out before the bytes they belong to are
 //! written, so that a record exists before what it is about.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use jiff::Timestamp;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::machine::Machine;
+use super::sockets::{Io, Sockets};
 use super::words::{BeginRefused, Command, Event, Finished, Identity, Judged, Opening, Surroundings};
 use crate::audit::Record;
 use crate::cancel::CancelListener;
@@ -23,19 +20,11 @@ use crate::database::Database;
 use crate::live::LiveEvent;
 use crate::review::{Decision, Execution, NewRequest, Opened, Outcome, RequestId, ReviewError, Waiting};
 use crate::server::Shared;
-use crate::stream::{ClientStream, UpstreamStream};
+use crate::stream::ClientStream;
 use crate::upstream::{Upstream, UpstreamCancel};
 
-/// Bytes read from a socket at once.
-const READ_LEN: usize = 64 << 10;
-/// While more than this waits to be written to one side, the other side is not read.
-const UNSENT_LEN_MAX: usize = 256 << 10;
-/// Buffers that have grown beyond this are given back when they are empty.
-const KEPT_LEN_MAX: usize = 8 << 10;
 /// How many turns of the sockets pass before a cancel is looked for even though they are ready.
 const TURNS_PER_CANCEL_CHECK: u32 = 64;
-/// How long a client may take to read its last bytes.
-const FAREWELL: Duration = Duration::from_secs(5);
 /// How long one load of the catalog may hold a statement up.
 const CATALOG_WAIT: Duration = Duration::from_secs(15);
 
@@ -54,8 +43,7 @@ pub(crate) struct Parts {
 pub(crate) struct Driver {
     shared: Arc<Shared>,
     database: Arc<Database>,
-    client: ClientStream,
-    upstream: UpstreamStream,
+    sockets: Sockets,
     upstream_cancel: Arc<UpstreamCancel>,
     cancels: CancelListener,
     /// CancelRequests on their way to the upstream; at most one.
@@ -68,16 +56,6 @@ pub(crate) struct Driver {
     name: String,
     closing: bool,
     turns: u32,
-}
-
-/// What the sockets did.
-enum Io {
-    /// Bytes came or went.
-    Progress,
-    /// The client's socket is at its end, or broken.
-    ClientClosed,
-    /// The upstream's socket is at its end, or broken.
-    UpstreamClosed,
 }
 
 /// What woke the session.
@@ -103,8 +81,7 @@ impl Driver {
         };
         let mut driver = Self {
             machine: Machine::new(parts.identity, parts.client_unread, parts.upstream.unread),
-            client: parts.client,
-            upstream: parts.upstream.stream,
+            sockets: Sockets::new(parts.client, parts.upstream.stream),
             upstream_cancel: Arc::new(parts.upstream.cancel),
             cancels: parts.cancels,
             sending_cancel: JoinSet::new(),
@@ -141,6 +118,7 @@ impl Driver {
                     self.machine.advance(&self.around);
                     continue;
                 }
+                Woken::Io(Io::ClientEnded) => Event::ClientEnded,
                 Woken::Io(Io::ClientClosed) => Event::ClientClosed,
                 Woken::Io(Io::UpstreamClosed) => Event::UpstreamClosed,
                 Woken::Cancel => Event::Cancel,
@@ -148,10 +126,10 @@ impl Driver {
                 Woken::Drain => Event::Drain,
                 Woken::Tick => Event::Tick,
                 Woken::Decided => match self.waiting.take() {
-                    Some(waiting) if self.client.is_read_closed() => {
+                    Some(waiting) if self.sockets.has_client_ended() => {
                         // It was not read while much waited behind the request: that it is gone shows only now.
                         self.waiting = Some(waiting);
-                        Event::ClientClosed
+                        Event::ClientEnded
                     }
                     Some(mut waiting) => {
                         let id = waiting.request.id;
@@ -164,7 +142,7 @@ impl Driver {
             };
             self.machine.on_event(event, &self.around);
         }
-        self.say_goodbye().await;
+        self.sockets.part(&mut self.machine).await;
     }
 
     /// Waits for the next thing to happen.
@@ -179,10 +157,10 @@ impl Driver {
             return Woken::Cancel;
         }
         let deadline = self.machine.deadline();
-        let Self { client, upstream, machine, cancels, sending_cancel, waiting, .. } = self;
+        let Self { sockets, machine, cancels, sending_cancel, waiting, .. } = self;
         tokio::select! {
             biased;
-            io = std::future::poll_fn(|cx| poll_io(client, upstream, machine, cx)) => Woken::Io(io),
+            io = std::future::poll_fn(|cx| sockets.poll(machine, cx)) => Woken::Io(io),
             () = cancels.recv() => Woken::Cancel,
             Some(_) = sending_cancel.join_next() => Woken::CancelSent,
             () = decided(waiting) => Woken::Decided,
@@ -224,6 +202,7 @@ impl Driver {
                         }
                     });
                 }
+                Command::ShutUpstream => self.sockets.shut_upstream(),
                 Command::Close => self.closing = true,
             }
         }
@@ -359,26 +338,6 @@ impl Driver {
         self.look_around();
         self.machine.on_event(Event::CatalogRefreshed, &self.around);
     }
-
-    /// Sends what is left to each side, then ends both connections. Neither waits for the other.
-    async fn say_goodbye(mut self) {
-        let to_upstream = std::mem::take(self.machine.upstream_output());
-        let to_client = std::mem::take(self.machine.client_output());
-        let farewell = tokio::time::timeout(
-            FAREWELL,
-            futures_util::future::join(part(&mut self.upstream, &to_upstream), part(&mut self.client, &to_client)),
-        );
-        if farewell.await.is_err() {
-            tracing::debug!("a peer did not read its last bytes in time");
-        }
-    }
-}
-
-/// Writes the last bytes to a peer and ends the connection.
-async fn part(stream: &mut (impl AsyncWrite + Unpin), last: &[u8]) {
-    // The peer may be gone already; that is what a farewell is about.
-    let _ = stream.write_all(last).await;
-    let _ = stream.shutdown().await;
 }
 
 /// Completes when the held request has been decided; never while none is held.
@@ -406,80 +365,4 @@ async fn reached(deadline: Option<Timestamp>) {
         }
         None => std::future::pending().await,
     }
-}
-
-/// Writes what can be written, then reads what may be read; ready when bytes came or a side ended.
-fn poll_io(
-    client: &mut ClientStream,
-    upstream: &mut UpstreamStream,
-    machine: &mut Machine,
-    cx: &mut Context<'_>,
-) -> Poll<Io> {
-    if poll_write(upstream, machine.upstream_output(), cx).is_err() {
-        // Why it closed may still be there to be read.
-        return match poll_read(upstream, machine.upstream_input(), cx) {
-            Poll::Ready(Ok(length)) if length > 0 => Poll::Ready(Io::Progress),
-            Poll::Ready(Ok(_) | Err(_)) | Poll::Pending => Poll::Ready(Io::UpstreamClosed),
-        };
-    }
-    if poll_write(client, machine.client_output(), cx).is_err() {
-        return Poll::Ready(Io::ClientClosed);
-    }
-    if machine.client_output().len() < UNSENT_LEN_MAX {
-        match poll_read(upstream, machine.upstream_input(), cx) {
-            Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Io::UpstreamClosed),
-            Poll::Ready(Ok(_)) => return Poll::Ready(Io::Progress),
-            Poll::Pending => {}
-        }
-    }
-    if machine.wants_client() && machine.upstream_output().len() < UNSENT_LEN_MAX {
-        match poll_read(client, machine.client_input(), cx) {
-            Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Io::ClientClosed),
-            Poll::Ready(Ok(_)) => return Poll::Ready(Io::Progress),
-            Poll::Pending => {}
-        }
-    }
-    Poll::Pending
-}
-
-fn poll_read(
-    stream: &mut (impl AsyncRead + Unpin),
-    into: &mut BytesMut,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<usize>> {
-    thread_local! {
-        static SCRATCH: std::cell::RefCell<Box<[u8]>> = std::cell::RefCell::new(vec![0; READ_LEN].into());
-    }
-    // A buffer that a large message has blown up is not kept for the small ones that follow.
-    if into.is_empty() && into.try_reclaim(UNSENT_LEN_MAX + 1) {
-        *into = BytesMut::new();
-    }
-    SCRATCH.with_borrow_mut(|scratch| {
-        let mut buffer = ReadBuf::new(scratch);
-        std::task::ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
-        into.extend_from_slice(buffer.filled());
-        Poll::Ready(Ok(buffer.filled().len()))
-    })
-}
-
-fn poll_write(stream: &mut (impl AsyncWrite + Unpin), from: &mut BytesMut, cx: &mut Context<'_>) -> io::Result<()> {
-    let mut wrote = false;
-    while !from.is_empty() {
-        match Pin::new(&mut *stream).poll_write(cx, from) {
-            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-            Poll::Ready(Ok(length)) => {
-                from.advance(length);
-                wrote = true;
-            }
-            Poll::Ready(Err(error)) => return Err(error),
-            Poll::Pending => return Ok(()),
-        }
-    }
-    if from.capacity() > KEPT_LEN_MAX {
-        *from = BytesMut::new();
-    }
-    if wrote && let Poll::Ready(Err(error)) = Pin::new(stream).poll_flush(cx) {
-        return Err(error);
-    }
-    Ok(())
 }

@@ -93,6 +93,26 @@ impl Machine {
         }
     }
 
+    /// The client sends nothing more. Once everything it has sent is worked off, the upstream is told the same; it answers
+    /// what it has got, and ends. A client that is still there reads the answers. It cannot be told from one that has
+    /// left, so nothing is held for it.
+    pub(super) fn read_all(&mut self) {
+        match self.gate {
+            Gate::Open if self.blocked => return,
+            Gate::Open => {}
+            Gate::Held(_) => self.cancel(),
+            Gate::Refreshing
+            | Gate::Opening(_)
+            | Gate::Approved(_)
+            | Gate::Releasing(_)
+            | Gate::Leaving
+            | Gate::Closed => return,
+        }
+        self.drop_group();
+        self.commands.push_back(Command::ShutUpstream);
+        self.gate = Gate::Leaving;
+    }
+
     /// The client has said or shown that it leaves: what was sent is answered, then the upstream closes.
     pub(super) fn leave(&mut self) {
         self.relay.control(Control::Terminate);

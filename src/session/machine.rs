@@ -107,6 +107,8 @@ pub struct Machine {
     pub(super) upstream_fatal: bool,
     pub(super) draining: bool,
     pub(super) client_gone: bool,
+    /// The client sends nothing more.
+    pub(super) client_ended: bool,
     /// When the client has been idle for too long.
     pub(super) idle_until: Option<Timestamp>,
     /// A Query, Parse or Bind that is thrown away because it is too large: its type.
@@ -164,6 +166,7 @@ impl Machine {
             upstream_fatal: false,
             draining: false,
             client_gone: false,
+            client_ended: false,
             idle_until: None,
             too_large: None,
             serial: 0,
@@ -207,7 +210,7 @@ impl Machine {
     #[must_use]
     pub fn wants_client(&self) -> bool {
         const WAITING_LEN_MAX: usize = 256 << 10;
-        !self.client_gone
+        !(self.client_gone || self.client_ended)
             && (self.client_in.len() < WAITING_LEN_MAX || (matches!(self.gate, Gate::Open) && !self.blocked))
     }
 
@@ -246,6 +249,9 @@ impl Machine {
         let result = self.read_upstream(around).and_then(|()| self.read_client(around));
         if let Err(stop) = result {
             self.stop(stop);
+        }
+        if self.client_ended {
+            self.read_all();
         }
         if matches!(self.gate, Gate::Leaving) {
             // PostgreSQL reads nothing after Terminate either.
@@ -288,6 +294,7 @@ impl Machine {
             Event::Cancel => self.cancel(),
             Event::CancelSent => self.cancelling = false,
             Event::Tick => return self.tick(around),
+            Event::ClientEnded => self.client_ended = true,
             Event::ClientClosed => self.client_closed(),
             Event::UpstreamClosed => return Err(self.upstream_closed()),
             Event::Drain => self.drain(),
@@ -310,6 +317,7 @@ impl Machine {
             | Event::Cancel
             | Event::CancelSent
             | Event::Tick
+            | Event::ClientEnded
             | Event::ClientClosed
             | Event::UpstreamClosed
             | Event::Drain => {}
@@ -359,7 +367,7 @@ impl Machine {
         })));
     }
 
-    fn cancel(&mut self) {
+    pub(super) fn cancel(&mut self) {
         match &self.gate {
             Gate::Held(held) => {
                 let id = held.id;

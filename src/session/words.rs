@@ -64,6 +64,8 @@ pub enum Command {
     RefreshCatalog,
     /// Cancel what the upstream is running; answered by [`Event::CancelSent`].
     CancelUpstream,
+    /// Tell the upstream, behind what was sent, that nothing more comes.
+    ShutUpstream,
     /// Send what is left to the client, then close both connections.
     Close,
 }
@@ -117,7 +119,9 @@ pub enum Event {
     CancelSent,
     /// Time passed.
     Tick,
-    /// The client's socket is at its end.
+    /// The client sends nothing more; it may still read.
+    ClientEnded,
+    /// The client's socket is broken.
     ClientClosed,
     /// The upstream's socket is at its end.
     UpstreamClosed,

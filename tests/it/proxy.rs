@@ -3,6 +3,7 @@
 mod audit;
 mod cancel;
 mod deny;
+mod half_closed;
 mod hold;
 mod large;
 mod limits;

@@ -62,6 +62,22 @@ impl WireClient {
         startup[7] = minor;
         client.send(&startup).await;
         client.log_in(&config::password(user)).await;
+        client.greeted().await
+    }
+
+    /// Connects to any server and database.
+    pub async fn connect_to(address: SocketAddr, user: &str, password: &str, database: &str) -> Self {
+        let stream = TcpStream::connect(address).await.expect("connection");
+        let mut client = Self { stream, key: (0, 0), long_key: (0, Vec::new()) };
+        let mut startup = BytesMut::new();
+        frontend::startup_message([("user", user), ("database", database)], &mut startup).expect("StartupMessage");
+        client.send(&startup).await;
+        client.log_in(password).await;
+        client.greeted().await
+    }
+
+    async fn greeted(mut self) -> Self {
+        let client = &mut self;
         for frame in client.until_ready().await {
             if let (b'K', Some((process_id, secret))) = (frame.tag, frame.body.split_first_chunk()) {
                 let process_id = i32::from_be_bytes(*process_id);
@@ -69,7 +85,7 @@ impl WireClient {
                 client.key = (process_id, secret.try_into().map_or(0, i32::from_be_bytes));
             }
         }
-        client
+        self
     }
 
     async fn log_in(&mut self, password: &str) {
@@ -125,6 +141,16 @@ impl WireClient {
                 return frames;
             }
         }
+    }
+
+    /// Sends nothing more; yields what still comes.
+    pub async fn end(mut self) -> Vec<Frame> {
+        self.stream.shutdown().await.expect("shutdown");
+        let mut frames = Vec::new();
+        while let Some(frame) = self.next().await {
+            frames.push(frame);
+        }
+        frames
     }
 
     /// Sends a simple Query.

@@ -232,6 +232,7 @@ impl Stage {
                 },
                 Command::RefreshCatalog => "Refresh".to_owned(),
                 Command::CancelUpstream => "CancelUpstream".to_owned(),
+                Command::ShutUpstream => "Shut".to_owned(),
                 Command::Close => "Close".to_owned(),
             });
         }
@@ -273,6 +274,7 @@ impl Stage {
                 self.around.now += SignedDuration::from_secs(61);
                 Event::Tick
             }
+            "client ended" => Event::ClientEnded,
             "client closed" => Event::ClientClosed,
             "upstream closed" => Event::UpstreamClosed,
             "drain" => Event::Drain,

@@ -90,3 +90,72 @@ fn messages_of_the_upstream_that_nothing_asked_for() {
     check("v S standard_conforming_strings off\n< E! 0A000\n^ X\n= Close");
     check(&format!("{RUNNING}v 1\n< E! 08P01\n^ X\n= Close"));
 }
+
+#[test]
+fn a_client_that_sends_nothing_more_reads_its_answers() {
+    check("! client ended\n= Shut\n! upstream closed\n= Close");
+    check(&format!(
+        "{RUNNING}! client ended\n= Shut\nv T a | D 1 | C SELECT 1 | Z I\n< T a | D 1 | C SELECT 1 | Z I
+         ! upstream closed\n= Close"
+    ));
+    // What it had sent before is worked off first; half a message is not.
+    check(
+        "> Q SELECT 1 | Q SELECT 2 | raw Q
+         ^ Q SELECT 1
+         = allow
+         ! client ended
+         v C SELECT 1 | Z I
+         < C SELECT 1 | Z I
+         ^ Q SELECT 2
+         = allow Shut
+         v C SELECT 1 | Z I
+         < C SELECT 1 | Z I
+         ! upstream closed
+         = Close",
+    );
+    // Without Sync nothing asks for the answers, and what was not executed does not matter.
+    check("> P - SELECT 1 | B - - | E -\n^ P - SELECT 1 | B - - | E -\n= allow\n! client ended\n= Shut");
+    check("> P - SELECT 1 | B - -\n! client ended\n= Shut");
+    check(
+        "> Q COPY free FROM STDIN\n^ Q COPY free FROM STDIN\n= allow\nv G\n< G\n> d one\n^ d one\n! client ended
+         = Shut\nv E! 08006\n< E! 08006\n! upstream closed\n= Close",
+    );
+    check(&format!("{RUNNING}! client ended\n= Shut\n! client closed\n= Close"));
+}
+
+#[test]
+fn nothing_is_held_for_a_client_that_sends_nothing_more() {
+    check(
+        "> Q DELETE FROM customers | Q SELECT 1
+         = hold Open
+         ! opened
+         < N 00000
+         ! client ended
+         < E 57014 | Z I
+         = Withdraw Shut
+         ! upstream closed
+         = Close",
+    );
+    check(
+        "> Q DELETE FROM customers\n= hold Open\n! client ended\n! opened\n< N 00000 | E 57014 | Z I\n= Withdraw Shut",
+    );
+    // What was approved before is used.
+    check(
+        "> Q DELETE FROM customers
+         = hold Open
+         ! client ended
+         ! ticket
+         = Refresh
+         ! refreshed
+         = allow Begin
+         ! begun
+         ^ Q DELETE FROM customers
+         = Shut
+         v C DELETE 3 | Z I
+         < C DELETE 3 | Z I
+         = Executed(DELETE 3)
+         ! upstream closed
+         = Close",
+    );
+    check(&format!("{APPROVED}! client ended\n= Shut\nv C DELETE 3 | Z I\n< C DELETE 3 | Z I\n= Executed(DELETE 3)"));
+}

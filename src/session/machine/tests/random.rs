@@ -85,7 +85,8 @@ const UPSTREAM: &[&str] = &[
     "S TimeZone UTC",
 ];
 
-const EVENTS: &[&str] = &["cancel", "cancel sent", "minute", "client closed", "upstream closed", "drain"];
+const EVENTS: &[&str] =
+    &["cancel", "cancel sent", "minute", "client ended", "client closed", "upstream closed", "drain"];
 const DECISIONS: &[&str] = &["approved", "rejected", "expired", "cancelled", "cancel"];
 
 /// What is executed by any of the forms below.
