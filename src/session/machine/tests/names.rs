@@ -422,3 +422,24 @@ fn what_postgres_does_not_plan_looks_its_names_up_when_it_is_executed() {
          = hold Open"
     ));
 }
+
+/// A Query that fails takes back what the messages before it have changed, though no Sync stands between them.
+#[test]
+fn what_follows_a_refusal_waits_for_what_it_takes_back() {
+    check(&format!(
+        "> P - SET search_path = sandbox | B - - | E - | Q DROP TABLE public.free | P - DELETE FROM customers | B - - | E - | S
+         ^ P - SET search_path = sandbox | B - - | E - | H
+         = allow
+         v 1 | 2 | C SET
+         < 1 | 2 | C SET
+         ^ OWN | H
+         {SANDBOX}
+         ^ Q countersign refused a statement
+         = deny
+         v E 42601 | Z I
+         ^ OWN | S
+         < E 42501 | Z I
+         {LEARNED} | Z I
+         = hold Open"
+    ));
+}
