@@ -102,6 +102,14 @@ impl Relay {
         }
     }
 
+    /// Makes the upstream say what is wrong with a text: it is parsed, which executes nothing, and never bound. Should the
+    /// upstream find nothing wrong, the Execute behind it fails.
+    pub(crate) fn parse_only(&mut self, text: &str) {
+        frontend::put_parse(&mut self.out, b"", text);
+        self.poison(Poison::Execute);
+        self.control(Control::Sync);
+    }
+
     /// Runs one of the proxy's own queries, which reads facts of the session and changes nothing.
     pub(crate) fn own_query(&mut self, text: &'static str) {
         frontend::put_parse(&mut self.out, OWN_NAME, text);

@@ -88,25 +88,36 @@ struct Reading {
     session_dependent: bool,
 }
 
-fn read(text: &str, context: &AnalysisContext<'_>) -> Reading {
-    match guard::measure(text) {
-        Ok(measure) => stacker::maybe_grow(measure.stack_bytes, measure.stack_bytes, || read_guarded(text, context)),
-        Err(why) => Reading { analysis: Analysis::refused(why), session_dependent: false },
+impl Reading {
+    fn refused(why: NotUnderstood) -> Self {
+        Self { analysis: Analysis::refused(why), session_dependent: false }
     }
 }
 
-fn read_guarded(text: &str, context: &AnalysisContext<'_>) -> Reading {
-    let tree = match grammar::parse(text) {
-        Ok(tree) => tree,
-        Err(why) => return Reading { analysis: Analysis::refused(why), session_dependent: false },
-    };
+fn read(text: &str, context: &AnalysisContext<'_>) -> Reading {
+    match guard::measure(text) {
+        Ok(measure) => {
+            let read = || match grammar::parse(text) {
+                Ok(_) if !measure.is_complete => {
+                    Reading::refused(NotUnderstood::Guard("a comment or string does not end"))
+                }
+                Ok(tree) => read_tree(text, &tree, context),
+                Err(why) => Reading::refused(why),
+            };
+            stacker::maybe_grow(measure.stack_bytes, measure.stack_bytes, read)
+        }
+        Err(why) => Reading::refused(why),
+    }
+}
+
+fn read_tree(text: &str, tree: &grammar::Tree, context: &AnalysisContext<'_>) -> Reading {
     let mut walker = walker::Walker::new(context);
     let mut analysis = Analysis::default();
     for statement in tree.statements() {
         walker.out.outputs = walker.statement(statement);
         analysis.statements.push(walker.finish());
     }
-    if let Some(why) = second_opinion::objection(text, &tree, &analysis)
+    if let Some(why) = second_opinion::objection(text, tree, &analysis)
         && analysis.not_understood().is_none()
     {
         analysis.object(NotUnderstood::SecondReader(why));

@@ -322,7 +322,9 @@ impl Machine {
             approved: None,
             cycle: 0,
         };
-        self.group.undecided |= !self.is_allowed(&portal.statement, around);
+        if !self.is_allowed(&portal.statement, around) {
+            self.group.mark_undecided();
+        }
         let undo = self.statements.bind(Bytes::copy_from_slice(cut(bind.portal)), portal);
         self.collect(frame, Expected::Bind(undo));
         Ok(())
@@ -397,7 +399,7 @@ impl Machine {
     fn collect(&mut self, frame: &Frame, entry: Expected) {
         relay::collect(&mut self.group.bytes, frame);
         self.group.expected.push(entry);
-        let limit = if self.group.undecided { UNDECIDED_LEN_MAX } else { GROUP_LEN_MAX };
+        let limit = if self.group.is_undecided() { UNDECIDED_LEN_MAX } else { GROUP_LEN_MAX };
         if self.group.bytes.len() > limit {
             self.release_group();
         }
@@ -410,7 +412,7 @@ impl Machine {
         if self.group.is_empty() {
             return;
         }
-        if self.group.undecided {
+        if self.group.is_undecided() {
             self.refuse_extended(messages::bound_undecided());
             return;
         }
@@ -432,6 +434,7 @@ impl Machine {
             Expected::Parse(undo) | Expected::Bind(undo) | Expected::Close(undo) => self.statements.undo(undo),
             Expected::Query(_)
             | Expected::PoisonQuery(_)
+            | Expected::OwnParse
             | Expected::Describe(_)
             | Expected::OwnDescribe(_)
             | Expected::Execute(_)

@@ -42,6 +42,8 @@ pub(super) enum Ruling {
     Run(Permit),
     Park(HoldTerms),
     Refuse(Bytes),
+    /// It can only fail.
+    Fail(Hopeless),
 }
 
 /// An approval, and the binding of what is judged with it now.
@@ -92,7 +94,7 @@ impl Machine {
         match around.config.policy.judge(case).verdict {
             Verdict::Deny(_) => match self.rule(text, analysis, None, around) {
                 Ruling::Refuse(error) => Some(error),
-                Ruling::Run(_) | Ruling::Park(_) => None,
+                Ruling::Run(_) | Ruling::Park(_) | Ruling::Fail(_) => None,
             },
             Verdict::Allow(_) | Verdict::Hold(_) => None,
         }
@@ -127,23 +129,20 @@ impl Machine {
         });
         let case = Case { approval, ..self.case(self.serial, text, analysis, around) };
         let judgement = around.config.policy.judge(case);
+        // While this session has changed the catalog in an open transaction, it may see objects that the catalog does not.
+        let hopeless = || if self.catalog_stale { None } else { Hopeless::of(text, analysis) };
         let (verdict, ruling) = match judgement.verdict {
             Verdict::Allow(permit) => ("allow", Ruling::Run(permit)),
-            Verdict::Hold(_) if self.status == TransactionStatus::Failed => {
-                ("deny", Ruling::Refuse(messages::failed_block()))
-            }
-            Verdict::Hold(terms) => ("hold", Ruling::Park(terms)),
-            Verdict::Deny(denial) => ("deny", Ruling::Refuse(messages::denied(&denial))),
-        };
-        // While this session has changed the catalog in an open transaction, it may see objects that the catalog does not.
-        // What may run is left to the upstream: its own error says more.
-        let hopeless = match &ruling {
-            Ruling::Park(_) | Ruling::Refuse(_) if !self.catalog_stale => Hopeless::of(text, analysis),
-            Ruling::Run(_) | Ruling::Park(_) | Ruling::Refuse(_) => None,
-        };
-        let (verdict, ruling) = match hopeless {
-            Some(hopeless) => ("error", Ruling::Refuse(messages::hopeless(&hopeless))),
-            None => (verdict, ruling),
+            Verdict::Deny(denial) if denial.rule.is_some() => ("deny", Ruling::Refuse(messages::denied(&denial))),
+            undecided @ (Verdict::Hold(_) | Verdict::Deny(_)) => match (hopeless(), undecided) {
+                (Some(hopeless), _) => ("error", Ruling::Fail(hopeless)),
+                (None, Verdict::Hold(_)) if self.status == TransactionStatus::Failed => {
+                    ("deny", Ruling::Refuse(messages::failed_block()))
+                }
+                (None, Verdict::Hold(terms)) => ("hold", Ruling::Park(terms)),
+                (None, Verdict::Deny(denial)) => ("deny", Ruling::Refuse(messages::denied(&denial))),
+                (None, Verdict::Allow(permit)) => ("allow", Ruling::Run(permit)),
+            },
         };
         let copies = analysis.statements.iter().any(|statement| results::copies_masked(around, statement));
         let (verdict, ruling) = match ruling {
@@ -192,6 +191,10 @@ impl Machine {
                 self.refuse_query(error);
                 Ok(())
             }
+            Ruling::Fail(hopeless) => {
+                self.fail_query(&asked.text, &hopeless);
+                Ok(())
+            }
         }
     }
 
@@ -221,6 +224,10 @@ impl Machine {
             }
             Ruling::Refuse(error) => {
                 self.refuse_extended(error);
+                Ok(())
+            }
+            Ruling::Fail(hopeless) => {
+                self.fail_execute(&hopeless);
                 Ok(())
             }
         }

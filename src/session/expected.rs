@@ -23,6 +23,8 @@ pub(super) enum Expected {
     PoisonQuery(Bytes),
     /// ParseComplete.
     Parse(Undo),
+    /// ParseComplete of a text that was sent to be rejected; the client does not see it.
+    OwnParse,
     /// BindComplete.
     Bind(Undo),
     /// CloseComplete.
@@ -175,6 +177,7 @@ impl ExpectedQueue {
                 Expected::Execute(reply) => Some(reply.run),
                 Expected::PoisonQuery(_)
                 | Expected::Parse(_)
+                | Expected::OwnParse
                 | Expected::Bind(_)
                 | Expected::Close(_)
                 | Expected::Describe(_)
@@ -193,6 +196,7 @@ impl ExpectedQueue {
             Expected::Execute(reply) => reply.run.access_request.is_some(),
             Expected::PoisonQuery(_)
             | Expected::Parse(_)
+            | Expected::OwnParse
             | Expected::Bind(_)
             | Expected::Close(_)
             | Expected::Describe(_)

@@ -136,6 +136,10 @@ impl Machine {
                 self.commands.push_back(Command::Revoke(id));
                 self.refuse_parked(parked, error);
             }
+            Ruling::Fail(hopeless) => {
+                self.commands.push_back(Command::Revoke(id));
+                self.refuse_parked(parked, messages::hopeless(&hopeless));
+            }
         }
     }
 

@@ -39,13 +39,35 @@ pub(super) struct Asked {
 pub(super) struct Group {
     pub(super) bytes: BytesMut,
     pub(super) expected: Vec<Expected>,
-    /// A Bind among them is of a statement that is not allowed as it stands.
-    pub(super) undecided: bool,
+    /// Where the first Bind of a statement stands that is not allowed as it is: so many bytes and messages before it.
+    undecided: Option<(usize, usize)>,
 }
 
 impl Group {
     pub(super) fn is_empty(&self) -> bool {
         self.expected.is_empty()
+    }
+
+    /// Notes that the next message is a Bind of a statement that is not allowed as it stands.
+    pub(super) fn mark_undecided(&mut self) {
+        self.undecided.get_or_insert((self.bytes.len(), self.expected.len()));
+    }
+
+    /// Whether there is such a Bind among them.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.undecided.is_some()
+    }
+
+    /// Splits off that Bind and what follows it.
+    pub(super) fn split_undecided(&mut self) -> Self {
+        match self.undecided.take() {
+            Some((bytes, messages)) => Self {
+                bytes: self.bytes.split_off(bytes),
+                expected: self.expected.split_off(messages),
+                undecided: None,
+            },
+            None => std::mem::take(self),
+        }
     }
 
     /// Whether the Bind that makes this portal is among them.

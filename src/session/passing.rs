@@ -20,7 +20,7 @@ impl Machine {
         if self.skipping {
             return Ok(());
         }
-        if !self.group.undecided {
+        if !self.group.is_undecided() {
             self.release_group();
         }
         let error = messages::too_large(around.config.limits.request_len_max);

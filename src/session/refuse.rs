@@ -8,7 +8,9 @@ use countersign_protocol::backend::TransactionStatus;
 use countersign_protocol::response;
 
 use super::expected::Expected;
+use super::hopeless::Hopeless;
 use super::machine::Machine;
+use super::messages;
 use super::parked::{Gate, Parked, Shape};
 use crate::relay::Poison;
 
@@ -53,5 +55,26 @@ impl Machine {
         self.in_pipeline = true;
         self.expect(Expected::PoisonExecute(error));
         self.skipping = true;
+    }
+
+    /// Answers a Query that can only fail (ADR 5). The upstream is to say why, in its own words and with the position: it
+    /// gets the text to parse, and nothing that could execute it.
+    pub(super) fn fail_query(&mut self, text: &str, hopeless: &Hopeless) {
+        if !hopeless.upstream_agrees {
+            return self.refuse_query(messages::hopeless(hopeless));
+        }
+        self.relay.parse_only(text);
+        self.expect(Expected::OwnParse);
+        self.expect(Expected::PoisonExecute(messages::hopeless(hopeless)));
+        self.expect(Expected::Sync);
+        self.in_pipeline = false;
+    }
+
+    /// The same for an Execute: its Parse is sent, if it is among what was collected, and its Bind is not.
+    pub(super) fn fail_execute(&mut self, hopeless: &Hopeless) {
+        let unsent = self.group.split_undecided();
+        self.release_group();
+        self.group = unsent;
+        self.refuse_extended(messages::hopeless(hopeless));
     }
 }

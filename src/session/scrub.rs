@@ -58,6 +58,7 @@ impl Machine {
                 Expected::PoisonQuery(_)
                 | Expected::PoisonExecute(_)
                 | Expected::Parse(_)
+                | Expected::OwnParse
                 | Expected::Bind(_)
                 | Expected::Close(_)
                 | Expected::Describe(_)

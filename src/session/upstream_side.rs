@@ -123,10 +123,14 @@ impl Machine {
             Some(Expected::Describe(_)) => self.describe_reply(frame),
             Some(Expected::OwnDescribe(_)) => self.own_describe_reply(frame, around),
             Some(Expected::Parse(_)) => self.acknowledged(frame, tag::PARSE_COMPLETE),
+            Some(Expected::OwnParse) if frame.tag == tag::PARSE_COMPLETE => {
+                self.expected.pop();
+                Ok(())
+            }
             Some(Expected::Bind(_)) => self.acknowledged(frame, tag::BIND_COMPLETE),
             Some(Expected::Close(_)) => self.acknowledged(frame, tag::CLOSE_COMPLETE),
             Some(Expected::Sync | Expected::PoisonQuery(_)) => self.ready(frame, around),
-            Some(Expected::PoisonExecute(_)) | None => Err(unexpected(frame)),
+            Some(Expected::OwnParse | Expected::PoisonExecute(_)) | None => Err(unexpected(frame)),
         }
     }
 
@@ -425,6 +429,7 @@ impl Machine {
             }
             Some(
                 Expected::Parse(_)
+                | Expected::OwnParse
                 | Expected::Bind(_)
                 | Expected::Close(_)
                 | Expected::Describe(_)

@@ -23,12 +23,14 @@ const BASE_BYTES: usize = 768 * 1024;
 pub struct Measure {
     /// Bytes of stack that both readings need.
     pub stack_bytes: usize,
+    /// Whether the text ends outside of comments and strings. If not, the grammar must reject it.
+    pub is_complete: bool,
 }
 
 /// Scans the text once.
 ///
 /// # Errors
-/// [`NotUnderstood::Guard`] when a limit is exceeded or the text ends inside a comment or string.
+/// [`NotUnderstood::Guard`] when a limit is exceeded.
 pub fn measure(text: &str) -> Result<Measure, NotUnderstood> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(NotUnderstood::Guard("the text is too long"));
@@ -36,9 +38,9 @@ pub fn measure(text: &str) -> Result<Measure, NotUnderstood> {
     if memchr::memchr(0, text.as_bytes()).is_some() {
         return Err(NotUnderstood::Guard("the text contains a NUL byte"));
     }
-    let mut scan = Scan { rest: text.as_bytes(), levels: vec![0], chain: 0, total: 0, deepest: 0 };
+    let mut scan = Scan { rest: text.as_bytes(), levels: vec![0], chain: 0, total: 0, deepest: 0, is_complete: true };
     while scan.token()? {}
-    Ok(Measure { stack_bytes: BASE_BYTES + scan.deepest * LEVEL_BYTES })
+    Ok(Measure { stack_bytes: BASE_BYTES + scan.deepest * LEVEL_BYTES, is_complete: scan.is_complete })
 }
 
 struct Scan<'a> {
@@ -49,6 +51,7 @@ struct Scan<'a> {
     chain: usize,
     total: usize,
     deepest: usize,
+    is_complete: bool,
 }
 
 impl Scan<'_> {
@@ -141,7 +144,10 @@ impl Scan<'_> {
                     self.rest = tail;
                 }
                 [_, tail @ ..] => self.rest = tail,
-                [] => return Err(NotUnderstood::Guard("a comment does not end")),
+                [] => {
+                    self.is_complete = false;
+                    return Ok(());
+                }
             }
             if depth == 0 {
                 return Ok(());
@@ -158,7 +164,10 @@ impl Scan<'_> {
         let mut at = 1;
         loop {
             match self.rest.get(at) {
-                None => return Err(NotUnderstood::Guard("a quoted string does not end")),
+                None => {
+                    self.is_complete = false;
+                    break;
+                }
                 Some(b'\\') if escapes => at += 2,
                 Some(byte) if *byte == quote => break,
                 Some(_) => at += 1,
@@ -177,10 +186,9 @@ impl Scan<'_> {
             return Ok(());
         }
         let (fence, body) = self.rest.split_at_checked(tag + 2).unwrap_or_default();
-        let Some(end) = memchr::memmem::find(body, fence) else {
-            return Err(NotUnderstood::Guard("a quoted string does not end"));
-        };
-        self.rest = body.get(end + fence.len()..).unwrap_or_default();
+        let end = memchr::memmem::find(body, fence);
+        self.is_complete &= end.is_some();
+        self.rest = end.and_then(|end| body.get(end + fence.len()..)).unwrap_or_default();
         Ok(())
     }
 

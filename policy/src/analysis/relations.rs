@@ -356,7 +356,9 @@ fn not_read(why: NotUnderstood) -> StatementAnalysis {
 }
 
 fn one_query(text: &str) -> Result<pg_query::protobuf::Node, NotUnderstood> {
-    guard::measure(text)?;
+    if !guard::measure(text)?.is_complete {
+        return Err(NotUnderstood::Syntax);
+    }
     let tree = grammar::parse(text)?;
     let mut statements = tree.statements();
     match (statements.next(), statements.next()) {

@@ -3,6 +3,7 @@
 use crate::support::config::WRITES_HELD;
 use crate::support::proxy::Proxy;
 use crate::support::wire::{Pipeline, tags};
+use crate::support::within;
 
 #[tokio::test]
 async fn drop_is_denied_and_the_table_is_there() {
@@ -67,22 +68,51 @@ async fn what_is_not_understood_is_held() {
     assert!(!proxy.database.log().contains("prepared_elsewhere_4711"));
 }
 
-/// A typing error gets PostgreSQL's own answer at once; nobody has to approve it, and the upstream never sees it.
+/// A typing error gets PostgreSQL's own answer at once, with its position and hint: nobody has to approve it, and the
+/// upstream parses it but has nothing to execute.
 #[tokio::test]
-async fn what_can_only_fail_is_answered_at_once() {
+async fn what_can_only_fail_fails_as_it_does_upstream() {
+    let proxy = Proxy::start(WRITES_HELD).await;
+    let client = proxy.client("alice").await;
+    let direct = proxy.database.direct().await;
+    let told = |error: tokio_postgres::Error| format!("{:?}", error.as_db_error().expect("an error of the database"));
+    for statement in [
+        "SELECT id,\n  name FROM does_not_exist_4711",
+        "UPDATE custmers SET name = 'x'",
+        "SELECT does_not_exist_4711(id) FROM customers",
+        "SELECT * FROM customers WHERE does_not_exist_4711 = 1 AND id = nosuch(1)",
+        "SELEC does_not_exist_4711",
+        "SELECT 1; SELEC 2",
+        "INSERT INTO customers (id VALUES (1)",
+        "SELECT 'unterminated",
+    ] {
+        let answer = within(statement, client.client.simple_query(statement));
+        let through = answer.await.map(|_| ()).map_err(told);
+        let expected = direct.simple_query(statement).await.map(|_| ()).map_err(told);
+        assert!(expected.is_err(), "{statement}");
+        assert_eq!(through, expected, "{statement}");
+        let answer = within(statement, client.client.execute(statement, &[]));
+        let through = answer.await.map(|_| ()).map_err(told);
+        let expected = direct.execute(statement, &[]).await.map(|_| ()).map_err(told);
+        assert_eq!(through, expected, "{statement}, prepared");
+    }
+    assert_eq!(client.value("SELECT 1").await.as_deref(), Some("1"), "the session goes on");
+}
+
+/// The same when Parse, Bind and Execute come in one pipeline, and within a transaction block.
+#[tokio::test]
+async fn what_can_only_fail_fails_in_a_pipeline_and_in_a_block() {
     let proxy = Proxy::start(WRITES_HELD).await;
     let mut wire = proxy.wire("alice").await;
-    for (statement, sqlstate, quoted) in [
-        ("SELECT * FROM does_not_exist_4711", "42P01", "does_not_exist_4711"),
-        ("SELECT does_not_exist_4711()", "42883", "does_not_exist_4711"),
-        ("SELEC does_not_exist_4711", "42601", "SELEC"),
-    ] {
-        let frames = wire.query(statement).await;
-        let error = frames.iter().find(|frame| frame.tag == b'E').expect("an error");
-        let text = String::from_utf8_lossy(&error.body);
-        assert!(text.contains(sqlstate) && text.contains(quoted), "{statement}: {text}");
-    }
-    assert!(!proxy.database.log().contains("does_not_exist_4711"));
+    wire.send(&Pipeline::default().execute("SELECT * FROM nowhere_4711", &[], 0).sync().0).await;
+    let frames = wire.until_ready().await;
+    assert_eq!((tags(&frames), frames[0].field(b'P')), ("EZ".to_owned(), Some("15".to_owned())));
+    wire.query("BEGIN").await;
+    let frames = wire.query("SELECT 1 FROM nowhere_4711").await;
+    assert_eq!((tags(&frames), frames[0].field(b'P')), ("EZ".to_owned(), Some("15".to_owned())));
+    let frames = wire.query("SELECT 1 FROM nowhere_4711").await;
+    assert_eq!(frames[0].field(b'C').as_deref(), Some("25P02"), "the block has failed upstream");
+    assert_eq!(tags(&wire.query("ROLLBACK").await), "CZ");
 }
 
 /// The catalog cannot be loaded quickly while a view's table is locked; the session must not load it for ever.

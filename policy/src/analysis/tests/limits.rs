@@ -41,13 +41,16 @@ fn deep_texts_are_refused_and_nothing_overflows() {
 fn limits_are_named() {
     guarded(&format!("SELECT {}", "x".repeat(1 << 20)), "the text is too long");
     guarded("SELECT 1\0", "the text contains a NUL byte");
-    guarded("SELECT 1 /* x", "a comment does not end");
-    guarded("SELECT 'x", "a quoted string does not end");
-    guarded("SELECT $a$ x $b$", "a quoted string does not end");
-    guarded("SELECT \"x", "a quoted string does not end");
     guarded(&format!("{} 1 {}", "/*".repeat(17), "*/".repeat(17)), "comments nest too deeply");
     guarded(&format!("SELECT {}", "(".repeat(2_000)), "parentheses nest too deeply");
     guarded(&format!("SELECT 1{}", "+1".repeat(35_000)), "the statement may nest too deeply");
+}
+
+#[test]
+fn what_does_not_end_is_a_syntax_error() {
+    for text in ["SELECT 1 /* x", "SELECT 'x", "SELECT $a$ x $b$", "SELECT \"x", "SELECT E'x\\'", "SELECT 1 /* /* */"] {
+        assert_eq!(analysis(text).not_understood(), Some(&NotUnderstood::Syntax), "{text}");
+    }
 }
 
 #[test]

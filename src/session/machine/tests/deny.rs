@@ -262,3 +262,45 @@ fn on_an_observed_database_the_upstream_itself_says_what_is_wrong() {
          = Refresh",
     );
 }
+
+/// The upstream parses what can only fail, and says why. Should it find nothing wrong, the error is ours.
+#[test]
+fn what_can_only_fail_is_parsed_and_never_bound() {
+    check(
+        "> Q SELEC 1
+         ^ P - SELEC 1 | E nowhere | S
+         = error
+         v E 42601 | Z I
+         < E 42601 | Z I",
+    );
+    check(
+        "> Q SELEC 1 | B - - | E - | S
+         ^ P - SELEC 1 | E nowhere | S | E nowhere | S
+         = error
+         v 1 | E 34000 | Z I | E 34000 | Z I
+         < E 42601 | Z I | E 26000 | Z I",
+    );
+    check(
+        "> P - SELEC 1 | B - - | E - | S
+         ^ P - SELEC 1 | E nowhere | S
+         = error
+         v E 42601 | Z I
+         < E 42601 | Z I",
+    );
+    // What came before it in the pipeline is sent, and what would bind it is not.
+    check(
+        "> P a SELECT 1 | B - a | E - | P b SELECT 2 | P - SELEC 1 | B x - | D P x | E x | S | B - b | E - | S
+         ^ P a SELECT 1 | B - a | E - | P b SELECT 2 | P - SELEC 1 | E nowhere | S
+         = allow error
+         v 1 | 2 | D 1 | C SELECT 1 | 1 | 1 | E 34000 | Z I
+         ^ B - b | E - | S
+         = allow
+         < 1 | 2 | D 1 | C SELECT 1 | 1 | 1 | E 42601 | Z I
+         v 2 | D 2 | C SELECT 1 | Z I
+         < 2 | D 2 | C SELECT 1 | Z I",
+    );
+    // Of several statements PostgreSQL would first complain of their number.
+    check("> Q SELECT 1; SELECT * FROM nowhere\n= Refresh\n! refreshed\n< E 42P01 | Z I\n= error");
+    // A rule that denies what it is denies it whether or not it can fail.
+    check("> Q DROP TABLE nowhere\n= Refresh\n! refreshed\n< E 42501 | Z I\n= deny");
+}

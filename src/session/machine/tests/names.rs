@@ -272,9 +272,12 @@ fn an_unknown_name_loads_the_catalog_once() {
         "> Q SELECT * FROM nowhere | Q SELECT 1
          = Refresh
          ! refreshed
-         < E 42P01 | Z I
+         ^ P - SELECT * FROM nowhere | E nowhere | S
+         = error
+         v E 42P01 | Z I
          ^ Q SELECT 1
-         = error allow",
+         = allow
+         < E 42P01 | Z I",
     );
 }
 
