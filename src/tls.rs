@@ -8,15 +8,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::config::{SslMode, TlsConfig};
 
+pub mod certificate;
 mod verifier;
 
 use verifier::{Check, UpstreamVerifier};
@@ -24,13 +28,37 @@ use verifier::{Check, UpstreamVerifier};
 /// What PostgreSQL clients name in ALPN (manual, "SSL Session Encryption").
 pub const ALPN: &[u8] = b"postgresql";
 
-/// Makes the acceptor for clients: TLS 1.2 and 1.3, no client certificates. A client that names protocols (ALPN) must
+/// Our side of TLS with clients.
+#[derive(Clone)]
+pub struct ClientTls {
+    acceptor: TlsAcceptor,
+    end_point: Option<Bytes>,
+}
+
+impl ClientTls {
+    /// Does the handshake.
+    ///
+    /// # Errors
+    /// When the client and we do not agree, or it left.
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        self.acceptor.accept(stream).await
+    }
+
+    /// What our certificate is to channel binding; `None` when it cannot be bound to.
+    #[must_use]
+    pub fn end_point(&self) -> Option<Bytes> {
+        self.end_point.clone()
+    }
+}
+
+/// Makes our side of TLS with clients: TLS 1.2 and 1.3, no client certificates. A client that names protocols (ALPN) must
 /// name [`ALPN`]. Sessions are not resumed, as in PostgreSQL: each connection shows the certificate in force.
 ///
 /// # Errors
 /// [`TlsError`] naming the file that is missing or wrong.
-pub fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
+pub fn acceptor(config: &TlsConfig) -> Result<ClientTls, TlsError> {
     let chain = certificates(&config.cert)?;
+    let end_point = chain.first().and_then(certificate::end_point).map(Bytes::from);
     let key = PrivateKeyDer::from_pem_file(&config.key)
         .map_err(|error| TlsError::PrivateKey { path: config.key.clone(), source: plain(error) })?;
     let mut server = ServerConfig::builder_with_provider(provider())
@@ -42,7 +70,7 @@ pub fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
     server.alpn_protocols = vec![ALPN.to_vec()];
     server.session_storage = Arc::new(NoServerSessionStorage {});
     server.send_tls13_tickets = 0;
-    Ok(TlsAcceptor::from(Arc::new(server)))
+    Ok(ClientTls { acceptor: TlsAcceptor::from(Arc::new(server)), end_point })
 }
 
 /// Makes the connector for an upstream.

@@ -1,4 +1,5 @@
-//! The server side of SCRAM-SHA-256 (RFC 5802 section 5, RFC 7677), as PostgreSQL speaks it.
+//! The server side of SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802 sections 5 and 6, RFC 7677), as PostgreSQL speaks
+//! it.
 //!
 //! Never sees a password, never does IO, never makes randomness: the nonce is an argument.
 //! Invariant: [`Exchange::finish`] answers `Ok` only to a proof made with the key behind the verifier's StoredKey.
@@ -11,8 +12,14 @@ use hmac::{Hmac, Mac as _};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// Name of the only mechanism offered.
+/// Name of the mechanism that is always offered.
 pub const MECHANISM: &str = "SCRAM-SHA-256";
+
+/// Name of the mechanism that binds to the channel; for connections with TLS.
+pub const MECHANISM_PLUS: &str = "SCRAM-SHA-256-PLUS";
+
+/// Beginning of a client-first-message that binds to the server's certificate (RFC 5929 section 4).
+const END_POINT_HEADER: &str = "p=tls-server-end-point,";
 
 /// Iterations PostgreSQL uses by default.
 pub const DEFAULT_ITERATIONS: u32 = 4096;
@@ -82,11 +89,46 @@ impl fmt::Debug for Verifier {
     }
 }
 
+/// What the exchange has to do with the channel it runs over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding<'a> {
+    /// [`MECHANISM_PLUS`] was not offered.
+    NotOffered,
+    /// It was offered, and the client chose [`MECHANISM`].
+    Declined,
+    /// The client chose it; carries the hash of the server's certificate (`tls-server-end-point`).
+    EndPoint(&'a [u8]),
+}
+
+impl Binding<'_> {
+    /// Takes the gs2-header off a client-first-message; returns what `c=` of the client-final-message must be, and the
+    /// rest.
+    fn gs2_header<'a>(&self, text: &'a str) -> Result<(String, &'a str), ScramError> {
+        let binds = text.starts_with("p=");
+        if !binds && !text.starts_with("n,") && !text.starts_with("y,") {
+            return Err(ScramError::Malformed("gs2-header"));
+        }
+        let without = |header: &str| Ok((BASE64.encode(format!("{header},")), text.get(2..).unwrap_or_default()));
+        match self {
+            Self::NotOffered | Self::Declined if binds => Err(ScramError::ChannelBinding),
+            // Somebody between us took the offer out, so that the client would not notice another certificate.
+            Self::Declined if text.starts_with("y,") => Err(ScramError::Downgrade),
+            Self::NotOffered if text.starts_with("y,") => without("y,"),
+            Self::NotOffered | Self::Declined => without("n,"),
+            Self::EndPoint(_) if !binds => Err(ScramError::ChannelBindingMissing),
+            Self::EndPoint(hash) => {
+                let rest = text.strip_prefix(END_POINT_HEADER).ok_or(ScramError::ChannelBindingType)?;
+                Ok((BASE64.encode([END_POINT_HEADER.as_bytes(), b",", hash].concat()), rest))
+            }
+        }
+    }
+}
+
 /// An exchange that waits for the client-final-message.
 pub struct Exchange {
     verifier: Verifier,
-    /// `biws` or `eSws`: the gs2-header the client must repeat, in base 64.
-    channel_binding: &'static str,
+    /// The gs2-header and the channel's data, which the client must repeat, in base 64.
+    channel_binding: String,
     nonce: String,
     client_first_bare: String,
     server_first: String,
@@ -100,17 +142,13 @@ impl Exchange {
     ///
     /// # Errors
     /// [`ScramError`] when the message is malformed or asks for what is not offered.
-    pub fn begin(verifier: Verifier, client_first: &[u8], server_nonce: &str) -> Result<Self, ScramError> {
-        let text = text(client_first)?;
-        let (channel_binding, rest) = if let Some(rest) = text.strip_prefix("n,") {
-            ("biws", rest)
-        } else if let Some(rest) = text.strip_prefix("y,") {
-            ("eSws", rest)
-        } else if text.starts_with("p=") {
-            return Err(ScramError::ChannelBinding);
-        } else {
-            return Err(ScramError::Malformed("gs2-header"));
-        };
+    pub fn begin(
+        verifier: Verifier,
+        binding: Binding<'_>,
+        client_first: &[u8],
+        server_nonce: &str,
+    ) -> Result<Self, ScramError> {
+        let (channel_binding, rest) = binding.gs2_header(text(client_first)?)?;
         let client_first_bare = rest.strip_prefix(',').ok_or(ScramError::AuthorizationIdentity)?;
         if client_first_bare.starts_with("m=") {
             return Err(ScramError::MandatoryExtension);
@@ -189,10 +227,19 @@ pub enum ScramError {
     /// The message does not follow the grammar; names the part.
     #[error("malformed SCRAM message: {0}")]
     Malformed(&'static str),
-    /// The client asks for channel binding, which was not offered.
-    #[error("channel binding is not offered")]
+    /// The client binds to the channel with a mechanism that does not.
+    #[error("client uses channel binding without having selected it")]
     ChannelBinding,
-    /// The client-final-message repeats another gs2-header.
+    /// The client does not bind to the channel with a mechanism that does.
+    #[error("client selected channel binding without using it")]
+    ChannelBindingMissing,
+    /// The client binds to something else than the server's certificate.
+    #[error("unsupported SCRAM channel-binding type")]
+    ChannelBindingType,
+    /// The client could bind to the channel and believes that it was not offered, but it was.
+    #[error("SCRAM channel binding negotiation error")]
+    Downgrade,
+    /// The client-final-message has another gs2-header, or another certificate: there is somebody in the middle.
     #[error("SCRAM channel binding check failed")]
     ChannelBindingMismatch,
     /// The client wants to act as somebody else.

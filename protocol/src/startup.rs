@@ -257,8 +257,8 @@ pub fn sasl_initial_response(body: &Bytes) -> Result<(&str, Bytes), PacketError>
 pub enum Answer<'a> {
     /// This minor version of protocol 3, and none of these options.
     NegotiateProtocolVersion(u16, &'a [String]),
-    /// AuthenticationSASL with the one mechanism there is.
-    AuthenticationSasl(&'a str),
+    /// AuthenticationSASL with these mechanisms, the preferred one first.
+    AuthenticationSasl(&'a [&'a str]),
     /// AuthenticationSASLContinue with the server-first-message.
     AuthenticationSaslContinue(&'a str),
     /// AuthenticationSASLFinal with the server-final-message.
@@ -276,7 +276,9 @@ pub fn encode_answer(out: &mut BytesMut, answer: &Answer<'_>) -> Result<(), Pack
             let version = (PROTOCOL_MAJOR << 16) | i32::from(*minor);
             put(out, &NegotiateProtocolVersion::new(version, options.to_vec()))
         }
-        Answer::AuthenticationSasl(mechanism) => put(out, &Authentication::SASL(vec![(*mechanism).to_owned()])),
+        Answer::AuthenticationSasl(mechanisms) => {
+            put(out, &Authentication::SASL(mechanisms.iter().map(|name| (*name).to_owned()).collect()))
+        }
         Answer::AuthenticationSaslContinue(text) => put(out, &Authentication::SASLContinue(data(text))),
         Answer::AuthenticationSaslFinal(text) => put(out, &Authentication::SASLFinal(data(text))),
     }

@@ -1,7 +1,7 @@
 //! TLS for `tokio_postgres` connections by rustls.
 //!
 //! Never decides which certificates are good: that is in the [`TlsConnector`] it is given. Invariant: the
-//! handshake is complete before the first byte of the stream is used. Channel binding is not offered.
+//! handshake is complete before the first byte of the stream is used.
 
 use std::future::Future;
 use std::io;
@@ -12,6 +12,8 @@ use rustls_pki_types::{InvalidDnsNameError, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect};
 use tokio_rustls::TlsConnector;
+
+use crate::tls::certificate;
 
 /// Makes a [`RustlsConnect`] for each connection.
 #[derive(Clone)]
@@ -68,7 +70,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     fn channel_binding(&self) -> ChannelBinding {
-        ChannelBinding::none()
+        let certificates = self.0.get_ref().1.peer_certificates();
+        let hash = certificates.and_then(|chain| certificate::end_point(chain.first()?));
+        hash.map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
     }
 }
 

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::BytesMut;
-use countersign_protocol::scram::{self, Exchange, ScramError, Verifier};
+use countersign_protocol::scram::{self, Binding, Exchange, ScramError, Verifier};
 use countersign_protocol::startup::{self as wire, Answer, PacketError, StartupMessage, StartupPacket};
 use rand::Rng as _;
-use tokio_rustls::TlsAcceptor;
 
 use crate::cancel::CancelKey;
 use crate::config::Config;
 use crate::stream::ClientStream;
+use crate::tls::ClientTls;
 
 mod connection;
 mod error;
@@ -37,18 +37,18 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Random bytes in a server nonce, before encoding; as many as PostgreSQL takes.
 const NONCE_LEN: usize = 24;
 
-/// What negotiations share: the configuration in force and the TLS acceptor.
+/// What negotiations share: the configuration in force and our side of TLS.
 pub struct StartupContext {
     config: Arc<ArcSwap<Config>>,
-    tls: ArcSwapOption<TlsAcceptor>,
+    tls: ArcSwapOption<ClientTls>,
     mock_secret: [u8; 32],
     deadline: Duration,
 }
 
 impl StartupContext {
-    /// Takes the configuration, the acceptor for `[tls]` if there is one, and the secret of [`mock_secret`].
+    /// Takes the configuration, our side of TLS if there is a `[tls]`, and the secret of [`mock_secret`].
     #[must_use]
-    pub fn new(config: Arc<ArcSwap<Config>>, tls: Option<TlsAcceptor>, mock_secret: [u8; 32]) -> Self {
+    pub fn new(config: Arc<ArcSwap<Config>>, tls: Option<ClientTls>, mock_secret: [u8; 32]) -> Self {
         Self { config, tls: ArcSwapOption::from_pointee(tls), mock_secret, deadline: DEADLINE }
     }
 
@@ -58,8 +58,8 @@ impl StartupContext {
         Self { deadline, ..self }
     }
 
-    /// Exchanges the TLS acceptor for the clients to come, after a reload.
-    pub fn replace_tls(&self, tls: Option<TlsAcceptor>) {
+    /// Exchanges our side of TLS for the clients to come, after a reload.
+    pub fn replace_tls(&self, tls: Option<ClientTls>) {
         self.tls.store(tls.map(Arc::new));
     }
 
@@ -203,7 +203,7 @@ struct Login {
 impl Login {
     fn with(self, connection: Connection, peer: String) -> ClientHandshake {
         let Self { user, database, parameters, cancel_secret_len } = self;
-        let Connection { stream, unread } = connection;
+        let Connection { stream, unread, end_point: _ } = connection;
         let tls = stream.is_tls();
         ClientHandshake { stream, unread, user, database, parameters, peer, tls, cancel_secret_len }
     }
@@ -249,13 +249,21 @@ fn may_connect(config: &Config, user: &str, database: &str) -> bool {
 
 /// The SCRAM exchange; `false` when the client left in the middle of it.
 async fn authenticate(connection: &mut Connection, user: &str, shared: &StartupContext) -> Result<bool, StartupError> {
-    connection.answer(&Answer::AuthenticationSasl(scram::MECHANISM)).await?;
+    let end_point = connection.end_point.clone();
+    let offered: &[&str] = match &end_point {
+        Some(_) => &[scram::MECHANISM_PLUS, scram::MECHANISM],
+        None => &[scram::MECHANISM],
+    };
+    connection.answer(&Answer::AuthenticationSasl(offered)).await?;
     let Some(body) = connection.password_message().await? else { return Ok(false) };
     let (mechanism, client_first) = wire::sasl_initial_response(&body)?;
-    if mechanism != scram::MECHANISM {
-        return Err(StartupError::Mechanism);
-    }
-    let exchange = Exchange::begin(shared.verifier(user), &client_first, &nonce())?;
+    let binding = match (mechanism, &end_point) {
+        (scram::MECHANISM, None) => Binding::NotOffered,
+        (scram::MECHANISM, Some(_)) => Binding::Declined,
+        (scram::MECHANISM_PLUS, Some(hash)) => Binding::EndPoint(hash),
+        (_, _) => return Err(StartupError::Mechanism),
+    };
+    let exchange = Exchange::begin(shared.verifier(user), binding, &client_first, &nonce())?;
     connection.answer(&Answer::AuthenticationSaslContinue(exchange.server_first())).await?;
     let Some(body) = connection.password_message().await? else { return Ok(false) };
     let server_final = exchange.finish(&body).map_err(|error| match error {

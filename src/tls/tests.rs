@@ -12,6 +12,7 @@ pub(crate) struct TestCertificates {
 }
 
 impl TestCertificates {
+    /// `p384` and `ed25519`, self-signed for `localhost` with those algorithms;
     /// `ca.crt`; `server.crt` and `server.key` for `localhost`, signed by it; `self.crt` and `self.key`, its own CA;
     /// `expired.crt` and `expired.key`, likewise; `other.crt`, a CA that signed nothing.
     pub(crate) fn new() -> Self {
@@ -23,6 +24,12 @@ impl TestCertificates {
         let server = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
         write("server.crt", server.pem());
         write("server.key", key.serialize_pem());
+        for (name, algorithm) in [("p384", &rcgen::PKCS_ECDSA_P384_SHA384), ("ed25519", &rcgen::PKCS_ED25519)] {
+            let key = KeyPair::generate_for(algorithm).unwrap();
+            let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+            write(&format!("{name}.crt"), params.self_signed(&key).unwrap().pem());
+            write(&format!("{name}.key"), key.serialize_pem());
+        }
         let mut own = authority("self-signed");
         own.subject_alt_names = CertificateParams::new(["localhost".to_owned()]).unwrap().subject_alt_names;
         let key = KeyPair::generate().unwrap();
@@ -60,7 +67,7 @@ async fn handshake(certificates: &TestCertificates, server: &str, client: (SslMo
     let connector = connector(client.0, root.as_deref()).unwrap();
     let (near, far) = tokio::io::duplex(1 << 16);
     let name = ServerName::try_from(host.to_owned()).unwrap();
-    let both = async { tokio::join!(connector.connect(name, near), acceptor.accept(far)) };
+    let both = async { tokio::join!(connector.connect(name, near), acceptor.acceptor.accept(far)) };
     let (client, _server) = tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
     client.is_ok()
 }

@@ -1,4 +1,5 @@
-//! The client's side of PostgreSQL's authentication: trust, password, md5, SCRAM-SHA-256.
+//! The client's side of PostgreSQL's authentication: trust, password, md5, SCRAM-SHA-256 and, over TLS,
+//! SCRAM-SHA-256-PLUS.
 //!
 //! Never sends a password in clear unless TLS carries it or it stays on this machine.
 //! Invariant: after SCRAM began, only an upstream that proved to know the password too is believed.
@@ -7,13 +8,14 @@ use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 use postgres_protocol::authentication::md5_hash;
-use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
+use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256};
 use postgres_protocol::message::frontend;
 
 use super::UpstreamError;
 use super::wire::Wire;
 use crate::config::UpstreamConfig;
-use crate::stream::UpstreamStream;
+use crate::stream::{Stream, UpstreamStream};
+use crate::tls::certificate;
 
 const OK: u32 = 0;
 const CLEARTEXT_PASSWORD: u32 = 3;
@@ -75,15 +77,35 @@ async fn send_password(wire: &mut Wire, password: &[u8]) -> Result<(), UpstreamE
     wire.send(&out).await
 }
 
-/// SCRAM-SHA-256 without channel binding, up to and with the upstream's own proof.
-async fn scram(wire: &mut Wire, mechanisms: &[u8], password: &str) -> Result<(), UpstreamError> {
-    if !mechanisms.split(|byte| *byte == 0).any(|name| name == SCRAM_SHA_256.as_bytes()) {
-        return Err(UpstreamError::UnsupportedAuthentication(SASL));
+/// The mechanism of SCRAM to use, and what it has to do with the channel: bound to the upstream's certificate whenever
+/// that is offered and possible. What was possible and not offered is said, so that a real PostgreSQL notices if somebody
+/// between took the offer out.
+fn mechanism(stream: &UpstreamStream, offered: &[u8]) -> Result<(&'static str, ChannelBinding), UpstreamError> {
+    let offers = |wanted: &str| offered.split(|byte| *byte == 0).any(|name| name == wanted.as_bytes());
+    match end_point(stream) {
+        Some(hash) if offers(SCRAM_SHA_256_PLUS) => {
+            Ok((SCRAM_SHA_256_PLUS, ChannelBinding::tls_server_end_point(hash)))
+        }
+        _ if !offers(SCRAM_SHA_256) => Err(UpstreamError::UnsupportedAuthentication(SASL)),
+        Some(_) => Ok((SCRAM_SHA_256, ChannelBinding::unrequested())),
+        None => Ok((SCRAM_SHA_256, ChannelBinding::unsupported())),
     }
+}
+
+fn end_point(stream: &UpstreamStream) -> Option<Vec<u8>> {
+    match stream {
+        Stream::Tls(stream) => certificate::end_point(stream.get_ref().1.peer_certificates()?.first()?),
+        Stream::Tcp(_) | Stream::Unix(_) => None,
+    }
+}
+
+/// SCRAM-SHA-256, up to and with the upstream's own proof.
+async fn scram(wire: &mut Wire, mechanisms: &[u8], password: &str) -> Result<(), UpstreamError> {
+    let (mechanism, binding) = mechanism(&wire.stream, mechanisms)?;
     let malformed = |_| UpstreamError::Protocol("SASL message cannot be encoded");
-    let mut client = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
+    let mut client = ScramSha256::new(password.as_bytes(), binding);
     let mut out = BytesMut::new();
-    frontend::sasl_initial_response(SCRAM_SHA_256, client.message(), &mut out).map_err(malformed)?;
+    frontend::sasl_initial_response(mechanism, client.message(), &mut out).map_err(malformed)?;
     wire.send(&out).await?;
     let (SASL_CONTINUE, server_first) = request(wire).await? else {
         return Err(UpstreamError::Protocol("expected AuthenticationSASLContinue"));

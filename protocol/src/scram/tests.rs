@@ -21,10 +21,14 @@ fn rfc_verifier() -> Verifier {
     .unwrap()
 }
 
+fn begin(verifier: Verifier, client_first: &[u8], server_nonce: &str) -> Result<Exchange, ScramError> {
+    Exchange::begin(verifier, Binding::NotOffered, client_first, server_nonce)
+}
+
 /// Runs the exchange with an independent client; returns whether the server was convinced.
 fn login(verifier: Verifier, password: &[u8], binding: ChannelBinding) -> bool {
     let mut client = ScramSha256::new(password, binding);
-    let exchange = Exchange::begin(verifier, client.message(), NONCE).unwrap();
+    let exchange = begin(verifier, client.message(), NONCE).unwrap();
     client.update(exchange.server_first().as_bytes()).unwrap();
     match exchange.finish(client.message()) {
         Ok(server_final) => {
@@ -40,7 +44,7 @@ fn login(verifier: Verifier, password: &[u8], binding: ChannelBinding) -> bool {
 
 #[test]
 fn the_example_of_rfc_7677_passes() {
-    let exchange = Exchange::begin(rfc_verifier(), RFC_CLIENT_FIRST.as_bytes(), RFC_SERVER_NONCE).unwrap();
+    let exchange = begin(rfc_verifier(), RFC_CLIENT_FIRST.as_bytes(), RFC_SERVER_NONCE).unwrap();
     assert_eq!(
         exchange.server_first(),
         "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
@@ -97,10 +101,10 @@ fn verifiers_are_read_strictly() {
 fn a_bad_first_message_is_refused() {
     #[track_caller]
     fn check(message: &[u8], expected: ScramError) {
-        assert_eq!(Exchange::begin(rfc_verifier(), message, NONCE).unwrap_err(), expected, "{message:?}");
+        assert_eq!(begin(rfc_verifier(), message, NONCE).unwrap_err(), expected, "{message:?}");
     }
     for benign in ["n,,n=,r=x", "y,,n=*,r=x", "n,,n=a=2Cb,r=x!~,e=1"] {
-        assert!(Exchange::begin(rfc_verifier(), benign.as_bytes(), NONCE).is_ok(), "{benign}");
+        assert!(begin(rfc_verifier(), benign.as_bytes(), NONCE).is_ok(), "{benign}");
     }
     check(b"", ScramError::Malformed("gs2-header"));
     check(b"n", ScramError::Malformed("gs2-header"));
@@ -122,10 +126,53 @@ fn a_bad_first_message_is_refused() {
 }
 
 #[test]
+fn the_header_must_fit_what_was_offered_and_chosen() {
+    #[track_caller]
+    fn check(binding: Binding<'_>, header: &str, expected: Result<(), ScramError>) {
+        let message = format!("{header}n=,r=x");
+        let got = Exchange::begin(rfc_verifier(), binding, message.as_bytes(), NONCE).map(drop);
+        assert_eq!(got, expected, "{binding:?} {header}");
+    }
+    let end_point = Binding::EndPoint(&[7; 32]);
+    check(Binding::NotOffered, "n,,", Ok(()));
+    check(Binding::NotOffered, "y,,", Ok(()));
+    check(Binding::NotOffered, "p=tls-server-end-point,,", Err(ScramError::ChannelBinding));
+    check(Binding::Declined, "n,,", Ok(()));
+    check(Binding::Declined, "y,,", Err(ScramError::Downgrade));
+    check(Binding::Declined, "p=tls-server-end-point,,", Err(ScramError::ChannelBinding));
+    check(end_point, "p=tls-server-end-point,,", Ok(()));
+    check(end_point, "p=tls-server-end-point,a=admin,", Err(ScramError::AuthorizationIdentity));
+    check(end_point, "p=tls-unique,,", Err(ScramError::ChannelBindingType));
+    check(end_point, "p=tls-server-end-point", Err(ScramError::ChannelBindingType));
+    check(end_point, "n,,", Err(ScramError::ChannelBindingMissing));
+    check(end_point, "y,,", Err(ScramError::ChannelBindingMissing));
+    check(end_point, "x,,", Err(ScramError::Malformed("gs2-header")));
+    check(end_point, "", Err(ScramError::Malformed("gs2-header")));
+}
+
+#[test]
+fn another_certificate_is_noticed() {
+    let check = |shown: &[u8], expected: Result<(), ScramError>| {
+        let mut client = ScramSha256::new(b"pencil", ChannelBinding::tls_server_end_point(shown.to_vec()));
+        let own = Binding::EndPoint(b"hash of our certificate");
+        let exchange = Exchange::begin(rfc_verifier(), own, client.message(), NONCE).unwrap();
+        client.update(exchange.server_first().as_bytes()).unwrap();
+        let got = exchange.finish(client.message());
+        if let Ok(server_final) = &got {
+            client.finish(server_final.as_bytes()).unwrap();
+        }
+        assert_eq!(got.map(drop), expected);
+    };
+    check(b"hash of our certificate", Ok(()));
+    check(b"hash of another's certificate", Err(ScramError::ChannelBindingMismatch));
+    check(b"", Err(ScramError::ChannelBindingMismatch));
+}
+
+#[test]
 fn a_bad_final_message_is_refused() {
     #[track_caller]
     fn check(message: &str, expected: ScramError) {
-        let exchange = Exchange::begin(rfc_verifier(), RFC_CLIENT_FIRST.as_bytes(), RFC_SERVER_NONCE).unwrap();
+        let exchange = begin(rfc_verifier(), RFC_CLIENT_FIRST.as_bytes(), RFC_SERVER_NONCE).unwrap();
         assert_eq!(exchange.finish(message.as_bytes()).unwrap_err(), expected, "{message}");
     }
     let nonce = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
@@ -149,7 +196,7 @@ fn a_bad_final_message_is_refused() {
 
 #[test]
 fn debug_shows_no_key() {
-    let exchange = Exchange::begin(rfc_verifier(), RFC_CLIENT_FIRST.as_bytes(), RFC_SERVER_NONCE).unwrap();
+    let exchange = begin(rfc_verifier(), RFC_CLIENT_FIRST.as_bytes(), RFC_SERVER_NONCE).unwrap();
     assert_eq!(format!("{exchange:?}"), "Exchange { verifier: Verifier { iterations: 4096, .. }, .. }");
 }
 
@@ -157,8 +204,10 @@ proptest! {
     #[test]
     fn no_bytes_panic_or_pass(first in any::<Vec<u8>>(), last in any::<Vec<u8>>(), verifier in ".{0,80}") {
         let _ = Verifier::parse(&verifier);
-        let _ = Exchange::begin(rfc_verifier(), &first, NONCE);
-        let exchange = Exchange::begin(rfc_verifier(), b"n,,n=,r=x", NONCE).unwrap();
+        for binding in [Binding::NotOffered, Binding::Declined, Binding::EndPoint(b"hash")] {
+            let _ = Exchange::begin(rfc_verifier(), binding, &first, NONCE);
+        }
+        let exchange = begin(rfc_verifier(), b"n,,n=,r=x", NONCE).unwrap();
         prop_assert!(exchange.finish(&last).is_err());
     }
 
@@ -167,7 +216,7 @@ proptest! {
         let mut message = RFC_CLIENT_FINAL.as_bytes().to_vec();
         prop_assume!(message[at] != to);
         message[at] = to;
-        let exchange = Exchange::begin(rfc_verifier(), RFC_CLIENT_FIRST.as_bytes(), RFC_SERVER_NONCE).unwrap();
+        let exchange = begin(rfc_verifier(), RFC_CLIENT_FIRST.as_bytes(), RFC_SERVER_NONCE).unwrap();
         prop_assert!(exchange.finish(&message).is_err());
     }
 }

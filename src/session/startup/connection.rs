@@ -9,11 +9,11 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use countersign_protocol::startup::{self as wire, Answer, PacketError, StartupPacket};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio_rustls::{TlsAcceptor, TlsStream};
+use tokio_rustls::TlsStream;
 
 use super::error::StartupError;
 use crate::stream::{ClientStream, Stream};
-use crate::tls::ALPN;
+use crate::tls::{ALPN, ClientTls};
 
 /// How much one read asks for.
 const READ_SIZE: usize = 4096;
@@ -25,11 +25,13 @@ const TLS_HANDSHAKE: u8 = 0x16;
 pub(super) struct Connection {
     pub(super) stream: ClientStream,
     pub(super) unread: BytesMut,
+    /// The hash of the certificate we showed in TLS, for channel binding.
+    pub(super) end_point: Option<Bytes>,
 }
 
 impl Connection {
     pub(super) fn new(stream: ClientStream) -> Self {
-        Self { stream, unread: BytesMut::new() }
+        Self { stream, unread: BytesMut::new(), end_point: None }
     }
 
     /// The next startup packet; `None` when the client closed the connection between packets.
@@ -76,14 +78,14 @@ impl Connection {
     /// there is no TLS, stays as it is.
     ///
     /// Without an SSLRequest only ALPN shows that both sides mean this protocol, so it must be there (ALPACA attack).
-    pub(super) async fn accept_direct_tls(mut self, acceptor: Option<Arc<TlsAcceptor>>) -> Result<Self, StartupError> {
-        let (Stream::Tcp(stream), Some(acceptor)) = (&mut self.stream, acceptor) else { return Ok(self) };
+    pub(super) async fn accept_direct_tls(mut self, tls: Option<Arc<ClientTls>>) -> Result<Self, StartupError> {
+        let (Stream::Tcp(stream), Some(tls)) = (&mut self.stream, tls) else { return Ok(self) };
         let mut first = [0];
         let length = stream.peek(&mut first).await.map_err(StartupError::Io)?;
         if length == 0 || first != [TLS_HANDSHAKE] {
             return Ok(self);
         }
-        let mut connection = self.encrypt(&acceptor).await?;
+        let mut connection = self.encrypt(&tls).await?;
         if connection.has_alpn() { Ok(connection) } else { Err(connection.refuse(StartupError::NoAlpn).await) }
     }
 
@@ -94,19 +96,20 @@ impl Connection {
         }
     }
 
-    async fn encrypt(self, acceptor: &TlsAcceptor) -> Result<Self, StartupError> {
+    async fn encrypt(self, tls: &ClientTls) -> Result<Self, StartupError> {
         match self.stream {
             Stream::Tcp(stream) => {
-                let stream = acceptor.accept(stream).await.map_err(StartupError::TlsHandshake)?;
-                Ok(Self::new(Stream::Tls(Box::new(TlsStream::Server(stream)))))
+                let stream = tls.accept(stream).await.map_err(StartupError::TlsHandshake)?;
+                let connection = Self::new(Stream::Tls(Box::new(TlsStream::Server(stream))));
+                Ok(Self { end_point: tls.end_point(), ..connection })
             }
             stream @ (Stream::Unix(_) | Stream::Tls(_)) => Ok(Self::new(stream)),
         }
     }
 
-    /// Answers an SSLRequest: `S` and the handshake, or `N` without an acceptor and on a unix socket.
-    pub(super) async fn answer_ssl(mut self, acceptor: Option<Arc<TlsAcceptor>>) -> Result<Self, StartupError> {
-        let Some(acceptor) = acceptor.filter(|_| matches!(self.stream, Stream::Tcp(_))) else {
+    /// Answers an SSLRequest: `S` and the handshake, or `N` without TLS and on a unix socket.
+    pub(super) async fn answer_ssl(mut self, tls: Option<Arc<ClientTls>>) -> Result<Self, StartupError> {
+        let Some(tls) = tls.filter(|_| matches!(self.stream, Stream::Tcp(_))) else {
             self.answer_no().await?;
             return Ok(self);
         };
@@ -116,7 +119,7 @@ impl Connection {
             return Err(self.refuse(StartupError::BytesBeforeTls).await);
         }
         self.write(b"S").await?;
-        self.encrypt(&acceptor).await
+        self.encrypt(&tls).await
     }
 
     /// Tells the client what it may know of the error, closes the connection, and hands the error back.

@@ -94,7 +94,7 @@ impl StartupError {
             Self::Replication => Refusal::new("0A000", "replication connections are not supported"),
             Self::NoUser => Refusal::new("28000", "no PostgreSQL user name specified in startup packet"),
             Self::Mechanism => Refusal::new("08P01", "client selected an invalid SASL authentication mechanism"),
-            Self::Scram(error) => Refusal::new("08P01", error.to_string()),
+            Self::Scram(error) => of_scram(*error),
             Self::Password { user } => {
                 Refusal::new("28P01", format!("password authentication failed for user \"{user}\""))
             }
@@ -102,6 +102,35 @@ impl StartupError {
             Self::Setting(error) => error.refusal(),
         };
         Some(refusal)
+    }
+}
+
+fn of_scram(error: ScramError) -> Refusal {
+    match error {
+        ScramError::ChannelBinding => Refusal::new("08P01", "malformed SCRAM message").detail(
+            "The client selected SCRAM-SHA-256 without channel binding, but the SCRAM message includes channel binding \
+             data.",
+        ),
+        ScramError::ChannelBindingMissing => Refusal::new("08P01", "malformed SCRAM message").detail(
+            "The client selected SCRAM-SHA-256-PLUS, but the SCRAM message does not include channel binding data.",
+        ),
+        ScramError::Downgrade => Refusal::new("28000", error.to_string())
+            .detail(
+                "The client supports SCRAM channel binding but thinks the server does not.  However, this server does \
+                 support channel binding.",
+            )
+            .hint("Something between client and proxy ends TLS; connect without it."),
+        ScramError::ChannelBindingMismatch => Refusal::new("28000", error.to_string())
+            .detail("The client saw another certificate than that of the proxy.")
+            .hint("Something between client and proxy ends TLS; connect without it."),
+        ScramError::Verifier
+        | ScramError::ServerNonce
+        | ScramError::Malformed(_)
+        | ScramError::ChannelBindingType
+        | ScramError::AuthorizationIdentity
+        | ScramError::MandatoryExtension
+        | ScramError::Nonce
+        | ScramError::Rejected => Refusal::new("08P01", error.to_string()),
     }
 }
 

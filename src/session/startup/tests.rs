@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use postgres_protocol::password::scram_sha_256;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::config::{
@@ -11,6 +11,7 @@ use crate::config::{
 };
 use crate::listener::Listener;
 
+mod binding;
 mod login;
 mod packets;
 mod tls;

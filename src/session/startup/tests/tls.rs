@@ -15,14 +15,18 @@ fn required(certificates: &TestCertificates) -> TlsConfig {
     TlsConfig { require: true, ..certificates.config("server") }
 }
 
-async fn psql(shared: &StartupContext, options: &str) -> (Output, Result<StartupOutcome, StartupError>) {
-    let (listener, address) = loopback();
+/// Runs psql against that port as alice.
+pub(super) async fn psql_at(address: SocketAddr, options: &str) -> Output {
     let conninfo =
         format!("host=localhost hostaddr=127.0.0.1 port={} user=alice dbname=shop {options}", address.port());
     let mut command = Command::new("psql");
     command.args(["-X", "-w", "-d", &conninfo, "-c", "\\conninfo"]).env("PGPASSWORD", PASSWORD).kill_on_drop(true);
-    let (output, outcome) = tokio::join!(command.output(), serve(&listener, shared));
-    (output.expect("psql is installed (apt-get install postgresql-client)"), outcome)
+    command.output().await.expect("psql is installed (apt-get install postgresql-client)")
+}
+
+async fn psql(shared: &StartupContext, options: &str) -> (Output, Result<StartupOutcome, StartupError>) {
+    let (listener, address) = loopback();
+    tokio::join!(psql_at(address, options), serve(&listener, shared))
 }
 
 #[tokio::test]
