@@ -3,27 +3,24 @@
 //! Never publishes anything. Invariant: all rows are read in one read-only snapshot of the database together with the
 //! probe that stands for them; what cannot be read fails the load, except single definitions (see [`Definitions`]).
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use countersign_policy::Catalog;
 use countersign_policy::catalog::{Column, Function, Oid, Relation, RelationKind, Type, Volatility};
-use tokio_postgres::error::SqlState;
-use tokio_postgres::types::{FromSql, Type as PgType};
+use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, GenericClient, IsolationLevel, Row};
 
+use super::definitions::{self, BuiltIn, Definitions};
 use super::digest::{ContentDigest, Versions};
 use super::{CatalogError, queries};
-
-/// How long definitions are asked for one by one when some relation is locked.
-const DEFINITIONS_LIMIT: Duration = Duration::from_secs(2);
 
 /// Stands for the state of the catalog; two equal probes mean that nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Probe {
     rows: i64,
     stamp: Option<String>,
+    /// The part of it that came with the server.
+    pub(super) built_in: Option<String>,
 }
 
 /// The outcome of one load.
@@ -34,10 +31,6 @@ pub(super) struct Loaded {
     pub(super) catalog: Catalog,
 }
 
-/// Text of views (attribute number 0) and generated columns. One that could not be read, because a transaction that is
-/// still open has locked its relation, is absent: the view then has no definition, the column an empty expression.
-type Definitions = HashMap<(Oid, i16), String>;
-
 /// Rows with something that counts as their content but that nobody looks at.
 type Stamped<T> = Vec<(T, String)>;
 
@@ -45,11 +38,12 @@ type Stamped<T> = Vec<(T, String)>;
 pub(super) async fn probe(client: &impl GenericClient) -> Result<Probe, CatalogError> {
     let rows = query(client, "the state", queries::PROBE).await?;
     let row = rows.first().ok_or(CatalogError::Unexpected { what: "state" })?;
-    Ok(Probe { rows: field(row, 0, "the state")?, stamp: field(row, 1, "the state")? })
+    let what = "the state";
+    Ok(Probe { rows: field(row, 0, what)?, stamp: field(row, 1, what)?, built_in: field(row, 2, what)? })
 }
 
-/// Loads everything.
-pub(super) async fn load(client: &mut Client) -> Result<Loaded, CatalogError> {
+/// Loads everything, except definitions that are known from an earlier load and cannot have changed.
+pub(super) async fn load(client: &mut Client, known: &mut BuiltIn) -> Result<Loaded, CatalogError> {
     let failed = |source| CatalogError::Query { what: "a snapshot", source: Arc::new(source) };
     let transaction = client
         .build_transaction()
@@ -65,7 +59,9 @@ pub(super) async fn load(client: &mut Client) -> Result<Loaded, CatalogError> {
     let functions = functions(&query(&transaction, "functions", queries::FUNCTIONS).await?)?;
     transaction.commit().await.map_err(failed)?;
     add_columns(&mut relations, &columns)?;
-    let definitions = definitions(client, &relations).await?;
+    let needing: Vec<Oid> =
+        relations.iter().filter(|(relation, _)| needs_definition(relation)).map(|(relation, _)| relation.oid).collect();
+    let definitions = definitions::read(client, &needing, &probe, known).await?;
     let complete = add_definitions(&mut relations, definitions);
     Ok(Loaded { probe, complete, catalog: assemble(relations, types, functions) })
 }
@@ -74,7 +70,7 @@ async fn query(client: &impl GenericClient, what: &'static str, text: &str) -> R
     client.query_typed(text, &[]).await.map_err(|source| CatalogError::Query { what, source: Arc::new(source) })
 }
 
-fn field<'a, T: FromSql<'a>>(row: &'a Row, index: usize, what: &'static str) -> Result<T, CatalogError> {
+pub(super) fn field<'a, T: FromSql<'a>>(row: &'a Row, index: usize, what: &'static str) -> Result<T, CatalogError> {
     row.try_get(index).map_err(|source| CatalogError::Query { what, source: Arc::new(source) })
 }
 
@@ -139,45 +135,6 @@ fn add_columns(relations: &mut Stamped<Relation>, rows: &[Row]) -> Result<(), Ca
         None => Ok(()),
         Some(_) => Err(CatalogError::Unexpected { what: "attrelid" }),
     }
-}
-
-/// Reads all definitions at once; when a lock is in the way, one relation after the other, leaving out those locked.
-async fn definitions(client: &Client, relations: &Stamped<Relation>) -> Result<Definitions, CatalogError> {
-    let what = "definitions";
-    let mut found = Definitions::new();
-    match client.query_typed(queries::DEFINITIONS, &[]).await {
-        Ok(rows) => collect_definitions(&rows, &mut found)?,
-        Err(error) if is_transient(&error) => {
-            let begin = Instant::now();
-            for (relation, _) in relations.iter().filter(|(relation, _)| needs_definition(relation)) {
-                if begin.elapsed() > DEFINITIONS_LIMIT {
-                    break;
-                }
-                match client.query_typed(queries::DEFINITIONS_OF, &[(&relation.oid, PgType::OID)]).await {
-                    Ok(rows) => collect_definitions(&rows, &mut found)?,
-                    Err(error) if is_transient(&error) => {}
-                    Err(source) => return Err(CatalogError::Query { what, source: Arc::new(source) }),
-                }
-            }
-        }
-        Err(source) => return Err(CatalogError::Query { what, source: Arc::new(source) }),
-    }
-    Ok(found)
-}
-
-/// Errors of one object: it is locked, or was dropped since the snapshot. A dead connection has no SQLSTATE.
-fn is_transient(error: &tokio_postgres::Error) -> bool {
-    error.code().is_some_and(|code| !code.code().starts_with("57P")) && error.code() != Some(&SqlState::QUERY_CANCELED)
-}
-
-fn collect_definitions(rows: &[Row], found: &mut Definitions) -> Result<(), CatalogError> {
-    let what = "definitions";
-    for row in rows {
-        if let Some(text) = field::<Option<String>>(row, 2, what)? {
-            found.insert((field(row, 0, what)?, field(row, 1, what)?), text);
-        }
-    }
-    Ok(())
 }
 
 fn is_view(relation: &Relation) -> bool {

@@ -2,25 +2,27 @@
 //!
 //! Never reads user data. Invariant: every name in them is qualified, and every result has a total order.
 
-/// A fingerprint of every catalog row the snapshot is made of: rows that change get another `xmin`.
+/// A fingerprint of every catalog row the snapshot is made of: rows that change get another `xmin`. The last column is
+/// the part of it that stands for what came with the server.
 pub(super) const PROBE: &str = "\
-SELECT pg_catalog.count(*), pg_catalog.sum(stamp)::pg_catalog.text FROM (
-    SELECT pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint) FROM pg_catalog.pg_namespace
-    UNION ALL SELECT pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 1) FROM pg_catalog.pg_class
-    UNION ALL SELECT pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 2) FROM pg_catalog.pg_proc
-    UNION ALL SELECT pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 3) FROM pg_catalog.pg_type
-    UNION ALL SELECT pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 4) FROM pg_catalog.pg_rewrite
-    UNION ALL SELECT pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 5) FROM pg_catalog.pg_trigger
-    UNION ALL SELECT pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 6) FROM pg_catalog.pg_attrdef
-    UNION ALL SELECT pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 7) FROM pg_catalog.pg_constraint
-    UNION ALL SELECT pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 8) FROM pg_catalog.pg_policy
-    UNION ALL SELECT pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 11) FROM pg_catalog.pg_operator
-    UNION ALL SELECT pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 12) FROM pg_catalog.pg_cast
-    UNION ALL SELECT pg_catalog.hashint8extended(
+SELECT pg_catalog.count(*), pg_catalog.sum(stamp)::pg_catalog.text,
+    pg_catalog.sum(stamp) FILTER (WHERE oid < 16384)::pg_catalog.text FROM (
+    SELECT oid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint) FROM pg_catalog.pg_namespace
+    UNION ALL SELECT oid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 1) FROM pg_catalog.pg_class
+    UNION ALL SELECT oid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 2) FROM pg_catalog.pg_proc
+    UNION ALL SELECT oid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 3) FROM pg_catalog.pg_type
+    UNION ALL SELECT ev_class, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 4) FROM pg_catalog.pg_rewrite
+    UNION ALL SELECT oid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 5) FROM pg_catalog.pg_trigger
+    UNION ALL SELECT oid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 6) FROM pg_catalog.pg_attrdef
+    UNION ALL SELECT oid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 7) FROM pg_catalog.pg_constraint
+    UNION ALL SELECT oid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 8) FROM pg_catalog.pg_policy
+    UNION ALL SELECT oid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 11) FROM pg_catalog.pg_operator
+    UNION ALL SELECT oid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 12) FROM pg_catalog.pg_cast
+    UNION ALL SELECT attrelid, pg_catalog.hashint8extended(
         (attrelid::bigint << 16) | (attnum::bigint & 65535), xmin::text::bigint + 9) FROM pg_catalog.pg_attribute
-    UNION ALL SELECT pg_catalog.hashint8extended(
+    UNION ALL SELECT inhrelid, pg_catalog.hashint8extended(
         (inhrelid::bigint << 32) | inhparent::bigint, xmin::text::bigint + 10) FROM pg_catalog.pg_inherits
-) AS stamps (stamp)";
+) AS stamps (oid, stamp)";
 
 /// Relations. `stamp` changes with everything a statement on the relation may set off: triggers, rules, defaults,
 /// constraints, row security. It is empty for what came with the server.
@@ -73,7 +75,7 @@ FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespa
         FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc f ON f.oid IN (a.aggtransfn, a.aggfinalfn,
                 a.aggcombinefn, a.aggserialfn, a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)
             JOIN pg_catalog.pg_language m ON m.oid = f.prolang
-        WHERE a.aggfnoid = p.oid) g ON p.prokind = 'a' AND p.oid >= 16384
+        WHERE p.prokind = 'a' AND p.oid >= 16384 AND a.aggfnoid = p.oid) g ON true
 UNION ALL
 SELECT o.oid, n.nspname, o.oprname, p.provolatile::pg_catalog.text, l.lanname, p.prosecdef, 'f', o.oprresult,
     p.pronargs, false, pg_catalog.concat_ws('/', o.xmin, p.xmin)
@@ -89,15 +91,16 @@ FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
 WHERE p.oid >= 16384
 ORDER BY 1, 3";
 
-/// Definitions of all views, and expressions of all generated columns (by relation and attribute number; 0 is the view).
-/// These functions lock the relations they speak of, so that they can fail with `lock_not_available`.
+/// Definitions of views, and expressions of generated columns (by relation and attribute number; 0 is the view), of the
+/// relations from this OID on. These functions lock the relations they speak of, so that they can fail with
+/// `lock_not_available`.
 pub(super) const DEFINITIONS: &str = "\
 SELECT c.oid, 0::pg_catalog.int2, pg_catalog.pg_get_viewdef(c.oid)
-FROM pg_catalog.pg_class c WHERE c.relkind IN ('v', 'm')
+FROM pg_catalog.pg_class c WHERE c.relkind IN ('v', 'm') AND c.oid >= $1
 UNION ALL
 SELECT d.adrelid, d.adnum, pg_catalog.pg_get_expr(d.adbin, d.adrelid)
 FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
-WHERE a.attgenerated <> ''
+WHERE a.attgenerated <> '' AND d.adrelid >= $1
 ORDER BY 1, 2";
 
 /// As [`DEFINITIONS`], for one relation.
@@ -109,3 +112,10 @@ SELECT d.adrelid, d.adnum, pg_catalog.pg_get_expr(d.adbin, d.adrelid)
 FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
 WHERE a.attgenerated <> '' AND d.adrelid = $1
 ORDER BY 1, 2";
+
+/// Whether somebody has replaced a view that came with the server by one over objects which did not.
+pub(super) const BUILT_IN_REPLACED: &str = "\
+SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d
+        ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
+    WHERE r.ev_class < 16384 AND d.refobjid >= 16384)";

@@ -38,7 +38,7 @@ impl Side {
         let side = Self::connect_plain(upstream, tls).await?;
         let limit_ms = options.load_timeout.as_millis();
         let set = format!(
-            "SET search_path = ''; SET default_transaction_read_only = on; SET lock_timeout = '100ms'; \
+            "SET search_path = ''; SET jit = off; SET default_transaction_read_only = on; SET lock_timeout = '100ms'; \
              SET statement_timeout = {limit_ms}; SET idle_in_transaction_session_timeout = {limit_ms}"
         );
         side.client.batch_execute(&set).await.map_err(|error| CatalogError::Connect(Arc::new(error)))?;

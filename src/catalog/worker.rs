@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 
+use super::definitions::BuiltIn;
 use super::load::{self, Loaded, Probe};
 use super::side::Side;
 use super::{CatalogError, CatalogOptions, Shared, Waiter};
@@ -28,6 +29,7 @@ pub(super) struct Worker {
     side: Option<Side>,
     /// What the published snapshot was made from; `None` forces a load.
     current: Option<Probe>,
+    built_in: BuiltIn,
     pause: Duration,
 }
 
@@ -46,6 +48,7 @@ impl Worker {
             shared,
             side: None,
             current: None,
+            built_in: BuiltIn::default(),
             pause: RETRY_MIN,
         }
     }
@@ -109,7 +112,7 @@ impl Worker {
 
     async fn load(&mut self, side: &mut Side) -> Result<(), CatalogError> {
         let begin = Instant::now();
-        let Loaded { probe, complete, catalog } = load::load(side.client_mut()).await?;
+        let Loaded { probe, complete, catalog } = load::load(side.client_mut(), &mut self.built_in).await?;
         // Unavailable definitions leave the snapshot usable but are asked for again every time.
         self.current = complete.then_some(probe);
         if self.shared.snapshot.load().version() == catalog.version() {

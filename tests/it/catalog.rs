@@ -277,3 +277,26 @@ async fn loads_over_tls_and_only_from_the_server_it_trusts() {
     let service = CatalogService::start(&config, None, quiet()).await;
     assert!(matches!(service.status(), Err(CatalogError::Connect(_))), "verify-full never falls back to plaintext");
 }
+
+#[tokio::test]
+async fn a_replaced_view_of_the_server_is_read_again() {
+    let database = Database::create().await;
+    let direct = database.direct().await;
+    let service = start(&database).await;
+    let definition = |catalog: &Catalog| {
+        let view = catalog.relation_named("information_schema", "information_schema_catalog_name").expect("view");
+        view.definition.clone().expect("definition")
+    };
+    let before = definition(&service.snapshot());
+    direct.batch_execute("CREATE TABLE names (catalog_name information_schema.sql_identifier)").await.expect("table");
+    assert_eq!(definition(&service.refresh().await.expect("refresh")), before);
+
+    let replace = "CREATE OR REPLACE VIEW information_schema.information_schema_catalog_name AS SELECT * FROM names";
+    direct.batch_execute(replace).await.expect("view");
+    let replaced = definition(&service.refresh().await.expect("refresh"));
+    assert!(replaced.contains("public.names"), "{replaced}");
+
+    direct.batch_execute("ALTER TABLE names RENAME TO other").await.expect("rename");
+    let renamed = definition(&service.refresh().await.expect("refresh"));
+    assert!(renamed.contains("public.other"), "{renamed}");
+}
