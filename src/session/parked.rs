@@ -66,7 +66,7 @@ impl Group {
                 expected: self.expected.split_off(messages),
                 undecided: None,
             },
-            None => std::mem::take(self),
+            None => Self::default(),
         }
     }
 

@@ -49,8 +49,13 @@ impl Machine {
     }
 
     /// Answers an extended-protocol message with an error: the upstream is made to fail in its place and skips to Sync.
+    /// What was collected before it is answered first, unless it waits for the very decision that has been made.
     pub(super) fn refuse_extended(&mut self, error: Bytes) {
-        self.drop_group();
+        if self.group.is_undecided() {
+            self.drop_group();
+        } else {
+            self.release_group();
+        }
         self.relay.poison(Poison::Execute);
         self.in_pipeline = true;
         self.expect(Expected::PoisonExecute(error));
@@ -75,6 +80,7 @@ impl Machine {
         let unsent = self.group.split_undecided();
         self.release_group();
         self.group = unsent;
+        self.drop_group();
         self.refuse_extended(messages::hopeless(hopeless));
     }
 }

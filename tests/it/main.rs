@@ -4,6 +4,7 @@
 
 mod catalog;
 mod clients;
+mod fuzz;
 mod proxy;
 mod support;
 mod throwaway;

@@ -61,7 +61,9 @@ fn a_request_that_is_too_large_fails_and_the_session_goes_on() {
     // What is skipped is skipped, whatever its size.
     check_large(
         Setting::Limited,
-        &format!("> P - SELECT 1 | B - nothing | P - {large} | S\n^ E nowhere | S\nv E 34000 | Z I\n< E 26000 | Z I"),
+        &format!(
+            "> P - SELECT 1 | B - nothing | P - {large} | S\n^ P - SELECT 1 | E nowhere | S\nv 1 | E 34000 | Z I\n< 1 | E 26000 | Z I"
+        ),
     );
 }
 

@@ -191,3 +191,21 @@ fn a_query_waits_for_what_was_not_executed_before_it() {
          < Z I",
     );
 }
+
+#[test]
+fn what_comes_before_a_refusal_is_answered_first() {
+    check(
+        "> P a SELECT id FROM free | D S a | E p | S
+         ^ P a SELECT id FROM free | D S a | E nowhere | S
+         v 1 | t | T id:20002:1 | E 34000 | Z I
+         < 1 | t | T id | E 34000 | Z I
+         > P b SELECT nothing FROM free | E p | S
+         ^ P b SELECT nothing FROM free | E nowhere | S
+         v E 42703 | Z I
+         < E 42703 | Z I
+         > B - b | S
+         ^ E nowhere | S
+         v E 34000 | Z I
+         < E 26000 | Z I",
+    );
+}
