@@ -238,6 +238,8 @@ pub enum SessionChange {
     Catalog,
     /// The transaction state may change (`BEGIN`, `COMMIT`, …).
     Transaction,
+    /// A setting of this name that decides how texts are read gets another value than the pinned one.
+    Reading(&'static str),
 }
 
 /// Why a statement is not understood. Its text holds no literal of the statement.

@@ -24,6 +24,8 @@ pub const UNKNOWN_CURSOR: &str = "34000";
 pub const UNKNOWN_DATABASE: &str = "3D000";
 /// `insufficient_privilege`.
 pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
+/// `cant_change_runtime_param`.
+pub const CANT_CHANGE_RUNTIME_PARAM: &str = "55P02";
 /// `syntax_error`.
 pub const SYNTAX_ERROR: &str = "42601";
 /// `undefined_function`.

@@ -129,26 +129,7 @@ impl Machine {
         });
         let case = Case { approval, ..self.case(self.serial, text, analysis, around) };
         let judgement = around.config.policy.judge(case);
-        // While this session has changed the catalog in an open transaction, it may see objects that the catalog does not.
-        let hopeless = || if self.catalog_stale { None } else { Hopeless::of(text, analysis) };
-        let (verdict, ruling) = match judgement.verdict {
-            Verdict::Allow(permit) => ("allow", Ruling::Run(permit)),
-            Verdict::Deny(denial) if denial.rule.is_some() => ("deny", Ruling::Refuse(messages::denied(&denial))),
-            undecided @ (Verdict::Hold(_) | Verdict::Deny(_)) => match (hopeless(), undecided) {
-                (Some(hopeless), _) => ("error", Ruling::Fail(hopeless)),
-                (None, Verdict::Hold(_)) if self.status == TransactionStatus::Failed => {
-                    ("deny", Ruling::Refuse(messages::failed_block()))
-                }
-                (None, Verdict::Hold(terms)) => ("hold", Ruling::Park(terms)),
-                (None, Verdict::Deny(denial)) => ("deny", Ruling::Refuse(messages::denied(&denial))),
-                (None, Verdict::Allow(permit)) => ("allow", Ruling::Run(permit)),
-            },
-        };
-        let copies = analysis.statements.iter().any(|statement| results::copies_masked(around, statement));
-        let (verdict, ruling) = match ruling {
-            Ruling::Run(_) | Ruling::Park(_) if copies => ("deny", Ruling::Refuse(messages::copy_of_masked())),
-            ruling => (verdict, ruling),
-        };
+        let (verdict, ruling) = self.ruling(judgement.verdict, text, analysis, around);
         self.commands.push_back(Command::Record(Box::new(Judged {
             statement: Arc::clone(text),
             effects: analysis.effects(),
@@ -158,6 +139,36 @@ impl Machine {
             access_request,
         })));
         ruling
+    }
+
+    /// What a verdict means here: some statements can only fail, and some must not run whatever the policy says.
+    fn ruling(
+        &self,
+        verdict: Verdict,
+        text: &str,
+        analysis: &Analysis,
+        around: &Surroundings,
+    ) -> (&'static str, Ruling) {
+        if let Some(setting) = names::changes_reading(analysis) {
+            return ("deny", Ruling::Refuse(messages::pinned(setting)));
+        }
+        // While this session has changed the catalog in an open transaction, it may see objects that the catalog does not.
+        let hopeless = || if self.catalog_stale { None } else { Hopeless::of(text, analysis) };
+        let ruling = match verdict {
+            Verdict::Allow(permit) => ("allow", Ruling::Run(permit)),
+            Verdict::Deny(denial) if denial.rule.is_some() => return refused(&messages::denied(&denial)),
+            undecided @ (Verdict::Hold(_) | Verdict::Deny(_)) => match (hopeless(), undecided) {
+                (Some(hopeless), _) => return ("error", Ruling::Fail(hopeless)),
+                (None, Verdict::Hold(_)) if self.status == TransactionStatus::Failed => {
+                    return refused(&messages::failed_block());
+                }
+                (None, Verdict::Hold(terms)) => ("hold", Ruling::Park(terms)),
+                (None, Verdict::Deny(denial)) => return refused(&messages::denied(&denial)),
+                (None, Verdict::Allow(permit)) => ("allow", Ruling::Run(permit)),
+            },
+        };
+        let copies = analysis.statements.iter().any(|statement| results::copies_masked(around, statement));
+        if copies { refused(&messages::copy_of_masked()) } else { ruling }
     }
 
     /// A Query: its whole string is decided as one.
@@ -352,6 +363,10 @@ impl Machine {
         let outcome = Outcome::Failed(sqlstate::IN_FAILED_TRANSACTION.to_owned());
         self.commands.push_back(Command::Finish(Box::new(Finished { id, outcome, rows: 0, masked: Vec::new() })));
     }
+}
+
+fn refused(error: &Bytes) -> (&'static str, Ruling) {
+    ("deny", Ruling::Refuse(error.clone()))
 }
 
 /// Whether it may end a transaction, and with it the portals. What only begins one or sets a savepoint does not.

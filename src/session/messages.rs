@@ -122,6 +122,13 @@ pub(super) fn copy_of_masked() -> Bytes {
     error(sqlstate::INSUFFICIENT_PRIVILEGE, "COPY of masked data is not available", Some(detail), Some(hint))
 }
 
+/// A setting that must keep its value.
+pub(super) fn pinned(setting: &str) -> Bytes {
+    let message = format!("parameter \"{setting}\" cannot be changed through the proxy");
+    let hint = "It decides how the text of later statements is read. Leave it at its default.";
+    error(sqlstate::CANT_CHANGE_RUNTIME_PARAM, &message, None, Some(hint))
+}
+
 pub(super) fn not_supported(message: &str) -> Bytes {
     error(sqlstate::FEATURE_NOT_SUPPORTED, message, None, None)
 }

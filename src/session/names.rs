@@ -145,3 +145,20 @@ pub(super) fn changes_catalog(analysis: &Analysis) -> bool {
         statement.effects.intersects(DEFINES) || statement.session_changes.contains(&SessionChange::Catalog)
     })
 }
+
+/// The setting that decides how texts are read, and that the analysed text would change.
+pub(super) fn changes_reading(analysis: &Analysis) -> Option<&'static str> {
+    analysis.statements.iter().flat_map(|statement| &statement.session_changes).find_map(|change| match change {
+        SessionChange::Reading(setting) => Some(*setting),
+        SessionChange::Prepare(..)
+        | SessionChange::Deallocate(_)
+        | SessionChange::DeallocateAll
+        | SessionChange::DeclareCursor(..)
+        | SessionChange::CloseCursor(_)
+        | SessionChange::DiscardAll
+        | SessionChange::SearchPath
+        | SessionChange::Role
+        | SessionChange::Catalog
+        | SessionChange::Transaction => None,
+    })
+}

@@ -334,7 +334,8 @@ impl Statements {
             | SessionChange::SearchPath
             | SessionChange::Role
             | SessionChange::Catalog
-            | SessionChange::Transaction => {}
+            | SessionChange::Transaction
+            | SessionChange::Reading(_) => {}
         }
     }
 
@@ -364,7 +365,11 @@ impl Statements {
                 self.portals.clear();
                 self.cursors.clear();
             }
-            SessionChange::SearchPath | SessionChange::Role | SessionChange::Catalog | SessionChange::Transaction => {}
+            SessionChange::SearchPath
+            | SessionChange::Role
+            | SessionChange::Catalog
+            | SessionChange::Transaction
+            | SessionChange::Reading(_) => {}
         }
     }
 

@@ -44,6 +44,7 @@ impl Walker<'_> {
             }
             NodeEnum::CreateFunctionStmt(create) => {
                 self.effect(Effect::Create);
+                self.set_clauses(&create.options);
                 self.overlay.functions.extend(names::texts(&create.funcname).pop());
             }
             NodeEnum::DefineStmt(define) => {
@@ -65,6 +66,7 @@ impl Walker<'_> {
             }
             NodeEnum::AlterFunctionStmt(alter) => {
                 self.effect(Effect::Alter);
+                self.set_clauses(&alter.actions);
                 self.overlay.functions.extend(alter.func.as_ref().and_then(|func| names::texts(&func.objname).pop()));
             }
             other => match plain_effect(other) {

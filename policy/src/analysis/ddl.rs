@@ -256,7 +256,18 @@ impl Walker<'_> {
         }
     }
 
-    /// SET clauses of ALTER ROLE, ALTER DATABASE, ALTER SYSTEM and ALTER FUNCTION.
+    /// SET clauses of CREATE FUNCTION and ALTER FUNCTION, among their other options.
+    pub(super) fn set_clauses(&mut self, options: &[Node]) {
+        for option in options {
+            if let Some(NodeEnum::DefElem(option)) = &option.node
+                && let Some(NodeEnum::VariableSetStmt(set)) = option.arg.as_ref().and_then(|arg| arg.node.as_ref())
+            {
+                self.default_setting(Some(set));
+            }
+        }
+    }
+
+    /// SET clauses of ALTER ROLE, ALTER DATABASE and ALTER SYSTEM.
     pub(super) fn default_setting(&mut self, set: Option<&pg_query::protobuf::VariableSetStmt>) {
         if let Some(set) = set
             && settings::classify(&set.name, None) != settings::Kind::Harmless

@@ -241,6 +241,10 @@ impl<'a> Walker<'a> {
                 self.path_and_role_change();
             }
             settings::Kind::Dangerous => self.effect(Effect::SetDangerous),
+            settings::Kind::Reading(name) => {
+                self.effect(Effect::SetDangerous);
+                self.changes(SessionChange::Reading(name));
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Configuration parameters: which of them change how later SQL is read, checked or recorded.
 //!
-//! Never knows the server's current values. Invariant: a value that is not known to be the pinned one is dangerous for the
-//! settings that the proxy pins.
+//! Never knows the server's current values. Invariant: for the settings that the proxy pins, a value that is not known to
+//! be the pinned one is another one.
 
 /// What setting a parameter amounts to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,13 +14,19 @@ pub enum Kind {
     Role,
     /// Changes how later SQL is read, checked or recorded.
     Dangerous,
+    /// A setting that decides where strings end, to another value than the pinned one. Its name.
+    Reading(&'static str),
 }
+
+/// Settings that decide how the text of later statements is read, with the values that are the pinned one.
+const READING: &[(&str, &[&str])] = &[
+    ("standard_conforming_strings", &["on", "true", "yes", "1"]),
+    ("client_encoding", &["utf8", "utf-8", "unicode"]),
+    ("backslash_quote", &["safe_encoding"]),
+];
 
 /// Settings with the values that are safe to set.
 const PINNED: &[(&str, &[&str])] = &[
-    ("standard_conforming_strings", &["on", "true", "yes", "1"]),
-    ("client_encoding", &["utf8", "utf-8", "unicode"]),
-    ("backslash_quote", &["safe_encoding", "off", "false", "no", "0"]),
     ("session_replication_role", &["origin"]),
     ("row_security", &["on", "true", "yes", "1"]),
     ("event_triggers", &["on", "true", "yes", "1"]),
@@ -71,9 +77,12 @@ pub fn classify(name: &str, value: Option<&str>) -> Kind {
     if name == "role" || name == "session_authorization" {
         return Kind::Role;
     }
+    let is_one_of = |safe: &[&str]| value.is_some_and(|value| safe.iter().any(|safe| value.eq_ignore_ascii_case(safe)));
+    if let Some((pinned, safe)) = READING.iter().find(|(pinned, _)| *pinned == name) {
+        return if is_one_of(safe) { Kind::Harmless } else { Kind::Reading(pinned) };
+    }
     if let Some((_, safe)) = PINNED.iter().find(|(pinned, _)| *pinned == name) {
-        let is_safe = value.is_some_and(|value| safe.iter().any(|safe| value.eq_ignore_ascii_case(safe)));
-        return if is_safe { Kind::Harmless } else { Kind::Dangerous };
+        return if is_one_of(safe) { Kind::Harmless } else { Kind::Dangerous };
     }
     if DANGEROUS.iter().any(|beginning| name.starts_with(beginning)) { Kind::Dangerous } else { Kind::Harmless }
 }

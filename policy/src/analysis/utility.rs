@@ -72,17 +72,19 @@ impl Walker<'_> {
         match set.kind() {
             VariableSetKind::VarSetValue => self.set(settings::classify(&set.name, value)),
             VariableSetKind::VarSetDefault | VariableSetKind::VarSetCurrent => {
-                self.set(settings::classify(&set.name, None));
+                self.set(default_of(settings::classify(&set.name, None)));
             }
             VariableSetKind::VarReset => {
                 self.effect(Effect::Reset);
-                match settings::classify(&set.name, None) {
+                match default_of(settings::classify(&set.name, None)) {
                     settings::Kind::Harmless => {}
                     settings::Kind::SearchPath => {
                         self.changes(SessionChange::SearchPath);
                         self.overlay.path_changed = true;
                     }
-                    kind @ (settings::Kind::Role | settings::Kind::Dangerous) => self.set(kind),
+                    kind @ (settings::Kind::Role | settings::Kind::Dangerous | settings::Kind::Reading(_)) => {
+                        self.set(kind)
+                    }
                 }
             }
             VariableSetKind::VarResetAll => {
@@ -272,6 +274,15 @@ impl Walker<'_> {
     /// Remembers that a relation is not what the catalog says any more.
     pub(super) fn changed(&mut self, name: &str, change: Changed) {
         self.overlay.relations.insert(name.to_owned(), change);
+    }
+}
+
+/// What setting it to its default amounts to: the default of a session is the value it began with, which is the pinned one,
+/// so that it cannot be refused; it is noticeable all the same.
+fn default_of(kind: settings::Kind) -> settings::Kind {
+    match kind {
+        settings::Kind::Reading(_) => settings::Kind::Dangerous,
+        kind => kind,
     }
 }
 

@@ -291,3 +291,46 @@ fn session_changes_are_reported() {
     ));
     assert_eq!(changes("SELECT * FROM customers"), []);
 }
+
+#[test]
+fn what_would_change_how_texts_are_read_is_reported() {
+    let changes = |text: &str| {
+        let reading = |change: &SessionChange| matches!(change, SessionChange::Reading(_));
+        analysis(text).statements.iter().any(|statement| statement.session_changes.iter().any(reading))
+    };
+    for text in [
+        "SET standard_conforming_strings = off",
+        "SET LOCAL Standard_Conforming_Strings TO 'off'",
+        "SET SESSION client_encoding = 'SJIS'",
+        "SET NAMES 'GBK'",
+        "SET U&\"client\\005fencoding\" = 'BIG5'",
+        "SET backslash_quote = on",
+        "SELECT set_config('standard_conforming_strings', 'off', false)",
+        "SELECT pg_catalog.set_config('client_encoding', $1, true)",
+        "SELECT 1; SET client_encoding = latin1",
+        "WITH a AS (SELECT set_config('client_encoding', 'sjis', false)) SELECT * FROM a",
+        "EXPLAIN ANALYZE SELECT set_config('client_encoding', 'sjis', false)",
+    ] {
+        assert!(changes(text), "{text}");
+    }
+    for text in [
+        "SET standard_conforming_strings = on",
+        "SET client_encoding = 'UTF8'",
+        "SET NAMES 'utf-8'",
+        "SET client_encoding TO DEFAULT",
+        "RESET client_encoding",
+        "RESET ALL",
+        "SHOW client_encoding",
+        "SELECT set_config('client_encoding', 'UTF8', false)",
+        "SET statement_timeout = 0",
+        "SELECT 'standard_conforming_strings = off'",
+    ] {
+        assert!(!changes(text), "{text}");
+    }
+    // What another session, or a function for its own duration, would read otherwise is no change here.
+    for text in ["ALTER ROLE app SET client_encoding = 'SJIS'", "ALTER SYSTEM SET backslash_quote = on"] {
+        assert!(!changes(text) && analysis(text).effects().contains(Effect::SetDangerous), "{text}");
+    }
+    let function = "CREATE FUNCTION f() RETURNS int LANGUAGE sql SET standard_conforming_strings = off AS 'SELECT 1'";
+    assert!(!changes(function) && analysis(function).effects().contains(Effect::SetDangerous));
+}

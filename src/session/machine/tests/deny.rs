@@ -304,3 +304,20 @@ fn what_can_only_fail_is_parsed_and_never_bound() {
     // A rule that denies what it is denies it whether or not it can fail.
     check("> Q DROP TABLE nowhere\n= Refresh\n! refreshed\n< E 42501 | Z I\n= deny");
 }
+
+/// Whatever the policy says: what follows would not be what is analysed.
+#[test]
+fn settings_that_decide_how_texts_are_read_keep_their_value() {
+    for (setting, sql) in [
+        (Setting::Plain, "SET standard_conforming_strings = off"),
+        (Setting::Observed, "SELECT 1; SET client_encoding = 'SJIS'"),
+        (Setting::Observed, "SET LOCAL backslash_quote = on"),
+    ] {
+        check_in(setting, &format!("> Q {sql}\n< E 55P02 | Z I\n= deny"));
+        check_in(
+            setting,
+            &format!("> P - {sql} | B - - | E - | S\n^ E nowhere | S\n= deny\nv E 34000 | Z I\n< E 55P02 | Z I"),
+        );
+    }
+    check("> Q SET client_encoding = 'UTF8'\n^ Q SET client_encoding = 'UTF8'\n= allow\nv C SET | Z I\n< C SET | Z I");
+}
