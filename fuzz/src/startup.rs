@@ -4,7 +4,7 @@
 //! no bytes that were made without the password are accepted.
 
 use bytes::BytesMut;
-use countersign_protocol::scram::{Exchange, Verifier};
+use countersign_protocol::scram::{Binding, Exchange, Verifier};
 use countersign_protocol::startup::{
     PacketError, STARTUP_PACKET_MAX, StartupPacket, decode_packet, decode_password_message, encode_packet,
     sasl_initial_response,
@@ -65,9 +65,14 @@ fn written_again(packet: &StartupPacket) {
 
 fn exchange(mut stream: BytesMut) {
     let Ok(Some(body)) = decode_password_message(&mut stream) else { return };
-    let Ok((_, first)) = sasl_initial_response(&body) else { return };
+    let Ok((mechanism, first)) = sasl_initial_response(&body) else { return };
+    let binding = match mechanism {
+        "SCRAM-SHA-256-PLUS" => Binding::EndPoint(&[7; 32]),
+        "SCRAM-SHA-256" => Binding::Declined,
+        _ => Binding::NotOffered,
+    };
     let Ok(verifier) = Verifier::parse(VERIFIER) else { unreachable!("a verifier of PostgreSQL's form") };
-    let Ok(exchange) = Exchange::begin(verifier, &first, "server+nonce") else { return };
+    let Ok(exchange) = Exchange::begin(verifier, binding, &first, "server+nonce") else { return };
     assert!(exchange.server_first().contains("server+nonce"), "the server's nonce is in its message");
     let Ok(Some(body)) = decode_password_message(&mut stream) else { return };
     assert!(exchange.finish(&body).is_err(), "a proof without the password");
