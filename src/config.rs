@@ -3,6 +3,7 @@
 //! Never holds a secret that can be printed: [`Secret`] hides its value in `Debug`.
 //! Invariant: a [`Config`] that exists is valid; it is built in one step and passed explicitly, never global.
 
+mod access;
 pub mod edit;
 mod limits;
 mod problem;
@@ -89,6 +90,8 @@ pub struct TlsConfig {
     pub cert: PathBuf,
     /// Private key, PEM.
     pub key: PathBuf,
+    /// CA file (PEM): clients that present a certificate need one that leads there.
+    pub client_ca: Option<PathBuf>,
     /// Refuse plaintext clients.
     pub require: bool,
 }
@@ -116,8 +119,10 @@ pub struct UserConfig {
     pub email: Option<String>,
     /// Groups.
     pub groups: Vec<String>,
-    /// SCRAM verifier, given or made from the password; without one the user cannot connect to the proxy port.
+    /// SCRAM verifier, given or made from the password; without one no password is right.
     pub verifier: Option<String>,
+    /// Names in a client certificate that stand for this user; with such a certificate no password is asked for.
+    pub certificates: Vec<String>,
     /// SHA-256 digests (hexadecimal) of the bearer tokens of the API.
     pub tokens: Vec<String>,
     /// Sessions at a time; `[limits]` decides when absent.
@@ -154,10 +159,21 @@ pub struct UpstreamConfig {
     pub ssl_mode: SslMode,
     /// CA file (PEM) for `verify-ca` and `verify-full`; `None` means the system's.
     pub ssl_root_cert: Option<PathBuf>,
+    /// Our own certificate, for upstreams that ask for one.
+    pub ssl_identity: Option<SslIdentity>,
     /// How long connecting may take.
     pub connect_timeout: Duration,
     /// When an upstream that does not answer counts as gone.
     pub tcp: TcpConfig,
+}
+
+/// libpq's `sslcert` and `sslkey`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SslIdentity {
+    /// Certificate chain, PEM.
+    pub cert: PathBuf,
+    /// Private key, PEM.
+    pub key: PathBuf,
 }
 
 /// libpq's `sslmode`.

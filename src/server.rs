@@ -274,9 +274,7 @@ async fn open_database(database: &DatabaseConfig) -> Result<Database, ServerErro
     let upstream = &database.upstream;
     let tls = match upstream.ssl_mode {
         SslMode::Disable => None,
-        SslMode::Prefer | SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
-            Some(tls::connector(upstream.ssl_mode, upstream.ssl_root_cert.as_deref())?)
-        }
+        SslMode::Prefer | SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Some(tls::connector(upstream)?),
     };
     let catalog = CatalogService::start(database, tls, CatalogOptions::default()).await;
     if let Err(error) = catalog.status() {

@@ -10,15 +10,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::server::NoServerSessionStorage;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::config::{SslMode, TlsConfig};
+use crate::config::{SslIdentity, SslMode, TlsConfig, UpstreamConfig};
 
 pub mod certificate;
 mod verifier;
@@ -51,7 +52,8 @@ impl ClientTls {
     }
 }
 
-/// Makes our side of TLS with clients: TLS 1.2 and 1.3, no client certificates. A client that names protocols (ALPN) must
+/// Makes our side of TLS with clients: TLS 1.2 and 1.3. With `client_ca` they are asked for a certificate; who has none
+/// is let in to authenticate otherwise, who has one that leads elsewhere or is expired is not. A client that names protocols (ALPN) must
 /// name [`ALPN`]. Sessions are not resumed, as in PostgreSQL: each connection shows the certificate in force.
 ///
 /// # Errors
@@ -59,18 +61,33 @@ impl ClientTls {
 pub fn acceptor(config: &TlsConfig) -> Result<ClientTls, TlsError> {
     let chain = certificates(&config.cert)?;
     let end_point = chain.first().and_then(certificate::end_point).map(Bytes::from);
-    let key = PrivateKeyDer::from_pem_file(&config.key)
-        .map_err(|error| TlsError::PrivateKey { path: config.key.clone(), source: plain(error) })?;
-    let mut server = ServerConfig::builder_with_provider(provider())
+    let key = private_key(&config.key)?;
+    let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(TlsError::Provider)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|source| TlsError::KeyPair { cert: config.cert.clone(), key: config.key.clone(), source })?;
+        .map_err(TlsError::Provider)?;
+    let builder = match &config.client_ca {
+        Some(path) => builder.with_client_cert_verifier(client_verifier(path)?),
+        None => builder.with_no_client_auth(),
+    };
+    let mut server = builder.with_single_cert(chain, key).map_err(|source| TlsError::KeyPair {
+        cert: config.cert.clone(),
+        key: config.key.clone(),
+        source,
+    })?;
     server.alpn_protocols = vec![ALPN.to_vec()];
     server.session_storage = Arc::new(NoServerSessionStorage {});
     server.send_tls13_tickets = 0;
     Ok(ClientTls { acceptor: TlsAcceptor::from(Arc::new(server)), end_point })
+}
+
+fn client_verifier(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let unusable = |source| TlsError::RootCertificate { path: path.to_owned(), source };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(unusable)?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+    builder.allow_unauthenticated().build().map_err(|error| unusable(rustls::Error::General(error.to_string())))
 }
 
 /// Makes the connector for an upstream.
@@ -80,8 +97,9 @@ pub fn acceptor(config: &TlsConfig) -> Result<ClientTls, TlsError> {
 ///
 /// # Errors
 /// [`TlsError`] naming the file that is missing or wrong.
-pub fn connector(mode: SslMode, root_cert: Option<&Path>) -> Result<TlsConnector, TlsError> {
-    let check = match (mode, root_cert) {
+pub fn connector(upstream: &UpstreamConfig) -> Result<TlsConnector, TlsError> {
+    let root_cert = upstream.ssl_root_cert.as_deref();
+    let check = match (upstream.ssl_mode, root_cert) {
         (SslMode::Disable | SslMode::Prefer | SslMode::Require, None) => Check::Nothing,
         (SslMode::Disable | SslMode::Prefer | SslMode::Require | SslMode::VerifyCa, _) => Check::Chain,
         (SslMode::VerifyFull, _) => Check::ChainAndName,
@@ -95,13 +113,24 @@ pub fn connector(mode: SslMode, root_cert: Option<&Path>) -> Result<TlsConnector
         path: root_cert.map(Path::to_owned).unwrap_or_default(),
         source,
     })?;
-    let client = ClientConfig::builder_with_provider(provider())
+    let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Provider)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let client = match &upstream.ssl_identity {
+        None => builder.with_no_client_auth(),
+        Some(SslIdentity { cert, key }) => {
+            let unusable = |source| TlsError::KeyPair { cert: cert.clone(), key: key.clone(), source };
+            builder.with_client_auth_cert(certificates(cert)?, private_key(key)?).map_err(unusable)?
+        }
+    };
     Ok(TlsConnector::from(Arc::new(client)))
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(path)
+        .map_err(|error| TlsError::PrivateKey { path: path.to_owned(), source: plain(error) })
 }
 
 /// Why TLS cannot be set up.

@@ -168,10 +168,9 @@ async fn connect(database: &DatabaseConfig) -> Result<(Database, Option<Side>), 
     let upstream = &database.upstream;
     let connector = match upstream.ssl_mode {
         SslMode::Disable => None,
-        SslMode::Prefer | SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Some(
-            tls::connector(upstream.ssl_mode, upstream.ssl_root_cert.as_deref())
-                .map_err(|error| (Exit::Config, with_causes(&error)))?,
-        ),
+        SslMode::Prefer | SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
+            Some(tls::connector(upstream).map_err(|error| (Exit::Config, with_causes(&error)))?)
+        }
     };
     let catalog = CatalogService::start(database, connector.clone(), CatalogOptions::default()).await;
     catalog.status().map_err(|error| (Exit::Unavailable, with_causes(&error)))?;

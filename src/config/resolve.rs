@@ -12,13 +12,14 @@ use countersign_policy::rule::{Action, DatabasePolicy, Mode, Policy, ReviewDefau
 use sha2::{Digest, Sha256};
 use toml_edit::Document;
 
+use super::access::{self, TLS_KEYS, USER_KEYS};
 use super::limits::{self, LIMIT_KEYS, SESSIONS_MAX, TCP_KEYS};
 use super::problem::{ConfigProblems, Report};
 use super::reader::{Keys, Section, Spanned};
 use super::rules::{ACTIONS, Known, MASK_KEYS, MODES, RULE_KEYS, STAGES};
 use super::{
-    AuditConfig, Config, DatabaseConfig, ListenAddress, ReviewConfig, SslMode, TcpConfig, TlsConfig, UpstreamConfig,
-    UserConfig, WebConfig, rules, secret, upstream, values,
+    AuditConfig, Config, DatabaseConfig, ListenAddress, ReviewConfig, TcpConfig, TlsConfig, UpstreamConfig, WebConfig,
+    rules, secret, values,
 };
 
 const TOP_KEYS: Keys = Keys {
@@ -45,17 +46,11 @@ const TOP_KEYS: Keys = Keys {
     unavailable: &["notify"],
 };
 const WEB_KEYS: Keys = Keys { table: "[web]", known: &["listen", "public_url"], unavailable: &[] };
-const TLS_KEYS: Keys = Keys { table: "[tls]", known: &["cert", "key", "require"], unavailable: &["client_ca"] };
 const STORE_KEYS: Keys = Keys { table: "[store]", known: &["url"], unavailable: &[] };
 const AUDIT_KEYS: Keys =
     Keys { table: "[audit]", known: &["fail_open", "record_results", "retention"], unavailable: &[] };
 const REVIEW_KEYS: Keys = Keys { table: "[review]", known: &["admins_bypass"], unavailable: &["force_groups"] };
 const MASKING_KEYS: Keys = Keys { table: "[masking]", known: &["hash_key"], unavailable: &[] };
-const USER_KEYS: Keys = Keys {
-    table: "[[users]]",
-    known: &["name", "email", "groups", "password", "tokens", "sessions"],
-    unavailable: &[],
-};
 const DATABASE_KEYS: Keys = Keys {
     table: "[databases.NAME]",
     known: &["upstream", "password", "groups", "default", "unparsed", "review", "stage", "sessions"],
@@ -130,7 +125,7 @@ impl<'a> Reading<'a> {
     }
 
     fn config(&self, text: &str) -> Option<Config> {
-        let tls = self.tls();
+        let tls = self.section("tls", &TLS_KEYS).and_then(|section| access::tls(&section, &self.directory));
         let listen = self.listen(tls.as_ref());
         let web = self.web();
         let limits = limits::limits(self.section("limits", &LIMIT_KEYS).as_ref());
@@ -138,7 +133,7 @@ impl<'a> Reading<'a> {
         let data_dir = self.top.path("data_dir", &self.directory);
         let data_dir = data_dir.unwrap_or_else(|| self.directory.join("countersign-data"));
         self.store();
-        let users = self.users();
+        let users = self.distinct("users", &USER_KEYS, |section| access::user(section, tls.as_ref(), &self.directory));
         let sections = self.top.named("databases", &DATABASE_KEYS);
         let known = Known {
             databases: sections.iter().map(|(name, _)| name.as_str()).collect(),
@@ -240,20 +235,6 @@ impl<'a> Reading<'a> {
         Some(WebConfig { listen, public_url: public_url.unwrap_or_else(|| format!("http://{listen}")) })
     }
 
-    fn tls(&self) -> Option<TlsConfig> {
-        let section = self.section("tls", &TLS_KEYS)?;
-        let file = |key: &str| {
-            let path = section.required(key, section.path(key, &self.directory))?;
-            if let Err(error) = std::fs::File::open(&path) {
-                section.problem(key, format!("cannot read {}: {error}", path.display()), None);
-            }
-            Some(path)
-        };
-        let (cert, key) = (file("cert"), file("key"));
-        let require = section.flag("require").unwrap_or(true);
-        Some(TlsConfig { cert: cert?, key: key?, require })
-    }
-
     fn store(&self) {
         let Some(url) = self.section("store", &STORE_KEYS).and_then(|section| section.text("url")) else { return };
         if url.value != "sqlite" {
@@ -305,36 +286,6 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn users(&self) -> Vec<UserConfig> {
-        self.distinct("users", &USER_KEYS, |section| self.user(section))
-    }
-
-    fn user(&self, section: &Section<'_>) -> Option<UserConfig> {
-        let verifier = section.has("password").then(|| secret::verifier(section, &self.directory)).flatten();
-        let mut tokens = Vec::new();
-        for token in section.list("tokens").unwrap_or_default() {
-            let digest = token.value.strip_prefix("sha256:").filter(|digest| {
-                digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-            });
-            match digest {
-                Some(digest) => tokens.push(digest.to_owned()),
-                None => {
-                    let message = format!("a token in {} is not \"sha256:\" and 64 hexadecimal digits", section.title);
-                    let hint = "make one with `countersign users token`".to_owned();
-                    self.report.problem(&token.at, "tokens", message, Some(hint));
-                }
-            }
-        }
-        Some(UserConfig {
-            email: section.text("email").map(|text| text.value),
-            groups: section.strings("groups").unwrap_or_default(),
-            name: section.required("name", section.text("name"))?.value,
-            verifier,
-            tokens,
-            sessions: section.number("sessions", 1..=SESSIONS_MAX),
-        })
-    }
-
     /// Reads every `[[key]]`, and reports names that come twice.
     fn distinct<T>(&self, key: &str, keys: &'static Keys, read: impl Fn(&Section<'_>) -> Option<T>) -> Vec<T> {
         let mut seen = HashSet::new();
@@ -362,7 +313,7 @@ impl<'a> Reading<'a> {
         let groups = section.required("groups", section.list("groups"));
         known.warn_of_empty_groups(section, groups.as_deref().unwrap_or_default(), "nobody in it can connect");
         let password = section.has("password").then(|| secret::secret(section, "password", &self.directory)).flatten();
-        let upstream = self.upstream(section);
+        let upstream = access::upstream(section, &self.directory);
         let default = section.choice("default", ACTIONS).unwrap_or(Action::Hold);
         let unparsed = section.choice("unparsed", &ACTIONS[1..]).unwrap_or(Action::Hold);
         let review = self.review_defaults(section, name, known);
@@ -379,32 +330,6 @@ impl<'a> Reading<'a> {
         let groups = groups?.into_iter().map(|group| group.value).collect();
         let config = DatabaseConfig { name: name.to_owned(), upstream, groups, sessions };
         Some((config, DatabasePolicy { name: name.to_owned(), default, unparsed, review, stage }))
-    }
-
-    fn upstream(&self, section: &Section<'_>) -> Option<UpstreamConfig> {
-        let url = section.required("upstream", section.text("upstream"))?;
-        let parsed = upstream::parse(&url.value, &self.directory);
-        let upstream = parsed.map_err(|error| {
-            let message = format!("\"upstream\" in {} {}", section.title, error.message);
-            self.report.problem(&url.at, "upstream", message, error.hint);
-        });
-        let upstream = upstream.ok()?;
-        if let Some(path) = &upstream.ssl_root_cert
-            && let Err(error) = std::fs::File::open(path)
-        {
-            section.problem("upstream", format!("cannot read sslrootcert {}: {error}", path.display()), None);
-        }
-        let address = upstream.host.parse::<std::net::IpAddr>();
-        let local = upstream.host.starts_with('/')
-            || upstream.host == "localhost"
-            || address.is_ok_and(|address| address.is_loopback());
-        if !local && matches!(upstream.ssl_mode, SslMode::Disable | SslMode::Prefer | SslMode::Require) {
-            self.report.warn(format!(
-                "{}: sslmode does not check who answers at {}; use verify-full.",
-                section.title, upstream.host
-            ));
-        }
-        Some(upstream)
     }
 
     fn review_defaults(&self, section: &Section<'_>, name: &str, known: &Known<'_>) -> ReviewDefaults {

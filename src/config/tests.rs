@@ -335,3 +335,32 @@ fn every_word_is_documented() {
     let effects = countersign_policy::Effect::ALL.iter().map(|effect| effect.as_str());
     masks.chain(effects).for_each(|word| assert!(page.contains(&format!("`{word}`")), "{word}"));
 }
+
+#[test]
+fn certificates_of_users_need_a_ca() {
+    let carol = "[[users]]\nname = \"carol\"\ncertificate = \"carol@example.com\"\n";
+    check("", carol, "[[users]] \"carol\" has a certificate, but there is no [tls]");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("any.pem");
+    std::fs::write(&file, "").unwrap();
+    let tls = |more: &str| format!("{carol}[tls]\ncert = {file:?}\nkey = {file:?}\n{more}");
+    check("", &tls(""), "[[users]] \"carol\" has a certificate, but clients are not asked for one");
+    let config = with("", &tls(&format!("client_ca = {file:?}\n"))).unwrap();
+    assert_eq!(config.user("carol").unwrap().certificates, ["carol@example.com"]);
+    assert_eq!(config.tls.unwrap().client_ca, Some(file));
+}
+
+#[test]
+fn a_private_key_for_the_upstream_is_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("proxy.key");
+    std::fs::write(&key, "").unwrap();
+    let text = MINIMAL.replace("/shop\"", &format!("/shop?sslcert={0}&sslkey={0}\"", key.display()));
+    let problems = |mode: u32| {
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+        messages(parse(&text)).len()
+    };
+    assert_eq!((problems(0o600), problems(0o400)), (0, 0));
+    assert_eq!((problems(0o644), problems(0o620), problems(0o604)), (1, 1, 1));
+}

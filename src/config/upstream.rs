@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::problem::nearest;
-use super::{SslMode, TcpConfig, UpstreamConfig};
+use super::{SslIdentity, SslMode, TcpConfig, UpstreamConfig};
 
-const PARAMETERS: [&str; 5] = ["host", "port", "sslmode", "sslrootcert", "connect_timeout"];
+const PARAMETERS: [&str; 7] = ["host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout"];
 const SSL_MODES: [(&str, SslMode); 5] = [
     ("disable", SslMode::Disable),
     ("prefer", SslMode::Prefer),
@@ -58,13 +58,26 @@ pub(super) fn parse(url: &str, directory: &Path) -> Result<UpstreamConfig, UrlEr
         password: None,
         ssl_mode: SslMode::Prefer,
         ssl_root_cert: None,
+        ssl_identity: None,
         connect_timeout: CONNECT_TIMEOUT,
         tcp: TcpConfig::default(),
     };
+    let (mut cert, mut key) = (None, None);
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').ok_or_else(|| wrong("has a parameter without a value"))?;
-        set(&mut upstream, &decode(name)?, decode(value)?, directory)?;
+        let (name, value) = (decode(name)?, decode(value)?);
+        match name.as_str() {
+            "sslcert" => cert = Some(directory.join(value)),
+            "sslkey" => key = Some(directory.join(value)),
+            _ => set(&mut upstream, &name, value, directory)?,
+        }
     }
+    upstream.ssl_identity = match (cert, key) {
+        (Some(cert), Some(key)) => Some(SslIdentity { cert, key }),
+        (None, None) => None,
+        (Some(_), None) => return Err(wrong("has sslcert without sslkey")),
+        (None, Some(_)) => return Err(wrong("has sslkey without sslcert")),
+    };
     complete(upstream)
 }
 
@@ -177,6 +190,10 @@ mod tests {
         let upstream = parse("postgres://u@h/d?sslrootcert=ca.crt&connect_timeout=3", Path::new("/etc/cs")).unwrap();
         assert_eq!(upstream.ssl_root_cert, Some(PathBuf::from("/etc/cs/ca.crt")));
         assert_eq!(upstream.connect_timeout, Duration::from_secs(3));
+        assert_eq!(upstream.ssl_identity, None);
+        let upstream = parse("postgres://u@h/d?sslkey=/keys/a.key&sslcert=a.crt", Path::new("/etc/cs")).unwrap();
+        let identity = SslIdentity { cert: "/etc/cs/a.crt".into(), key: "/keys/a.key".into() };
+        assert_eq!(upstream.ssl_identity, Some(identity));
     }
 
     #[test]
@@ -196,5 +213,7 @@ mod tests {
         check_error("postgres://u@h/d%2", "has an incomplete % escape");
         check_error("postgres://u@h/d?sslmode", "has a parameter without a value");
         check_error("postgres://u@h/d#x", "has a fragment");
+        check_error("postgres://u@h/d?sslcert=a.crt", "has sslcert without sslkey");
+        check_error("postgres://u@h/d?sslkey=a.key", "has sslkey without sslcert");
     }
 }

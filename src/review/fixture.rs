@@ -30,6 +30,7 @@ pub(crate) fn config(people: &str) -> Config {
             email: None,
             groups: groups.split('+').map(str::to_owned).collect(),
             verifier: None,
+            certificates: Vec::new(),
             tokens: vec![crate::identity::token_digest(&format!("{name}-token"))],
             sessions: None,
         }

@@ -1,8 +1,9 @@
-//! From a client's first byte to an authenticated user with a database: TLS, startup packet, SCRAM.
+//! From a client's first byte to an authenticated user with a database: TLS, startup packet, certificate or SCRAM.
 //!
 //! Never connects upstream and never tells a stranger more than PostgreSQL would: whether a user exists is not
 //! observable, and whether a database exists only to users who may connect to it.
-//! Invariant: [`StartupOutcome::Session`] exists only after a complete SCRAM exchange with a configured user.
+//! Invariant: [`StartupOutcome::Session`] exists only after a configured user has shown a certificate that stands for
+//! it, or completed a SCRAM exchange.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,9 +12,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::BytesMut;
-use countersign_protocol::scram::{self, Binding, Exchange, ScramError, Verifier};
 use countersign_protocol::startup::{self as wire, Answer, PacketError, StartupMessage, StartupPacket};
-use rand::Rng as _;
 
 use crate::cancel::CancelKey;
 use crate::config::Config;
@@ -22,6 +21,7 @@ use crate::tls::ClientTls;
 
 mod connection;
 mod error;
+mod password;
 mod secret;
 mod settings;
 
@@ -33,9 +33,6 @@ use connection::Connection;
 /// How long a client may take from its first byte to the end of authentication; PostgreSQL's
 /// `authentication_timeout`.
 const DEADLINE: Duration = Duration::from_secs(60);
-
-/// Random bytes in a server nonce, before encoding; as many as PostgreSQL takes.
-const NONCE_LEN: usize = 24;
 
 /// What negotiations share: the configuration in force and our side of TLS.
 pub struct StartupContext {
@@ -67,21 +64,6 @@ impl StartupContext {
     #[must_use]
     pub fn config(&self) -> Arc<Config> {
         self.config.load_full()
-    }
-
-    /// The user's verifier, or one nobody satisfies and nobody can tell from a real one.
-    fn verifier(&self, user: &str) -> Verifier {
-        let config = self.config();
-        let own = config.user(user).and_then(|user| user.verifier.as_deref()).map(Verifier::parse);
-        if let Some(Ok(verifier)) = own {
-            return verifier;
-        }
-        let mut verifiers = config.users.iter().filter_map(|user| Verifier::parse(user.verifier.as_deref()?).ok());
-        let (iterations, salt_len) =
-            verifiers.next().map_or((scram::DEFAULT_ITERATIONS, scram::DEFAULT_SALT_LEN), |model| {
-                (model.iterations(), model.salt_len())
-            });
-        Verifier::mock(&self.mock_secret, user, iterations, salt_len)
     }
 }
 
@@ -203,7 +185,7 @@ struct Login {
 impl Login {
     fn with(self, connection: Connection, peer: String) -> ClientHandshake {
         let Self { user, database, parameters, cancel_secret_len } = self;
-        let Connection { stream, unread, end_point: _ } = connection;
+        let Connection { stream, unread, .. } = connection;
         let tls = stream.is_tls();
         ClientHandshake { stream, unread, user, database, parameters, peer, tls, cancel_secret_len }
     }
@@ -226,7 +208,9 @@ async fn log_in(
     settings::refuse_replication(&message.parameters)?;
     let user = named(&message.parameters, "user").ok_or(StartupError::NoUser)?;
     let database = named(&message.parameters, "database").unwrap_or_else(|| user.clone());
-    if !authenticate(connection, &user, shared).await? {
+    if !by_certificate(connection, &user, &shared.config())
+        && !password::authenticate(connection, &user, shared).await?
+    {
         return Ok(None);
     }
     if !may_connect(&shared.config(), &user, &database) {
@@ -234,6 +218,12 @@ async fn log_in(
     }
     let parameters = settings::settings(&message.parameters)?;
     Ok(Some(Login { user, database, parameters, cancel_secret_len: message.cancel_secret_len() }))
+}
+
+/// Whether the client's certificate stands for the user.
+fn by_certificate(connection: &Connection, user: &str, config: &Config) -> bool {
+    let stands = |name: &String| connection.certificate_names.contains(name);
+    config.user(user).is_some_and(|user| user.certificates.iter().any(stands))
 }
 
 fn named(parameters: &BTreeMap<String, String>, name: &str) -> Option<String> {
@@ -245,40 +235,6 @@ fn may_connect(config: &Config, user: &str, database: &str) -> bool {
         (Some(user), Some(database)) => database.groups.iter().any(|group| user.groups.contains(group)),
         (None, _) | (_, None) => false,
     }
-}
-
-/// The SCRAM exchange; `false` when the client left in the middle of it.
-async fn authenticate(connection: &mut Connection, user: &str, shared: &StartupContext) -> Result<bool, StartupError> {
-    let end_point = connection.end_point.clone();
-    let offered: &[&str] = match &end_point {
-        Some(_) => &[scram::MECHANISM_PLUS, scram::MECHANISM],
-        None => &[scram::MECHANISM],
-    };
-    connection.answer(&Answer::AuthenticationSasl(offered)).await?;
-    let Some(body) = connection.password_message().await? else { return Ok(false) };
-    let (mechanism, client_first) = wire::sasl_initial_response(&body)?;
-    let binding = match (mechanism, &end_point) {
-        (scram::MECHANISM, None) => Binding::NotOffered,
-        (scram::MECHANISM, Some(_)) => Binding::Declined,
-        (scram::MECHANISM_PLUS, Some(hash)) => Binding::EndPoint(hash),
-        (_, _) => return Err(StartupError::Mechanism),
-    };
-    let exchange = Exchange::begin(shared.verifier(user), binding, &client_first, &nonce())?;
-    connection.answer(&Answer::AuthenticationSaslContinue(exchange.server_first())).await?;
-    let Some(body) = connection.password_message().await? else { return Ok(false) };
-    let server_final = exchange.finish(&body).map_err(|error| match error {
-        ScramError::Rejected => StartupError::Password { user: user.to_owned() },
-        error => StartupError::Scram(error),
-    })?;
-    connection.answer(&Answer::AuthenticationSaslFinal(&server_final)).await?;
-    Ok(true)
-}
-
-/// Printable and without a comma: hexadecimal.
-fn nonce() -> String {
-    let mut bytes = [0; NONCE_LEN];
-    rand::rng().fill(&mut bytes);
-    hex::encode(bytes)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair, SanType};
 use rustls_pki_types::ServerName;
 use tempfile::TempDir;
 
@@ -14,16 +15,36 @@ pub(crate) struct TestCertificates {
 impl TestCertificates {
     /// `p384` and `ed25519`, self-signed for `localhost` with those algorithms;
     /// `ca.crt`; `server.crt` and `server.key` for `localhost`, signed by it; `self.crt` and `self.key`, its own CA;
+    /// `alice`, `mallory` and `root`, client certificates signed by it, with that common name and a mail address
+    /// (`alice@example.com`), and `forged-…`, the same signed by themselves;
     /// `expired.crt` and `expired.key`, likewise; `other.crt`, a CA that signed nothing.
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: String| std::fs::write(directory.path().join(name), text).unwrap();
+        let write = |name: &str, text: String| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let mode = if name.ends_with(".key") { 0o600 } else { 0o644 };
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
         let ca = CertifiedIssuer::self_signed(authority("test CA"), KeyPair::generate().unwrap()).unwrap();
         write("ca.crt", ca.pem());
         let key = KeyPair::generate().unwrap();
         let server = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
         write("server.crt", server.pem());
         write("server.key", key.serialize_pem());
+        for (name, common_name, alternative) in [
+            ("alice", "alice", "alice@example.com"),
+            ("mallory", "mallory", "m@example.com"),
+            ("root", "root", "x@y.z"),
+        ] {
+            let (key, mut params) = (KeyPair::generate().unwrap(), CertificateParams::default());
+            params.distinguished_name = DistinguishedName::new();
+            params.distinguished_name.push(DnType::CommonName, common_name);
+            params.subject_alt_names = vec![SanType::Rfc822Name(alternative.try_into().unwrap())];
+            write(&format!("{name}.crt"), params.signed_by(&key, &ca).unwrap().pem());
+            write(&format!("{name}.key"), key.serialize_pem());
+            write(&format!("forged-{name}.crt"), params.self_signed(&key).unwrap().pem());
+        }
         for (name, algorithm) in [("p384", &rcgen::PKCS_ECDSA_P384_SHA384), ("ed25519", &rcgen::PKCS_ED25519)] {
             let key = KeyPair::generate_for(algorithm).unwrap();
             let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
@@ -49,7 +70,12 @@ impl TestCertificates {
 
     /// `[tls]` with `NAME.crt` and `NAME.key`.
     pub(crate) fn config(&self, name: &str) -> TlsConfig {
-        TlsConfig { cert: self.path(&format!("{name}.crt")), key: self.path(&format!("{name}.key")), require: false }
+        TlsConfig {
+            cert: self.path(&format!("{name}.crt")),
+            key: self.path(&format!("{name}.key")),
+            client_ca: None,
+            require: false,
+        }
     }
 }
 
@@ -60,11 +86,27 @@ fn authority(name: &str) -> CertificateParams {
     params
 }
 
+/// An upstream with that TLS mode and root file.
+pub(crate) fn upstream(ssl_mode: SslMode, ssl_root_cert: Option<PathBuf>) -> UpstreamConfig {
+    UpstreamConfig {
+        host: "localhost".to_owned(),
+        port: 5432,
+        database: "shop".to_owned(),
+        user: "proxy".to_owned(),
+        password: None,
+        ssl_mode,
+        ssl_root_cert,
+        ssl_identity: None,
+        connect_timeout: Duration::from_secs(60),
+        tcp: crate::config::TcpConfig::default(),
+    }
+}
+
 /// Does both handshakes over a pipe; returns whether the client was satisfied.
 async fn handshake(certificates: &TestCertificates, server: &str, client: (SslMode, Option<&str>), host: &str) -> bool {
     let acceptor = acceptor(&certificates.config(server)).unwrap();
     let root = client.1.map(|name| certificates.path(name));
-    let connector = connector(client.0, root.as_deref()).unwrap();
+    let connector = connector(&upstream(client.0, root)).unwrap();
     let (near, far) = tokio::io::duplex(1 << 16);
     let name = ServerName::try_from(host.to_owned()).unwrap();
     let both = async { tokio::join!(connector.connect(name, near), acceptor.acceptor.accept(far)) };
@@ -118,7 +160,12 @@ fn errors_name_the_file() {
     std::fs::write(certificates.path("empty.crt"), "").unwrap();
     std::fs::write(certificates.path("broken.key"), "-----BEGIN PRIVATE KEY-----\nc2VjcmV0").unwrap();
     let with = |cert: &str, key: &str| {
-        acceptor(&TlsConfig { cert: certificates.path(cert), key: certificates.path(key), require: false })
+        acceptor(&TlsConfig {
+            cert: certificates.path(cert),
+            key: certificates.path(key),
+            client_ca: None,
+            require: false,
+        })
     };
     check(with("missing.crt", "server.key"), "missing.crt\"");
     check(with("empty.crt", "server.key"), "empty.crt\" has no certificate");
@@ -127,6 +174,18 @@ fn errors_name_the_file() {
     check(with("server.crt", "server.crt"), "server.crt\"");
     check(with("server.crt", "broken.key"), "broken.key\"");
     check(with("server.crt", "self.key"), "self.key\"");
-    check(connector(SslMode::VerifyCa, Some(&certificates.path("missing.crt"))), "missing.crt\"");
-    check(connector(SslMode::VerifyFull, Some(&certificates.path("empty.crt"))), "empty.crt\" has no certificate");
+    let with_root = |mode, root: &str| connector(&upstream(mode, Some(certificates.path(root))));
+    check(with_root(SslMode::VerifyCa, "missing.crt"), "missing.crt\"");
+    check(with_root(SslMode::VerifyFull, "empty.crt"), "empty.crt\" has no certificate");
+    let with_identity = |cert: &str, key: &str| {
+        let ssl_identity = Some(SslIdentity { cert: certificates.path(cert), key: certificates.path(key) });
+        connector(&UpstreamConfig { ssl_identity, ..upstream(SslMode::Require, None) })
+    };
+    check(with_identity("missing.crt", "alice.key"), "missing.crt\"");
+    check(with_identity("alice.crt", "missing.key"), "missing.key\"");
+    check(with_identity("alice.crt", "self.key"), "self.key\"");
+    let with_ca =
+        |ca: &str| acceptor(&TlsConfig { client_ca: Some(certificates.path(ca)), ..certificates.config("server") });
+    check(with_ca("missing.crt"), "missing.crt\"");
+    check(with_ca("empty.crt"), "empty.crt\" has no certificate");
 }

@@ -61,7 +61,7 @@ pub(super) async fn dial(target: &UpstreamConfig) -> Result<(UpstreamStream, Rou
         return plain(stream);
     }
     // Before the first byte is sent, so that a wrong file is not reported as the upstream's fault.
-    let connector = tls::connector(target.ssl_mode, target.ssl_root_cert.as_deref())?;
+    let connector = tls::connector(target)?;
     let name = server_name(target, address)?;
     if offers_tls(&mut stream).await? {
         let stream = encrypt(stream, name.clone(), &connector).await?;

@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::config::{Secret, SslMode};
+use crate::config::{Secret, SslIdentity, SslMode};
 use crate::fault::Fault;
 
 mod postgres;
@@ -25,6 +25,7 @@ fn target(host: &str, port: u16, user: &str) -> UpstreamConfig {
         password: Some(Secret::new(PASSWORD.to_owned())),
         ssl_mode: SslMode::Disable,
         ssl_root_cert: None,
+        ssl_identity: None,
         connect_timeout: TIMEOUT,
         tcp: crate::config::TcpConfig::default(),
     }

@@ -13,7 +13,7 @@ use tokio_rustls::TlsStream;
 
 use super::error::StartupError;
 use crate::stream::{ClientStream, Stream};
-use crate::tls::{ALPN, ClientTls};
+use crate::tls::{ALPN, ClientTls, certificate};
 
 /// How much one read asks for.
 const READ_SIZE: usize = 4096;
@@ -27,11 +27,13 @@ pub(super) struct Connection {
     pub(super) unread: BytesMut,
     /// The hash of the certificate we showed in TLS, for channel binding.
     pub(super) end_point: Option<Bytes>,
+    /// The names in the client's certificate, which was verified in TLS.
+    pub(super) certificate_names: Vec<String>,
 }
 
 impl Connection {
     pub(super) fn new(stream: ClientStream) -> Self {
-        Self { stream, unread: BytesMut::new(), end_point: None }
+        Self { stream, unread: BytesMut::new(), end_point: None, certificate_names: Vec::new() }
     }
 
     /// The next startup packet; `None` when the client closed the connection between packets.
@@ -100,8 +102,10 @@ impl Connection {
         match self.stream {
             Stream::Tcp(stream) => {
                 let stream = tls.accept(stream).await.map_err(StartupError::TlsHandshake)?;
+                let presented = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+                let certificate_names = presented.map(certificate::names).unwrap_or_default();
                 let connection = Self::new(Stream::Tls(Box::new(TlsStream::Server(stream))));
-                Ok(Self { end_point: tls.end_point(), ..connection })
+                Ok(Self { end_point: tls.end_point(), certificate_names, ..connection })
             }
             stream @ (Stream::Unix(_) | Stream::Tls(_)) => Ok(Self::new(stream)),
         }

@@ -55,6 +55,8 @@ pub enum StartupError {
     Password {
         /// As the client gave it.
         user: String,
+        /// Whether the client also presented a certificate, which does not stand for the user.
+        certificate: bool,
     },
     /// No such database, or none open to the user: the two are not told apart.
     #[error("database \"{database}\" does not exist or is not open to the user")]
@@ -95,8 +97,11 @@ impl StartupError {
             Self::NoUser => Refusal::new("28000", "no PostgreSQL user name specified in startup packet"),
             Self::Mechanism => Refusal::new("08P01", "client selected an invalid SASL authentication mechanism"),
             Self::Scram(error) => of_scram(*error),
-            Self::Password { user } => {
-                Refusal::new("28P01", format!("password authentication failed for user \"{user}\""))
+            Self::Password { user, certificate } => {
+                let refusal = Refusal::new("28P01", format!("password authentication failed for user \"{user}\""));
+                // For every user, so that it tells nothing about this one.
+                let detail = "The client certificate does not stand for this user, so a password was asked for.";
+                if *certificate { refusal.detail(detail) } else { refusal }
             }
             Self::NoDatabase { database } => Refusal::new("3D000", format!("database \"{database}\" does not exist")),
             Self::Setting(error) => error.refusal(),

@@ -12,6 +12,7 @@ use crate::config::{
 use crate::listener::Listener;
 
 mod binding;
+mod certificate;
 mod login;
 mod packets;
 mod tls;
@@ -24,6 +25,7 @@ fn user(name: &str, groups: &[&str], password: Option<&str>) -> UserConfig {
         email: None,
         groups: groups.iter().map(|group| (*group).to_owned()).collect(),
         verifier: password.map(|password| scram_sha_256(password.as_bytes())),
+        certificates: Vec::new(),
         tokens: Vec::new(),
         sessions: None,
     }
@@ -38,6 +40,7 @@ fn database(name: &str, groups: &[&str]) -> DatabaseConfig {
         password: None,
         ssl_mode: SslMode::Disable,
         ssl_root_cert: None,
+        ssl_identity: None,
         connect_timeout: Duration::from_secs(5),
         tcp: TcpConfig::default(),
     };
@@ -47,8 +50,12 @@ fn database(name: &str, groups: &[&str]) -> DatabaseConfig {
 
 /// alice may use `shop` and `alice`; bob has no password; nobody may use `vault`.
 fn context(tls: Option<TlsConfig>) -> StartupContext {
+    context_with(tls, |_| {})
+}
+
+fn context_with(tls: Option<TlsConfig>, change: impl FnOnce(&mut Config)) -> StartupContext {
     let acceptor = tls.as_ref().map(|config| crate::tls::acceptor(config).unwrap());
-    let config = Config {
+    let mut config = Config {
         path: "countersign.toml".into(),
         listen: Vec::new(),
         data_dir: "/nonexistent".into(),
@@ -70,6 +77,7 @@ fn context(tls: Option<TlsConfig>) -> StartupContext {
         mask_key_missing: false,
         warnings: Vec::new(),
     };
+    change(&mut config);
     StartupContext::new(Arc::new(ArcSwap::from_pointee(config)), acceptor, [7; 32])
 }
 

@@ -15,11 +15,12 @@ host    all md5_user       all md5
 host    all scram_user     all scram-sha-256
 host    all limited_user   all trust
 host    all ident_user     all ident
+hostssl all root           all cert
 ";
 
 const ROLES: &str = "\
 set password_encryption = 'scram-sha-256';
-create role trust_user login; create role ident_user login; create role limited_user login connection limit 0;
+create role trust_user login; create role ident_user login; create role root login; create role limited_user login connection limit 0;
 create role password_user login password 'upstream-s3cret'; create role scram_user login password 'upstream-s3cret';
 create role tls_user login password 'upstream-s3cret';
 set password_encryption = 'md5';
@@ -75,6 +76,24 @@ async fn every_method_and_mode_connects() {
     check(with_tls(host("tls_user"), SslMode::VerifyFull, Some(&root)), true).await;
     let by_address = target("127.0.0.1", server.port, "tls_user");
     check(with_tls(by_address, SslMode::VerifyCa, Some(&root)), true).await;
+}
+
+#[tokio::test]
+async fn our_own_certificate_is_presented() {
+    let certificates = TestCertificates::new();
+    let server = start(&certificates).await;
+    let with = |name: &str| {
+        let path = |kind: &str| certificates.path(&format!("{name}.{kind}"));
+        let ssl_identity = Some(SslIdentity { cert: path("crt"), key: path("key") });
+        let target = with_tls(target("localhost", server.port, "root"), SslMode::Require, None);
+        UpstreamConfig { ssl_identity, password: None, ..target }
+    };
+    let mut upstream = connect(&with("root"), &[]).await.unwrap();
+    let answer = query(&mut upstream, "select current_user || ' by certificate'").await;
+    assert!(answer.windows(19).any(|window| window == b"root by certificate"), "{}", answer.escape_ascii());
+    check_error(connect(&with("alice"), &[]).await, "08001", Fault::Proxy);
+    let without = UpstreamConfig { ssl_identity: None, ..with("root") };
+    check_error(connect(&without, &[]).await, "08001", Fault::Proxy);
 }
 
 #[tokio::test]

@@ -39,12 +39,16 @@ impl Throwaway {
         };
         write("pg_hba.conf", hba.as_bytes().to_vec());
         write("server.crt", std::fs::read(certificates.path("server.crt")).unwrap());
+        write("ca.crt", std::fs::read(certificates.path("ca.crt")).unwrap());
         write("server.key", std::fs::read(certificates.path("server.key")).unwrap());
         // PostgreSQL cannot choose a port by itself; the system names one that was free a moment ago.
         let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let mut postgres = command("postgres");
         postgres.arg("-D").arg(&data).arg("-k").arg(&data).args(["-h", "localhost", "-p", &port.to_string()]);
-        postgres.args(["-c", "ssl=on", "-c", "fsync=off"]).stderr(Stdio::piped()).kill_on_drop(true);
+        postgres
+            .args(["-c", "ssl=on", "-c", "ssl_ca_file=ca.crt", "-c", "fsync=off"])
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
         let mut server = postgres.spawn().unwrap();
         let mut log = BufReader::new(server.stderr.take().unwrap()).lines();
         let ready = async {

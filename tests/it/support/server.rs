@@ -72,6 +72,7 @@ impl Database {
                 password: Some(Secret::new(UPSTREAM_PASSWORD.to_owned())),
                 ssl_mode: SslMode::Disable,
                 ssl_root_cert: None,
+                ssl_identity: None,
                 connect_timeout: Duration::from_secs(10),
                 tcp: TcpConfig::default(),
             },

@@ -31,7 +31,7 @@ async fn stand_between(listener: TcpListener, proxy: SocketAddr, certificates: &
     upstream.write_all(SSL_REQUEST).await.unwrap();
     assert_eq!(upstream.read_u8().await.unwrap(), b'S');
     let own = crate::tls::acceptor(&certificates.config("self")).unwrap();
-    let connector = crate::tls::connector(SslMode::Require, None).unwrap();
+    let connector = crate::tls::connector(&crate::tls::tests::upstream(SslMode::Require, None)).unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let (client, upstream) = tokio::join!(own.accept(client), connector.connect(name, upstream));
     let (mut client, mut upstream) = (TlsStream::Server(client.unwrap()), TlsStream::Client(upstream.unwrap()));

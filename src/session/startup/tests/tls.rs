@@ -131,7 +131,8 @@ async fn tls_client(
     asks: bool,
     protocols: &[&[u8]],
 ) -> Option<tokio_rustls::client::TlsStream<TcpStream>> {
-    let mut config = crate::tls::connector(SslMode::Require, None).unwrap().config().as_ref().clone();
+    let mut config =
+        crate::tls::connector(&crate::tls::tests::upstream(SslMode::Require, None)).unwrap().config().as_ref().clone();
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     let mut stream = TcpStream::connect(address).await.unwrap();
     if asks {

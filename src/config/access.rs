@@ -1,0 +1,124 @@
+//! Who comes in and how: `[tls]`, `[[users]]`, and the upstream of a database with what is presented there.
+//!
+//! Never accepts a certificate for a user when no certificate is asked for. Invariant: a file that is named can be read,
+//! and a private key of ours by its owner only.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::limits::SESSIONS_MAX;
+use super::reader::{Keys, Section};
+use super::{SslMode, TlsConfig, UpstreamConfig, UserConfig, secret, upstream};
+
+pub(super) const TLS_KEYS: Keys =
+    Keys { table: "[tls]", known: &["cert", "key", "client_ca", "require"], unavailable: &[] };
+pub(super) const USER_KEYS: Keys = Keys {
+    table: "[[users]]",
+    known: &["name", "email", "groups", "password", "certificate", "tokens", "sessions"],
+    unavailable: &[],
+};
+
+/// Reads `[tls]`.
+pub(super) fn tls(section: &Section<'_>, directory: &Path) -> Option<TlsConfig> {
+    let file = |key: &str| {
+        let path = section.path(key, directory)?;
+        if let Err(error) = File::open(&path) {
+            section.problem(key, format!("cannot read {}: {error}", path.display()), None);
+        }
+        Some(path)
+    };
+    let (cert, key) = (section.required("cert", file("cert")), section.required("key", file("key")));
+    let client_ca = file("client_ca");
+    let require = section.flag("require").unwrap_or(true);
+    Some(TlsConfig { cert: cert?, key: key?, client_ca, require })
+}
+
+/// Reads one `[[users]]`.
+pub(super) fn user(section: &Section<'_>, tls: Option<&TlsConfig>, directory: &Path) -> Option<UserConfig> {
+    let verifier = section.has("password").then(|| secret::verifier(section, directory)).flatten();
+    let certificates: Vec<_> =
+        section.one_or_more("certificate").unwrap_or_default().into_iter().map(|name| name.value).collect();
+    if !certificates.is_empty() && tls.is_some_and(|tls| tls.client_ca.is_none()) {
+        let message = format!("{} has a certificate, but clients are not asked for one", section.title);
+        section.problem("certificate", message, Some("set client_ca in [tls]".to_owned()));
+    }
+    if !certificates.is_empty() && tls.is_none() {
+        let message = format!("{} has a certificate, but there is no [tls]", section.title);
+        section.problem("certificate", message, Some("add [tls] with cert, key and client_ca".to_owned()));
+    }
+    Some(UserConfig {
+        email: section.text("email").map(|text| text.value),
+        groups: section.strings("groups").unwrap_or_default(),
+        name: section.required("name", section.text("name"))?.value,
+        verifier,
+        certificates,
+        tokens: tokens(section),
+        sessions: section.number("sessions", 1..=SESSIONS_MAX),
+    })
+}
+
+fn tokens(section: &Section<'_>) -> Vec<String> {
+    let mut tokens = Vec::new();
+    for token in section.list("tokens").unwrap_or_default() {
+        let digest = token.value.strip_prefix("sha256:").filter(|digest| {
+            digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        });
+        match digest {
+            Some(digest) => tokens.push(digest.to_owned()),
+            None => {
+                let message = format!("a token in {} is not \"sha256:\" and 64 hexadecimal digits", section.title);
+                let hint = "make one with `countersign users token`".to_owned();
+                section.report.problem(&token.at, "tokens", message, Some(hint));
+            }
+        }
+    }
+    tokens
+}
+
+/// Reads `upstream` of a database.
+pub(super) fn upstream(section: &Section<'_>, directory: &Path) -> Option<UpstreamConfig> {
+    let url = section.required("upstream", section.text("upstream"))?;
+    let parsed = upstream::parse(&url.value, directory);
+    let upstream = parsed.map_err(|error| {
+        let message = format!("\"upstream\" in {} {}", section.title, error.message);
+        section.report.problem(&url.at, "upstream", message, error.hint);
+    });
+    let upstream = upstream.ok()?;
+    let check = |name: &str, path: Option<&PathBuf>, open: fn(&Path) -> io::Result<()>| {
+        if let Some(Err(error)) = path.map(|path| open(path)) {
+            let path = path.map(|path| path.display().to_string()).unwrap_or_default();
+            section.problem("upstream", format!("cannot use {name} {path}: {error}"), None);
+        }
+    };
+    let readable = |path: &Path| File::open(path).map(drop);
+    check("sslrootcert", upstream.ssl_root_cert.as_ref(), readable);
+    check("sslcert", upstream.ssl_identity.as_ref().map(|identity| &identity.cert), readable);
+    check("sslkey", upstream.ssl_identity.as_ref().map(|identity| &identity.key), private);
+    warn_of_strangers(section, &upstream);
+    Some(upstream)
+}
+
+/// As libpq: others than the owner may not read it; a key of root's may be read by its group.
+fn private(path: &Path) -> io::Result<()> {
+    let metadata = File::open(path)?.metadata()?;
+    let forbidden = if metadata.uid() == 0 { 0o037 } else { 0o077 };
+    if metadata.mode() & forbidden == 0 {
+        return Ok(());
+    }
+    Err(io::Error::other("others than its owner may read it (chmod 600)"))
+}
+
+fn warn_of_strangers(section: &Section<'_>, upstream: &UpstreamConfig) {
+    let address = upstream.host.parse::<std::net::IpAddr>();
+    let local = upstream.host.starts_with('/')
+        || upstream.host == "localhost"
+        || address.is_ok_and(|address| address.is_loopback());
+    if !local && matches!(upstream.ssl_mode, SslMode::Disable | SslMode::Prefer | SslMode::Require) {
+        section.report.warn(format!(
+            "{}: sslmode does not check who answers at {}; use verify-full.",
+            section.title, upstream.host
+        ));
+    }
+}
