@@ -22,6 +22,7 @@ use crate::limits::Stranger;
 use crate::server::Shared;
 use crate::session::driver::{Driver, Parts};
 use crate::session::messages::fatal;
+use crate::session::preset;
 use crate::session::startup::{self, ClientHandshake, StartupOutcome};
 use crate::session::words::Identity;
 use crate::stream::ClientStream;
@@ -86,7 +87,9 @@ async fn begin(mut handshake: ClientHandshake, shared: &Arc<Shared>, drain: watc
             return refuse(&mut handshake.stream, &full.message()).await;
         }
     };
-    let connected = match connect(&handshake, shared).await {
+    let name = shared.session_name();
+    let identity = identity(&handshake, &name, shared);
+    let connected = match connect(&handshake, &identity.subject, shared).await {
         Ok(connected) => connected,
         Err(refusal) => return refuse(&mut handshake.stream, &refusal).await,
     };
@@ -96,8 +99,6 @@ async fn begin(mut handshake: ClientHandshake, shared: &Arc<Shared>, drain: watc
         tracing::debug!(%error, "client left during the greeting");
         return;
     }
-    let name = shared.session_name();
-    let identity = identity(&handshake, &name, shared);
     if !record_open(shared, &name, &identity) {
         let message = "the proxy cannot keep a record of this session";
         return refuse(&mut handshake.stream, &fatal(sqlstate::IO_ERROR, message, None)).await;
@@ -155,7 +156,11 @@ fn parameter<'a>(handshake: &'a ClientHandshake, wanted: &str) -> Option<&'a str
 }
 
 /// Connects to the upstream; on failure, what the client is told.
-async fn connect(handshake: &ClientHandshake, shared: &Shared) -> Result<(Arc<Database>, Upstream), Bytes> {
+async fn connect(
+    handshake: &ClientHandshake,
+    subject: &Subject,
+    shared: &Shared,
+) -> Result<(Arc<Database>, Upstream), Bytes> {
     let gone = || {
         let message = format!("database \"{}\" does not exist", handshake.database);
         fatal(sqlstate::UNKNOWN_DATABASE, &message, None)
@@ -168,6 +173,7 @@ async fn connect(handshake: &ClientHandshake, shared: &Shared) -> Result<(Arc<Da
         let hint = "Try again in a moment; if it stays so, an operator finds the cause in the proxy's log.";
         return Err(fatal(sqlstate::CANNOT_CONNECT_NOW, message, Some(hint)));
     }
+    preset::judge(&handshake.unlisted, subject, &config, &database)?;
     let mut parameters = handshake.parameters.clone();
     parameters.retain(|(name, _)| name != "application_name");
     parameters.push(("application_name".to_owned(), format!("{} via countersign", handshake.user)));

@@ -16,6 +16,7 @@ pub(crate) mod messages;
 mod names;
 mod parked;
 mod passing;
+pub(crate) mod preset;
 mod refuse;
 mod results;
 mod scrub;

@@ -29,6 +29,7 @@ pub use error::{Refusal, StartupError};
 pub use secret::mock_secret;
 
 use connection::Connection;
+use settings::Settings;
 
 /// How long a client may take from its first byte to the end of authentication; PostgreSQL's
 /// `authentication_timeout`.
@@ -77,8 +78,10 @@ pub struct ClientHandshake {
     pub user: String,
     /// Database as the client named it: a key of `[databases]` open to one of the user's groups.
     pub database: String,
-    /// Settings asked for, by their canonical names, each once; all on the allow-list.
+    /// Settings asked for, by their canonical names, each once.
     pub parameters: Vec<(String, String)>,
+    /// Those of them on which the rules have to decide.
+    pub unlisted: Vec<(String, String)>,
     /// `ip:port`, or `local`.
     pub peer: String,
     /// Whether TLS protects the connection.
@@ -178,16 +181,17 @@ fn unsupported(minor: u16) -> StartupError {
 struct Login {
     user: String,
     database: String,
-    parameters: Vec<(String, String)>,
+    settings: Settings,
     cancel_secret_len: usize,
 }
 
 impl Login {
     fn with(self, connection: Connection, peer: String) -> ClientHandshake {
-        let Self { user, database, parameters, cancel_secret_len } = self;
+        let Self { user, database, settings, cancel_secret_len } = self;
         let Connection { stream, unread, .. } = connection;
         let tls = stream.is_tls();
-        ClientHandshake { stream, unread, user, database, parameters, peer, tls, cancel_secret_len }
+        let Settings { all: parameters, unlisted } = settings;
+        ClientHandshake { stream, unread, user, database, parameters, unlisted, peer, tls, cancel_secret_len }
     }
 }
 
@@ -216,8 +220,8 @@ async fn log_in(
     if !may_connect(&shared.config(), &user, &database) {
         return Err(StartupError::NoDatabase { database });
     }
-    let parameters = settings::settings(&message.parameters)?;
-    Ok(Some(Login { user, database, parameters, cancel_secret_len: message.cancel_secret_len() }))
+    let settings = settings::settings(&message.parameters)?;
+    Ok(Some(Login { user, database, settings, cancel_secret_len: message.cancel_secret_len() }))
 }
 
 /// Whether the client's certificate stands for the user.

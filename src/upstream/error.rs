@@ -94,7 +94,7 @@ impl UpstreamError {
 
     /// The FATAL ErrorResponse for the client that has to go without: 08001 when no connection came about, 08006 when
     /// one broke, and what drivers act upon: 53300 (too many connections), 57P03 (starting up or shutting down),
-    /// 22023 (a setting the upstream does not take).
+    /// 22023 and 42704 (a setting the upstream does not take, or know).
     #[must_use]
     pub fn fields(&self) -> ErrorFields<'static> {
         let (sqlstate, message) = match self {
@@ -128,7 +128,8 @@ fn of_rejection(sqlstate: &str) -> (&'static str, &'static str) {
     match sqlstate {
         "53300" => ("53300", "the database server has too many connections"),
         "57P03" => ("57P03", "the database server is starting up or shutting down"),
-        "22023" | "42704" | "22007" | "22008" => ("22023", "the database server refused a configuration parameter"),
+        "42704" => ("42704", "the database server does not know a configuration parameter"),
+        "22023" | "22007" | "22008" => ("22023", "the database server refused a configuration parameter"),
         other if other.starts_with("28") => ("08001", "could not authenticate to the database server"),
         _ => ("08001", "the database server rejected the connection"),
     }

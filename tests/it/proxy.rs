@@ -10,3 +10,4 @@ mod limits;
 mod mask;
 mod pass;
 mod review;
+mod startup;

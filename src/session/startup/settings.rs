@@ -1,9 +1,10 @@
 //! Which settings a client may ask for in its StartupMessage, directly or in `options`.
 //!
-//! Never passes on a setting that changes how SQL is read or who runs it.
-//! Invariant: what comes out is on the list below, once, by its canonical name.
+//! Never passes on a setting that changes how SQL is read or who runs it, and never decides on one it does not know: that
+//! is for the rules, see [`crate::session::preset`].
+//! Invariant: what comes out is there once, by its canonical name; what is not on the list below is marked as such.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::{Refusal, StartupError};
 
@@ -14,7 +15,7 @@ enum Rule {
     PassOn,
     /// UTF8 by any of its names; SQL_ASCII too, which is answered with UTF8: the same bytes, and the client is told.
     Utf8,
-    /// Only these values, which are in force anyway.
+    /// Only these values, with which SQL is read as it was analysed.
     Pinned(&'static [&'static str]),
     /// Only by SET, where the policy sees it.
     Refuse,
@@ -40,12 +41,56 @@ const ALLOW_LIST: &[(&str, Rule)] = &[
     ("statement_timeout", Rule::PassOn),
     ("TimeZone", Rule::PassOn),
     ("transaction_timeout", Rule::PassOn),
+    ("client_connection_check_interval", Rule::PassOn),
+    ("constraint_exclusion", Rule::PassOn),
+    ("cpu_index_tuple_cost", Rule::PassOn),
+    ("cpu_operator_cost", Rule::PassOn),
+    ("cpu_tuple_cost", Rule::PassOn),
+    ("cursor_tuple_fraction", Rule::PassOn),
+    ("default_statistics_target", Rule::PassOn),
+    ("default_text_search_config", Rule::PassOn),
+    ("effective_cache_size", Rule::PassOn),
+    ("effective_io_concurrency", Rule::PassOn),
+    ("from_collapse_limit", Rule::PassOn),
+    ("gin_fuzzy_search_limit", Rule::PassOn),
+    ("hash_mem_multiplier", Rule::PassOn),
+    ("join_collapse_limit", Rule::PassOn),
+    ("lc_monetary", Rule::PassOn),
+    ("lc_numeric", Rule::PassOn),
+    ("lc_time", Rule::PassOn),
+    ("maintenance_work_mem", Rule::PassOn),
+    ("max_parallel_maintenance_workers", Rule::PassOn),
+    ("max_parallel_workers", Rule::PassOn),
+    ("max_parallel_workers_per_gather", Rule::PassOn),
+    ("random_page_cost", Rule::PassOn),
+    ("seq_page_cost", Rule::PassOn),
+    ("tcp_keepalives_count", Rule::PassOn),
+    ("tcp_keepalives_idle", Rule::PassOn),
+    ("tcp_keepalives_interval", Rule::PassOn),
+    ("tcp_user_timeout", Rule::PassOn),
+    ("temp_buffers", Rule::PassOn),
+    ("work_mem", Rule::PassOn),
+    ("xmlbinary", Rule::PassOn),
+    ("xmloption", Rule::PassOn),
     ("client_encoding", Rule::Utf8),
     ("standard_conforming_strings", Rule::Pinned(&["on", "true", "yes", "1"])),
-    ("backslash_quote", Rule::Pinned(&["safe_encoding"])),
+    // All that its values change, with UTF8, is whether a quote after a backslash is an error.
+    ("backslash_quote", Rule::Pinned(&["safe_encoding", "off", "false", "no", "0", "on", "true", "yes", "1"])),
     ("role", Rule::Refuse),
     ("session_authorization", Rule::Refuse),
+    // These have no SET that the rules could see.
+    ("ignore_system_indexes", Rule::Refuse),
+    ("jit_debugging_support", Rule::Refuse),
+    ("jit_profiling_support", Rule::Refuse),
+    ("local_preload_libraries", Rule::Refuse),
+    ("log_connections", Rule::Refuse),
+    ("log_disconnections", Rule::Refuse),
+    ("post_auth_delay", Rule::Refuse),
+    ("session_preload_libraries", Rule::Refuse),
 ];
+
+/// Settings of the planner, which every client may have too, by the beginnings of their names.
+const PLANNER: &[&str] = &["enable_", "geqo_", "jit_", "parallel_"];
 
 /// Parameters of a StartupMessage that are no settings.
 const NOT_SETTINGS: [&str; 4] = ["user", "database", "options", "replication"];
@@ -53,12 +98,6 @@ const NOT_SETTINGS: [&str; 4] = ["user", "database", "options", "replication"];
 /// Why settings were refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
-    /// Not on the list.
-    #[error("unrecognized configuration parameter")]
-    Unknown {
-        /// As the client spelt it.
-        name: String,
-    },
     /// On the list, but not with this value.
     #[error("invalid value for a pinned configuration parameter")]
     Value {
@@ -77,7 +116,7 @@ pub enum SettingError {
     #[error("configuration parameter is given twice")]
     Twice {
         /// Canonical name.
-        name: &'static str,
+        name: String,
     },
     /// `options` has something else than settings.
     #[error("invalid command-line argument in options")]
@@ -87,12 +126,15 @@ pub enum SettingError {
 impl SettingError {
     pub(super) fn refusal(&self) -> Refusal {
         match self {
-            Self::Unknown { name } => Refusal::new("42704", format!("unrecognized configuration parameter \"{name}\""))
-                .detail("Countersign passes on only settings it knows when a connection starts.")
-                .hint("Use SET after connecting."),
             Self::Value { name, value } => {
-                Refusal::new("22023", format!("invalid value for parameter \"{name}\": \"{value}\""))
-                    .detail("Countersign pins this setting, because it changes how SQL is read.")
+                let refusal = Refusal::new("22023", format!("invalid value for parameter \"{name}\": \"{value}\""))
+                    .detail("Countersign pins this setting, because it changes how SQL is read.");
+                match *name {
+                    "client_encoding" => {
+                        refusal.hint("Connect with client_encoding=UTF8, in psql by PGCLIENTENCODING.")
+                    }
+                    _ => refusal,
+                }
             }
             Self::NotAtStart { name } => {
                 Refusal::new("22023", format!("parameter \"{name}\" cannot be set at connection start"))
@@ -111,41 +153,61 @@ pub(super) fn refuse_replication(parameters: &BTreeMap<String, String>) -> Resul
     if parameters.get("replication").is_none_or(off) { Ok(()) } else { Err(StartupError::Replication) }
 }
 
+/// The settings a client asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Settings {
+    /// All of them, each once.
+    pub(super) all: Vec<(String, String)>,
+    /// Those of them that are not on the list.
+    pub(super) unlisted: Vec<(String, String)>,
+}
+
 /// The settings of a StartupMessage: those in `options` first, each overridden by a parameter of its own.
-pub(super) fn settings(parameters: &BTreeMap<String, String>) -> Result<Vec<(String, String)>, SettingError> {
-    let mut settings: Vec<(&'static str, String)> = Vec::new();
+pub(super) fn settings(parameters: &BTreeMap<String, String>) -> Result<Settings, SettingError> {
+    let mut judged: Vec<Judged> = Vec::new();
     for (name, value) in options(parameters.get("options").map(String::as_str).unwrap_or_default())? {
-        put(&mut settings, judge(&name, value)?);
+        put(&mut judged, judge(&name, value)?);
     }
-    let mut direct = Vec::new();
+    let mut direct = BTreeSet::new();
     for (name, value) in parameters.iter().filter(|(name, _)| !NOT_SETTINGS.contains(&name.as_str())) {
-        let (name, value) = judge(name, value.clone())?;
-        if direct.contains(&name) {
-            return Err(SettingError::Twice { name });
+        let setting = judge(name, value.clone())?;
+        if !direct.insert(setting.name.clone()) {
+            return Err(SettingError::Twice { name: setting.name });
         }
-        direct.push(name);
-        put(&mut settings, (name, value));
+        put(&mut judged, setting);
     }
-    Ok(settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    let pair = |setting: &Judged| (setting.name.clone(), setting.value.clone());
+    let unlisted = judged.iter().filter(|setting| !setting.listed).map(pair).collect();
+    Ok(Settings { all: judged.iter().map(pair).collect(), unlisted })
 }
 
-fn put(settings: &mut Vec<(&'static str, String)>, (name, value): (&'static str, String)) {
-    settings.retain(|(earlier, _)| *earlier != name);
-    settings.push((name, value));
+struct Judged {
+    /// Canonical, as far as it is known; otherwise in lower case, as names of settings are compared without case.
+    name: String,
+    value: String,
+    listed: bool,
 }
 
-fn judge(name: &str, value: String) -> Result<(&'static str, String), SettingError> {
+fn put(settings: &mut Vec<Judged>, setting: Judged) {
+    settings.retain(|earlier| earlier.name != setting.name);
+    settings.push(setting);
+}
+
+fn judge(name: &str, value: String) -> Result<Judged, SettingError> {
     let known = ALLOW_LIST.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-    let Some((name, rule)) = known else { return Err(SettingError::Unknown { name: name.to_owned() }) };
-    match rule {
-        Rule::PassOn => Ok((name, value)),
-        Rule::Utf8 if is_utf8(&value) => Ok((name, "UTF8".to_owned())),
-        Rule::Pinned(values) if values.iter().any(|pinned| pinned.eq_ignore_ascii_case(&value)) => {
-            Ok((name, (*values.first().unwrap_or(&"")).to_owned()))
-        }
-        Rule::Utf8 | Rule::Pinned(_) => Err(SettingError::Value { name, value }),
-        Rule::Refuse => Err(SettingError::NotAtStart { name }),
-    }
+    let Some((name, rule)) = known else {
+        let name = name.to_ascii_lowercase();
+        let listed = PLANNER.iter().any(|beginning| name.starts_with(beginning));
+        return Ok(Judged { name, value, listed });
+    };
+    let value = match rule {
+        Rule::PassOn => value,
+        Rule::Utf8 if is_utf8(&value) => "UTF8".to_owned(),
+        Rule::Pinned(values) if values.iter().any(|pinned| pinned.eq_ignore_ascii_case(&value)) => value,
+        Rule::Utf8 | Rule::Pinned(_) => return Err(SettingError::Value { name, value }),
+        Rule::Refuse => return Err(SettingError::NotAtStart { name }),
+    };
+    Ok(Judged { name: (*name).to_owned(), value, listed: true })
 }
 
 /// PostgreSQL compares encoding names by their letters and digits: `'utf-8'`, as some drivers send it, is UTF8.
@@ -199,8 +261,28 @@ mod tests {
         let own = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Vec<_>>()
         };
-        let got = settings(&parameters).map_err(|error| error.refusal().sqlstate);
+        let got = settings(&parameters).map(|settings| settings.all).map_err(|error| error.refusal().sqlstate);
         assert_eq!(got, expected.map(own));
+    }
+
+    #[track_caller]
+    fn check_unlisted(parameters: &[(&str, &str)], expected: &[&str]) {
+        let parameters = parameters.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let unlisted = settings(&parameters).unwrap().unlisted;
+        assert_eq!(unlisted.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn what_is_not_on_the_list_is_for_the_rules() {
+        check_unlisted(&[("client_encoding", "UTF8"), ("options", "-c work_mem=1MB -c enable_seqscan=off")], &[]);
+        check_unlisted(&[("fancy", "1"), ("App.Tenant", "7"), ("geqo", "on")], &["app.tenant", "fancy"]);
+        check_unlisted(
+            &[("options", "-c app.tenant=1 -c APP.tenant=2"), ("row_security", "off")],
+            &["app.tenant", "row_security"],
+        );
+        check_unlisted(&[("User", "a"), ("", "1"), ("synchronous_commit", "off")], &["", "user", "synchronous_commit"]);
+        check_unlisted(&[("options", "-c app.tenant=1"), ("app.tenant", "2")], &["app.tenant"]);
+        check(&[("App.x", "1"), ("app.X", "2")], Err("22023"));
     }
 
     #[test]
@@ -223,7 +305,7 @@ mod tests {
         check(&[("options", "-c geqo=a=b")], Ok(&[("geqo", "a=b")]));
         check(&[("options", "-c geqo=on -c GEQO=off")], Ok(&[("geqo", "off")]));
         check(&[("options", "-c geqo=on"), ("geqo", "off")], Ok(&[("geqo", "off")]));
-        check(&[("options", "-c standard_conforming_strings=ON")], Ok(&[("standard_conforming_strings", "on")]));
+        check(&[("options", "-c standard_conforming_strings=ON")], Ok(&[("standard_conforming_strings", "ON")]));
     }
 
     #[test]
@@ -233,7 +315,7 @@ mod tests {
         }
         check(&[("standard_conforming_strings", "off")], Err("22023"));
         check(&[("Standard_Conforming_Strings", "0")], Err("22023"));
-        check(&[("backslash_quote", "on")], Err("22023"));
+        check(&[("backslash_quote", "maybe")], Err("22023"));
         check(&[("options", "-c standard_conforming_strings=off")], Err("22023"));
         check(&[("options", "--standard-conforming-strings=off")], Err("22023"));
         check(&[("options", "-c geqo=on -c client_encoding=SJIS")], Err("22023"));
@@ -250,11 +332,8 @@ mod tests {
         {
             check(&[("options", options)], Err("22023"));
         }
-        check(&[("fancy", "1")], Err("42704"));
-        check(&[("", "1")], Err("42704"));
-        check(&[("session_preload_libraries", "x")], Err("42704"));
-        check(&[("options", "-c local_preload_libraries=x")], Err("42704"));
-        check(&[("User", "a")], Err("42704"));
+        check(&[("session_preload_libraries", "x")], Err("22023"));
+        check(&[("options", "-c local_preload_libraries=x")], Err("22023"));
     }
 
     #[test]

@@ -78,6 +78,23 @@ async fn every_method_and_mode_connects() {
     check(with_tls(by_address, SslMode::VerifyCa, Some(&root)), true).await;
 }
 
+/// No ParameterStatus tells about backslash_quote, and none is needed: with UTF8 its values differ in what is an error,
+/// never in where a string ends. So it is left to the server, and to poolers that know no such parameter.
+#[tokio::test]
+async fn backslash_quote_never_changes_where_a_string_ends() {
+    let certificates = TestCertificates::new();
+    let server = start(&certificates).await;
+    let target = target("localhost", server.port, "trust_user");
+    let check = async |value: &str, expected: &[u8]| {
+        let mut upstream = connect(&target, &[("backslash_quote".to_owned(), value.to_owned())]).await.unwrap();
+        let answer = query(&mut upstream, r"select E'a\'b' || ' -- ' || 'c\', 'd'").await;
+        assert!(answer.windows(expected.len()).any(|window| window == expected), "{value}: {}", answer.escape_ascii());
+    };
+    check("on", br"a'b -- c\").await;
+    check("safe_encoding", br"a'b -- c\").await;
+    check("off", b"C22P06").await;
+}
+
 #[tokio::test]
 async fn our_own_certificate_is_presented() {
     let certificates = TestCertificates::new();
