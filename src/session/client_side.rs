@@ -48,6 +48,26 @@ fn is_request(frame_tag: u8) -> bool {
     matches!(frame_tag, tag::QUERY | tag::PARSE | tag::BIND | tag::FUNCTION_CALL)
 }
 
+/// Whether a session takes such a message, in some state.
+fn is_message(frame_tag: u8) -> bool {
+    const KNOWN: [u8; 13] = [
+        tag::BIND,
+        tag::CLOSE,
+        tag::COPY_DATA,
+        tag::COPY_DONE,
+        tag::COPY_FAIL,
+        tag::DESCRIBE,
+        tag::EXECUTE,
+        tag::FLUSH,
+        tag::FUNCTION_CALL,
+        tag::PARSE,
+        tag::QUERY,
+        tag::SYNC,
+        tag::TERMINATE,
+    ];
+    KNOWN.contains(&frame_tag)
+}
+
 impl Machine {
     /// Works off the client's frames until one has to wait.
     pub(super) fn read_client(&mut self, around: &Surroundings) -> Result<(), Stop> {
@@ -117,7 +137,8 @@ impl Machine {
             tag::PARSE | tag::BIND | tag::EXECUTE => {
                 self.barrier || self.names.stale || self.catalog_due() || self.cancelling
             }
-            _ => false,
+            // What is no message ends the session, after what came before it.
+            other => !is_message(other) && !self.expected.is_empty(),
         }
     }
 
@@ -188,7 +209,7 @@ impl Machine {
         if self.copy_in == CopyIn::Active {
             return self.frame_in_copy(frame);
         }
-        if self.skipping && !matches!(frame.tag, tag::SYNC | tag::TERMINATE) {
+        if self.skipping && is_message(frame.tag) && !matches!(frame.tag, tag::SYNC | tag::TERMINATE) {
             return Ok(());
         }
         match frame.tag {

@@ -15,5 +15,6 @@ mod notation;
 mod pipeline;
 mod random;
 mod upstream;
+mod wire;
 
 use bench::{Setting, check, check_in};

@@ -6,8 +6,9 @@
 //! next `<`.
 //! What is not expected before the next line that puts something in, fails the script.
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use bytes::BytesMut;
 use countersign_policy::Catalog;
@@ -70,7 +71,7 @@ request_mib = 1
 "#;
 
 /// What a script is played in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Setting {
     /// Names are known, no masks.
     Plain,
@@ -372,7 +373,14 @@ fn identity() -> Identity {
     }
 }
 
+/// The surroundings of a setting, made once: what a script changes in them, it changes in its own copy.
 fn surroundings(setting: Setting) -> Surroundings {
+    static MADE: LazyLock<Mutex<HashMap<Setting, Surroundings>>> = LazyLock::new(Mutex::default);
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    made.entry(setting).or_insert_with(|| make_surroundings(setting)).clone()
+}
+
+fn make_surroundings(setting: Setting) -> Surroundings {
     let text = match setting {
         Setting::Masked => format!("{CONFIG}{MASKS}"),
         Setting::Limited => format!("{CONFIG}{LIMITS}"),

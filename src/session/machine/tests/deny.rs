@@ -316,7 +316,10 @@ fn settings_that_decide_how_texts_are_read_keep_their_value() {
         check_in(setting, &format!("> Q {sql}\n< E 55P02 | Z I\n= deny"));
         check_in(
             setting,
-            &format!("> P - {sql} | B - - | E - | S\n^ E nowhere | S\n= deny\nv E 34000 | Z I\n< E 55P02 | Z I"),
+            &format!(
+                "> P - {sql} | B - - | E - | S\n^ P - {sql} | B - - | E nowhere | S\n= deny
+                 v 1 | 2 | E 34000 | Z I\n< 1 | 2 | E 55P02 | Z I"
+            ),
         );
     }
     check("> Q SET client_encoding = 'UTF8'\n^ Q SET client_encoding = 'UTF8'\n= allow\nv C SET | Z I\n< C SET | Z I");
