@@ -20,7 +20,7 @@ use crate::telemetry::CANCEL_REQUESTS;
 /// What BackendKeyData carries and a CancelRequest repeats.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CancelKey {
-    /// Process id as clients see it: positive, made up by the proxy.
+    /// Process id as clients see it: the backend's, so that it is the one in `pg_stat_activity` and in notifications.
     pub process_id: i32,
     /// Secret key: 4 bytes in protocol 3.0, 32 in 3.2.
     pub secret: Bytes,
@@ -35,8 +35,11 @@ impl fmt::Debug for CancelKey {
 /// The keys of all live sessions. Clones share them.
 #[derive(Clone, Default)]
 pub struct CancelRegistry {
-    sessions: Arc<DashMap<i32, Registered>>,
+    /// By process id; backends of several servers may share one.
+    sessions: Sessions,
 }
+
+type Sessions = Arc<DashMap<i32, Vec<Registered>>>;
 
 struct Registered {
     secret: Bytes,
@@ -53,33 +56,32 @@ impl CancelRegistry {
         Self::default()
     }
 
-    /// Makes a key for a new session, with a secret of that many bytes. The session can be cancelled until the listener
-    /// is dropped.
+    /// Makes a key for a new session, with the process id of its backend, or one made up, and a secret of that many
+    /// bytes. The session can be cancelled until the listener is dropped.
     #[must_use]
-    pub fn register(&self, secret_len: usize) -> (CancelKey, CancelListener) {
-        let mut secret = vec![0; secret_len];
-        rand::rng().fill_bytes(&mut secret);
-        let secret = Bytes::from(secret);
+    pub fn register(&self, process_id: Option<i32>, secret_len: usize) -> (CancelKey, CancelListener) {
+        let process_id = process_id.unwrap_or_else(|| rand::rng().random_range(1..=i32::MAX));
         let (asked, asking) = watch::channel(0);
         let (taken, taking) = watch::channel(0);
-        loop {
-            let process_id = rand::rng().random_range(1..=i32::MAX);
-            if let Entry::Vacant(vacant) = self.sessions.entry(process_id) {
-                vacant.insert(Registered { secret: secret.clone(), asked, taken: taking });
-                let sessions = Arc::clone(&self.sessions);
-                let listener = CancelListener { process_id, asking, given: 0, taken, sessions };
-                return (CancelKey { process_id, secret }, listener);
+        let mut same = self.sessions.entry(process_id).or_default();
+        let secret = loop {
+            let mut secret = vec![0; secret_len];
+            rand::rng().fill_bytes(&mut secret);
+            if same.iter().all(|session| session.secret != secret) {
+                break Bytes::from(secret);
             }
-        }
+        };
+        same.push(Registered { secret: secret.clone(), asked, taken: taking });
+        let key = CancelKey { process_id, secret };
+        let sessions = Arc::clone(&self.sessions);
+        (key.clone(), CancelListener { key, asking, given: 0, taken, sessions })
     }
 
     /// Wakes the session that has this key, if there is one. A wrong key costs a look-up and a comparison that takes as
     /// long wherever it differs.
     pub fn cancel(&self, key: &CancelKey) -> Option<CancelNotice> {
-        let notice = self.sessions.get(&key.process_id).and_then(|session| {
-            if !bool::from(session.secret.ct_eq(&key.secret)) {
-                return None;
-            }
+        let notice = self.sessions.get(&key.process_id).and_then(|same| {
+            let session = same.iter().find(|session| bool::from(session.secret.ct_eq(&key.secret)))?;
             let mut number = 0;
             session.asked.send_modify(|asked| {
                 *asked += 1;
@@ -95,7 +97,7 @@ impl CancelRegistry {
     /// How many sessions can be cancelled.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.sessions.len()
+        self.sessions.iter().map(|same| same.len()).sum()
     }
 
     /// Whether there is no session.
@@ -107,7 +109,7 @@ impl CancelRegistry {
 
 impl fmt::Debug for CancelRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CancelRegistry").field("sessions", &self.sessions.len()).finish()
+        f.debug_struct("CancelRegistry").field("sessions", &self.len()).finish()
     }
 }
 
@@ -131,12 +133,12 @@ impl CancelNotice {
 
 /// A session's ear for cancels; dropping it ends the key's life.
 pub struct CancelListener {
-    process_id: i32,
+    key: CancelKey,
     asking: watch::Receiver<u64>,
     /// Up to which cancel it has been told.
     given: u64,
     taken: watch::Sender<u64>,
-    sessions: Arc<DashMap<i32, Registered>>,
+    sessions: Sessions,
 }
 
 impl CancelListener {
@@ -171,13 +173,18 @@ impl CancelListener {
 
 impl fmt::Debug for CancelListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CancelListener").field("process_id", &self.process_id).finish_non_exhaustive()
+        f.debug_struct("CancelListener").field("process_id", &self.key.process_id).finish_non_exhaustive()
     }
 }
 
 impl Drop for CancelListener {
     fn drop(&mut self) {
-        self.sessions.remove(&self.process_id);
+        if let Entry::Occupied(mut same) = self.sessions.entry(self.key.process_id) {
+            same.get_mut().retain(|session| session.secret != self.key.secret);
+            if same.get().is_empty() {
+                same.remove();
+            }
+        }
     }
 }
 
@@ -191,12 +198,11 @@ mod tests {
     async fn only_the_whole_key_cancels() {
         for secret_len in [4, 32] {
             let registry = CancelRegistry::new();
-            let (key, mut listener) = registry.register(secret_len);
-            let (other, mut other_listener) = registry.register(secret_len);
+            let (key, mut listener) = registry.register(Some(7), secret_len);
+            let (other, mut other_listener) = registry.register(Some(key.process_id), secret_len);
             let wrong = |process_id, secret: Bytes| {
                 assert!(registry.cancel(&CancelKey { process_id, secret }).is_none());
             };
-            wrong(key.process_id, other.secret.clone());
             wrong(key.process_id, Bytes::new());
             wrong(key.process_id, key.secret.slice(..secret_len - 1));
             wrong(key.process_id, [&key.secret[..], b"\0"].concat().into());
@@ -204,14 +210,17 @@ mod tests {
             assert!(!listener.try_recv() && !other_listener.try_recv());
             assert!(registry.cancel(&key).is_some());
             listener.recv().await;
-            assert!(!other_listener.try_recv());
+            assert!(!other_listener.try_recv(), "backends of two servers have the same process id");
+            assert!(registry.cancel(&other).is_some() && other_listener.try_recv());
+            drop(other_listener);
+            assert!(registry.cancel(&other).is_none() && registry.cancel(&key).is_some());
         }
     }
 
     #[tokio::test]
     async fn cancels_are_kept_and_counted_once() {
         let registry = CancelRegistry::new();
-        let (key, mut listener) = registry.register(4);
+        let (key, mut listener) = registry.register(None, 4);
         assert!(listener.recv().now_or_never().is_none(), "nothing came yet");
         assert!(registry.cancel(&key).is_some() && registry.cancel(&key).is_some());
         listener.recv().await;
@@ -221,7 +230,7 @@ mod tests {
     #[tokio::test]
     async fn a_cancel_is_noticed_once_the_session_asks_for_the_next() {
         let registry = CancelRegistry::new();
-        let (key, mut listener) = registry.register(32);
+        let (key, mut listener) = registry.register(None, 32);
         let cancel = || Box::pin(registry.cancel(&key).expect("the key is right").taken());
         let mut first = cancel();
         assert!(first.as_mut().now_or_never().is_none());
@@ -238,7 +247,7 @@ mod tests {
     #[test]
     fn keys_are_unique_positive_and_die_with_the_session() {
         let registry = CancelRegistry::new();
-        let sessions: Vec<_> = (0..1000).map(|_| registry.register(32)).collect();
+        let sessions: Vec<_> = (0..1000).map(|_| registry.register(None, 32)).collect();
         assert_eq!(registry.len(), 1000);
         assert!(sessions.iter().all(|(key, _)| key.process_id > 0 && key.secret.len() == 32));
         let keys: Vec<_> = sessions.iter().map(|(key, _)| key.clone()).collect();

@@ -94,7 +94,7 @@ async fn begin(mut handshake: ClientHandshake, shared: &Arc<Shared>, drain: watc
         Err(refusal) => return refuse(&mut handshake.stream, &refusal).await,
     };
     let (database, upstream) = connected;
-    let (key, cancels) = shared.cancels.register(handshake.cancel_secret_len);
+    let (key, cancels) = shared.cancels.register(upstream.cancel.process_id(), handshake.cancel_secret_len);
     if let Err(error) = greet(&mut handshake.stream, &upstream, &key).await {
         tracing::debug!(%error, "client left during the greeting");
         return;

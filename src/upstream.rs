@@ -171,6 +171,12 @@ impl UpstreamCancel {
         .await
     }
 
+    /// The backend's process id, if there was BackendKeyData.
+    #[must_use]
+    pub fn process_id(&self) -> Option<i32> {
+        self.key.as_ref().map(|key| key.process_id)
+    }
+
     /// Address of the upstream, for logs; `None` for a unix socket.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
@@ -180,7 +186,7 @@ impl UpstreamCancel {
 
 impl fmt::Debug for UpstreamCancel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let process_id = self.key.as_ref().map(|key| key.process_id);
+        let process_id = self.process_id();
         f.debug_struct("UpstreamCancel").field("process_id", &process_id).finish_non_exhaustive()
     }
 }

@@ -69,3 +69,17 @@ async fn a_long_key_must_be_right_to_its_last_byte() {
     let error = frames.iter().find(|frame| frame.tag == b'E').expect("ErrorResponse");
     assert_eq!(error.field(b'C').as_deref(), Some("57014"));
 }
+
+/// Drivers compare the process id of a notification with their own.
+#[tokio::test]
+async fn the_process_id_is_the_one_of_the_backend() {
+    let proxy = Proxy::start("").await;
+    let mut wire = proxy.wire("alice").await;
+    let process_id = wire.key.0.to_string();
+    let frames = wire.query("SELECT pg_backend_pid()").await;
+    let row = frames.iter().find(|frame| frame.tag == b'D').expect("a row");
+    assert!(row.body.ends_with(process_id.as_bytes()), "{process_id}: {row:?}");
+    let frames = wire.query("LISTEN here; NOTIFY here, 'now'").await;
+    let notification = frames.iter().find(|frame| frame.tag == b'A').expect("a notification");
+    assert!(notification.body.starts_with(&wire.key.0.to_be_bytes()), "{process_id}: {notification:?}");
+}
