@@ -36,10 +36,7 @@ pub struct ConfigArgs {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Run the proxy and its API
-    Serve {
-        #[command(flatten)]
-        config: ConfigArgs,
-    },
+    Serve(serve::ServeArgs),
     /// Show the whole idea on a throwaway PostgreSQL; Ctrl-C cleans up
     Demo,
     /// Validate the configuration and print what it means
@@ -78,7 +75,7 @@ impl Cli {
     #[must_use]
     pub fn run(self) -> ExitCode {
         match self.command {
-            Command::Serve { config } => block_on(|| serve::run(config.config)),
+            Command::Serve(args) => args.run(),
             Command::Demo => block_on(serve::demo),
             Command::Check { config, format } => check::run(&config.config, format),
             Command::Explain(args) => block_on(|| explain::run(args)),

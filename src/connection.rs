@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::audit::Record;
 use crate::cancel::{CancelKey, CancelListener};
 use crate::database::Database;
+use crate::drain::{self, Phase};
 use crate::fault::with_causes;
 use crate::limits::Stranger;
 use crate::server::Shared;
@@ -45,13 +46,18 @@ pub(crate) struct Newcomer {
 }
 
 /// Serves one client from its first byte to its last.
-pub(crate) async fn serve(newcomer: Newcomer, shared: Arc<Shared>, drain: watch::Receiver<bool>) {
+pub(crate) async fn serve(newcomer: Newcomer, shared: Arc<Shared>, mut drain: watch::Receiver<Phase>) {
     let Newcomer { stream, peer, place } = newcomer;
     if let Err(error) = stream.tune(&shared.config().tcp) {
         tracing::debug!(%error, "client left at once");
         return;
     }
-    match startup::accept(stream, peer, &shared.startup).await {
+    // Dropping the negotiation closes the connection.
+    let outcome = tokio::select! {
+        outcome = startup::accept(stream, peer, &shared.startup) => outcome,
+        () = drain::reached(&mut drain, Phase::Ending) => return,
+    };
+    match outcome {
         Ok(StartupOutcome::Session(handshake)) => {
             drop(place);
             begin(*handshake, &shared, drain).await;
@@ -79,7 +85,7 @@ async fn cancel(key: &CancelKey, mut stream: ClientStream, shared: &Shared) {
     }
 }
 
-async fn begin(mut handshake: ClientHandshake, shared: &Arc<Shared>, drain: watch::Receiver<bool>) {
+async fn begin(mut handshake: ClientHandshake, shared: &Arc<Shared>, drain: watch::Receiver<Phase>) {
     let _place = match shared.places.take(&shared.config(), &handshake.user, &handshake.database) {
         Ok(place) => place,
         Err(full) => {
@@ -117,7 +123,7 @@ struct Session {
 }
 
 impl Session {
-    async fn run(self, shared: &Arc<Shared>, database: Arc<Database>, drain: watch::Receiver<bool>) {
+    async fn run(self, shared: &Arc<Shared>, database: Arc<Database>, drain: watch::Receiver<Phase>) {
         let (name, subject) = (self.name.clone(), self.identity.subject.clone());
         let parts = Parts {
             client: self.handshake.stream,

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
@@ -21,18 +23,23 @@ use crate::catalog::{CatalogOptions, CatalogService};
 use crate::config::{Config, DatabaseConfig, ListenAddress, SslMode};
 use crate::connection::{self, Newcomer};
 use crate::database::Database;
+use crate::drain::{self, Phase};
+use crate::inherited::Inherited;
 use crate::limits::Places;
-use crate::listener::Listener;
+use crate::listener::{self, Listener, Sharing};
 use crate::live::{Live, LiveEvent};
 use crate::review::{Review, ReviewError};
 use crate::session::startup::{StartupContext, mock_secret};
 use crate::store::{SqliteStore, StoreError};
+use crate::stream::ClientStream;
 use crate::telemetry::VerdictCounters;
 use crate::tls::{self, TlsError};
 use crate::web::{self, ApiState};
 
-/// How long sessions may finish what they are doing after the proxy was told to stop.
-const DRAIN: Duration = Duration::from_secs(20);
+/// How long what was cancelled may take to end.
+const ENDING: Duration = Duration::from_secs(10);
+/// How often a data directory that is in use is looked at again.
+const IN_USE_PAUSE: Duration = Duration::from_millis(50);
 
 /// What every session needs.
 pub(crate) struct Shared {
@@ -81,8 +88,29 @@ impl Shared {
 pub struct Server {
     shared: Arc<Shared>,
     postgres: Vec<ListenAddress>,
-    drain: watch::Sender<bool>,
-    tasks: JoinSet<()>,
+    phase: watch::Sender<Phase>,
+    /// What accepts clients, and their sessions.
+    sessions: JoinSet<()>,
+    services: JoinSet<()>,
+}
+
+/// What a proxy starts with besides its configuration.
+pub struct Start {
+    /// Renders the metrics.
+    pub metrics: PrometheusHandle,
+    /// Sockets that were handed over.
+    pub inherited: Inherited,
+    /// What to do while another process uses the data directory.
+    pub when_in_use: WhenInUse,
+}
+
+/// What to do while another process uses the data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenInUse {
+    /// Not start.
+    Fail,
+    /// Wait until it has ended; clients can connect already, and wait as well.
+    Wait,
 }
 
 /// Why the proxy cannot start or take over a configuration.
@@ -96,6 +124,12 @@ pub enum ServerError {
         /// The cause.
         #[source]
         source: io::Error,
+    },
+    /// A socket was handed over that the configuration does not name.
+    #[error("a socket for {address} was handed over, but neither \"listen\" nor [web] names that address")]
+    Inherited {
+        /// Where it listens.
+        address: String,
     },
     /// The data directory cannot be used.
     #[error("could not use data directory {path}")]
@@ -125,10 +159,16 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError`]; nothing is left running.
-    pub async fn start(mut config: Config, metrics: PrometheusHandle) -> Result<Self, ServerError> {
+    pub async fn start(mut config: Config, start: Start) -> Result<Self, ServerError> {
+        let Start { metrics, mut inherited, when_in_use } = start;
+        // From here on clients are not refused: they wait until they are accepted.
+        let (listeners, web_listener) = listeners(&config, &mut inherited)?;
         let data_dir = config.data_dir.clone();
         let unusable = |source| ServerError::DataDir { path: data_dir.display().to_string(), source };
         std::fs::create_dir_all(&data_dir).map_err(unusable)?;
+        if when_in_use == WhenInUse::Wait {
+            until_free(&data_dir).await;
+        }
         config.ensure_mask_key().map_err(unusable)?;
         let now = Timestamp::now();
         let audit = Arc::new(Audit::open(&data_dir.join("audit"), now)?);
@@ -137,10 +177,6 @@ impl Server {
         let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let secret = mock_secret(&data_dir).map_err(unusable)?;
         let databases = databases(&config, &HashMap::new()).await?;
-        let listeners = listeners(&config)?;
-        let web_listener = tokio::net::TcpListener::bind(config.web.listen)
-            .await
-            .map_err(|source| ServerError::Listen { address: config.web.listen.to_string(), source })?;
         let web = web_listener
             .local_addr()
             .map_err(|source| ServerError::Listen { address: config.web.listen.to_string(), source })?;
@@ -164,23 +200,25 @@ impl Server {
         let mut server = Self {
             postgres: listeners.iter().map(|listener| listener.local_addr().clone()).collect(),
             shared,
-            drain: watch::Sender::new(false),
-            tasks: JoinSet::new(),
+            phase: watch::Sender::new(Phase::Serving),
+            sessions: JoinSet::new(),
+            services: JoinSet::new(),
         };
         server.spawn(listeners, web_listener, ApiState { review, config, metrics });
         Ok(server)
     }
 
-    fn spawn(&mut self, listeners: Vec<Listener>, web_listener: tokio::net::TcpListener, state: ApiState) {
+    fn spawn(&mut self, listeners: Vec<Listener>, web_listener: TcpListener, state: ApiState) {
         for listener in listeners {
-            self.tasks.spawn(accept(listener, Arc::clone(&self.shared), self.drain.subscribe()));
+            self.sessions.spawn(accept(listener, Arc::clone(&self.shared), self.phase.subscribe()));
         }
         let review = Arc::clone(&self.shared.review);
-        let mut drain = self.drain.subscribe();
-        self.tasks.spawn(async move { review.run_sweeper(stopped(&mut drain)).await });
-        let mut drain = self.drain.subscribe();
-        self.tasks.spawn(async move {
-            if let Err(error) = web::serve(web_listener, state, async move { stopped(&mut drain).await }).await {
+        let mut phase = self.phase.subscribe();
+        self.services.spawn(async move { review.run_sweeper(drain::reached(&mut phase, Phase::Ending)).await });
+        let mut phase = self.phase.subscribe();
+        let ending = async move { drain::reached(&mut phase, Phase::Ending).await };
+        self.services.spawn(async move {
+            if let Err(error) = web::serve(web_listener, state, ending).await {
                 tracing::error!(%error, "the API has stopped");
             }
         });
@@ -217,19 +255,53 @@ impl Server {
         record_config(&self.shared.audit, &config);
         self.shared.startup.replace_tls(acceptor);
         self.shared.databases.store(Arc::new(databases));
+        warn_of_what_stays(&self.shared.config(), &config);
         tracing::info!(revision = %config.policy.revision, "configuration reloaded");
         self.shared.config.store(Arc::new(config));
         Ok(())
     }
 
-    /// Stops accepting, lets sessions finish for a while, then ends everything.
-    pub async fn shutdown(mut self) {
-        self.drain.send_replace(true);
-        let all = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(DRAIN, all).await.is_err() {
-            tracing::warn!("sessions did not finish in time");
+    /// How long sessions may finish what they are doing once the proxy stops.
+    #[must_use]
+    pub fn drain_timeout(&self) -> Duration {
+        self.shared.config().drain_timeout
+    }
+
+    /// Stops accepting, lets sessions finish for [`Server::drain_timeout`] or until `hurry`, cancels what still runs, and
+    /// ends everything.
+    pub async fn shutdown(mut self, hurry: impl Future<Output = ()>) {
+        self.phase.send_replace(Phase::Draining);
+        let timeout = self.drain_timeout();
+        let sessions = &mut self.sessions;
+        // All are cancel safe: tasks, a timer and the caller's signal.
+        tokio::select! {
+            () = all_of(sessions) => {}
+            () = tokio::time::sleep(timeout) => tracing::warn!("sessions did not finish in time; what they run is cancelled"),
+            () = hurry => tracing::warn!("told to hurry; what sessions run is cancelled"),
         }
-        self.tasks.shutdown().await;
+        self.phase.send_replace(Phase::Ending);
+        let all = async {
+            all_of(&mut self.sessions).await;
+            all_of(&mut self.services).await;
+        };
+        if tokio::time::timeout(ENDING, all).await.is_err() {
+            tracing::warn!("some sessions could not be ended in good order");
+        }
+        self.sessions.shutdown().await;
+        self.services.shutdown().await;
+    }
+}
+
+/// Some settings take effect only at the next start.
+fn warn_of_what_stays(old: &Config, new: &Config) {
+    let changed = [
+        ("listen", old.listen != new.listen),
+        ("data_dir", old.data_dir != new.data_dir),
+        ("reuse_port", old.reuse_port != new.reuse_port),
+        ("[web] listen", old.web.listen != new.web.listen),
+    ];
+    for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
+        tracing::warn!("{key} has changed; that takes effect at the next start");
     }
 }
 
@@ -243,14 +315,42 @@ fn record_config(audit: &Audit, config: &Config) {
     }
 }
 
-fn listeners(config: &Config) -> Result<Vec<Listener>, ServerError> {
-    config
-        .listen
-        .iter()
-        .map(|address| {
-            Listener::bind(address).map_err(|source| ServerError::Listen { address: address.to_string(), source })
-        })
-        .collect()
+async fn all_of(tasks: &mut JoinSet<()>) {
+    while tasks.join_next().await.is_some() {}
+}
+
+/// The sockets of clients and of the API: those that were handed over, the others bound.
+fn listeners(config: &Config, inherited: &mut Inherited) -> Result<(Vec<Listener>, TcpListener), ServerError> {
+    let sharing = if config.reuse_port { Sharing::ReusePort } else { Sharing::Alone };
+    let failed = |address: &dyn std::fmt::Display| {
+        let address = address.to_string();
+        move |source| ServerError::Listen { address, source }
+    };
+    let mut listeners = Vec::with_capacity(config.listen.len());
+    for address in &config.listen {
+        listeners.push(Listener::open(address, sharing, inherited).map_err(failed(address))?);
+    }
+    let web = match inherited.take_tcp(config.web.listen) {
+        Some(socket) => TcpListener::from_std(socket),
+        None => listener::bind_tcp(config.web.listen, sharing),
+    };
+    let web = web.map_err(failed(&config.web.listen))?;
+    match inherited.left_over() {
+        Some(address) => Err(ServerError::Inherited { address }),
+        None => Ok((listeners, web)),
+    }
+}
+
+/// Completes when no other process uses the data directory.
+async fn until_free(data_dir: &Path) {
+    let mut told = false;
+    while SqliteStore::is_in_use(data_dir) {
+        if !told {
+            tracing::info!(data_dir = %data_dir.display(), "waiting until another process has given up the data directory");
+            told = true;
+        }
+        tokio::time::sleep(IN_USE_PAUSE).await;
+    }
 }
 
 /// The databases of a configuration; those whose upstream is the same are kept with their catalogs.
@@ -284,34 +384,31 @@ async fn open_database(database: &DatabaseConfig) -> Result<Database, ServerErro
 }
 
 /// Accepts clients until the drain begins, then waits for their sessions.
-async fn accept(listener: Listener, shared: Arc<Shared>, drain: watch::Receiver<bool>) {
+async fn accept(listener: Listener, shared: Arc<Shared>, phase: watch::Receiver<Phase>) {
     let mut sessions = JoinSet::new();
-    let mut stop = drain.clone();
+    let mut stop = phase.clone();
+    let begin = |sessions: &mut JoinSet<()>, (stream, peer): (ClientStream, String)| match shared
+        .places
+        .take_stranger(&shared.config())
+    {
+        Ok(place) => {
+            let newcomer = Newcomer { stream, peer, place };
+            sessions.spawn(connection::serve(newcomer, Arc::clone(&shared), phase.clone()));
+        }
+        Err(full) => {
+            tracing::info!(limit = ?full, "client refused");
+            stream.turn_away(&full.message());
+        }
+    };
     loop {
+        // All are cancel safe.
         tokio::select! {
-            (stream, peer) = listener.accept() => match shared.places.take_stranger(&shared.config()) {
-                Ok(place) => {
-                    let newcomer = Newcomer { stream, peer, place };
-                    sessions.spawn(connection::serve(newcomer, Arc::clone(&shared), drain.clone()));
-                }
-                Err(full) => {
-                    tracing::info!(limit = ?full, "client refused");
-                    stream.turn_away(&full.message());
-                }
-            },
+            client = listener.accept() => begin(&mut sessions, client),
             Some(_) = sessions.join_next() => {}
-            () = stopped(&mut stop) => break,
+            () = drain::reached(&mut stop, Phase::Draining) => break,
         }
     }
+    listener.take_queued().into_iter().for_each(|client| begin(&mut sessions, client));
     drop(listener);
-    while sessions.join_next().await.is_some() {}
-}
-
-/// Completes when the drain has begun.
-///
-/// # Cancel safety
-/// Cancel safe.
-async fn stopped(drain: &mut watch::Receiver<bool>) {
-    // An error means that the server is gone, which is an end too.
-    let _ = drain.wait_for(|stop| *stop).await;
+    all_of(&mut sessions).await;
 }

@@ -173,6 +173,10 @@ impl Play {
             }
             Command::RefreshCatalog => self.cause(Event::CatalogRefreshed),
             Command::CancelUpstream => self.cause(Event::CancelSent),
+            Command::LeaveOpen(id) => {
+                let request = (how > 0).then(|| Box::new(self.request(id)));
+                self.cause(Event::LeftOpen(id, request));
+            }
             Command::Record(_)
             | Command::Withdraw(_)
             | Command::Revoke(_)

@@ -6,17 +6,20 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{broadcast, mpsc};
 
 use super::demo::{self as demo_command, RunningProxy};
 use super::output::Exit;
-use super::unavailable;
+use super::{ConfigArgs, unavailable};
 use crate::config::{Config, ConfigProblems};
 use crate::fault::with_causes;
+use crate::inherited::Inherited;
 use crate::live::LiveEvent;
-use crate::server::{Server, ServerError};
+use crate::server::{Server, ServerError, Start, WhenInUse};
+use crate::systemd::Manager;
 use crate::telemetry::{self, LogFormat};
 
 /// Names the file that says where the proxy listens, for programs that start it on port 0.
@@ -24,13 +27,35 @@ const READY_FILE: &str = "COUNTERSIGN_READY_FILE";
 /// How many events the demo's printer may lag behind.
 const EVENTS_MAX: usize = 256;
 
+/// How `serve` is started.
+#[derive(Debug, clap::Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// While another process uses the data directory, wait until it has ended
+    #[arg(long)]
+    wait: bool,
+}
+
+impl ServeArgs {
+    /// Looks for what was handed over, while there is only one thread, and starts the proxy.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        match Inherited::from_env() {
+            Ok(inherited) => super::block_on(|| run(self, inherited)),
+            Err(error) => super::unavailable("cannot use a socket that was handed over", &error),
+        }
+    }
+}
+
 /// Runs the proxy until SIGTERM or SIGINT; SIGHUP reloads the configuration.
-pub async fn run(path: PathBuf) -> ExitCode {
+async fn run(args: ServeArgs, inherited: Inherited) -> ExitCode {
+    let path = args.config.config;
     if let Err(error) = telemetry::init_logging(log_format()) {
         eprintln!("countersign: {}", with_causes(&error));
         return Exit::Config.into();
     }
-    let signals = match Signals::listen() {
+    let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => return unavailable("could not listen for signals", &error),
     };
@@ -42,7 +67,14 @@ pub async fn run(path: PathBuf) -> ExitCode {
         }
     };
     let data_dir = config.data_dir.clone();
-    let server = match start(config).await {
+    make_room_for_sessions(&config);
+    let manager = Manager::from_env();
+    let when_in_use = if args.wait { WhenInUse::Wait } else { WhenInUse::Fail };
+    let started = tokio::select! {
+        started = start(config, inherited, when_in_use) => started,
+        () = signals.end() => return Exit::Ok.into(),
+    };
+    let server = match started {
         Ok(server) => server,
         Err(error) => {
             eprintln!("countersign: {}", with_causes(&error));
@@ -54,9 +86,12 @@ pub async fn run(path: PathBuf) -> ExitCode {
         eprintln!("countersign: could not write the file named by {READY_FILE}: {error}");
         return Exit::Io.into();
     }
-    serve(&server, signals, &path).await;
-    tracing::info!("draining");
-    server.shutdown().await;
+    manager.ready();
+    serve(&server, &mut signals, &manager, &path).await;
+    let timeout = server.drain_timeout();
+    tracing::info!(timeout_s = timeout.as_secs(), "draining");
+    manager.stopping(timeout);
+    server.shutdown(signals.end()).await;
     drop(pid_file);
     Exit::Ok.into()
 }
@@ -65,11 +100,11 @@ pub async fn run(path: PathBuf) -> ExitCode {
 pub async fn demo() -> ExitCode {
     let outcome = demo_command::run(async |path: PathBuf| -> Result<RunningProxy, StartError> {
         let config = load(&path)?;
-        let server = start(config).await?;
+        let server = start(config, Inherited::none(), WhenInUse::Fail).await?;
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let printer = tokio::spawn(hand_over(server.subscribe(), sender));
         let shutdown = Box::pin(async move {
-            server.shutdown().await;
+            server.shutdown(std::future::pending()).await;
             printer.abort();
         });
         Ok(RunningProxy { events, shutdown })
@@ -108,9 +143,31 @@ async fn hand_over(mut from: broadcast::Receiver<LiveEvent>, to: mpsc::Sender<Li
     }
 }
 
-async fn start(config: Config) -> Result<Server, StartError> {
+async fn start(config: Config, inherited: Inherited, when_in_use: WhenInUse) -> Result<Server, StartError> {
     let metrics = telemetry::init_metrics()?;
-    Ok(Server::start(config, metrics).await?)
+    Ok(Server::start(config, Start { metrics, inherited, when_in_use }).await?)
+}
+
+/// Each session takes two descriptors. The system's soft limit is often far below its hard one.
+fn make_room_for_sessions(config: &Config) {
+    const OTHERS: u64 = 100;
+    let limits = &config.limits;
+    let wanted = 2 * u64::from(limits.sessions) + u64::from(limits.unauthenticated) + OTHERS;
+    let mut room = getrlimit(Resource::Nofile);
+    if room.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    room.current = Some(room.maximum.map_or(wanted, |most| most.min(wanted)));
+    if let Err(error) = setrlimit(Resource::Nofile, room) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+    if room.current < Some(wanted) {
+        tracing::warn!(
+            wanted,
+            limit = room.current,
+            "the limit of open files is too low for [limits] sessions; raise LimitNOFILE or lower the number"
+        );
+    }
 }
 
 fn load(path: &Path) -> Result<Config, ConfigProblems> {
@@ -141,17 +198,45 @@ impl Signals {
     }
 }
 
-async fn serve(server: &Server, mut signals: Signals, path: &Path) {
+impl Signals {
+    /// Completes when the proxy is told to end.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: signals stay noted.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+async fn serve(server: &Server, signals: &mut Signals, manager: &Manager, path: &Path) {
     for address in server.postgres() {
         tracing::info!(%address, "PostgreSQL clients can connect");
     }
+    let mut pulse = manager.watchdog_interval().map(tokio::time::interval);
     loop {
         // All are cancel safe.
         tokio::select! {
             _ = signals.interrupt.recv() => return,
             _ = signals.terminate.recv() => return,
-            _ = signals.hangup.recv() => reload(server, path).await,
+            _ = signals.hangup.recv() => {
+                manager.reloading();
+                reload(server, path).await;
+                manager.ready();
+            }
+            () = beat(pulse.as_mut()) => manager.alive(),
         }
+    }
+}
+
+async fn beat(pulse: Option<&mut tokio::time::Interval>) {
+    match pulse {
+        Some(pulse) => {
+            pulse.tick().await;
+        }
+        None => std::future::pending().await,
     }
 }
 
@@ -200,7 +285,9 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // A file that is gone already is what was wanted.
-        let _ = std::fs::remove_file(&self.0);
+        // The next process may have written its own by now.
+        if std::fs::read_to_string(&self.0).is_ok_and(|id| id == std::process::id().to_string()) {
+            let _ = std::fs::remove_file(&self.0);
+        }
     }
 }

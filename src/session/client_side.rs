@@ -13,7 +13,7 @@ use countersign_protocol::{Frame, Header, sqlstate};
 
 use super::decide::{PREPARED_EARLIER, conceded};
 use super::expected::{DescribeTarget, Expected, OwnReply};
-use super::machine::{CopyIn, Machine, Passing, Stop};
+use super::machine::{CopyIn, Draining, Machine, Passing, Stop};
 use super::messages;
 use super::names;
 use super::parked::{Gate, runs_a_name};
@@ -206,6 +206,10 @@ impl Machine {
     }
 
     fn client_frame(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
+        self.asked = true;
+        if self.draining == Draining::Soon {
+            self.draining = Draining::WhenIdle;
+        }
         if self.copy_in == CopyIn::Active {
             return self.frame_in_copy(frame);
         }

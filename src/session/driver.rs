@@ -17,6 +17,7 @@ use super::words::{BeginRefused, Command, Event, Finished, Identity, Judged, Ope
 use crate::audit::Record;
 use crate::cancel::CancelListener;
 use crate::database::Database;
+use crate::drain::Phase;
 use crate::live::LiveEvent;
 use crate::review::{Decision, Execution, NewRequest, Opened, Outcome, RequestId, ReviewError, Waiting};
 use crate::server::Shared;
@@ -25,6 +26,10 @@ use crate::upstream::{Upstream, UpstreamCancel};
 
 /// How many turns of the sockets pass before a cancel is looked for even though they are ready.
 const TURNS_PER_CANCEL_CHECK: u32 = 64;
+/// A client that has connected within this time is about to ask for something; the proxy does not end before it has.
+const NEWBORN: Duration = Duration::from_secs(1);
+/// How long the end of a session waits until its cancel has been sent.
+const CANCEL_WAIT: Duration = Duration::from_secs(5);
 /// How long one load of the catalog may hold a statement up.
 const CATALOG_WAIT: Duration = Duration::from_secs(15);
 
@@ -54,6 +59,7 @@ pub(crate) struct Driver {
     waiting: Option<Waiting>,
     began: Option<Instant>,
     name: String,
+    born: Instant,
     closing: bool,
     turns: u32,
 }
@@ -64,7 +70,7 @@ enum Woken {
     Cancel,
     CancelSent,
     Decided,
-    Drain,
+    Drain(Phase),
     Tick,
 }
 
@@ -90,6 +96,7 @@ impl Driver {
             waiting: None,
             began: None,
             name: parts.name,
+            born: Instant::now(),
             closing: false,
             turns: 0,
             shared,
@@ -100,11 +107,14 @@ impl Driver {
     }
 
     /// Runs until both sides are closed.
-    pub(crate) async fn run(mut self, mut drain: watch::Receiver<bool>) {
+    pub(crate) async fn run(mut self, mut drain: watch::Receiver<Phase>) {
         self.look_around();
         self.machine.advance(&self.around);
-        if *drain.borrow_and_update() {
-            self.machine.on_event(Event::Drain, &self.around);
+        let late = *drain.borrow_and_update();
+        match late {
+            Phase::Serving => {}
+            Phase::Draining => self.machine.on_event(Event::DrainSoon, &self.around),
+            Phase::Ending => self.machine.on_event(Event::DrainNow, &self.around),
         }
         loop {
             self.carry_out().await;
@@ -123,7 +133,9 @@ impl Driver {
                 Woken::Io(Io::UpstreamClosed) => Event::UpstreamClosed,
                 Woken::Cancel => Event::Cancel,
                 Woken::CancelSent => Event::CancelSent,
-                Woken::Drain => Event::Drain,
+                Woken::Drain(Phase::Serving | Phase::Draining) if self.born.elapsed() < NEWBORN => Event::DrainSoon,
+                Woken::Drain(Phase::Serving | Phase::Draining) => Event::Drain,
+                Woken::Drain(Phase::Ending) => Event::DrainNow,
                 Woken::Tick => Event::Tick,
                 Woken::Decided => match self.waiting.take() {
                     Some(waiting) if self.sockets.has_client_ended() => {
@@ -142,14 +154,17 @@ impl Driver {
             };
             self.machine.on_event(event, &self.around);
         }
-        self.sockets.part(&mut self.machine).await;
+        // A cancel of what runs must reach the upstream before the connection ends.
+        let sent = async { while self.sending_cancel.join_next().await.is_some() {} };
+        let sent = tokio::time::timeout(CANCEL_WAIT, sent);
+        let (_, ()) = futures_util::future::join(sent, self.sockets.part(&mut self.machine)).await;
     }
 
     /// Waits for the next thing to happen.
     ///
     /// # Cancel safety
     /// Every branch is cancel safe; bytes move only inside the poll that returns.
-    async fn wait(&mut self, drain: &mut watch::Receiver<bool>) -> Woken {
+    async fn wait(&mut self, drain: &mut watch::Receiver<Phase>) -> Woken {
         // The sockets come first, so that what a client sent before its cancel is seen before it. While a large result
         // streams they are always ready, and a cancel must be seen all the same.
         self.turns = self.turns.wrapping_add(1);
@@ -164,7 +179,7 @@ impl Driver {
             () = cancels.recv() => Woken::Cancel,
             Some(_) = sending_cancel.join_next() => Woken::CancelSent,
             () = decided(waiting) => Woken::Decided,
-            Ok(()) = drain.changed() => Woken::Drain,
+            Ok(()) = drain.changed() => Woken::Drain(*drain.borrow_and_update()),
             () = reached(deadline) => Woken::Tick,
         }
     }
@@ -190,6 +205,7 @@ impl Driver {
                 Command::Record(judged) => self.record(&judged),
                 Command::Open(number, request) => self.open(number, *request).await,
                 Command::Withdraw(id) => self.withdraw(id).await,
+                Command::LeaveOpen(id) => self.leave_open(id).await,
                 Command::Begin(id) => self.begin(id).await,
                 Command::Revoke(id) => self.revoke(id).await,
                 Command::Finish(finished) => self.finish(*finished).await,
@@ -282,6 +298,20 @@ impl Driver {
         if let Err(error) = self.shared.review.withdraw(id, Timestamp::now()).await {
             tracing::debug!(%error, "request was decided before it could be withdrawn");
         }
+    }
+
+    async fn leave_open(&mut self, id: RequestId) {
+        let left = match self.shared.review.park(id, Timestamp::now()).await {
+            Ok(request) => {
+                self.waiting = None;
+                Some(Box::new(request))
+            }
+            Err(error) => {
+                tracing::debug!(%error, "request was decided before it could be left open");
+                None
+            }
+        };
+        self.machine.on_event(Event::LeftOpen(id, left), &self.around);
     }
 
     async fn begin(&mut self, id: RequestId) {

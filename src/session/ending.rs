@@ -6,16 +6,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use countersign_policy::rule::Mode;
 use countersign_protocol::backend::TransactionStatus;
 use countersign_protocol::sqlstate;
 use jiff::SignedDuration;
 
-use super::machine::{Machine, Stop, next_notice};
+use super::machine::{CopyIn, Draining, Machine, Stop, next_notice};
 use super::messages;
 use super::parked::{Gate, Shape};
 use super::words::{Command, Surroundings};
 use crate::relay::Control;
-use crate::review::Outcome;
+use crate::review::{AccessRequest, Outcome, RequestId};
 
 impl Machine {
     pub(super) fn is_idle(&self) -> bool {
@@ -24,7 +25,7 @@ impl Machine {
             && self.status == TransactionStatus::Idle
             && matches!(self.gate, Gate::Open)
             && self.client_in.is_empty()
-            && !self.skipping
+            && !(self.skipping || self.in_pipeline)
     }
 
     /// Notes since when nobody but the client is waited for. A session whose request is held is not idle, and as in
@@ -119,11 +120,53 @@ impl Machine {
         self.gate = Gate::Leaving;
     }
 
+    /// A held request waits on without its client where its mode allows that, and is withdrawn where not. What has been
+    /// approved runs to its end.
     pub(super) fn drain(&mut self) {
-        self.draining = true;
-        if self.is_held() {
-            self.abandon_gated();
-            self.stop(Self::shutdown());
+        if self.draining != Draining::WhenSettled {
+            self.draining = Draining::WhenIdle;
+        }
+        let Gate::Held(held) = &self.gate else { return };
+        match held.mode {
+            Mode::Auto | Mode::Resubmit => self.commands.push_back(Command::LeaveOpen(held.id)),
+            Mode::Wait => {
+                self.abandon_gated();
+                self.stop(Self::shutdown());
+            }
+        }
+    }
+
+    /// The client is told to come back when the request has been approved.
+    pub(super) fn left_open(&mut self, id: RequestId, request: Option<Box<AccessRequest>>) {
+        // Without one it has been decided: the decision is on its way.
+        let Some(request) = request else { return };
+        if matches!(&self.gate, Gate::Held(held) if held.id == id) {
+            self.draining = Draining::WhenSettled;
+            let error = messages::approval_required(&request, &self.link(id));
+            self.refuse_gated(error);
+        }
+    }
+
+    pub(super) fn drain_now(&mut self) {
+        self.draining = Draining::WhenSettled;
+        self.abandon_gated();
+        self.flush_upstream();
+        if self.expected.is_for_client() && !self.cancelling {
+            self.cancelling = true;
+            self.commands.push_back(Command::CancelUpstream);
+        }
+    }
+
+    /// Whether the proxy shuts down and this session has nothing more to do. While the upstream reads CopyData it can be
+    /// interrupted only by the end of the connection.
+    pub(super) fn has_drained(&self) -> bool {
+        match self.draining {
+            Draining::No | Draining::Soon => false,
+            Draining::WhenIdle => self.is_idle(),
+            Draining::WhenSettled => {
+                let waits = matches!(self.gate, Gate::Refreshing | Gate::Releasing(_) | Gate::Closed);
+                !waits && (self.expected.is_empty() || self.copy_in == CopyIn::Active)
+            }
         }
     }
 

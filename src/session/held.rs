@@ -10,7 +10,7 @@ use countersign_policy::verdict::{HoldTerms, ReviewerDemand};
 use countersign_protocol::backend::TransactionStatus;
 
 use super::decide::{PREPARED_EARLIER, Ruling, conceded};
-use super::machine::{Machine, Stop, next_notice};
+use super::machine::{Draining, Machine, Stop, next_notice};
 use super::messages;
 use super::parked::{ApprovedRequest, Asked, Gate, Held, OpeningRequest, Parked, Releasing, RequestFacts, Shape};
 use super::statements::Given;
@@ -28,9 +28,9 @@ impl Machine {
             client_address: &self.identity.client_address,
             in_transaction: self.status != TransactionStatus::Idle || self.in_pipeline,
         };
-        let number = self.serial;
+        let (number, mode) = (self.serial, terms.mode);
         self.commands.push_back(Command::Open(number, Box::new(asked.request(facts, terms))));
-        let parked = Parked { shape, asked, binding };
+        let parked = Parked { shape, asked, binding, mode };
         self.gate = Gate::Opening(Box::new(OpeningRequest { parked, number }));
     }
 
@@ -52,13 +52,17 @@ impl Machine {
                 let notice = messages::waiting(&request, &self.link(request.id));
                 self.say(&notice);
                 let held = Held {
-                    parked,
                     id: request.id,
+                    mode: parked.mode,
+                    parked,
                     notice,
                     next_notice: next_notice(around.now),
                     timeout: request.expires_at.duration_since(request.created_at).unsigned_abs(),
                 };
                 self.gate = Gate::Held(Box::new(held));
+                if self.draining != Draining::No {
+                    self.drain();
+                }
             }
             Some(Opening::Resubmit(request)) => {
                 let error = messages::approval_required(&request, &self.link(request.id));
@@ -68,7 +72,7 @@ impl Machine {
         }
     }
 
-    fn link(&self, id: RequestId) -> String {
+    pub(super) fn link(&self, id: RequestId) -> String {
         format!("{}/requests/{id}", self.identity.public_url)
     }
 

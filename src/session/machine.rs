@@ -70,6 +70,19 @@ impl Passing {
     }
 }
 
+/// How a session leaves when the proxy shuts down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Draining {
+    /// It does not.
+    No,
+    /// After the first thing its client asks for.
+    Soon,
+    /// When it is idle.
+    WhenIdle,
+    /// When nothing is owed any more: it has left a request open, or what it does has been cancelled.
+    WhenSettled,
+}
+
 /// One session. See the module documentation.
 pub struct Machine {
     pub(super) identity: Identity,
@@ -105,8 +118,10 @@ pub struct Machine {
     pub(super) catalog_tried: bool,
     /// The upstream announced its end.
     pub(super) upstream_fatal: bool,
-    pub(super) draining: bool,
+    pub(super) draining: Draining,
     pub(super) client_gone: bool,
+    /// The client has sent a message.
+    pub(super) asked: bool,
     /// The client sends nothing more.
     pub(super) client_ended: bool,
     /// When the client has been idle for too long.
@@ -164,8 +179,9 @@ impl Machine {
             catalog_asked: Timestamp::UNIX_EPOCH,
             catalog_tried: false,
             upstream_fatal: false,
-            draining: false,
+            draining: Draining::No,
             client_gone: false,
+            asked: false,
             client_ended: false,
             idle_until: None,
             too_large: None,
@@ -260,7 +276,7 @@ impl Machine {
         if self.client_gone {
             self.to_client.clear();
         }
-        if self.draining && self.is_idle() {
+        if self.has_drained() {
             self.stop(Self::shutdown());
         }
         self.watch_idleness(around);
@@ -297,7 +313,11 @@ impl Machine {
             Event::ClientEnded => self.client_ended = true,
             Event::ClientClosed => self.client_closed(),
             Event::UpstreamClosed => return Err(self.upstream_closed()),
+            Event::LeftOpen(id, request) => self.left_open(id, request),
             Event::Drain => self.drain(),
+            Event::DrainSoon if !self.asked => self.draining = Draining::Soon,
+            Event::DrainSoon => self.drain(),
+            Event::DrainNow => self.drain_now(),
         }
         Ok(())
     }
@@ -320,7 +340,10 @@ impl Machine {
             | Event::ClientEnded
             | Event::ClientClosed
             | Event::UpstreamClosed
-            | Event::Drain => {}
+            | Event::LeftOpen(..)
+            | Event::Drain
+            | Event::DrainSoon
+            | Event::DrainNow => {}
         }
     }
 

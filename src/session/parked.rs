@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use countersign_policy::analysis::{SessionChange, StatementAnalysis};
 use countersign_policy::grant::{Binding, BindingFacts};
+use countersign_policy::rule::Mode;
 use countersign_policy::subject::Subject;
 use countersign_policy::verdict::HoldTerms;
 use countersign_policy::{Analysis, Effect, Permit};
@@ -97,6 +98,8 @@ pub(super) struct Parked {
     pub(super) asked: Asked,
     /// What an approval of it is bound to, as things were when it was parked.
     pub(super) binding: Binding,
+    /// How its requester waits.
+    pub(super) mode: Mode,
 }
 
 /// What stands between the client's next frame and us.
@@ -130,6 +133,7 @@ pub(super) struct OpeningRequest {
 pub(super) struct Held {
     pub(super) parked: Parked,
     pub(super) id: RequestId,
+    pub(super) mode: Mode,
     pub(super) notice: Bytes,
     pub(super) next_notice: Timestamp,
     pub(super) timeout: std::time::Duration,

@@ -56,6 +56,8 @@ pub enum Command {
     Withdraw(RequestId),
     /// Record durably that it runs now; answered by [`Event::Begun`].
     Begin(RequestId),
+    /// Let it wait without this session; answered by [`Event::LeftOpen`].
+    LeaveOpen(RequestId),
     /// It was approved, but judged again it is not allowed.
     Revoke(RequestId),
     /// It ran.
@@ -111,6 +113,8 @@ pub enum Event {
     Begun(RequestId, Result<(), BeginRefused>),
     /// The catalog was loaded, or could not be; the surroundings tell.
     CatalogRefreshed,
+    /// A held request waits for its approval without this session, or it has been decided in this moment (`None`).
+    LeftOpen(RequestId, Option<Box<AccessRequest>>),
     /// A [`Command::Record`] could not be carried out.
     RecordFailed,
     /// The client sent a CancelRequest.
@@ -125,8 +129,12 @@ pub enum Event {
     ClientClosed,
     /// The upstream's socket is at its end.
     UpstreamClosed,
-    /// The proxy shuts down.
+    /// The proxy shuts down: the session ends with what it is doing.
     Drain,
+    /// The same for a session that has just begun: if it has done nothing yet, it may do one thing.
+    DrainSoon,
+    /// The proxy shuts down and waits no longer: what runs is cancelled.
+    DrainNow,
 }
 
 /// What became of [`Command::Open`].

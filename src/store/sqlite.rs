@@ -26,6 +26,9 @@ pub struct SqliteStore {
     _lock: fs::File,
 }
 
+/// Locked for as long as the store is open.
+const LOCK: &str = "countersign.lock";
+
 impl SqliteStore {
     /// Opens or makes the store in `data_dir`.
     ///
@@ -37,7 +40,7 @@ impl SqliteStore {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(|error| failed(error.into()))?;
         let private =
             |path: &Path| OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-        let lock = private(&data_dir.join("countersign.lock")).map_err(|error| failed(error.into()))?;
+        let lock = private(&data_dir.join(LOCK)).map_err(|error| failed(error.into()))?;
         match crate::lock::lock(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(path)),
@@ -53,6 +56,14 @@ impl SqliteStore {
         super::schema::migrate(&mut connection)?;
         let thread = StoreThread::start(connection).map_err(|error| failed(error.into()))?;
         Ok(Self { thread, _lock: lock })
+    }
+
+    /// Whether another process, or another store of this one, has the data directory open.
+    #[must_use]
+    pub fn is_in_use(data_dir: &Path) -> bool {
+        let lock = OpenOptions::new().read(true).open(data_dir.join(LOCK));
+        // Whatever else is wrong with it is told when it is opened.
+        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     fn read<T: Send + 'static>(

@@ -8,6 +8,7 @@ mod hold;
 mod large;
 mod limits;
 mod mask;
+mod operations;
 mod pass;
 mod review;
 mod startup;

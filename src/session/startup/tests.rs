@@ -9,7 +9,7 @@ use crate::config::{
     AuditConfig, DatabaseConfig, LimitsConfig, ListenAddress, ReviewConfig, SslMode, TcpConfig, TlsConfig,
     UpstreamConfig, UserConfig, WebConfig,
 };
-use crate::listener::Listener;
+use crate::listener::{Listener, Sharing};
 
 mod binding;
 mod certificate;
@@ -82,7 +82,7 @@ fn context_with(tls: Option<TlsConfig>, change: impl FnOnce(&mut Config)) -> Sta
 }
 
 fn loopback() -> (Listener, SocketAddr) {
-    let listener = Listener::bind(&ListenAddress::Tcp(([127, 0, 0, 1], 0).into())).unwrap();
+    let listener = Listener::bind(&ListenAddress::Tcp(([127, 0, 0, 1], 0).into()), Sharing::Alone).unwrap();
     let ListenAddress::Tcp(address) = *listener.local_addr() else { panic!("it was TCP") };
     (listener, address)
 }

@@ -3,11 +3,13 @@
 //! Never talks to it except through its ports. Invariant: it is killed when dropped.
 
 use std::fs::{self, File};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Instant;
 
+use rustix::process::{Pid, Signal};
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -37,20 +39,87 @@ struct Ready {
 impl Proxy {
     /// Starts a proxy in front of a new copy of the sample shop, with these rules and masks.
     pub async fn start(fragment: &str) -> Self {
+        Self::launch(Launch { fragment, ..Launch::default() }).await
+    }
+
+    /// Starts a proxy in front of a new copy of the sample shop.
+    pub async fn launch(launch: Launch<'_>) -> Self {
         let database = Database::create().await;
         let home = tempfile::tempdir().expect("temporary directory");
-        let text = config::render(&database, &home.path().join("data"), fragment);
-        fs::write(home.path().join("countersign.toml"), text).expect("configuration");
-        let (child, ready) = spawn(home.path()).await;
+        let text = config::render(&database, &home.path().join("data"), launch.fragment);
+        let text = match launch.socket {
+            Some(socket) => {
+                let listen = format!("listen = \"{}\"", socket.local_addr().expect("address"));
+                text.replacen("listen = \"127.0.0.1:0\"", &listen, 1)
+            }
+            None => text,
+        };
+        fs::write(home.path().join("countersign.toml"), format!("{}\n{text}", launch.top)).expect("configuration");
+        let mut child = launch.spawn(home.path(), "ready.json");
+        let ready = until_ready(home.path(), "ready.json", &mut child).await;
         Self { database, home, child, ready }
+    }
+
+    /// Starts the next process with the same files while this one runs, ends this one, and waits until the next one
+    /// serves.
+    pub async fn replace(&mut self, launch: Launch<'_>) {
+        let mut next = launch.spawn(self.home.path(), "next.json");
+        let waits = async {
+            while !self.log().contains("waiting until another process has given up") {
+                tokio::task::yield_now().await;
+            }
+        };
+        super::within("the next process waits", waits).await;
+        self.signal(Signal::TERM);
+        assert!(self.ended().await.success(), "{}", self.log());
+        self.ready = until_ready(self.home.path(), "next.json", &mut next).await;
+        self.child = next;
+    }
+
+    /// Starts the proxy again after it has ended.
+    pub async fn relaunch(&mut self, launch: Launch<'_>) {
+        fs::remove_file(self.home.path().join("ready.json")).expect("ready file");
+        self.child = launch.spawn(self.home.path(), "ready.json");
+        self.ready = until_ready(self.home.path(), "ready.json", &mut self.child).await;
+    }
+
+    /// Starts the proxy again where that must fail.
+    pub async fn attempt(&mut self, launch: Launch<'_>) -> ExitStatus {
+        self.child = launch.spawn(self.home.path(), "attempt.json");
+        self.ended().await
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).expect("signal");
+    }
+
+    /// Waits until the process has ended.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let ending = async {
+            loop {
+                match self.child.try_wait().expect("state of the proxy") {
+                    Some(status) => return status,
+                    None => tokio::task::yield_now().await,
+                }
+            }
+        };
+        super::within("end of the proxy", ending).await
+    }
+
+    /// Replaces a part of the configuration file.
+    pub fn edit(&self, from: &str, to: &str) {
+        let path = self.home.path().join("countersign.toml");
+        let text = fs::read_to_string(&path).expect("configuration");
+        assert!(text.contains(from), "{from} is not in the configuration");
+        fs::write(path, text.replacen(from, to, 1)).expect("configuration");
     }
 
     /// Kills the proxy (SIGKILL) and starts it again with the same files; its ports may change.
     pub async fn restart(&mut self) {
         self.child.kill().expect("SIGKILL");
         self.child.wait().expect("end of the proxy");
-        fs::remove_file(self.home.path().join("ready.json")).expect("ready file");
-        (self.child, self.ready) = spawn(self.home.path()).await;
+        self.relaunch(Launch::default()).await;
     }
 
     /// Address of the PostgreSQL port.
@@ -144,27 +213,62 @@ impl Drop for Proxy {
 }
 
 fn command(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    command_of(Command::new(env!("CARGO_BIN_EXE_countersign")), home)
+}
+
+fn command_of(mut command: Command, home: &Path) -> Command {
     command.current_dir(home).envs(config::environment()).env("NO_COLOR", "1").stdin(Stdio::null());
     command
 }
 
-async fn spawn(home: &Path) -> (Child, Ready) {
-    let ready_file = home.join("ready.json");
+/// How a proxy is started.
+#[derive(Clone, Copy, Default)]
+pub struct Launch<'a> {
+    /// Keys before the first table.
+    pub top: &'a str,
+    /// Rules, masks and other tables.
+    pub fragment: &'a str,
+    /// The listening socket that is handed over.
+    pub socket: Option<&'a TcpListener>,
+    /// Socket of the service manager.
+    pub notify: Option<&'a Path>,
+    /// Further arguments of `serve`.
+    pub arguments: &'a [&'a str],
+}
+
+impl Launch<'_> {
+    fn spawn(&self, home: &Path, ready: &str) -> Child {
+        // The socket must become descriptor 3; a shell can do that.
+        const HAND_OVER: &str = r#"exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@""#;
+        let log = File::options().create(true).append(true).open(home.join("stderr")).expect("log file");
+        let mut command = command(home);
+        if let Some(socket) = self.socket {
+            let program = command.get_program().to_owned();
+            command = command_of(Command::new("sh"), home);
+            command.args(["-c", HAND_OVER, "sh"]).arg(program);
+            command.stdin(Stdio::from(OwnedFd::from(socket.try_clone().expect("socket"))));
+        }
+        if let Some(notify) = self.notify {
+            command.env("NOTIFY_SOCKET", notify);
+        }
+        command
+            .args(["serve", "-c", "countersign.toml"])
+            .args(self.arguments)
+            .env("COUNTERSIGN_READY_FILE", home.join(ready))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the proxy binary")
+    }
+}
+
+async fn until_ready(home: &Path, ready: &str, child: &mut Child) -> Ready {
     let stderr = home.join("stderr");
-    let log = File::options().create(true).append(true).open(&stderr).expect("log file");
-    let mut child = command(home)
-        .args(["serve", "-c", "countersign.toml"])
-        .env("COUNTERSIGN_READY_FILE", &ready_file)
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .expect("the proxy binary");
     let begin = Instant::now();
     loop {
         // The file is renamed into place, so what can be read is whole.
-        if let Ok(text) = fs::read_to_string(&ready_file) {
-            return (child, serde_json::from_str(&text).expect("ready file"));
+        if let Ok(text) = fs::read_to_string(home.join(ready)) {
+            return serde_json::from_str(&text).expect("ready file");
         }
         let ended = child.try_wait().expect("state of the proxy");
         let told = || fs::read_to_string(&stderr).unwrap_or_default();

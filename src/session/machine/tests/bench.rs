@@ -81,6 +81,8 @@ pub enum Setting {
     Fresh,
     /// Names are known, the database is only observed.
     Observed,
+    /// Names are known, and what is held waits in mode `auto`.
+    Auto,
     /// Names are known; idle for 30 s, or 10 s within a transaction, is too long, and so is a request of more than 1 MiB.
     Limited,
 }
@@ -224,6 +226,7 @@ impl Stage {
                     "Open".to_owned()
                 }
                 Command::Withdraw(_) => "Withdraw".to_owned(),
+                Command::LeaveOpen(_) => "LeaveOpen".to_owned(),
                 Command::Begin(_) => "Begin".to_owned(),
                 Command::Revoke(_) => "Revoke".to_owned(),
                 Command::Finish(finished) => match finished.outcome {
@@ -278,7 +281,11 @@ impl Stage {
             "client ended" => Event::ClientEnded,
             "client closed" => Event::ClientClosed,
             "upstream closed" => Event::UpstreamClosed,
+            "left open" => Event::LeftOpen(self.request, Some(Box::new(self.request()))),
+            "not left open" => Event::LeftOpen(self.request, None),
             "drain" => Event::Drain,
+            "drain soon" => Event::DrainSoon,
+            "drain now" => Event::DrainNow,
             other => panic!("unknown event {other}"),
         };
         self.machine.on_event(event, &self.around);
@@ -383,6 +390,7 @@ fn surroundings(setting: Setting) -> Surroundings {
 fn make_surroundings(setting: Setting) -> Surroundings {
     let text = match setting {
         Setting::Masked => format!("{CONFIG}{MASKS}"),
+        Setting::Auto => CONFIG.replace("mode = \"wait\"", "mode = \"auto\""),
         Setting::Limited => format!("{CONFIG}{LIMITS}"),
         Setting::Plain | Setting::Fresh => CONFIG.to_owned(),
         Setting::Observed => CONFIG.replace(r#"unparsed = "hold""#, "unparsed = \"hold\"\nstage = \"observe\""),

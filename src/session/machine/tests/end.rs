@@ -1,6 +1,6 @@
 //! How a session ends, and what a CancelRequest hits.
 
-use super::check;
+use super::{Setting, check, check_in};
 
 const RUNNING: &str = "> Q SELECT upper('x')
     ^ Q SELECT upper('x')
@@ -158,4 +158,87 @@ fn nothing_is_held_for_a_client_that_sends_nothing_more() {
          = Close",
     );
     check(&format!("{APPROVED}! client ended\n= Shut\nv C DELETE 3 | Z I\n< C DELETE 3 | Z I\n= Executed(DELETE 3)"));
+}
+
+#[test]
+fn a_drain_leaves_requests_open_where_their_mode_allows_it() {
+    let held = "> Q DELETE FROM customers\n= hold Open\n! opened\n< N 00000\n";
+    check(&format!("{held}! drain\n= Withdraw Close\n< E! 57P01\n^ X"));
+    check_in(
+        Setting::Auto,
+        &format!("{held}! drain\n= LeaveOpen\n! left open\n< E 42501 | Z I | E! 57P01\n= Close\n^ X"),
+    );
+    // It was decided in the same moment.
+    check_in(
+        Setting::Auto,
+        &format!(
+            "{held}! drain\n= LeaveOpen\n! not left open\n! approved\n= Refresh\n! refreshed\n= allow Begin\n! begun
+             ^ Q DELETE FROM customers\nv C DELETE 3 | Z I\n< C DELETE 3 | Z I | E! 57P01\n= Executed(DELETE 3) Close\n^ X"
+        ),
+    );
+    check_in(
+        Setting::Auto,
+        "! drain soon\n> Q DELETE FROM customers\n= hold Open\n! opened\n< N 00000\n= LeaveOpen\n! left open
+         < E 42501 | Z I | E! 57P01\n= Close\n^ X",
+    );
+}
+
+/// What is answered before and after it is the upstream's own, and in order.
+#[test]
+fn a_drain_within_a_transaction_or_a_pipeline_tells_no_lie() {
+    check_in(
+        Setting::Auto,
+        "> Q BEGIN\n^ Q BEGIN\n= allow\nv C BEGIN | Z T\n< C BEGIN | Z T\n> Q DELETE FROM customers\n= hold Open\n! opened
+         < N 00000\n! drain\n= LeaveOpen\n! left open\n^ Q countersign refused a statement\nv E 42601 | Z E
+         < E 42501 | Z E | E! 57P01\n= Close\n^ X",
+    );
+    check_in(
+        Setting::Auto,
+        "> P - SELECT 1 | B - - | E - | P - DELETE FROM customers | B - - | E -
+         ^ P - SELECT 1 | B - - | E - | H
+         = allow hold Open
+         ! opened
+         < N 00000
+         ! drain
+         = LeaveOpen
+         ! left open
+         ^ E nowhere
+         v 1 | 2 | D 1 | C SELECT 1 | E 34000
+         < 1 | 2 | D 1 | C SELECT 1 | E 42501 | E! 57P01
+         = Close
+         ^ X",
+    );
+}
+
+#[test]
+fn a_session_that_begins_during_a_drain_may_do_one_thing() {
+    check(
+        "> Q SELECT 1\n^ Q SELECT 1\n= allow\nv C SELECT 1 | Z I\n< C SELECT 1 | Z I\n! drain soon\n< E! 57P01\n= Close\n^ X",
+    );
+    check(
+        "! drain soon\n> Q SELECT 1\n^ Q SELECT 1\n= allow\nv C SELECT 1 | Z I\n< C SELECT 1 | Z I | E! 57P01\n= Close\n^ X",
+    );
+    check(
+        "! drain soon\n> Q BEGIN\n^ Q BEGIN\n= allow\nv C BEGIN | Z T\n< C BEGIN | Z T\n> Q COMMIT\n^ Q COMMIT\n= allow
+         v C COMMIT | Z I\n< C COMMIT | Z I | E! 57P01\n= Close\n^ X",
+    );
+}
+
+#[test]
+fn the_end_of_a_drain_cancels_what_runs() {
+    check(&format!(
+        "{RUNNING}! drain\n! drain now\n= CancelUpstream\n! cancel sent\nv E 57014 | Z I\n< E 57014 | Z I | E! 57P01\n= Close\n^ X"
+    ));
+    check(&format!(
+        "{APPROVED}! drain now\n= CancelUpstream\nv E 57014 | Z I\n< E 57014 | Z I | E! 57P01\n= Failed(57014) Close\n^ X"
+    ));
+    check("> Q BEGIN\n^ Q BEGIN\n= allow\nv C BEGIN | Z T\n< C BEGIN | Z T\n! drain now\n< E! 57P01\n= Close\n^ X");
+    check(
+        "> Q COPY free FROM STDIN\n^ Q COPY free FROM STDIN\n= allow\nv G\n< G\n! drain now\n= CancelUpstream Close\n< E! 57P01\n^ X",
+    );
+    check("> P - SELECT 1 | H\n^ P - SELECT 1 | H\nv 1\n< 1\n! drain\n! drain now\n< E! 57P01\n= Close\n^ X");
+    check_in(
+        Setting::Auto,
+        "> Q DELETE FROM customers\n= hold Open\n! opened\n< N 00000\n! drain now\n< E! 57P01\n= Withdraw Close\n^ X",
+    );
 }

@@ -109,7 +109,7 @@ fn ends_of_a_request_that_is_being_recorded() {
     check(&format!("{opening}! not opened\n< E 58030 | Z I"));
     check(&format!("{opening}! cancel\n< E 57014 | Z I\n! opened\n= Withdraw"));
     check(&format!("{opening}! client closed\n= Close\n^ X\n! opened\n= Withdraw"));
-    check(&format!("{opening}! drain\n= Close\n< E! 57P01\n^ X\n! opened\n= Withdraw"));
+    check(&format!("{opening}! drain\n! opened\n= Withdraw Close\n< N 00000 | E! 57P01\n^ X"));
     check(&format!("{opening}! resubmit\n< E 42501 | Z I"));
     check(&format!(
         "{opening}! ticket\n= Refresh\n! refreshed\n= allow Begin\n! begun\n^ Q DELETE FROM customers

@@ -85,8 +85,18 @@ const UPSTREAM: &[&str] = &[
     "S TimeZone UTC",
 ];
 
-const EVENTS: &[&str] =
-    &["cancel", "cancel sent", "minute", "client ended", "client closed", "upstream closed", "drain"];
+const EVENTS: &[&str] = &[
+    "cancel",
+    "cancel sent",
+    "minute",
+    "client ended",
+    "client closed",
+    "upstream closed",
+    "drain",
+    "drain soon",
+    "drain now",
+    "left open",
+];
 const DECISIONS: &[&str] = &["approved", "rejected", "expired", "cancelled", "cancel"];
 
 /// What is executed by any of the forms below.

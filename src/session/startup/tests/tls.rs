@@ -69,7 +69,7 @@ async fn a_unix_socket_needs_no_tls() {
     let shared = context(Some(required(&certificates)));
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
-    let listener = Listener::bind(&ListenAddress::Unix(path.clone())).unwrap();
+    let listener = Listener::bind(&ListenAddress::Unix(path.clone()), Sharing::Alone).unwrap();
     let client = async {
         let mut stream = UnixStream::connect(&path).await.unwrap();
         stream.write_all(SSL_REQUEST).await.unwrap();
