@@ -227,7 +227,12 @@ impl Play {
             }
             12 => Some(Event::ClientClosed),
             13 => Some(Event::UpstreamClosed),
-            14 => Some(if choices.byte().is_multiple_of(2) { Event::Drain } else { Event::ClientEnded }),
+            14 => Some(match choices.byte() % 4 {
+                0 => Event::Drain,
+                1 => Event::DrainSoon,
+                2 => Event::DrainNow,
+                _ => Event::ClientEnded,
+            }),
             _ => Some(Event::RecordFailed),
         };
         if let Some(event) = event {
