@@ -6,6 +6,7 @@
 mod access;
 pub mod edit;
 mod limits;
+mod network;
 mod problem;
 mod reader;
 mod resolve;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use countersign_policy::rule::Policy;
 
 pub use self::limits::{LimitsConfig, TcpConfig};
+pub use self::network::Network;
 pub use self::problem::{ConfigProblems, Problem};
 pub use self::secret::{derive_verifier, mask_key};
 
@@ -35,6 +37,8 @@ pub struct Config {
     pub path: PathBuf,
     /// Where clients connect.
     pub listen: Vec<ListenAddress>,
+    /// Load balancers, which say in the PROXY protocol who connects through them.
+    pub proxy_protocol_from: Vec<Network>,
     /// Embedded store and audit segments.
     pub data_dir: PathBuf,
     /// Whether other processes may listen on the same TCP addresses.

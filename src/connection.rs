@@ -39,22 +39,20 @@ const GREETING: Duration = Duration::from_secs(10);
 /// A client that was just accepted.
 pub(crate) struct Newcomer {
     pub(crate) stream: ClientStream,
-    /// `ip:port`, or `local`.
-    pub(crate) peer: String,
     /// Its place among those who have not authenticated.
     pub(crate) place: Stranger,
 }
 
 /// Serves one client from its first byte to its last.
 pub(crate) async fn serve(newcomer: Newcomer, shared: Arc<Shared>, mut drain: watch::Receiver<Phase>) {
-    let Newcomer { stream, peer, place } = newcomer;
+    let Newcomer { stream, place } = newcomer;
     if let Err(error) = stream.tune(&shared.config().tcp) {
         tracing::debug!(%error, "client left at once");
         return;
     }
     // Dropping the negotiation closes the connection.
     let outcome = tokio::select! {
-        outcome = startup::accept(stream, peer, &shared.startup) => outcome,
+        outcome = startup::accept(stream, &shared.startup) => outcome,
         () = drain::reached(&mut drain, Phase::Ending) => return,
     };
     match outcome {

@@ -8,6 +8,7 @@ pub mod backend;
 pub mod error;
 pub mod frame;
 pub mod frontend;
+pub mod proxy_header;
 pub mod response;
 pub mod row;
 pub mod scram;

@@ -1,4 +1,4 @@
-//! Who comes in and how: `[tls]`, `[[users]]`, and the upstream of a database with what is presented there.
+//! Who comes in and how: load balancers, `[tls]`, `[[users]]`, and the upstream of a database with what is presented there.
 //!
 //! Never accepts a certificate for a user when no certificate is asked for. Invariant: a file that is named can be read,
 //! and a private key of ours by its owner only.
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::limits::SESSIONS_MAX;
 use super::reader::{Keys, Section};
-use super::{SslMode, TlsConfig, UpstreamConfig, UserConfig, secret, upstream};
+use super::{Network, SslMode, TlsConfig, UpstreamConfig, UserConfig, secret, upstream};
 
 pub(super) const TLS_KEYS: Keys =
     Keys { table: "[tls]", known: &["cert", "key", "client_ca", "require"], unavailable: &[] };
@@ -19,6 +19,22 @@ pub(super) const USER_KEYS: Keys = Keys {
     known: &["name", "email", "groups", "password", "certificate", "tokens", "sessions"],
     unavailable: &[],
 };
+
+/// Reads `proxy_protocol_from`.
+pub(super) fn proxy_protocol_from(top: &Section<'_>) -> Vec<Network> {
+    let mut networks = Vec::new();
+    for text in top.one_or_more("proxy_protocol_from").unwrap_or_default() {
+        match Network::parse(&text.value) {
+            Some(network) => networks.push(network),
+            None => {
+                let message = format!("\"{}\" is not a network", text.value);
+                let hint = "write \"10.0.0.0/8\", with no bit set behind the prefix, or \"192.0.2.7\"".to_owned();
+                top.report.problem(&text.at, "proxy_protocol_from", message, Some(hint));
+            }
+        }
+    }
+    networks
+}
 
 /// Reads `[tls]`.
 pub(super) fn tls(section: &Section<'_>, directory: &Path) -> Option<TlsConfig> {

@@ -30,6 +30,7 @@ const TOP_KEYS: Keys = Keys {
         "dangerous_plaintext",
         "drain_timeout",
         "reuse_port",
+        "proxy_protocol_from",
         "limits",
         "tcp",
         "web",
@@ -152,6 +153,7 @@ impl<'a> Reading<'a> {
         Some(Config {
             path: self.path.to_owned(),
             listen,
+            proxy_protocol_from: access::proxy_protocol_from(&self.top),
             data_dir,
             reuse_port: self.top.flag("reuse_port").unwrap_or(false),
             drain_timeout: self.top.duration("drain_timeout").unwrap_or(DRAIN_TIMEOUT),

@@ -364,3 +364,12 @@ fn a_private_key_for_the_upstream_is_private() {
     assert_eq!((problems(0o600), problems(0o400)), (0, 0));
     assert_eq!((problems(0o644), problems(0o620), problems(0o604)), (1, 1, 1));
 }
+
+#[test]
+fn load_balancers_are_networks() {
+    let bad = "\"10.0.0.1/8\" is not a network";
+    check("proxy_protocol_from = [\"10.0.0.1/8\"]\n", "", bad);
+    let config = with("proxy_protocol_from = [\"10.0.0.0/8\", \"::1\"]\n", "").unwrap();
+    assert_eq!(config.proxy_protocol_from.len(), 2);
+    assert_eq!(with("proxy_protocol_from = \"192.0.2.7\"\n", "").unwrap().proxy_protocol_from.len(), 1);
+}

@@ -38,6 +38,7 @@ pub(crate) fn config(people: &str) -> Config {
     Config {
         path: "countersign.toml".into(),
         listen: Vec::new(),
+        proxy_protocol_from: Vec::new(),
         data_dir: "data".into(),
         reuse_port: false,
         drain_timeout: std::time::Duration::from_secs(1),

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::BytesMut;
+use countersign_protocol::proxy_header;
 use countersign_protocol::startup::{self as wire, Answer, PacketError, StartupMessage, StartupPacket};
 
 use crate::cancel::CancelKey;
@@ -22,6 +23,7 @@ use crate::tls::ClientTls;
 mod connection;
 mod error;
 mod password;
+mod peer;
 mod secret;
 mod settings;
 
@@ -29,6 +31,7 @@ pub use error::{Refusal, StartupError};
 pub use secret::mock_secret;
 
 use connection::Connection;
+use peer::Peer;
 use settings::Settings;
 
 /// How long a client may take from its first byte to the end of authentication; PostgreSQL's
@@ -117,12 +120,8 @@ pub enum StartupOutcome {
 ///
 /// # Errors
 /// [`StartupError`]; the client has been told whatever it may know, and the connection is closed.
-pub async fn accept(
-    stream: ClientStream,
-    peer: String,
-    shared: &StartupContext,
-) -> Result<StartupOutcome, StartupError> {
-    match tokio::time::timeout(shared.deadline, negotiate(Connection::new(stream), peer, shared)).await {
+pub async fn accept(stream: ClientStream, shared: &StartupContext) -> Result<StartupOutcome, StartupError> {
+    match tokio::time::timeout(shared.deadline, negotiate(Connection::new(stream), shared)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(StartupError::Deadline),
     }
@@ -138,11 +137,12 @@ pub fn greeting(parameters: &[(String, String)], key: &CancelKey) -> BytesMut {
     wire::encode_greeting(parameters, key.process_id, &key.secret)
 }
 
-async fn negotiate(
-    mut connection: Connection,
-    peer: String,
-    shared: &StartupContext,
-) -> Result<StartupOutcome, StartupError> {
+async fn negotiate(mut connection: Connection, shared: &StartupContext) -> Result<StartupOutcome, StartupError> {
+    let peer = match Peer::of(&mut connection.stream, shared).await {
+        Ok(Some(peer)) => peer,
+        Ok(None) => return Ok(StartupOutcome::Closed),
+        Err(error) => return Err(connection.refuse(error).await),
+    };
     connection = connection.accept_direct_tls(shared.tls.load_full()).await?;
     let (mut ssl_asked, mut gssenc_asked) = (connection.stream.is_tls(), false);
     let message = loop {
@@ -163,6 +163,9 @@ async fn negotiate(
             }
             Ok(Some(StartupPacket::StartupMessage(message))) => break message,
             Ok(None) => return Ok(StartupOutcome::Closed),
+            Err(StartupError::Packet(PacketError::Length)) if proxy_header::is_begun(&connection.unread) => {
+                return Err(StartupError::UnexpectedProxyHeader);
+            }
             Err(error) => return Err(connection.refuse(error).await),
         }
     };
@@ -186,12 +189,22 @@ struct Login {
 }
 
 impl Login {
-    fn with(self, connection: Connection, peer: String) -> ClientHandshake {
+    fn with(self, connection: Connection, peer: Peer) -> ClientHandshake {
         let Self { user, database, settings, cancel_secret_len } = self;
         let Connection { stream, unread, .. } = connection;
         let tls = stream.is_tls();
         let Settings { all: parameters, unlisted } = settings;
-        ClientHandshake { stream, unread, user, database, parameters, unlisted, peer, tls, cancel_secret_len }
+        ClientHandshake {
+            stream,
+            unread,
+            user,
+            database,
+            parameters,
+            unlisted,
+            peer: peer.to_string(),
+            tls,
+            cancel_secret_len,
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 use std::io;
 
 use bytes::BytesMut;
+use countersign_protocol::proxy_header::ProxyHeaderError;
 use countersign_protocol::response::{ErrorFields, error_response};
 use countersign_protocol::scram::ScramError;
 use countersign_protocol::startup::PacketError;
@@ -23,6 +24,12 @@ pub enum StartupError {
     /// The client took too long.
     #[error("client took too long to authenticate")]
     Deadline,
+    /// A load balancer did not say who connects, or not in a way we understand.
+    #[error("no usable PROXY protocol header from an address of proxy_protocol_from")]
+    ProxyHeader(#[from] ProxyHeaderError),
+    /// Somebody who is no load balancer of ours said who connects.
+    #[error("PROXY protocol header from an address that is not in proxy_protocol_from")]
+    UnexpectedProxyHeader,
     /// A malformed or unsupported packet.
     #[error("unacceptable startup packet")]
     Packet(#[from] PacketError),
@@ -81,7 +88,9 @@ impl StartupError {
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
         let refusal = match self {
-            Self::Io(_) | Self::Deadline | Self::TlsHandshake(_) => return None,
+            Self::Io(_) | Self::Deadline | Self::TlsHandshake(_) | Self::UnexpectedProxyHeader => return None,
+            Self::ProxyHeader(error) => Refusal::new("08P01", error.to_string())
+                .detail("The address this connection comes from is that of a load balancer (proxy_protocol_from)."),
             Self::Packet(error) => of_packet(error)?,
             Self::BytesBeforeTls => Refusal::new("08P01", "received unencrypted data after SSL request").detail(
                 "This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.",

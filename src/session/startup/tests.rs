@@ -15,6 +15,7 @@ mod binding;
 mod certificate;
 mod login;
 mod packets;
+mod proxy_header;
 mod tls;
 
 const PASSWORD: &str = "s3cret pässword";
@@ -58,6 +59,7 @@ fn context_with(tls: Option<TlsConfig>, change: impl FnOnce(&mut Config)) -> Sta
     let mut config = Config {
         path: "countersign.toml".into(),
         listen: Vec::new(),
+        proxy_protocol_from: Vec::new(),
         data_dir: "/nonexistent".into(),
         reuse_port: false,
         drain_timeout: Duration::from_secs(1),
@@ -89,8 +91,8 @@ fn loopback() -> (Listener, SocketAddr) {
 
 /// Accepts one client; after a login sends the greeting and reads until the client leaves.
 async fn serve(listener: &Listener, shared: &StartupContext) -> Result<StartupOutcome, StartupError> {
-    let (stream, peer) = listener.accept().await;
-    let mut outcome = accept(stream, peer, shared).await?;
+    let (stream, _) = listener.accept().await;
+    let mut outcome = accept(stream, shared).await?;
     if let StartupOutcome::Session(client) = &mut outcome {
         let key = CancelKey { process_id: 42, secret: bytes::Bytes::from_static(b"abcd") };
         let parameters = [("server_version".to_owned(), "15.0".to_owned())];
