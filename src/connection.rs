@@ -62,6 +62,7 @@ pub(crate) async fn serve(newcomer: Newcomer, shared: Arc<Shared>, mut drain: wa
         }
         Ok(StartupOutcome::Cancel(key, stream)) => cancel(&key, stream, &shared).await,
         Ok(StartupOutcome::Closed) => {}
+        Err(error) if error.is_repeated() => tracing::debug!(error = %with_causes(&error), "client refused"),
         Err(error) => {
             tracing::info!(fault = ?error.fault(), error = %with_causes(&error), "client refused");
         }

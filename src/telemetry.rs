@@ -24,6 +24,10 @@ pub const AUDIT_LAG_BYTES: &str = "countersign_audit_lag_bytes";
 /// Counter with label `outcome` (`match`, `mismatch`): CancelRequests, by whether a session had that key.
 pub const CANCEL_REQUESTS: &str = "countersign_cancel_requests_total";
 
+/// Counter with label `outcome` (`failed`, `refused`): authentications that failed, and clients that were refused before
+/// one because too many had failed.
+pub const AUTH_FAILURES: &str = "countersign_auth_failures_total";
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -111,6 +115,7 @@ pub fn init_metrics() -> Result<PrometheusHandle, TelemetryError> {
     metrics::describe_counter!(VERDICTS, "statements judged, by verdict");
     metrics::describe_counter!(TRANSITIONS, "transitions of access requests, by state reached");
     metrics::describe_gauge!(AUDIT_LAG_BYTES, metrics::Unit::Bytes, "audit records that wait to be written");
+    metrics::describe_counter!(AUTH_FAILURES, "failed authentications, and clients refused because of them");
     metrics::describe_counter!(CANCEL_REQUESTS, "CancelRequests, by whether a session had that key");
     Ok(handle)
 }

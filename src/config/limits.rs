@@ -12,6 +12,8 @@ pub(super) const LIMIT_KEYS: Keys = Keys {
         "sessions",
         "sessions_per_user",
         "unauthenticated",
+        "failures_per_address",
+        "failures_per_user",
         "idle_timeout",
         "idle_in_transaction_timeout",
         "request_mib",
@@ -26,6 +28,8 @@ pub(super) const TCP_KEYS: Keys = Keys {
 
 /// More sessions than any process has descriptors for.
 pub(super) const SESSIONS_MAX: u32 = 1_000_000;
+/// As many failures per minute as no person and no program makes by mistake.
+const FAILURES_MAX: u32 = 100_000;
 /// Largest Query, Parse or Bind that may be allowed: what a session keeps under its names has room for it.
 const REQUEST_MIB_MAX: u32 = 120;
 
@@ -38,6 +42,10 @@ pub struct LimitsConfig {
     pub sessions_per_user: Option<u32>,
     /// Connections that have not authenticated yet.
     pub unauthenticated: u32,
+    /// Failed authentications per minute after which an address is refused.
+    pub failures_per_address: u32,
+    /// Failed authentications per minute after which attempts on a user have to wait.
+    pub failures_per_user: u32,
     /// How long a session may wait for its client outside a transaction.
     pub idle_timeout: Option<Duration>,
     /// How long a session may wait for its client inside a transaction.
@@ -52,6 +60,8 @@ impl Default for LimitsConfig {
             sessions: 1000,
             sessions_per_user: None,
             unauthenticated: 200,
+            failures_per_address: 10,
+            failures_per_user: 10,
             idle_timeout: None,
             idle_in_transaction_timeout: None,
             request_len_max: 64 << 20,
@@ -92,6 +102,10 @@ pub(super) fn limits(section: Option<&Section<'_>>) -> LimitsConfig {
         sessions: section.number("sessions", 1..=SESSIONS_MAX).unwrap_or(default.sessions),
         sessions_per_user: section.number("sessions_per_user", 1..=SESSIONS_MAX),
         unauthenticated: section.number("unauthenticated", 1..=SESSIONS_MAX).unwrap_or(default.unauthenticated),
+        failures_per_address: section
+            .number("failures_per_address", 1..=FAILURES_MAX)
+            .unwrap_or(default.failures_per_address),
+        failures_per_user: section.number("failures_per_user", 1..=FAILURES_MAX).unwrap_or(default.failures_per_user),
         idle_timeout: section.duration("idle_timeout"),
         idle_in_transaction_timeout: section.duration("idle_in_transaction_timeout"),
         request_len_max: request_mib.map_or(default.request_len_max, |mib| (mib as usize) << 20),

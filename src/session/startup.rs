@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::BytesMut;
@@ -18,10 +18,12 @@ use countersign_protocol::startup::{self as wire, Answer, PacketError, StartupMe
 use crate::cancel::CancelKey;
 use crate::config::Config;
 use crate::stream::ClientStream;
+use crate::telemetry::AUTH_FAILURES;
 use crate::tls::ClientTls;
 
 mod connection;
 mod error;
+mod failures;
 mod password;
 mod peer;
 mod secret;
@@ -31,6 +33,7 @@ pub use error::{Refusal, StartupError};
 pub use secret::mock_secret;
 
 use connection::Connection;
+use failures::{Allowed, Failures};
 use peer::Peer;
 use settings::Settings;
 
@@ -43,6 +46,7 @@ pub struct StartupContext {
     config: Arc<ArcSwap<Config>>,
     tls: ArcSwapOption<ClientTls>,
     mock_secret: [u8; 32],
+    failures: Failures,
     deadline: Duration,
 }
 
@@ -50,7 +54,13 @@ impl StartupContext {
     /// Takes the configuration, our side of TLS if there is a `[tls]`, and the secret of [`mock_secret`].
     #[must_use]
     pub fn new(config: Arc<ArcSwap<Config>>, tls: Option<ClientTls>, mock_secret: [u8; 32]) -> Self {
-        Self { config, tls: ArcSwapOption::from_pointee(tls), mock_secret, deadline: DEADLINE }
+        Self {
+            config,
+            tls: ArcSwapOption::from_pointee(tls),
+            mock_secret,
+            failures: Failures::default(),
+            deadline: DEADLINE,
+        }
     }
 
     /// The same with another deadline.
@@ -169,7 +179,7 @@ async fn negotiate(mut connection: Connection, shared: &StartupContext) -> Resul
             Err(error) => return Err(connection.refuse(error).await),
         }
     };
-    match log_in(&mut connection, message, shared).await {
+    match log_in(&mut connection, message, peer, shared).await {
         Ok(Some(login)) => Ok(StartupOutcome::Session(Box::new(login.with(connection, peer)))),
         Ok(None) => Ok(StartupOutcome::Closed),
         Err(error) => Err(connection.refuse(error).await),
@@ -212,6 +222,7 @@ impl Login {
 async fn log_in(
     connection: &mut Connection,
     message: StartupMessage,
+    peer: Peer,
     shared: &StartupContext,
 ) -> Result<Option<Login>, StartupError> {
     if message.needs_negotiation() {
@@ -225,9 +236,7 @@ async fn log_in(
     settings::refuse_replication(&message.parameters)?;
     let user = named(&message.parameters, "user").ok_or(StartupError::NoUser)?;
     let database = named(&message.parameters, "database").unwrap_or_else(|| user.clone());
-    if !by_certificate(connection, &user, &shared.config())
-        && !password::authenticate(connection, &user, shared).await?
-    {
+    if !authenticate(connection, &user, peer, shared).await? {
         return Ok(None);
     }
     if !may_connect(&shared.config(), &user, &database) {
@@ -235,6 +244,40 @@ async fn log_in(
     }
     let settings = settings::settings(&message.parameters)?;
     Ok(Some(Login { user, database, settings, cancel_secret_len: message.cancel_secret_len() }))
+}
+
+/// By certificate or by password; `false` when the client left in the middle of it.
+async fn authenticate(
+    connection: &mut Connection,
+    user: &str,
+    peer: Peer,
+    shared: &StartupContext,
+) -> Result<bool, StartupError> {
+    let config = shared.config();
+    if by_certificate(connection, user, &config) {
+        return Ok(true);
+    }
+    let allowed =
+        Allowed { per_address: config.limits.failures_per_address, per_user: config.limits.failures_per_user };
+    if !shared.failures.may_try(peer, allowed.per_address, Instant::now()) {
+        metrics::counter!(AUTH_FAILURES, "outcome" => "refused").increment(1);
+        return Err(StartupError::TooManyFailures);
+    }
+    let delay = shared.failures.delay(user, allowed.per_user, Instant::now());
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    let outcome = password::authenticate(connection, user, shared).await;
+    match &outcome {
+        Ok(true) => shared.failures.forget(peer, user),
+        Ok(false) => {}
+        Err(error) if error.is_failed_authentication() => {
+            metrics::counter!(AUTH_FAILURES, "outcome" => "failed").increment(1);
+            shared.failures.count(peer, user, allowed, Instant::now());
+        }
+        Err(_) => {}
+    }
+    outcome
 }
 
 /// Whether the client's certificate stands for the user.

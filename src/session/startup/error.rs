@@ -65,6 +65,9 @@ pub enum StartupError {
         /// Whether the client also presented a certificate, which does not stand for the user.
         certificate: bool,
     },
+    /// Too many authentications from this address failed.
+    #[error("too many failed authentications from the address")]
+    TooManyFailures,
     /// No such database, or none open to the user: the two are not told apart.
     #[error("database \"{database}\" does not exist or is not open to the user")]
     NoDatabase {
@@ -81,6 +84,17 @@ impl StartupError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         Fault::Client
+    }
+
+    /// Whether somebody tried to prove who they are, and did not.
+    pub(super) fn is_failed_authentication(&self) -> bool {
+        matches!(self, Self::Password { .. } | Self::Scram(_))
+    }
+
+    /// Whether it is one of many of its kind, so that one line each would only fill the log; metrics count them.
+    #[must_use]
+    pub fn is_repeated(&self) -> bool {
+        matches!(self, Self::TooManyFailures)
     }
 
     /// What the client may read of it; `None` when it is to be hung up on: it left, stalled, or speaks something
@@ -112,6 +126,8 @@ impl StartupError {
                 let detail = "The client certificate does not stand for this user, so a password was asked for.";
                 if *certificate { refusal.detail(detail) } else { refusal }
             }
+            Self::TooManyFailures => Refusal::new("28000", "too many failed authentications from this address")
+                .hint("Try again in a minute."),
             Self::NoDatabase { database } => Refusal::new("3D000", format!("database \"{database}\" does not exist")),
             Self::Setting(error) => error.refusal(),
         };

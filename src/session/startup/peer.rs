@@ -5,7 +5,7 @@
 //! nothing else is read; where none is, one is a violation.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use countersign_protocol::proxy_header::{self, HEAD_LEN, ProxyHeaderError};
 use tokio::io::AsyncReadExt as _;
@@ -42,6 +42,14 @@ impl Peer {
         }
         let header = read_header(stream).await?;
         Ok(header.map(|source| Self::Remote(source.unwrap_or(address))))
+    }
+
+    /// The IP address; `None` for a unix socket.
+    pub(super) fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Local => None,
+            Self::Remote(address) => Some(address.ip()),
+        }
     }
 }
 

@@ -112,3 +112,25 @@ async fn bytes_behind_the_login_are_kept() {
     assert_eq!(client.unread[..], b"Q\0\0\0\x0dselect 1\0"[..]);
     assert!(answer.starts_with(b"R\0\0\0\x36\0\0\0\x0cv=") && answer.ends_with(b"Z\0\0\0\x05I"));
 }
+
+#[tokio::test]
+async fn an_address_may_fail_so_often() {
+    let shared = context_with(None, |config| config.limits.failures_per_address = 3);
+    let attempt = async |user: &str, password: &str| {
+        let (client, _) = log_in(&shared, &login(user, password, Some("shop"))).await;
+        client.err().map(|(sqlstate, message)| format!("{sqlstate} {message}"))
+    };
+    let refused = Some("28000 too many failed authentications from this address");
+    for _ in 0..2 {
+        for user in ["alice", "eve"] {
+            assert!(attempt(user, "wrong").await.is_some_and(|error| error.starts_with("28P01")));
+        }
+        assert_eq!(attempt("alice", PASSWORD).await, None, "a success is a new beginning");
+    }
+    for user in ["eve", "alice", "bob"] {
+        assert!(attempt(user, "wrong").await.is_some_and(|error| error.starts_with("28P01")));
+    }
+    assert_eq!(attempt("eve", "wrong").await.as_deref(), refused);
+    assert_eq!(attempt("alice", "wrong").await.as_deref(), refused);
+    assert_eq!(attempt("alice", PASSWORD).await.as_deref(), refused, "nothing is learned from it");
+}
