@@ -4,6 +4,7 @@
 //! Invariant: a published snapshot is whole and is never changed; before the first load it is empty, and an empty
 //! catalog knows no name, so everything that depends on it is not understood.
 
+mod consequences;
 mod definitions;
 mod digest;
 mod load;

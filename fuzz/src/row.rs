@@ -35,7 +35,7 @@ static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
         definition: None,
         parents: Vec::new(),
         has_rules: false,
-        has_triggers: false,
+        consequences: Vec::new(),
     };
     Catalog::new(1, vec![people], Vec::new(), Vec::new())
 });

@@ -107,7 +107,7 @@ fn catalog() -> Catalog {
         definition: None,
         parents: Vec::new(),
         has_rules: false,
-        has_triggers: false,
+        consequences: Vec::new(),
     };
     let relations = vec![
         table(CUSTOMERS, "public", "customers"),

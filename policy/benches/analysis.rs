@@ -35,7 +35,7 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[&str]) -> Relation {
         definition: None,
         parents: Vec::new(),
         has_rules: false,
-        has_triggers: false,
+        consequences: Vec::new(),
     }
 }
 

@@ -24,7 +24,7 @@ fn catalog() -> Catalog {
         definition: None,
         parents: Vec::new(),
         has_rules: false,
-        has_triggers: false,
+        consequences: Vec::new(),
     };
     Catalog::new(1, vec![relation], Vec::new(), Vec::new())
 }

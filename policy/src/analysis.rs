@@ -9,6 +9,7 @@ use std::fmt;
 mod builtins;
 pub mod cache;
 mod condition;
+mod consequences;
 mod constructor;
 mod create;
 mod ddl;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::analysis::StatementAnalysis;
+use crate::effect::{Effect, Effects};
 
 /// Object identifier of a relation, type or function in `pg_catalog`.
 pub type Oid = u32;
@@ -19,7 +20,9 @@ pub struct Catalog {
     relation_names: HashMap<String, HashMap<String, Oid>>,
     types: HashMap<Oid, Type>,
     type_names: HashSet<(String, String)>,
+    children: HashMap<Oid, Vec<Oid>>,
     functions: HashMap<String, HashMap<String, Vec<Function>>>,
+    function_names: HashMap<Oid, (String, String)>,
     temporary: BTreeMap<String, u64>,
     readings: Mutex<HashMap<Oid, Arc<StatementAnalysis>>>,
 }
@@ -46,8 +49,28 @@ pub struct Relation {
     pub parents: Vec<Oid>,
     /// Whether the relation has rules other than a view's own `_RETURN`.
     pub has_rules: bool,
-    /// Whether the relation has user-defined triggers that are enabled.
-    pub has_triggers: bool,
+    /// What writing to it sets off.
+    pub consequences: Vec<Consequence>,
+}
+
+/// What a write to a relation sets off besides itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consequence {
+    /// The writes that set it off: of insert, update, delete, truncate.
+    pub on: Effects,
+    /// An update sets it off only when it assigns one of these attribute numbers; empty means any update.
+    pub columns: Vec<i16>,
+    /// What it is.
+    pub what: SetOff,
+}
+
+/// See [`Consequence`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetOff {
+    /// A trigger, a default or a check constraint calls the function with this `pg_proc.oid`.
+    Call(Oid),
+    /// A foreign key does this to rows of that relation. `truncate` happens only with CASCADE.
+    Write(Effect, Oid),
 }
 
 /// `pg_class.relkind`.
@@ -154,11 +177,17 @@ impl Catalog {
                 .entry(relation.schema.clone())
                 .or_default()
                 .insert(relation.name.clone(), relation.oid);
+            for parent in &relation.parents {
+                snapshot.children.entry(*parent).or_default().push(relation.oid);
+            }
             snapshot.relations.insert(relation.oid, relation);
         }
         snapshot.type_names = types.iter().map(|item| (item.schema.clone(), item.name.clone())).collect();
         snapshot.types = types.into_iter().map(|item| (item.oid, item)).collect();
         for (schema, name, function) in functions {
+            if !function.built_in {
+                snapshot.function_names.insert(function.oid, (schema.clone(), name.clone()));
+            }
             snapshot.functions.entry(schema).or_default().entry(name).or_default().push(function);
         }
         snapshot
@@ -203,6 +232,20 @@ impl Catalog {
     #[must_use]
     pub fn resolve_relation(&self, search_path: &[String], name: &str) -> Option<&Relation> {
         search_path.iter().find_map(|schema| self.relation_named(schema, name))
+    }
+
+    /// What inherits from the relation or is a partition of it, directly.
+    #[must_use]
+    pub fn children(&self, oid: Oid) -> &[Oid] {
+        self.children.get(&oid).map_or(&[], Vec::as_slice)
+    }
+
+    /// The function with that `pg_proc.oid`, with its schema and name, if it is not one that came with the server.
+    #[must_use]
+    pub fn user_function(&self, oid: Oid) -> Option<(&str, &str, &Function)> {
+        let (schema, name) = self.function_names.get(&oid)?;
+        let function = self.functions_named(schema, name).iter().find(|function| function.oid == oid)?;
+        Some((schema, name, function))
     }
 
     /// All relations, in no particular order.

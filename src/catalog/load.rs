@@ -10,6 +10,7 @@ use countersign_policy::catalog::{Column, Function, Oid, Relation, RelationKind,
 use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, GenericClient, IsolationLevel, Row};
 
+use super::consequences;
 use super::definitions::{self, BuiltIn, Definitions};
 use super::digest::{ContentDigest, Versions};
 use super::{CatalogError, queries};
@@ -32,7 +33,7 @@ pub(super) struct Loaded {
 }
 
 /// Rows with something that counts as their content but that nobody looks at.
-type Stamped<T> = Vec<(T, String)>;
+pub(super) type Stamped<T> = Vec<(T, String)>;
 
 /// Asks for the probe alone: a few milliseconds.
 pub(super) async fn probe(client: &impl GenericClient) -> Result<Probe, CatalogError> {
@@ -55,10 +56,12 @@ pub(super) async fn load(client: &mut Client, known: &mut BuiltIn) -> Result<Loa
     let probe = probe(&transaction).await?;
     let mut relations = relations(&query(&transaction, "relations", queries::RELATIONS).await?)?;
     let columns = query(&transaction, "columns", queries::COLUMNS).await?;
+    let consequences = query(&transaction, "consequences", queries::CONSEQUENCES).await?;
     let types = types(&query(&transaction, "types", queries::TYPES).await?)?;
     let functions = functions(&query(&transaction, "functions", queries::FUNCTIONS).await?)?;
     transaction.commit().await.map_err(failed)?;
     add_columns(&mut relations, &columns)?;
+    consequences::add(&mut relations, &consequences)?;
     let needing: Vec<Oid> =
         relations.iter().filter(|(relation, _)| needs_definition(relation)).map(|(relation, _)| relation.oid).collect();
     let definitions = definitions::read(client, &needing, &probe, known).await?;
@@ -75,7 +78,7 @@ pub(super) fn field<'a, T: FromSql<'a>>(row: &'a Row, index: usize, what: &'stat
 }
 
 /// A `"char"` column, selected as text.
-fn code(row: &Row, index: usize, what: &'static str) -> Result<char, CatalogError> {
+pub(super) fn code(row: &Row, index: usize, what: &'static str) -> Result<char, CatalogError> {
     field::<&str>(row, index, what)?.chars().next().ok_or(CatalogError::Unexpected { what })
 }
 
@@ -92,9 +95,9 @@ fn relations(rows: &[Row]) -> Result<Stamped<Relation>, CatalogError> {
             definition: None,
             parents: field(row, 5, what)?,
             has_rules: field(row, 6, what)?,
-            has_triggers: field(row, 7, what)?,
+            consequences: Vec::new(),
         };
-        Ok((relation, field(row, 8, what)?))
+        Ok((relation, field(row, 7, what)?))
     };
     rows.iter().map(relation).collect()
 }

@@ -31,8 +31,6 @@ SELECT c.oid, n.nspname, c.relname, c.relkind::pg_catalog.text, c.reltype,
     ARRAY(SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno, i.inhparent),
     c.relhasrules AND EXISTS (
         SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN'),
-    c.relhastriggers AND EXISTS (
-        SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'),
     CASE WHEN c.oid < 16384 THEN '' ELSE pg_catalog.concat_ws('/', c.relrowsecurity, c.relforcerowsecurity,
         c.reloptions::pg_catalog.text,
         ARRAY(SELECT xmin FROM pg_catalog.pg_trigger WHERE tgrelid = c.oid ORDER BY oid)::pg_catalog.text,
@@ -42,6 +40,35 @@ SELECT c.oid, n.nspname, c.relname, c.relkind::pg_catalog.text, c.reltype,
         ARRAY(SELECT xmin FROM pg_catalog.pg_policy WHERE polrelid = c.oid ORDER BY oid)::pg_catalog.text) END
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 ORDER BY c.oid";
+
+/// What writes to relations set off: by relation, the writes (1 insert, 2 update, 4 delete, 8 truncate), the columns that an
+/// update must assign, and what happens: `c` calls a function, `d`, `u` and `t` delete, update and truncate a relation.
+/// Triggers; actions of foreign keys; users' functions in defaults and check constraints.
+pub(super) const CONSEQUENCES: &str = "\
+SELECT t.tgrelid, (CASE WHEN t.tgtype & 4 <> 0 THEN 1 ELSE 0 END + CASE WHEN t.tgtype & 16 <> 0 THEN 2 ELSE 0 END
+        + CASE WHEN t.tgtype & 8 <> 0 THEN 4 ELSE 0 END + CASE WHEN t.tgtype & 32 <> 0 THEN 8 ELSE 0 END),
+    t.tgattr::pg_catalog.int2[], 'c', t.tgfoid
+FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal AND t.tgenabled <> 'D'
+UNION ALL
+SELECT c.confrelid, 4, '{}', CASE c.confdeltype WHEN 'c' THEN 'd' ELSE 'u' END, c.conrelid
+FROM pg_catalog.pg_constraint c WHERE c.contype = 'f' AND c.confdeltype IN ('c', 'n', 'd')
+UNION ALL
+SELECT c.confrelid, 2, c.confkey, 'u', c.conrelid
+FROM pg_catalog.pg_constraint c WHERE c.contype = 'f' AND c.confupdtype IN ('c', 'n', 'd')
+UNION ALL
+SELECT c.confrelid, 8, '{}', 't', c.conrelid FROM pg_catalog.pg_constraint c WHERE c.contype = 'f'
+UNION ALL
+SELECT a.adrelid, 3, '{}', 'c', d.refobjid
+FROM pg_catalog.pg_attrdef a JOIN pg_catalog.pg_depend d ON d.objid = a.oid
+    AND d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
+    AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+UNION ALL
+SELECT c.conrelid, 3, '{}', 'c', d.refobjid
+FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_depend d ON d.objid = c.oid
+    AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+    AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+WHERE c.contype = 'c' AND c.conrelid <> 0
+ORDER BY 1, 2, 3, 4, 5";
 
 /// Columns, of everything but indexes.
 pub(super) const COLUMNS: &str = "\

@@ -7,11 +7,14 @@ use countersign::catalog::{CatalogError, CatalogOptions, CatalogService};
 use countersign::config::{Secret, SslMode};
 use countersign::throwaway::{SUPERUSER, ThrowawayOptions, ThrowawayPostgres};
 use countersign_policy::Catalog;
-use countersign_policy::catalog::{RelationKind, Volatility};
+use countersign_policy::catalog::{Consequence, RelationKind, SetOff, Volatility};
+use countersign_policy::{Effect, Effects};
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 use crate::support::server::{Database, SERVER};
+
+const UPDATE: Effects = Effects::of(&[Effect::Update]);
 
 /// No poll within a test: what changes, changes because it was asked for.
 fn quiet() -> CatalogOptions {
@@ -38,7 +41,11 @@ async fn knows_tables_views_functions_and_types() {
              CREATE TABLE measured_24 PARTITION OF measured FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
              CREATE DOMAIN postcode AS text; CREATE TYPE mood AS ENUM ('sad', 'ok');
              CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RETURN NEW; END';
-             CREATE TRIGGER touched BEFORE UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION touch();
+             CREATE FUNCTION number() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
+             CREATE TABLE crates (a int, label text PRIMARY KEY);
+             CREATE TABLE parcels (id int DEFAULT number(), crate text REFERENCES crates ON DELETE CASCADE ON UPDATE SET NULL,
+                 CHECK (id < number()));
+             CREATE TRIGGER touched BEFORE UPDATE OF email ON customers FOR EACH ROW EXECUTE FUNCTION touch();
              CREATE RULE quiet AS ON DELETE TO products DO INSTEAD NOTHING;",
         )
         .await
@@ -48,11 +55,28 @@ async fn knows_tables_views_functions_and_types() {
 
     let customers = public("customers");
     assert_eq!(customers.kind, RelationKind::Table);
-    assert!(customers.has_triggers && !customers.has_rules);
+    assert!(!customers.has_rules);
+    let [touch] = catalog.functions_named("public", "touch") else { panic!("one function") };
+    let trigger = Consequence { on: UPDATE, columns: vec![3], what: SetOff::Call(touch.oid) };
+    assert!(customers.consequences.contains(&trigger), "{:?}", customers.consequences);
     assert!(public("products").has_rules);
     let ssn = customers.column_named("ssn").expect("column");
     assert_eq!(catalog.type_of(ssn.type_oid).map(|found| found.name.as_str()), Some("text"));
-    assert!(!public("orders").has_triggers, "the triggers of foreign keys do not count");
+    let is_call = |consequence: &Consequence| matches!(consequence.what, SetOff::Call(_));
+    assert!(!public("orders").consequences.iter().any(is_call), "the triggers of foreign keys do not count");
+    let emptied = SetOff::Write(Effect::Truncate, public("orders").oid);
+    let truncate = Consequence { on: Effects::of(&[Effect::Truncate]), columns: Vec::new(), what: emptied };
+    assert!(customers.consequences.contains(&truncate), "orders refer to customers");
+    let parcels = public("parcels").oid;
+    let actions: Vec<_> =
+        public("crates").consequences.iter().map(|found| (found.columns.as_slice(), found.what)).collect();
+    assert_eq!(
+        actions[..2],
+        [(&[2][..], SetOff::Write(Effect::Update, parcels)), (&[], SetOff::Write(Effect::Delete, parcels))]
+    );
+    let [number] = catalog.functions_named("public", "number") else { panic!("one function") };
+    let calls = public("parcels").consequences.iter().filter(|found| found.what == SetOff::Call(number.oid)).count();
+    assert_eq!(calls, 2, "a default and a check");
 
     let view = public("customer_contacts");
     let definition = view.definition.as_deref().expect("definition");
@@ -65,7 +89,6 @@ async fn knows_tables_views_functions_and_types() {
     assert_eq!(public("measured").kind, RelationKind::PartitionedTable);
     assert_eq!(partition.column_named("w").and_then(|column| column.generated.as_deref()), Some("(v * 2)"));
 
-    let [touch] = catalog.functions_named("public", "touch") else { panic!("one function") };
     assert!(touch.security_definer && !touch.built_in);
     assert_eq!((touch.volatility, touch.language.as_str()), (Volatility::Volatile, "plpgsql"));
     let search = path(&["pg_catalog", "public"]);

@@ -13,6 +13,8 @@ use super::{Analysis, AnalysisContext, read};
 
 /// Bytes that an entry is taken to cost besides its text.
 const ENTRY_BYTES: u64 = 1_024;
+/// Bytes that a relation in it is taken to cost: a partitioned table brings its partitions along.
+const RELATION_BYTES: u64 = 128;
 /// Longest text that is kept, in bytes.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
 
@@ -107,6 +109,7 @@ struct ByBytes;
 
 impl Weighter<Key, Arc<Analysis>> for ByBytes {
     fn weight(&self, key: &Key, analysis: &Arc<Analysis>) -> u64 {
-        key.text.len() as u64 + ENTRY_BYTES * (1 + analysis.statements.len() as u64)
+        let relations: usize = analysis.statements.iter().map(|statement| statement.relations.len()).sum();
+        key.text.len() as u64 + ENTRY_BYTES * (1 + analysis.statements.len() as u64) + RELATION_BYTES * relations as u64
     }
 }

@@ -22,6 +22,7 @@ impl Walker<'_> {
             NodeEnum::TruncateStmt(truncate) => {
                 self.effect(Effect::Truncate);
                 self.touch_all(&truncate.relations, Effect::Truncate);
+                self.truncates(truncate);
             }
             NodeEnum::AlterTableStmt(alter) => self.alter_table(alter),
             NodeEnum::RenameStmt(rename) => self.rename(rename),

@@ -87,6 +87,7 @@ impl Walker<'_> {
     fn copy_from(&mut self, copy: &CopyStmt) {
         let Some(name) = copy.relation.as_ref() else { return };
         let target = self.target(name, Effect::CopyIn);
+        self.sets_off(&target, Effect::Insert, None);
         let scope = Scope { level: Level::of(target), ..Scope::default() };
         self.optional(copy.where_clause.as_deref(), &scope);
     }

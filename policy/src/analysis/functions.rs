@@ -141,7 +141,13 @@ impl<'a> Walker<'a> {
         if builtins::is_blind(name) { Lineage::CLEAR } else { arguments.clone() }
     }
 
-    fn invoke_user(&mut self, name: &str, function: &Function, arguments: &Lineage, shadowed: bool) -> Lineage {
+    pub(super) fn invoke_user(
+        &mut self,
+        name: &str,
+        function: &Function,
+        arguments: &Lineage,
+        shadowed: bool,
+    ) -> Lineage {
         let in_c = matches!(function.language.as_str(), "c" | "internal");
         if in_c && builtins::is_harmless_extension(name) {
             return if name.starts_with("pg_stat") { USER_CODE } else { arguments.clone() };

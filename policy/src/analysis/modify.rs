@@ -18,6 +18,7 @@ impl Walker<'_> {
         let mut scope = outer.child();
         self.with_clause(insert.with_clause.as_ref(), &mut scope);
         let mut target = self.target(name, Effect::Insert);
+        self.sets_off(&target, Effect::Insert, None);
         let given = match insert.select_stmt.as_deref().and_then(|node| node.node.as_ref()) {
             Some(NodeEnum::SelectStmt(select)) if is_plain_values(select) => self.values(&select.values_lists, &scope),
             Some(NodeEnum::SelectStmt(select)) => self.select(select, &scope),
@@ -52,6 +53,7 @@ impl Walker<'_> {
         }
         if clause.action() == OnConflictAction::OnconflictUpdate {
             self.effect(Effect::Update);
+            self.sets_off(target, Effect::Update, Some(&clause.target_list));
             self.assignments(&clause.target_list, target, &scope);
         }
         let deciding = self.optional(clause.where_clause.as_deref(), &scope);
@@ -63,6 +65,7 @@ impl Walker<'_> {
         let mut scope = outer.child();
         self.with_clause(update.with_clause.as_ref(), &mut scope);
         let mut target = self.target(name, Effect::Update);
+        self.sets_off(&target, Effect::Update, Some(&update.target_list));
         let from = self.read_from(&update.from_clause, &scope);
         let mut level = Level::of(target.clone());
         level.append(from.clone());
@@ -80,6 +83,7 @@ impl Walker<'_> {
         let mut scope = outer.child();
         self.with_clause(delete.with_clause.as_ref(), &mut scope);
         let target = self.target(name, Effect::Delete);
+        self.sets_off(&target, Effect::Delete, None);
         let using = self.read_from(&delete.using_clause, &scope);
         let mut level = Level::of(target.clone());
         level.append(using.clone());
@@ -109,7 +113,9 @@ impl Walker<'_> {
                 continue;
             };
             if let Some(effect) = self.merge_action(clause, &mut target, &inner) {
-                self.target(name, effect);
+                let written = self.target(name, effect);
+                let assigned = (effect == Effect::Update).then_some(clause.target_list.as_slice());
+                self.sets_off(&written, effect, assigned);
             }
         }
         if merge.returning_clause.is_some() {

@@ -1,7 +1,8 @@
 //! Relation names → catalog relations, and relations → sources of a query.
 //!
 //! Never guesses a relation: a name that does not resolve is [`NotUnderstood::Relation`]. Invariant: the use of a view is
-//! also a use of what it reads, and the use of a child table is also a use of its parents.
+//! also a use of what it reads, the use of a child table is also a use of its parents, and that of a parent without ONLY is
+//! also a use of its children.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -71,6 +72,13 @@ impl<'a> Walker<'a> {
             return None;
         };
         self.touch_resolved(relation, effects);
+        if name.inh {
+            for oid in self.descendants(relation.oid) {
+                if let Some(child) = self.catalog().relation(oid) {
+                    self.relation(Some(oid), QualifiedName::new(&child.schema, &child.name), effects);
+                }
+            }
+        }
         Some(relation)
     }
 

@@ -3,6 +3,7 @@
 mod benign;
 mod bypass;
 mod caching;
+mod consequences;
 mod corpus;
 pub(super) mod fixture;
 mod limits;

@@ -49,7 +49,7 @@ fn relation(oid: Oid, name: &str, kind: RelationKind, columns: &[(&str, Oid)], p
         definition: None,
         parents: parents.to_vec(),
         has_rules: false,
-        has_triggers: false,
+        consequences: Vec::new(),
     }
 }
 

@@ -1,7 +1,8 @@
 //! A small catalog made by hand: a shop, its view, its functions, and the built-in functions that the tests call.
 
 use crate::analysis::{Analysis, AnalysisContext, NothingPrepared, analyze};
-use crate::catalog::{Catalog, Column, Function, Oid, Relation, RelationKind, Type, Volatility};
+use crate::catalog::{Catalog, Column, Consequence, Function, Oid, Relation, RelationKind, SetOff, Type, Volatility};
+use crate::effect::{Effect, Effects};
 
 pub const CUSTOMERS: Oid = 20_001;
 pub const ORDERS: Oid = 20_002;
@@ -9,6 +10,11 @@ pub const PAYMENTS: Oid = 20_003;
 pub const CUSTOMER_VIEW: Oid = 20_004;
 pub const CUSTOMERS_EU: Oid = 20_005;
 pub const CONTACTS: Oid = 20_006;
+pub const ACCOUNTS: Oid = 20_020;
+pub const ENTRIES: Oid = 20_021;
+/// OIDs of functions.
+const PURGE: Oid = 30_001;
+const HARMLESS: Oid = 30_002;
 
 const TEXT: Oid = 25;
 const RECORD: Oid = 2249;
@@ -34,12 +40,39 @@ fn relation(oid: Oid, schema: &str, name: &str, kind: RelationKind, names: &[&st
         definition: None,
         parents: Vec::new(),
         has_rules: false,
-        has_triggers: false,
+        consequences: Vec::new(),
     }
 }
 
 fn view(oid: Oid, name: &str, names: &[&str], definition: &str) -> Relation {
     Relation { definition: Some(definition.to_owned()), ..relation(oid, "public", name, RelationKind::View, names) }
+}
+
+const INSERT: Effects = Effects::of(&[Effect::Insert]);
+const UPDATE: Effects = Effects::of(&[Effect::Update]);
+const DELETE: Effects = Effects::of(&[Effect::Delete]);
+const TRUNCATE: Effects = Effects::of(&[Effect::Truncate]);
+
+/// Its deletion cascades to entries, a change of its id too, and a change of its owner fires a trigger.
+fn accounts() -> Relation {
+    let set_off = |on, columns: &[i16], what| Consequence { on, columns: columns.to_vec(), what };
+    let consequences = vec![
+        set_off(DELETE, &[], SetOff::Write(Effect::Delete, ENTRIES)),
+        set_off(UPDATE, &[1], SetOff::Write(Effect::Update, ENTRIES)),
+        set_off(UPDATE, &[2], SetOff::Call(PURGE)),
+        set_off(TRUNCATE, &[], SetOff::Write(Effect::Truncate, ENTRIES)),
+    ];
+    Relation { consequences, ..relation(ACCOUNTS, "public", "accounts", RelationKind::Table, &["id", "owner", "note"]) }
+}
+
+/// A deletion fires a trigger, and so does an insertion of an entry without a default.
+fn entries() -> Relation {
+    let set_off = |on, what| Consequence { on, columns: Vec::new(), what };
+    let consequences = vec![set_off(DELETE, SetOff::Call(PURGE)), set_off(INSERT, SetOff::Call(HARMLESS))];
+    Relation {
+        consequences,
+        ..relation(ENTRIES, "public", "entries", RelationKind::PartitionedTable, &["id", "account", "amount"])
+    }
 }
 
 fn relations() -> Vec<Relation> {
@@ -65,6 +98,15 @@ fn relations() -> Vec<Relation> {
         view(20_009, "broken", &["id"], "SELECT FROM WHERE"),
         view(20_010, "kills", &["x"], "SELECT pg_terminate_backend(1) AS x"),
         relation(20_011, "app", "customers", Table, &["id", "secret"]),
+        accounts(),
+        entries(),
+        Relation {
+            parents: vec![ENTRIES],
+            consequences: vec![Consequence { on: INSERT, columns: Vec::new(), what: SetOff::Call(HARMLESS) }],
+            ..relation(20_022, "public", "entries_2024", Table, &["id", "account", "amount"])
+        },
+        relation(20_023, "public", "balances", Table, &["account", "total"]),
+        view(20_024, "open_accounts", &["id", "owner"], "SELECT a.id, a.owner FROM public.accounts a"),
         relation(1259, "pg_catalog", "pg_class", Table, &["oid", "relname", "relnamespace", "relkind"]),
         relation(2615, "pg_catalog", "pg_namespace", Table, &["oid", "nspname"]),
         relation(12_001, "pg_catalog", "pg_stats", View, &["tablename", "attname", "most_common_vals"]),
@@ -105,7 +147,10 @@ fn functions() -> Vec<(String, String, Function)> {
     let built_in = |volatility| move |name: &str| function("pg_catalog", name, volatility, "internal", scalar(name));
     let mut all: Vec<_> = immutable.split_whitespace().map(built_in(Volatility::Immutable)).collect();
     all.extend(volatile.split_whitespace().map(built_in(Volatility::Volatile)));
-    all.push(function("public", "purge", Volatility::Volatile, "plpgsql", TEXT));
+    let (schema, name, purge) = function("public", "purge", Volatility::Volatile, "plpgsql", TEXT);
+    all.push((schema, name, Function { oid: PURGE, ..purge }));
+    let (schema, name, harmless) = function("public", "next_number", Volatility::Stable, "plpgsql", TEXT);
+    all.push((schema, name, Function { oid: HARMLESS, ..harmless }));
     all.push(function("public", "badge", Volatility::Stable, "sql", TEXT));
     all.push(function("public", "all_customers", Volatility::Stable, "sql", CUSTOMERS + 100_000));
     all.push(function("public", "dblink", Volatility::Volatile, "c", RECORD));

@@ -420,7 +420,7 @@ fn catalog(version: u64) -> Catalog {
         definition: None,
         parents: Vec::new(),
         has_rules: false,
-        has_triggers: false,
+        consequences: Vec::new(),
     };
     let relations = vec![
         table(CUSTOMERS, "public", "customers"),

@@ -1,0 +1,77 @@
+//! What a write sets off: triggers, defaults, foreign keys; and what inherits.
+
+use super::fixture::analysis;
+
+/// `text` carries exactly these effects, and writes exactly these relations.
+#[track_caller]
+fn check(text: &str, effects: &str, written: &str) {
+    let analysis = analysis(text);
+    assert_eq!(analysis.not_understood(), None, "{text}");
+    let found: Vec<&str> = analysis.effects().iter().map(|effect| effect.as_str()).collect();
+    assert_eq!(found.join(" "), effects, "effects of {text}");
+    let mut names: Vec<String> = analysis.statements[0]
+        .relations
+        .iter()
+        .filter(|relation| relation.is_written())
+        .map(|relation| format!("{}", relation.name))
+        .collect();
+    names.sort();
+    assert_eq!(names.join(" "), written, "relations written by {text}");
+}
+
+const CASCADED: &str = "public.accounts public.entries public.entries_2024";
+
+#[test]
+fn foreign_keys_carry_a_deletion_on() {
+    check("DELETE FROM accounts WHERE id = 1", "delete function_call", CASCADED);
+    check("WITH d AS (DELETE FROM accounts RETURNING id) SELECT id FROM d", "select delete function_call", CASCADED);
+    check("DELETE FROM open_accounts", "delete function_call", &format!("{CASCADED} public.open_accounts"));
+}
+
+#[test]
+fn an_update_sets_off_only_what_its_columns_do() {
+    check("UPDATE accounts SET note = 'x' WHERE id = 1", "update", "public.accounts");
+    check("UPDATE accounts SET owner = 'x' WHERE id = 1", "update function_call", "public.accounts");
+    check("UPDATE accounts SET (note, owner) = ('x', 'y') WHERE id = 1", "update function_call", "public.accounts");
+    check("UPDATE accounts SET id = 2 WHERE id = 1", "update", CASCADED);
+    check(
+        "INSERT INTO accounts VALUES (1, 'a', 'b') ON CONFLICT (id) DO UPDATE SET owner = excluded.owner",
+        "insert update function_call",
+        "public.accounts",
+    );
+    check(
+        "MERGE INTO accounts a USING balances b ON a.id = b.account WHEN MATCHED THEN UPDATE SET note = 'x'",
+        "select update merge",
+        "public.accounts",
+    );
+    check(
+        "MERGE INTO accounts a USING balances b ON a.id = b.account WHEN MATCHED THEN DELETE",
+        "select delete merge function_call",
+        CASCADED,
+    );
+}
+
+#[test]
+fn only_functions_that_may_write_count() {
+    check("INSERT INTO entries VALUES (1, 2, 3)", "insert", "public.entries public.entries_2024");
+    check("COPY entries FROM STDIN", "copy_in", "public.entries public.entries_2024");
+    check("INSERT INTO balances VALUES (1, 2)", "insert", "public.balances");
+}
+
+#[test]
+fn truncate_reaches_others_with_cascade_only() {
+    check("TRUNCATE accounts", "truncate", "public.accounts");
+    check("TRUNCATE accounts CASCADE", "truncate", CASCADED);
+}
+
+#[test]
+fn what_inherits_is_written_too_unless_it_says_only() {
+    check("DELETE FROM entries", "delete function_call", "public.entries public.entries_2024");
+    check("UPDATE ONLY entries SET amount = 1", "update", "public.entries");
+}
+
+#[test]
+fn reads_set_nothing_off() {
+    check("SELECT * FROM accounts JOIN entries ON account = accounts.id", "select", "");
+    check("EXPLAIN DELETE FROM accounts", "explain", "");
+}

@@ -1,0 +1,42 @@
+//! What writes to relations set off: rows of [`super::queries::CONSEQUENCES`] → [`Consequence`].
+//!
+//! Never leaves a row out. Invariant: both lists are in the order of relation OIDs.
+
+use countersign_policy::catalog::{Consequence, Oid, Relation, SetOff};
+use countersign_policy::{Effect, Effects};
+use tokio_postgres::Row;
+
+use super::CatalogError;
+use super::load::{Stamped, code, field};
+
+const WHAT: &str = "consequences";
+
+/// The bits of the second column.
+const WRITES: [(i32, Effect); 4] =
+    [(1, Effect::Insert), (2, Effect::Update), (4, Effect::Delete), (8, Effect::Truncate)];
+
+/// Puts each row to its relation.
+pub(super) fn add(relations: &mut Stamped<Relation>, rows: &[Row]) -> Result<(), CatalogError> {
+    for row in rows {
+        let oid: Oid = field(row, 0, WHAT)?;
+        let at = relations.binary_search_by_key(&oid, |(relation, _)| relation.oid);
+        let relation = at.ok().and_then(|at| relations.get_mut(at)).ok_or(CatalogError::Unexpected { what: WHAT })?;
+        relation.0.consequences.push(read(row)?);
+    }
+    Ok(())
+}
+
+fn read(row: &Row) -> Result<Consequence, CatalogError> {
+    let bits: i32 = field(row, 1, WHAT)?;
+    let mut on = Effects::NONE;
+    WRITES.iter().filter(|(bit, _)| bits & bit != 0).for_each(|(_, effect)| on.insert(*effect));
+    let oid: Oid = field(row, 4, WHAT)?;
+    let what = match code(row, 3, WHAT)? {
+        'c' => SetOff::Call(oid),
+        'd' => SetOff::Write(Effect::Delete, oid),
+        'u' => SetOff::Write(Effect::Update, oid),
+        't' => SetOff::Write(Effect::Truncate, oid),
+        _ => return Err(CatalogError::Unexpected { what: WHAT }),
+    };
+    Ok(Consequence { on, columns: field(row, 2, WHAT)?, what })
+}
