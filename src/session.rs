@@ -3,6 +3,7 @@
 //! [`machine`] is a pure state machine (bytes, decisions and ticks in; bytes and commands out), [`driver`] does its IO.
 //! Invariant: transaction status is always the upstream's last word, never our guess.
 
+mod calls;
 mod client_side;
 mod decide;
 mod definitions;

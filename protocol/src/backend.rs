@@ -34,6 +34,8 @@ pub mod tag {
     pub const EMPTY_QUERY_RESPONSE: u8 = b'I';
     /// ErrorResponse.
     pub const ERROR_RESPONSE: u8 = b'E';
+    /// FunctionCallResponse.
+    pub const FUNCTION_CALL_RESPONSE: u8 = b'V';
     /// NegotiateProtocolVersion.
     pub const NEGOTIATE_PROTOCOL_VERSION: u8 = b'v';
     /// NoData.

@@ -115,6 +115,42 @@ impl<'a> Bind<'a> {
     }
 }
 
+/// FunctionCall.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FunctionCall<'a> {
+    /// OID of the function.
+    pub function: u32,
+    /// Argument format codes: none (all text), one for all, or one each.
+    pub formats: Vec<i16>,
+    /// Argument values; `None` is NULL.
+    pub values: Vec<Option<&'a [u8]>>,
+    /// Format code of the result.
+    pub result_format: i16,
+    /// Everything after the OID, as it was on the wire: what an approval is bound to.
+    pub parameter_part: &'a [u8],
+}
+
+impl<'a> FunctionCall<'a> {
+    /// Reads the body of a FunctionCall frame.
+    ///
+    /// # Errors
+    /// A field is cut off, a count or length is impossible, or bytes follow the last field.
+    pub fn read(body: &'a [u8]) -> Result<Self, ProtocolError> {
+        let mut cursor = Cursor::new("FunctionCall", body);
+        let function = cursor.u32()?;
+        let parameter_part = cursor.rest();
+        let formats = format_codes(&mut cursor)?;
+        let count = cursor.unsigned_count()?;
+        let values = (0..count).map(|_| cursor.value()).collect::<Result<Vec<_>, _>>()?;
+        if formats.len() > 1 && formats.len() != values.len() {
+            return cursor.fail("the number of format codes differs from the number of arguments");
+        }
+        let result_format = cursor.i16()?;
+        cursor.end()?;
+        Ok(Self { function, formats, values, result_format, parameter_part })
+    }
+}
+
 fn format_codes(cursor: &mut Cursor<'_>) -> Result<Vec<i16>, ProtocolError> {
     let count = cursor.unsigned_count()?;
     (0..count).map(|_| cursor.i16()).collect()
@@ -266,6 +302,7 @@ mod tests {
             let _ = Bind::read(&body);
             let _ = Target::read("Close", &body);
             let _ = Execute::read(&body);
+            let _ = FunctionCall::read(&body);
         }
     }
 
@@ -283,6 +320,20 @@ mod tests {
         check_bind(b"\0s\0\0\0\0\x01\0\0\0\x09abc\0\0", false);
         check_bind(b"\0s\0\0\x02\0\0\0\0\0\x01\0\0\0\0\0\0", false);
         check_bind(b"\0s", false);
+    }
+
+    #[test]
+    fn a_function_call_is_read_whole_or_not_at_all() {
+        let body = b"\0\0\x03\xb8\0\x01\0\x01\0\x02\0\0\0\x01a\xff\xff\xff\xff\0\x01";
+        let call = FunctionCall::read(body).unwrap();
+        assert_eq!((call.function, call.formats, call.result_format), (952, vec![1], 1));
+        assert_eq!((call.values, call.parameter_part), (vec![Some(&b"a"[..]), None], &body[4..]));
+        assert!((0..body.len()).all(|end| FunctionCall::read(&body[..end]).is_err()));
+        assert!(FunctionCall::read(&[&body[..], b"x"].concat()).is_err());
+        assert!(
+            FunctionCall::read(b"\0\0\x03\xb8\0\x02\0\x01\0\x01\0\x01\0\0\0\0\0\0").is_err(),
+            "two formats, one value"
+        );
     }
 
     #[test]

@@ -235,14 +235,7 @@ impl Machine {
             }
             // PostgreSQL accepts and ignores what is left of a COPY that failed.
             tag::COPY_DONE | tag::COPY_FAIL => Ok(()),
-            tag::FUNCTION_CALL => {
-                self.release_group();
-                if self.skipping {
-                    return Ok(());
-                }
-                self.refuse_query(messages::not_supported("function calls by message are not supported"));
-                Ok(())
-            }
+            tag::FUNCTION_CALL => self.function_call(frame, around),
             tag::TERMINATE => {
                 self.release_group();
                 self.leave();

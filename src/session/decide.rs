@@ -12,10 +12,11 @@ use countersign_policy::verdict::{Case, HoldTerms, Verdict};
 use countersign_policy::{Analysis, Effect, Effects, Permit};
 use countersign_protocol::Frame;
 use countersign_protocol::backend::{Field, TransactionStatus};
-use countersign_protocol::frontend::{self, Bind, Target};
+use countersign_protocol::frontend::{self, Bind, Target, tag};
 use countersign_protocol::{frame, sqlstate};
 use jiff::SignedDuration;
 
+use super::calls;
 use super::expected::{DescribeTarget, ExecuteReply, Expected, QueryReply, Run};
 use super::hopeless::Hopeless;
 use super::machine::{CopyIn, Machine, Stop};
@@ -192,9 +193,15 @@ impl Machine {
             parameter_part: Bytes::new(),
             parameters: Vec::new(),
         };
+        self.decide_query(frame, asked, around)
+    }
+
+    /// Decides what comes as one frame and is answered up to ReadyForQuery: a Query or a FunctionCall.
+    pub(super) fn decide_query(&mut self, frame: &Frame, mut asked: Asked, around: &Surroundings) -> Result<(), Stop> {
         match self.rule(&asked.text, &asked.analysis, None, around) {
             Ruling::Run(permit) => self.run_query(&frame.bytes, Run::new(&asked, None), permit),
             Ruling::Park(terms) => {
+                asked.parameters = calls::arguments(frame);
                 self.park(Shape::Query(frame.bytes.clone()), asked, terms, around);
                 Ok(())
             }
@@ -289,8 +296,11 @@ impl Machine {
         let request = Request::new(permit.serial(), bytes.clone());
         self.forward(&request, permit)?;
         self.in_pipeline = false;
-        self.forwarded(&run);
-        let reply = QueryReply { run, completed: 0, failed: false, plan: ResultPlan::Unknown };
+        let is_call = bytes.first() == Some(&tag::FUNCTION_CALL);
+        if !is_call {
+            self.forwarded(&run);
+        }
+        let reply = QueryReply { run, is_call, completed: 0, failed: false, plan: ResultPlan::Unknown };
         self.expect(Expected::Query(Box::new(reply)));
         Ok(())
     }

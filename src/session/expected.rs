@@ -17,7 +17,7 @@ use crate::review::RequestId;
 
 /// One reply that is owed.
 pub(super) enum Expected {
-    /// Everything up to ReadyForQuery of a Query.
+    /// Everything up to ReadyForQuery of a Query or a FunctionCall.
     Query(Box<QueryReply>),
     /// ErrorResponse and ReadyForQuery of a Query that cannot succeed; the client sees these bytes instead of the error.
     PoisonQuery(Bytes),
@@ -55,6 +55,8 @@ pub(super) enum DescribeTarget {
 /// State of the replies to a Query.
 pub(super) struct QueryReply {
     pub(super) run: Run,
+    /// It was a FunctionCall: FunctionCallResponse comes in place of rows.
+    pub(super) is_call: bool,
     /// How many statements of the string have completed.
     pub(super) completed: usize,
     pub(super) failed: bool,

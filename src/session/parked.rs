@@ -222,15 +222,19 @@ pub(super) struct RequestFacts<'a> {
 
 /// Bound values as a person reads them.
 pub(super) fn readable(types: &[u32], bind: &countersign_protocol::frontend::Bind<'_>) -> Vec<Parameter> {
-    bind.values
+    read_values(types, &bind.values, |index| countersign_protocol::frontend::format_of(&bind.formats, index))
+}
+
+/// Values of these types as a person reads them.
+pub(super) fn read_values(types: &[u32], values: &[Option<&[u8]>], format: impl Fn(usize) -> i16) -> Vec<Parameter> {
+    values
         .iter()
         .enumerate()
         .map(|(index, value)| {
             let type_oid = types.get(index).copied().unwrap_or(0);
-            let format = countersign_protocol::frontend::format_of(&bind.formats, index);
             Parameter {
                 type_name: value::type_name(type_oid).unwrap_or("unknown").to_owned(),
-                value: value.map(|bytes| value::display(type_oid, format, bytes)),
+                value: value.map(|bytes| value::display(type_oid, format(index), bytes)),
             }
         })
         .collect()

@@ -228,6 +228,7 @@ impl Machine {
             tag::COPY_OUT_RESPONSE => reply.plan = ResultPlan::Pass,
             tag::COPY_IN_RESPONSE if self.copy_in == CopyIn::Awaited => self.copy_in = CopyIn::Active,
             tag::COPY_DONE => {}
+            tag::FUNCTION_CALL_RESPONSE if reply.is_call => reply.run.outcome = Some(Ok("FunctionCall".to_owned())),
             tag::DATA_ROW => return self.data_row(frame, around),
             tag::COMMAND_COMPLETE | tag::EMPTY_QUERY_RESPONSE => {
                 if frame.tag == tag::COMMAND_COMPLETE {

@@ -10,5 +10,6 @@ mod limits;
 mod mask;
 mod operations;
 mod pass;
+mod programs;
 mod review;
 mod startup;

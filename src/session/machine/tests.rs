@@ -5,6 +5,7 @@
 //! by byte.
 
 mod bench;
+mod calls;
 mod copy;
 mod deny;
 mod end;

@@ -49,6 +49,11 @@ name = "no-drop"
 effects = ["drop"]
 action = "deny"
 [[rules]]
+name = "large-objects"
+functions = ["lo_unlink"]
+action = "hold"
+reviewers = ["dba"]
+[[rules]]
 name = "guarded"
 effects = ["insert", "update", "delete", "copy_in"]
 relations = ["public.customers"]
@@ -450,7 +455,10 @@ fn catalog(version: u64) -> Catalog {
         };
         (schema.to_owned(), name.to_owned(), function)
     };
-    let functions =
+    let mut functions =
         vec![function("pg_catalog", "upper", Volatility::Immutable), function("public", "opens", Volatility::Stable)];
+    for name in ["lo_open", "loread", "lo_unlink"] {
+        functions.push(function("pg_catalog", name, Volatility::Volatile));
+    }
     Catalog::new(version, relations, types, functions)
 }

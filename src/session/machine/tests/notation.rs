@@ -64,6 +64,7 @@ pub fn frontend(text: &str) -> Vec<u8> {
                 cstr(out, name(words[0]));
                 out.put_i32(words.get(1).map_or(0, |rows| rows.parse().unwrap()));
             }),
+            "F" if !rest.is_empty() => function_call(&mut out, &words),
             "d" => frame(&mut out, b'd', |out| out.put_slice(rest.as_bytes())),
             "f" => frame(&mut out, b'f', |out| cstr(out, rest.as_bytes())),
             "c" | "H" | "S" | "X" | "F" => frontend::put_empty(&mut out, tag.as_bytes()[0]),
@@ -74,18 +75,31 @@ pub fn frontend(text: &str) -> Vec<u8> {
     out.to_vec()
 }
 
+/// `F 952 16384 262144`: OID of the function and its arguments.
+fn function_call(out: &mut BytesMut, words: &[&str]) {
+    frame(out, b'F', |out| {
+        out.put_u32(words[0].parse().unwrap());
+        out.put_i16(0);
+        values(out, &words[1..]);
+        out.put_i16(0);
+    });
+}
+
+fn values(out: &mut BytesMut, values: &[&str]) {
+    out.put_i16(i16::try_from(values.len()).unwrap());
+    for value in values {
+        out.put_i32(i32::try_from(value.len()).unwrap());
+        out.put_slice(value.as_bytes());
+    }
+}
+
 fn bind(out: &mut BytesMut, words: &[&str]) {
     let statement = words.get(1).copied().unwrap_or(words[0]);
-    let values = words.get(2..).unwrap_or_default();
     frame(out, b'B', |out| {
         cstr(out, name(words[0]));
         cstr(out, name(statement));
         out.put_i16(0);
-        out.put_i16(i16::try_from(values.len()).unwrap());
-        for value in values {
-            out.put_i32(i32::try_from(value.len()).unwrap());
-            out.put_slice(value.as_bytes());
-        }
+        values(out, words.get(2..).unwrap_or_default());
         out.put_i16(0);
     });
 }
@@ -111,6 +125,10 @@ pub fn backend(text: &str) -> Vec<u8> {
             "Z" => frame(&mut out, b'Z', |out| out.put_slice(rest.as_bytes())),
             "G" | "H" => frame(&mut out, tag.as_bytes()[0], |out| out.put_slice(b"\0\0\x01\0\0")),
             "d" => frame(&mut out, b'd', |out| out.put_slice(rest.as_bytes())),
+            "V" => frame(&mut out, b'V', |out| {
+                out.put_i32(i32::try_from(rest.len()).unwrap());
+                out.put_slice(rest.as_bytes());
+            }),
             "S" | "A" => frame(&mut out, tag.as_bytes()[0], |out| {
                 if tag == "A" {
                     out.put_i32(7);
@@ -182,7 +200,7 @@ fn told_in_words(frame: &Frame) -> String {
         b'T' => format!("T {}", first_words(body)),
         b'G' | b'H' | b't' => tag.to_string(),
         _ if body.is_empty() => tag.to_string(),
-        b'A' => format!("A {}", text(&body[4..])),
+        b'A' | b'V' => format!("{tag} {}", text(&body[4..])),
         _ => format!("{tag} {}", text(body)),
     }
 }
