@@ -130,6 +130,7 @@ fn catalog() -> Catalog {
             volatility,
             language: "internal".to_owned(),
             security_definer: false,
+            body: None,
             kind: 'f',
             returns: 25,
             arguments: 1,

@@ -52,6 +52,7 @@ fn catalog() -> Catalog {
             volatility: Volatility::Stable,
             language: "internal".to_owned(),
             security_definer: false,
+            body: None,
             kind: 'f',
             returns: 25,
             arguments: 1,

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+mod body;
 mod builtins;
 pub mod cache;
 mod condition;

@@ -147,6 +147,19 @@ pub struct Function {
     pub arguments: i16,
     /// Whether the object came with the server (`oid < 16384`, schema `pg_catalog` or `information_schema`).
     pub built_in: bool,
+    /// Its body, of a user's function in language `sql` that has it as a string.
+    pub body: Option<SqlBody>,
+}
+
+/// The body of a function written in SQL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlBody {
+    /// `pg_proc.prosrc`.
+    pub text: String,
+    /// Names of its parameters (`proargnames`), without empty ones.
+    pub parameters: Vec<String>,
+    /// Its SET clauses as `name=value` (`proconfig`).
+    pub settings: Vec<String>,
 }
 
 /// `pg_proc.provolatile`.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use countersign_policy::Catalog;
-use countersign_policy::catalog::{Column, Function, Oid, Relation, RelationKind, Type, Volatility};
+use countersign_policy::catalog::{Column, Function, Oid, Relation, RelationKind, SqlBody, Type, Volatility};
 use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, GenericClient, IsolationLevel, Row};
 
@@ -195,10 +195,20 @@ fn functions(rows: &[Row]) -> Result<Stamped<(String, String, Function)>, Catalo
             returns: field(row, 7, what)?,
             arguments: field(row, 8, what)?,
             built_in: field(row, 9, what)?,
+            body: body(row, what)?,
         };
         Ok(((field(row, 1, what)?, field(row, 2, what)?, function), field(row, 10, what)?))
     };
     rows.iter().map(one).collect()
+}
+
+/// The body of a function in SQL; names of parameters can be empty.
+fn body(row: &Row, what: &'static str) -> Result<Option<SqlBody>, CatalogError> {
+    let Some(text) = field::<Option<String>>(row, 11, what)? else { return Ok(None) };
+    let mut parameters: Vec<String> = field::<Option<Vec<String>>>(row, 12, what)?.unwrap_or_default();
+    parameters.retain(|name| !name.is_empty());
+    let settings = field::<Option<Vec<String>>>(row, 13, what)?.unwrap_or_default();
+    Ok(Some(SqlBody { text, parameters, settings }))
 }
 
 fn volatility(code: char) -> Result<Volatility, CatalogError> {

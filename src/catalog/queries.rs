@@ -93,7 +93,9 @@ pub(super) const FUNCTIONS: &str = "\
 SELECT p.oid, n.nspname, p.proname, COALESCE(g.volatility, p.provolatile::pg_catalog.text),
     COALESCE(g.language, l.lanname), p.prosecdef, p.prokind::pg_catalog.text, p.prorettype, p.pronargs,
     p.oid < 16384 AND n.nspname IN ('pg_catalog', 'information_schema'),
-    CASE WHEN p.oid < 16384 THEN '' ELSE p.xmin::pg_catalog.text END
+    CASE WHEN p.oid < 16384 THEN '' ELSE p.xmin::pg_catalog.text END,
+    CASE WHEN p.oid >= 16384 AND l.lanname = 'sql' AND p.prokind IN ('f', 'p') THEN NULLIF(p.prosrc, '') END,
+    p.proargnames, p.proconfig
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
     JOIN pg_catalog.pg_language l ON l.oid = p.prolang
     LEFT JOIN LATERAL (
@@ -105,13 +107,13 @@ FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespa
         WHERE p.prokind = 'a' AND p.oid >= 16384 AND a.aggfnoid = p.oid) g ON true
 UNION ALL
 SELECT o.oid, n.nspname, o.oprname, p.provolatile::pg_catalog.text, l.lanname, p.prosecdef, 'f', o.oprresult,
-    p.pronargs, false, pg_catalog.concat_ws('/', o.xmin, p.xmin)
+    p.pronargs, false, pg_catalog.concat_ws('/', o.xmin, p.xmin), NULL, NULL, NULL
 FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
     JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode JOIN pg_catalog.pg_language l ON l.oid = p.prolang
 WHERE o.oid >= 16384
 UNION ALL
 SELECT c.oid, n.nspname, 'cast:' || t.typname, p.provolatile::pg_catalog.text, l.lanname, p.prosecdef, 'f',
-    c.casttarget, p.pronargs, false, pg_catalog.concat_ws('/', c.xmin, p.xmin)
+    c.casttarget, p.pronargs, false, pg_catalog.concat_ws('/', c.xmin, p.xmin), NULL, NULL, NULL
 FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
     JOIN pg_catalog.pg_type t ON t.oid IN (c.castsource, c.casttarget) AND t.oid >= 16384
     JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang

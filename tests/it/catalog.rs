@@ -7,7 +7,7 @@ use countersign::catalog::{CatalogError, CatalogOptions, CatalogService};
 use countersign::config::{Secret, SslMode};
 use countersign::throwaway::{SUPERUSER, ThrowawayOptions, ThrowawayPostgres};
 use countersign_policy::Catalog;
-use countersign_policy::catalog::{Consequence, RelationKind, SetOff, Volatility};
+use countersign_policy::catalog::{Consequence, RelationKind, SetOff, SqlBody, Volatility};
 use countersign_policy::{Effect, Effects};
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
@@ -41,6 +41,7 @@ async fn knows_tables_views_functions_and_types() {
              CREATE TABLE measured_24 PARTITION OF measured FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
              CREATE DOMAIN postcode AS text; CREATE TYPE mood AS ENUM ('sad', 'ok');
              CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RETURN NEW; END';
+             CREATE FUNCTION echoed(who int, int) RETURNS int LANGUAGE sql SET search_path = '' AS 'SELECT who';
              CREATE FUNCTION number() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
              CREATE TABLE crates (a int, label text PRIMARY KEY);
              CREATE TABLE parcels (id int DEFAULT number(), crate text REFERENCES crates ON DELETE CASCADE ON UPDATE SET NULL,
@@ -94,6 +95,13 @@ async fn knows_tables_views_functions_and_types() {
     let search = path(&["pg_catalog", "public"]);
     let (schema, spend) = catalog.resolve_functions(&search, "customer_spend").next().expect("function");
     assert_eq!((schema, spend.volatility, spend.arguments), ("public", Volatility::Stable, 1));
+    let body = SqlBody {
+        text: "SELECT who".to_owned(),
+        parameters: vec!["who".to_owned()],
+        settings: vec!["search_path=\"\"".to_owned()],
+    };
+    assert_eq!(catalog.functions_named("public", "echoed")[0].body, Some(body));
+    assert!(catalog.functions_named("public", "number")[0].body.is_none(), "not written in SQL");
     assert!(catalog.functions_named("pg_catalog", "pg_read_file").iter().all(|function| function.built_in));
 
     let row = catalog.type_of(customers.row_type).expect("row type");

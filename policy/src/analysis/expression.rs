@@ -162,6 +162,8 @@ impl Walker<'_> {
         match parts.as_slice() {
             [name] => match scope.column(name) {
                 Found::Column(lineage) | Found::Row(lineage) => lineage,
+                // What is given to it is accounted for where the function is called.
+                Found::Nothing if self.parameters.contains(name) => Lineage::CLEAR,
                 Found::Nothing => UNRESOLVED,
             },
             [source, name] => self.qualified("", source, name, scope),

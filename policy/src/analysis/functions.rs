@@ -152,6 +152,9 @@ impl<'a> Walker<'a> {
         if in_c && builtins::is_harmless_extension(name) {
             return if name.starts_with("pg_stat") { USER_CODE } else { arguments.clone() };
         }
+        if let Some(known) = function.body.as_ref().and_then(|body| self.call_body(body, arguments)) {
+            return known;
+        }
         if function.volatility == Volatility::Volatile || builtins::is_dangerous(name) {
             return self.may_write(arguments);
         }

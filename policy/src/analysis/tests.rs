@@ -1,6 +1,7 @@
 //! Tests of the analysis: what must not slip through, what must not be in the way, and where columns come from.
 
 mod benign;
+mod body;
 mod bypass;
 mod caching;
 mod consequences;

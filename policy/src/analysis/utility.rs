@@ -287,7 +287,7 @@ fn default_of(kind: settings::Kind) -> settings::Kind {
 }
 
 /// The text of a SET value.
-fn setting_value(node: &Node) -> Option<String> {
+pub(super) fn setting_value(node: &Node) -> Option<String> {
     match node.node.as_ref()? {
         NodeEnum::AConst(constant) => match constant.val.as_ref()? {
             a_const::Val::Sval(text) => Some(text.sval.clone()),

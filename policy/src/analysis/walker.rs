@@ -42,9 +42,11 @@ pub struct Walker<'a> {
     pub overlay: Overlay,
     /// Whether the result depends on prepared statements or cursors.
     pub session_dependent: bool,
-    /// How many view definitions this walk is inside of.
+    /// How many definitions of views and functions this walk is inside of.
     pub view_depth: usize,
-    budget: u32,
+    /// Names of the parameters of the function whose body this walk is inside of.
+    pub parameters: Vec<String>,
+    pub(super) budget: u32,
 }
 
 impl<'a> Walker<'a> {
@@ -55,6 +57,7 @@ impl<'a> Walker<'a> {
             overlay: Overlay::default(),
             session_dependent: false,
             view_depth: 0,
+            parameters: Vec::new(),
             budget: BUDGET,
         }
     }

@@ -1,7 +1,9 @@
 //! A small catalog made by hand: a shop, its view, its functions, and the built-in functions that the tests call.
 
 use crate::analysis::{Analysis, AnalysisContext, NothingPrepared, analyze};
-use crate::catalog::{Catalog, Column, Consequence, Function, Oid, Relation, RelationKind, SetOff, Type, Volatility};
+use crate::catalog::{
+    Catalog, Column, Consequence, Function, Oid, Relation, RelationKind, SetOff, SqlBody, Type, Volatility,
+};
 use crate::effect::{Effect, Effects};
 
 pub const CUSTOMERS: Oid = 20_001;
@@ -126,12 +128,21 @@ fn function(
         volatility,
         language: language.to_owned(),
         security_definer: false,
+        body: None,
         kind: 'f',
         returns,
         arguments: 1,
         built_in: schema == "pg_catalog",
     };
     (schema.to_owned(), name.to_owned(), function)
+}
+
+/// A volatile function in SQL.
+fn written(name: &str, text: &str, parameters: &[&str], settings: &[&str]) -> (String, String, Function) {
+    let owned = |list: &[&str]| list.iter().map(|item| (*item).to_owned()).collect();
+    let body = SqlBody { text: text.to_owned(), parameters: owned(parameters), settings: owned(settings) };
+    let (schema, name, plain) = function("public", name, Volatility::Volatile, "sql", TEXT);
+    (schema, name, Function { body: Some(body), ..plain })
 }
 
 fn functions() -> Vec<(String, String, Function)> {
@@ -153,6 +164,14 @@ fn functions() -> Vec<(String, String, Function)> {
     all.push((schema, name, Function { oid: HARMLESS, ..harmless }));
     all.push(function("public", "badge", Volatility::Stable, "sql", TEXT));
     all.push(function("public", "all_customers", Volatility::Stable, "sql", CUSTOMERS + 100_000));
+    all.push(written("order_count", "SELECT count(*) FROM orders", &[], &[]));
+    all.push(written("email_of", "SELECT c.email FROM customers c WHERE c.id = who", &["who"], &[]));
+    all.push(written("wipe", "SELECT 1; DELETE FROM payments WHERE id = $1", &[], &[]));
+    all.push(written("wipe_all", "SELECT wipe(1)", &[], &["statement_timeout=1s"]));
+    all.push(written("app_secret", "SELECT secret FROM customers", &[], &["search_path=app, pg_temp"]));
+    all.push(written("as_admin", "SELECT count(*) FROM orders", &[], &["role=admin"]));
+    all.push(written("forever", "SELECT forever()", &[], &[]));
+    all.push(written("riddle", "SELECT * FROM nosuch", &[], &[]));
     all.push(function("public", "dblink", Volatility::Volatile, "c", RECORD));
     all.push(function("public", "st_x", Volatility::Immutable, "c", TEXT));
     all.push(function("public", "<~>", Volatility::Volatile, "plpgsql", TEXT));

@@ -448,6 +448,7 @@ fn catalog(version: u64) -> Catalog {
             volatility,
             language: "internal".to_owned(),
             security_definer: false,
+            body: None,
             kind: 'f',
             returns: 25,
             arguments: 1,
