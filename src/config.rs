@@ -133,6 +133,19 @@ pub struct UserConfig {
     pub sessions: Option<u32>,
 }
 
+/// The group that everybody who has authenticated is in; PostgreSQL's word for it.
+pub const PUBLIC: &str = "public";
+
+/// Who authenticates the clients of a database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DatabaseAuth {
+    /// The proxy, by `[[users]]`; it connects upstream with the database's own role.
+    #[default]
+    Proxy,
+    /// The upstream: clients connect there as the role they name, with its password.
+    Passthrough,
+}
+
 /// One `[databases.NAME]` entry.
 #[derive(Clone, Debug)]
 pub struct DatabaseConfig {
@@ -140,6 +153,8 @@ pub struct DatabaseConfig {
     pub name: String,
     /// Where and as whom the proxy connects.
     pub upstream: UpstreamConfig,
+    /// Who authenticates clients.
+    pub auth: DatabaseAuth,
     /// Groups whose members may connect.
     pub groups: Vec<String>,
     /// Sessions at a time.
@@ -259,6 +274,16 @@ impl Config {
     #[must_use]
     pub fn user(&self, name: &str) -> Option<&UserConfig> {
         self.users.iter().find(|user| user.name == name)
+    }
+
+    /// The groups of somebody who has authenticated under that name, in this file or upstream.
+    #[must_use]
+    pub fn groups_of(&self, name: &str) -> Vec<String> {
+        let mut groups = self.user(name).map(|user| user.groups.clone()).unwrap_or_default();
+        if !groups.iter().any(|group| group == PUBLIC) {
+            groups.push(PUBLIC.to_owned());
+        }
+        groups
     }
 
     /// The database of that name.

@@ -18,7 +18,7 @@ use crate::audit::Record;
 use crate::cancel::{CancelKey, CancelListener};
 use crate::database::Database;
 use crate::drain::{self, Phase};
-use crate::fault::with_causes;
+use crate::fault::{Fault, with_causes};
 use crate::limits::Stranger;
 use crate::server::Shared;
 use crate::session::driver::{Driver, Parts};
@@ -63,8 +63,11 @@ pub(crate) async fn serve(newcomer: Newcomer, shared: Arc<Shared>, mut drain: wa
         Ok(StartupOutcome::Cancel(key, stream)) => cancel(&key, stream, &shared).await,
         Ok(StartupOutcome::Closed) => {}
         Err(error) if error.is_repeated() => tracing::debug!(error = %with_causes(&error), "client refused"),
+        Err(error) if error.fault() == Fault::Client => {
+            tracing::info!(error = %with_causes(&error), "client refused");
+        }
         Err(error) => {
-            tracing::info!(fault = ?error.fault(), error = %with_causes(&error), "client refused");
+            tracing::warn!(fault = ?error.fault(), error = %with_causes(&error), "client could not be let in");
         }
     }
 }
@@ -94,7 +97,7 @@ async fn begin(mut handshake: ClientHandshake, shared: &Arc<Shared>, drain: watc
     };
     let name = shared.session_name();
     let identity = identity(&handshake, &name, shared);
-    let connected = match connect(&handshake, &identity.subject, shared).await {
+    let connected = match connect(&mut handshake, &identity.subject, shared).await {
         Ok(connected) => connected,
         Err(refusal) => return refuse(&mut handshake.stream, &refusal).await,
     };
@@ -144,10 +147,9 @@ impl Session {
 }
 
 fn identity(handshake: &ClientHandshake, name: &str, shared: &Shared) -> Identity {
-    let groups = shared.config().user(&handshake.user).map(|user| user.groups.clone()).unwrap_or_default();
     let subject = Subject {
         user: handshake.user.clone(),
-        groups,
+        groups: shared.config().groups_of(&handshake.user),
         database: handshake.database.clone(),
         application: parameter(handshake, "application_name").unwrap_or_default().to_owned(),
     };
@@ -162,12 +164,13 @@ fn parameter<'a>(handshake: &'a ClientHandshake, wanted: &str) -> Option<&'a str
 
 /// Connects to the upstream; on failure, what the client is told.
 async fn connect(
-    handshake: &ClientHandshake,
+    handshake: &mut ClientHandshake,
     subject: &Subject,
     shared: &Shared,
 ) -> Result<(Arc<Database>, Upstream), Bytes> {
+    let name = handshake.database.clone();
     let gone = || {
-        let message = format!("database \"{}\" does not exist", handshake.database);
+        let message = format!("database \"{name}\" does not exist");
         fatal(sqlstate::UNKNOWN_DATABASE, &message, None)
     };
     let config = shared.config();
@@ -179,9 +182,10 @@ async fn connect(
         return Err(fatal(sqlstate::CANNOT_CONNECT_NOW, message, Some(hint)));
     }
     preset::judge(&handshake.unlisted, subject, &config, &database)?;
-    let mut parameters = handshake.parameters.clone();
-    parameters.retain(|(name, _)| name != "application_name");
-    parameters.push(("application_name".to_owned(), format!("{} via countersign", handshake.user)));
+    if let Some(upstream) = handshake.upstream.take() {
+        return Ok((database, upstream));
+    }
+    let parameters = startup::for_upstream(&handshake.parameters, &handshake.user);
     let upstream = upstream::connect(target, &parameters).await.map_err(|error| {
         let cause = with_causes(&error);
         tracing::warn!(database = %handshake.database, fault = ?error.fault(), error = %cause, "could not connect upstream");

@@ -21,9 +21,11 @@ use crate::stream::UpstreamStream;
 mod authentication;
 mod dial;
 mod error;
+mod relay_login;
 mod wire;
 
 pub use error::UpstreamError;
+pub use relay_login::{AuthenticationRequest, LoginRelay};
 
 use dial::Route;
 use wire::Wire;
@@ -65,16 +67,27 @@ impl fmt::Debug for Upstream {
 /// Dropping the future closes the connection.
 pub async fn connect(target: &UpstreamConfig, startup: &[(String, String)]) -> Result<Upstream, UpstreamError> {
     within(target.connect_timeout, async {
-        let (stream, route) = dial::dial(target).await?;
-        stream.tune(&target.tcp).map_err(UpstreamError::Io)?;
-        let mut wire = Wire::new(stream);
-        wire.send(&encode_packet(startup_message(target, startup)).map_err(|_| UpstreamError::Setting)?).await?;
+        let (mut wire, route) = open(target, startup).await?;
         authentication::authenticate(&mut wire, target).await?;
-        let ready = until_ready(&mut wire).await?;
-        let cancel = UpstreamCancel { route, connect_timeout: target.connect_timeout, key: ready.key };
-        Ok(Upstream { stream: wire.stream, unread: wire.unread, parameters: ready.parameters, cancel })
+        ready(wire, route, target).await
     })
     .await
+}
+
+/// Connects and sends the StartupMessage.
+async fn open(target: &UpstreamConfig, startup: &[(String, String)]) -> Result<(Wire, Route), UpstreamError> {
+    let (stream, route) = dial::dial(target).await?;
+    stream.tune(&target.tcp).map_err(UpstreamError::Io)?;
+    let mut wire = Wire::new(stream);
+    wire.send(&encode_packet(startup_message(target, startup)).map_err(|_| UpstreamError::Setting)?).await?;
+    Ok((wire, route))
+}
+
+/// From AuthenticationOk to ReadyForQuery.
+async fn ready(mut wire: Wire, route: Route, target: &UpstreamConfig) -> Result<Upstream, UpstreamError> {
+    let ready = until_ready(&mut wire).await?;
+    let cancel = UpstreamCancel { route, connect_timeout: target.connect_timeout, key: ready.key };
+    Ok(Upstream { stream: wire.stream, unread: wire.unread, parameters: ready.parameters, cancel })
 }
 
 async fn within<T>(
@@ -192,4 +205,4 @@ impl fmt::Debug for UpstreamCancel {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

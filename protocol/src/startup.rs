@@ -257,6 +257,10 @@ pub fn sasl_initial_response(body: &Bytes) -> Result<(&str, Bytes), PacketError>
 pub enum Answer<'a> {
     /// This minor version of protocol 3, and none of these options.
     NegotiateProtocolVersion(u16, &'a [String]),
+    /// AuthenticationCleartextPassword.
+    AuthenticationCleartextPassword,
+    /// AuthenticationMD5Password with its salt.
+    AuthenticationMd5Password([u8; 4]),
     /// AuthenticationSASL with these mechanisms, the preferred one first.
     AuthenticationSasl(&'a [&'a str]),
     /// AuthenticationSASLContinue with the server-first-message.
@@ -276,6 +280,8 @@ pub fn encode_answer(out: &mut BytesMut, answer: &Answer<'_>) -> Result<(), Pack
             let version = (PROTOCOL_MAJOR << 16) | i32::from(*minor);
             put(out, &NegotiateProtocolVersion::new(version, options.to_vec()))
         }
+        Answer::AuthenticationCleartextPassword => put(out, &Authentication::CleartextPassword),
+        Answer::AuthenticationMd5Password(salt) => put(out, &Authentication::MD5Password(salt.to_vec())),
         Answer::AuthenticationSasl(mechanisms) => {
             put(out, &Authentication::SASL(mechanisms.iter().map(|name| (*name).to_owned()).collect()))
         }

@@ -20,7 +20,7 @@ use super::ConfigArgs;
 use super::output::{Colour, Exit, Format};
 use crate::catalog::side::Side;
 use crate::catalog::{CatalogOptions, CatalogService};
-use crate::config::{Config, DatabaseConfig, SslMode};
+use crate::config::{Config, DatabaseAuth, DatabaseConfig, SslMode};
 use crate::database::Database;
 use crate::fault::with_causes;
 use crate::session::hopeless::Hopeless;
@@ -152,12 +152,13 @@ fn statement(args: &ExplainArgs) -> Result<String, Failure> {
 }
 
 fn subject(config: &Config, args: &ExplainArgs) -> Result<Subject, Failure> {
-    let user = config
-        .user(&args.user)
-        .ok_or_else(|| (Exit::Usage, format!("user \"{}\" is not in {}", args.user, args.config.config.display())))?;
+    let passed_on = config.database(&args.database).is_some_and(|database| database.auth == DatabaseAuth::Passthrough);
+    if config.user(&args.user).is_none() && !passed_on {
+        return Err((Exit::Usage, format!("user \"{}\" is not in {}", args.user, args.config.config.display())));
+    }
     Ok(Subject {
-        user: user.name.clone(),
-        groups: user.groups.clone(),
+        user: args.user.clone(),
+        groups: config.groups_of(&args.user),
         database: args.database.clone(),
         application: "countersign explain".to_owned(),
     })

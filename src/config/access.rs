@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::limits::SESSIONS_MAX;
 use super::reader::{Keys, Section};
-use super::{Network, SslMode, TlsConfig, UpstreamConfig, UserConfig, secret, upstream};
+use super::{DatabaseAuth, Network, SslMode, TlsConfig, UpstreamConfig, UserConfig, secret, upstream};
 
 pub(super) const TLS_KEYS: Keys =
     Keys { table: "[tls]", known: &["cert", "key", "client_ca", "require"], unavailable: &[] };
@@ -19,6 +19,9 @@ pub(super) const USER_KEYS: Keys = Keys {
     known: &["name", "email", "groups", "password", "certificate", "tokens", "sessions"],
     unavailable: &[],
 };
+
+pub(super) const AUTHS: &[(&str, DatabaseAuth)] =
+    &[("proxy", DatabaseAuth::Proxy), ("passthrough", DatabaseAuth::Passthrough)];
 
 /// Reads `proxy_protocol_from`.
 pub(super) fn proxy_protocol_from(top: &Section<'_>) -> Vec<Network> {

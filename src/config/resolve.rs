@@ -16,7 +16,7 @@ use super::access::{self, TLS_KEYS, USER_KEYS};
 use super::limits::{self, LIMIT_KEYS, SESSIONS_MAX, TCP_KEYS};
 use super::problem::{ConfigProblems, Report};
 use super::reader::{Keys, Section, Spanned};
-use super::rules::{ACTIONS, Known, MASK_KEYS, MODES, RULE_KEYS, STAGES};
+use super::rules::{ACTIONS, Known, MASK_KEYS, MODES, NO_REVIEWER, RULE_KEYS, STAGES};
 use super::{
     AuditConfig, Config, DatabaseConfig, ListenAddress, ReviewConfig, TcpConfig, TlsConfig, UpstreamConfig, WebConfig,
     rules, secret, values,
@@ -54,8 +54,8 @@ const REVIEW_KEYS: Keys = Keys { table: "[review]", known: &["admins_bypass"], u
 const MASKING_KEYS: Keys = Keys { table: "[masking]", known: &["hash_key"], unavailable: &[] };
 const DATABASE_KEYS: Keys = Keys {
     table: "[databases.NAME]",
-    known: &["upstream", "password", "groups", "default", "unparsed", "review", "stage", "sessions"],
-    unavailable: &["allow_encodings", "auth", "force_groups"],
+    known: &["upstream", "password", "groups", "default", "unparsed", "review", "stage", "sessions", "auth"],
+    unavailable: &["allow_encodings", "force_groups"],
 };
 const DATABASE_REVIEW_KEYS: Keys =
     Keys { table: "review of [databases.NAME]", known: &["groups", "timeout", "mode"], unavailable: &[] };
@@ -330,7 +330,8 @@ impl<'a> Reading<'a> {
         let sessions = section.number("sessions", 1..=SESSIONS_MAX);
         let upstream = UpstreamConfig { password, tcp, ..upstream? };
         let groups = groups?.into_iter().map(|group| group.value).collect();
-        let config = DatabaseConfig { name: name.to_owned(), upstream, groups, sessions };
+        let auth = section.choice("auth", access::AUTHS).unwrap_or_default();
+        let config = DatabaseConfig { name: name.to_owned(), upstream, auth, groups, sessions };
         Some((config, DatabasePolicy { name: name.to_owned(), default, unparsed, review, stage }))
     }
 
@@ -339,7 +340,7 @@ impl<'a> Reading<'a> {
         let title = format!("\"review\" in [databases.{name}]");
         let Some(review) = section.section("review", title, &DATABASE_REVIEW_KEYS) else { return none };
         let groups = review.list("groups").unwrap_or_default();
-        known.warn_of_empty_groups(&review, &groups, "nobody could approve for it");
+        known.warn_of_empty_groups(&review, &groups, NO_REVIEWER);
         ReviewDefaults {
             groups: groups.into_iter().map(|group| group.value).collect(),
             timeout: review.duration("timeout").unwrap_or(none.timeout),

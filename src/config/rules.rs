@@ -9,6 +9,7 @@ use countersign_policy::rule::{
 };
 use countersign_policy::{Effect, Effects};
 
+use super::PUBLIC;
 use super::problem::nearest;
 use super::reader::{Keys, Section, Spanned};
 
@@ -57,6 +58,9 @@ const ACCESSES: &[(&str, RelationAccess)] =
 /// Effects on a relation that do not count as writing it.
 const READING: Effects = Effects::of(&[Effect::Select, Effect::CopyOut]);
 
+/// What a group of reviewers without members means.
+pub(super) const NO_REVIEWER: &str = "nobody could approve for it";
+
 /// The names a rule may speak of.
 pub(super) struct Known<'a> {
     pub(super) databases: Vec<&'a str>,
@@ -76,7 +80,7 @@ pub(super) fn rule(section: &Section<'_>, known: &Known<'_>) -> Option<Rule> {
         }
     }
     let reviewers = section.list("reviewers").unwrap_or_default();
-    known.warn_of_empty_groups(section, &reviewers, "nobody could approve for it");
+    known.warn_of_empty_groups(section, &reviewers, NO_REVIEWER);
     // Everything is read before anything is given up, so that every problem is reported.
     let name = section.required("name", section.text("name"));
     let message = section.text("message").map(|text| text.value);
@@ -193,7 +197,9 @@ impl Known<'_> {
     pub(super) fn warn_of_empty_groups(&self, section: &Section<'_>, groups: &[Spanned<String>], so: &str) {
         for group in groups {
             let literal = Glob::new(&group.value).is_ok_and(|glob| glob.is_literal());
-            if literal && !self.groups.contains(&group.value.as_str()) {
+            // Everybody is in it, but nobody reviews as everybody.
+            let public = group.value == PUBLIC && so != NO_REVIEWER;
+            if literal && !public && !self.groups.contains(&group.value.as_str()) {
                 section.report.warn(format!("{}: no user is in group \"{}\", {so}.", section.title, group.value));
             }
         }

@@ -373,3 +373,19 @@ fn load_balancers_are_networks() {
     assert_eq!(config.proxy_protocol_from.len(), 2);
     assert_eq!(with("proxy_protocol_from = \"192.0.2.7\"\n", "").unwrap().proxy_protocol_from.len(), 1);
 }
+
+#[test]
+fn everybody_is_public_and_nobody_reviews_as_such() {
+    let mine = |groups: &str| MINIMAL.replace("groups = [\"engineering\"]\ndefault", groups);
+    let config = parse(&mine("groups = [\"public\"]\nauth = \"passthrough\"\ndefault")).unwrap();
+    assert_eq!(config.warnings, Vec::<String>::new());
+    assert_eq!(config.database("shop").unwrap().auth, DatabaseAuth::Passthrough);
+    assert_eq!(config.groups_of("bob"), ["dba-team", "admin", "public"]);
+    assert_eq!(config.groups_of("any_role"), ["public"]);
+    let warnings = parse(
+        &MINIMAL.replace("[\"dba-team\"], ", "").replace("{ groups = [\"dba-team\"] }", "{ groups = [\"public\"] }"),
+    );
+    assert!(warnings.unwrap().warnings.iter().any(|warning| warning.contains("nobody could approve for it")));
+    let auth = MINIMAL.replace("default = ", "auth = \"trust\"\ndefault = ");
+    assert_eq!(messages(parse(&auth)), ["\"trust\" is not a value of \"auth\" in [databases.shop]"]);
+}

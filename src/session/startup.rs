@@ -1,9 +1,10 @@
 //! From a client's first byte to an authenticated user with a database: TLS, startup packet, certificate or SCRAM.
 //!
-//! Never connects upstream and never tells a stranger more than PostgreSQL would: whether a user exists is not
-//! observable, and whether a database exists only to users who may connect to it.
+//! Never tells a stranger more than PostgreSQL would: whether a user exists is not observable, and whether a database
+//! exists only to users who may connect to it (or, by its way to ask for a password, where the upstream asks). Never
+//! connects upstream except for a client that authenticates there.
 //! Invariant: [`StartupOutcome::Session`] exists only after a configured user has shown a certificate that stands for
-//! it, or completed a SCRAM exchange.
+//! it or completed a SCRAM exchange, or the upstream has asked for a proof and accepted it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,14 +17,16 @@ use countersign_protocol::proxy_header;
 use countersign_protocol::startup::{self as wire, Answer, PacketError, StartupMessage, StartupPacket};
 
 use crate::cancel::CancelKey;
-use crate::config::Config;
+use crate::config::{Config, DatabaseAuth, UpstreamConfig};
 use crate::stream::ClientStream;
 use crate::telemetry::AUTH_FAILURES;
 use crate::tls::ClientTls;
+use crate::upstream::Upstream;
 
 mod connection;
 mod error;
 mod failures;
+mod passthrough;
 mod password;
 mod peer;
 mod secret;
@@ -31,6 +34,7 @@ mod settings;
 
 pub use error::{Refusal, StartupError};
 pub use secret::mock_secret;
+pub(crate) use settings::for_upstream;
 
 use connection::Connection;
 use failures::{Allowed, Failures};
@@ -99,6 +103,8 @@ pub struct ClientHandshake {
     pub peer: String,
     /// Whether TLS protects the connection.
     pub tls: bool,
+    /// The upstream, where it has authenticated the client itself.
+    pub upstream: Option<Upstream>,
     /// How long a secret its BackendKeyData has room for, in bytes.
     pub cancel_secret_len: usize,
 }
@@ -195,12 +201,13 @@ struct Login {
     user: String,
     database: String,
     settings: Settings,
+    upstream: Option<Upstream>,
     cancel_secret_len: usize,
 }
 
 impl Login {
     fn with(self, connection: Connection, peer: Peer) -> ClientHandshake {
-        let Self { user, database, settings, cancel_secret_len } = self;
+        let Self { user, database, settings, upstream, cancel_secret_len } = self;
         let Connection { stream, unread, .. } = connection;
         let tls = stream.is_tls();
         let Settings { all: parameters, unlisted } = settings;
@@ -213,6 +220,7 @@ impl Login {
             unlisted,
             peer: peer.to_string(),
             tls,
+            upstream,
             cancel_secret_len,
         }
     }
@@ -236,29 +244,44 @@ async fn log_in(
     settings::refuse_replication(&message.parameters)?;
     let user = named(&message.parameters, "user").ok_or(StartupError::NoUser)?;
     let database = named(&message.parameters, "database").unwrap_or_else(|| user.clone());
-    if !authenticate(connection, &user, peer, shared).await? {
-        return Ok(None);
-    }
+    let config = shared.config();
+    let passed_on = config.database(&database).filter(|database| database.auth == DatabaseAuth::Passthrough);
+    let (settings, upstream) = match passed_on {
+        Some(to) => {
+            let settings = settings::settings(&message.parameters)?;
+            let target = UpstreamConfig { user: user.clone(), password: None, ..to.upstream.clone() };
+            let parameters = settings::for_upstream(&settings.all, &user);
+            let relaying = passthrough::authenticate(connection, peer, target, &parameters);
+            let Some(upstream) = limited(relaying, &user, peer, shared).await? else { return Ok(None) };
+            (Some(settings), Some(upstream))
+        }
+        None => {
+            let known = by_certificate(connection, &user, &config);
+            let asking = async { Ok(password::authenticate(connection, &user, shared).await?.then_some(())) };
+            if !known && limited(asking, &user, peer, shared).await?.is_none() {
+                return Ok(None);
+            }
+            (None, None)
+        }
+    };
     if !may_connect(&shared.config(), &user, &database) {
         return Err(StartupError::NoDatabase { database });
     }
-    let settings = settings::settings(&message.parameters)?;
-    Ok(Some(Login { user, database, settings, cancel_secret_len: message.cancel_secret_len() }))
+    let settings = settings.map_or_else(|| settings::settings(&message.parameters), Ok)?;
+    let cancel_secret_len = message.cancel_secret_len();
+    Ok(Some(Login { user, database, settings, upstream, cancel_secret_len }))
 }
 
-/// By certificate or by password; `false` when the client left in the middle of it.
-async fn authenticate(
-    connection: &mut Connection,
+/// Lets somebody try to authenticate who has not failed too often, and counts whether it fails. `None` is a client that
+/// left in the middle of it.
+async fn limited<T>(
+    attempt: impl Future<Output = Result<Option<T>, StartupError>>,
     user: &str,
     peer: Peer,
     shared: &StartupContext,
-) -> Result<bool, StartupError> {
-    let config = shared.config();
-    if by_certificate(connection, user, &config) {
-        return Ok(true);
-    }
-    let allowed =
-        Allowed { per_address: config.limits.failures_per_address, per_user: config.limits.failures_per_user };
+) -> Result<Option<T>, StartupError> {
+    let limits = shared.config().limits;
+    let allowed = Allowed { per_address: limits.failures_per_address, per_user: limits.failures_per_user };
     if !shared.failures.may_try(peer, allowed.per_address, Instant::now()) {
         metrics::counter!(AUTH_FAILURES, "outcome" => "refused").increment(1);
         return Err(StartupError::TooManyFailures);
@@ -267,10 +290,10 @@ async fn authenticate(
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
-    let outcome = password::authenticate(connection, user, shared).await;
+    let outcome = attempt.await;
     match &outcome {
-        Ok(true) => shared.failures.forget(peer, user),
-        Ok(false) => {}
+        Ok(Some(_)) => shared.failures.forget(peer, user),
+        Ok(None) => {}
         Err(error) if error.is_failed_authentication() => {
             metrics::counter!(AUTH_FAILURES, "outcome" => "failed").increment(1);
             shared.failures.count(peer, user, allowed, Instant::now());
@@ -291,10 +314,8 @@ fn named(parameters: &BTreeMap<String, String>, name: &str) -> Option<String> {
 }
 
 fn may_connect(config: &Config, user: &str, database: &str) -> bool {
-    match (config.user(user), config.database(database)) {
-        (Some(user), Some(database)) => database.groups.iter().any(|group| user.groups.contains(group)),
-        (None, _) | (_, None) => false,
-    }
+    let groups = config.groups_of(user);
+    config.database(database).is_some_and(|database| database.groups.iter().any(|group| groups.contains(group)))
 }
 
 #[cfg(test)]

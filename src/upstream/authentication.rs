@@ -17,12 +17,12 @@ use crate::config::UpstreamConfig;
 use crate::stream::{Stream, UpstreamStream};
 use crate::tls::certificate;
 
-const OK: u32 = 0;
-const CLEARTEXT_PASSWORD: u32 = 3;
-const MD5_PASSWORD: u32 = 5;
-const SASL: u32 = 10;
-const SASL_CONTINUE: u32 = 11;
-const SASL_FINAL: u32 = 12;
+pub(super) const OK: u32 = 0;
+pub(super) const CLEARTEXT_PASSWORD: u32 = 3;
+pub(super) const MD5_PASSWORD: u32 = 5;
+pub(super) const SASL: u32 = 10;
+pub(super) const SASL_CONTINUE: u32 = 11;
+pub(super) const SASL_FINAL: u32 = 12;
 
 /// Answers whatever the upstream asks for, up to AuthenticationOk.
 pub(super) async fn authenticate(wire: &mut Wire, target: &UpstreamConfig) -> Result<(), UpstreamError> {
@@ -51,7 +51,7 @@ pub(super) async fn authenticate(wire: &mut Wire, target: &UpstreamConfig) -> Re
 }
 
 /// The next authentication request: its code and data.
-async fn request(wire: &mut Wire) -> Result<(u32, Bytes), UpstreamError> {
+pub(super) async fn request(wire: &mut Wire) -> Result<(u32, Bytes), UpstreamError> {
     let (tag, mut body) = wire.receive().await?;
     let code = body.first_chunk().map(|code| u32::from_be_bytes(*code));
     match (tag, code) {
@@ -66,7 +66,7 @@ fn password(target: &UpstreamConfig) -> Result<&str, UpstreamError> {
     if password.is_empty() || password.contains('\0') { Err(UpstreamError::NoPassword) } else { Ok(password) }
 }
 
-fn is_confidential(stream: &UpstreamStream) -> bool {
+pub(super) fn is_confidential(stream: &UpstreamStream) -> bool {
     let is_loopback = |address: Option<SocketAddr>| address.is_some_and(|address| address.ip().is_loopback());
     stream.is_tls() || stream.is_unix() || stream.peer_addr().is_ok_and(is_loopback)
 }

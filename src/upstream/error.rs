@@ -43,6 +43,9 @@ pub enum UpstreamError {
     /// The upstream wants a method we do not have; carries the code of the authentication request.
     #[error("the upstream asks for an unsupported authentication method (code {0})")]
     UnsupportedAuthentication(u32),
+    /// The upstream lets the client in without having asked for anything.
+    #[error("the upstream asks clients of a passthrough database for no password; see its pg_hba.conf")]
+    Unchallenged,
     /// The SCRAM exchange failed on our side: perhaps the upstream is an impostor.
     #[error("SCRAM exchange with the upstream failed")]
     Scram(#[source] io::Error),
@@ -74,7 +77,9 @@ impl UpstreamError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Tls(_) | Self::HostName | Self::NoPassword | Self::CleartextRefused => Fault::Proxy,
+            Self::Tls(_) | Self::HostName | Self::NoPassword | Self::CleartextRefused | Self::Unchallenged => {
+                Fault::Proxy
+            }
             Self::Setting => Fault::Client,
             Self::Rejected { sqlstate } if is_of_configuration(sqlstate) => Fault::Proxy,
             Self::Resolve(_)
@@ -103,9 +108,11 @@ impl UpstreamError {
             Self::TlsNotOffered | Self::TlsHandshake(_) | Self::Tls(_) | Self::HostName => {
                 ("08001", "no secure connection to the database server")
             }
-            Self::NoPassword | Self::CleartextRefused | Self::UnsupportedAuthentication(_) | Self::Scram(_) => {
-                ("08001", "could not authenticate to the database server")
-            }
+            Self::NoPassword
+            | Self::CleartextRefused
+            | Self::Unchallenged
+            | Self::UnsupportedAuthentication(_)
+            | Self::Scram(_) => ("08001", "could not authenticate to the database server"),
             Self::Rejected { sqlstate } => of_rejection(sqlstate),
             Self::Setting => ("22023", "invalid value for a configuration parameter"),
             Self::Pinned(_) | Self::Protocol(_) => ("08001", "the database server is not usable through Countersign"),

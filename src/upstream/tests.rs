@@ -9,7 +9,7 @@ use crate::fault::Fault;
 
 mod postgres;
 mod scripted;
-mod throwaway;
+pub(crate) mod throwaway;
 
 const PASSWORD: &str = "upstream-s3cret";
 

@@ -10,6 +10,7 @@ mod limits;
 mod mask;
 mod operations;
 mod pass;
+mod passthrough;
 mod programs;
 mod review;
 mod startup;

@@ -150,6 +150,8 @@ fn answers_have_the_bytes_of_the_manual() {
     }
     check(&Answer::NegotiateProtocolVersion(2, &[]), b"v\0\0\0\x0c\0\x03\0\x02\0\0\0\0");
     check(&Answer::NegotiateProtocolVersion(0, &["_pq_.a".into()]), b"v\0\0\0\x13\0\x03\0\0\0\0\0\x01_pq_.a\0");
+    check(&Answer::AuthenticationCleartextPassword, b"R\0\0\0\x08\0\0\0\x03");
+    check(&Answer::AuthenticationMd5Password(*b"salt"), b"R\0\0\0\x0c\0\0\0\x05salt");
     check(&Answer::AuthenticationSasl(&["X"]), b"R\0\0\0\x0b\0\0\0\x0aX\0\0");
     check(&Answer::AuthenticationSasl(&["X-Y", "X"]), b"R\0\0\0\x0f\0\0\0\x0aX-Y\0X\0\0");
     check(&Answer::AuthenticationSaslContinue("ab"), b"R\0\0\0\x0a\0\0\0\x0bab");

@@ -14,6 +14,7 @@ use countersign_protocol::startup::PacketError;
 
 use super::settings::SettingError;
 use crate::fault::Fault;
+use crate::upstream::UpstreamError;
 
 /// Why a negotiation failed.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +66,24 @@ pub enum StartupError {
         /// Whether the client also presented a certificate, which does not stand for the user.
         certificate: bool,
     },
+    /// The upstream could not be reached, or not be used, while it was to authenticate the client.
+    #[error("could not let the upstream authenticate the client")]
+    Upstream(#[from] UpstreamError),
+    /// The upstream does not let the role in, whatever the password.
+    #[error("the upstream does not admit user \"{user}\"")]
+    NotAdmitted {
+        /// As the client gave it.
+        user: String,
+    },
+    /// The upstream let the role in, but not into the database.
+    #[error("the role has no CONNECT privilege on the upstream's database")]
+    NoConnectPrivilege,
+    /// The upstream wants the password in clear, and the client's connection is not encrypted.
+    #[error("the upstream asks for a password in clear, and the client did not use TLS")]
+    CleartextRefused,
+    /// The client could bind to its channel, which ends here; the upstream would take that for an attack.
+    #[error("client and upstream could bind to their channels, which are two")]
+    BindingNotRelayed,
     /// Too many authentications from this address failed.
     #[error("too many failed authentications from the address")]
     TooManyFailures,
@@ -80,15 +99,15 @@ pub enum StartupError {
 }
 
 impl StartupError {
-    /// Whose fault it is: always the client's, or that of the network between.
+    /// Whose fault it is: the client's, or that of the network between, unless the upstream had a part in it.
     #[must_use]
     pub fn fault(&self) -> Fault {
-        Fault::Client
+        if let Self::Upstream(error) = self { error.fault() } else { Fault::Client }
     }
 
     /// Whether somebody tried to prove who they are, and did not.
     pub(super) fn is_failed_authentication(&self) -> bool {
-        matches!(self, Self::Password { .. } | Self::Scram(_))
+        matches!(self, Self::Password { .. } | Self::Scram(_) | Self::NotAdmitted { .. })
     }
 
     /// Whether it is one of many of its kind, so that one line each would only fill the log; metrics count them.
@@ -126,6 +145,19 @@ impl StartupError {
                 let detail = "The client certificate does not stand for this user, so a password was asked for.";
                 if *certificate { refusal.detail(detail) } else { refusal }
             }
+            Self::Upstream(error) => {
+                let ErrorFields { sqlstate, message, hint, .. } = error.fields();
+                Refusal { sqlstate, message: message.to_owned(), detail: None, hint }
+            }
+            Self::NotAdmitted { user } => Refusal::new("28000", format!("user \"{user}\" is not admitted"))
+                .detail("The database server does not let this role in from the proxy (pg_hba.conf)."),
+            Self::NoConnectPrivilege => Refusal::new("42501", "permission denied for database")
+                .detail("The role has no CONNECT privilege on the database server."),
+            Self::CleartextRefused => Refusal::new("28000", "connection requires TLS")
+                .detail("The database server asks for the password in clear.")
+                .hint("Connect with sslmode=require or stronger."),
+            Self::BindingNotRelayed => Refusal::new("28000", "channel binding cannot pass through the proxy")
+                .hint("Connect with channel_binding=disable: the database server authenticates you behind the proxy."),
             Self::TooManyFailures => Refusal::new("28000", "too many failed authentications from this address")
                 .hint("Try again in a minute."),
             Self::NoDatabase { database } => Refusal::new("3D000", format!("database \"{database}\" does not exist")),

@@ -181,6 +181,13 @@ pub(super) fn settings(parameters: &BTreeMap<String, String>) -> Result<Settings
     Ok(Settings { all: judged.iter().map(pair).collect(), unlisted })
 }
 
+/// The settings as they go upstream, where the name of the application tells who it is.
+pub(crate) fn for_upstream(settings: &[(String, String)], user: &str) -> Vec<(String, String)> {
+    let mut own: Vec<_> = settings.iter().filter(|(name, _)| name != "application_name").cloned().collect();
+    own.push(("application_name".to_owned(), format!("{user} via countersign")));
+    own
+}
+
 struct Judged {
     /// Canonical, as far as it is known; otherwise in lower case, as names of settings are compared without case.
     name: String,

@@ -6,8 +6,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::config::{
-    AuditConfig, DatabaseConfig, LimitsConfig, ListenAddress, ReviewConfig, SslMode, TcpConfig, TlsConfig,
-    UpstreamConfig, UserConfig, WebConfig,
+    AuditConfig, DatabaseAuth, DatabaseConfig, LimitsConfig, ListenAddress, ReviewConfig, SslMode, TcpConfig,
+    TlsConfig, UpstreamConfig, UserConfig, WebConfig,
 };
 use crate::listener::{Listener, Sharing};
 
@@ -15,6 +15,7 @@ mod binding;
 mod certificate;
 mod login;
 mod packets;
+mod passthrough;
 mod proxy_header;
 mod tls;
 
@@ -46,7 +47,7 @@ fn database(name: &str, groups: &[&str]) -> DatabaseConfig {
         tcp: TcpConfig::default(),
     };
     let groups = groups.iter().map(|group| (*group).to_owned()).collect();
-    DatabaseConfig { name: name.to_owned(), upstream, groups, sessions: None }
+    DatabaseConfig { name: name.to_owned(), upstream, auth: DatabaseAuth::Proxy, groups, sessions: None }
 }
 
 /// alice may use `shop` and `alice`; bob has no password; nobody may use `vault`.

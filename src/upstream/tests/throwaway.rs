@@ -14,15 +14,15 @@ use crate::tls::tests::TestCertificates;
 /// `nobody`; PostgreSQL refuses to run as root.
 const UNPRIVILEGED: u32 = 65534;
 
-pub(super) struct Throwaway {
+pub(crate) struct Throwaway {
     directory: tempfile::TempDir,
     server: Child,
-    pub(super) port: u16,
+    pub(crate) port: u16,
 }
 
 impl Throwaway {
     /// Starts it with TLS and this `pg_hba.conf`.
-    pub(super) async fn start(hba: &str, certificates: &TestCertificates) -> Self {
+    pub(crate) async fn start(hba: &str, certificates: &TestCertificates) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let data = directory.path().join("data");
@@ -66,7 +66,7 @@ impl Throwaway {
     }
 
     /// Directory of the unix socket.
-    pub(super) fn socket_directory(&self) -> String {
+    pub(crate) fn socket_directory(&self) -> String {
         self.directory.path().join("data").to_str().unwrap().to_owned()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use countersign::config::{DatabaseConfig, Secret, SslMode, TcpConfig, UpstreamConfig};
+use countersign::config::{DatabaseAuth, DatabaseConfig, Secret, SslMode, TcpConfig, UpstreamConfig};
 use countersign::demo::shop;
 use countersign::throwaway::{LogStatement, ThrowawayOptions, ThrowawayPostgres};
 use tokio_postgres::{Client, NoTls};
@@ -76,6 +76,7 @@ impl Database {
                 connect_timeout: Duration::from_secs(10),
                 tcp: TcpConfig::default(),
             },
+            auth: DatabaseAuth::Proxy,
             groups: vec!["engineering".to_owned()],
             sessions: None,
         }
