@@ -1,4 +1,4 @@
-//! Cost of an analysis: a cache hit, and misses of an ORM's and of psql's statements.
+//! Cost of an analysis: new, by shape and by exact text, of statements of pgbench, of an ORM and of psql.
 
 use std::hint::black_box;
 
@@ -6,10 +6,17 @@ use countersign_policy::analysis::{AnalysisCache, AnalysisContext, NothingPrepar
 use countersign_policy::catalog::{Catalog, Column, Function, Relation, RelationKind, Volatility};
 use criterion::{Criterion, criterion_group, criterion_main};
 
-const ORM_SELECT: &str = "SELECT \"shop_order\".\"id\", \"shop_order\".\"customer_id\", \"shop_order\".\"total\", \
-    \"shop_customer\".\"id\", \"shop_customer\".\"name\", \"shop_customer\".\"email\" FROM \"shop_order\" INNER JOIN \
-    \"shop_customer\" ON (\"shop_order\".\"customer_id\" = \"shop_customer\".\"id\") WHERE (\"shop_order\".\"total\" > $1 \
-    AND UPPER(\"shop_customer\".\"name\"::text) LIKE UPPER($2)) ORDER BY \"shop_order\".\"id\" DESC LIMIT 21";
+const PGBENCH: &str = "SELECT abalance FROM pgbench_accounts WHERE aid = {};";
+
+const ORM_SHORT: &str = "SELECT \"shop_order\".\"id\", \"shop_order\".\"customer_id\", \"shop_order\".\"total\", \
+    \"shop_order\".\"note\" FROM \"shop_order\" WHERE (\"shop_order\".\"customer_id\" = {} AND \"shop_order\".\"total\" \
+    > {}) LIMIT 21";
+
+const ORM_LONG: &str = "SELECT \"shop_order\".\"id\", \"shop_order\".\"customer_id\", \"shop_order\".\"total\", \
+    \"shop_customer\".\"id\", \"shop_customer\".\"name\", \"shop_customer\".\"email\", \"shop_customer\".\"ssn\" FROM \
+    \"shop_order\" INNER JOIN \"shop_customer\" ON (\"shop_order\".\"customer_id\" = \"shop_customer\".\"id\") WHERE \
+    (\"shop_order\".\"total\" > {} AND UPPER(\"shop_customer\".\"name\"::text) LIKE UPPER({}) AND \"shop_order\".\"note\" IN \
+    ({}, {}, {})) ORDER BY \"shop_order\".\"id\" DESC LIMIT 21";
 
 const PSQL_DESCRIBE: &str = "SELECT n.nspname as \"Schema\", c.relname as \"Name\", CASE c.relkind WHEN 'r' THEN 'table' \
     WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'i' THEN 'index' WHEN 'S' THEN 'sequence' WHEN 't' THEN \
@@ -41,6 +48,7 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[&str]) -> Relation {
 
 fn catalog() -> Catalog {
     let relations = vec![
+        relation(20_003, "public", "pgbench_accounts", &["aid", "bid", "abalance", "filler"]),
         relation(20_001, "public", "shop_order", &["id", "customer_id", "total", "note"]),
         relation(20_002, "public", "shop_customer", &["id", "name", "email", "ssn"]),
         relation(1_259, "pg_catalog", "pg_class", &["oid", "relname", "relnamespace", "relowner", "relkind"]),
@@ -67,13 +75,26 @@ fn analysis(criterion: &mut Criterion) {
     let catalog = catalog();
     let search_path = ["pg_catalog".to_owned(), "public".to_owned()];
     let context = AnalysisContext { catalog: &catalog, search_path: &search_path, prepared: &NothingPrepared };
-    for text in [ORM_SELECT, PSQL_DESCRIBE] {
-        assert_eq!(analyze(text, &context).not_understood(), None);
-    }
     let cache = AnalysisCache::new(1_024, 1 << 24);
-    criterion.bench_function("cache hit", |bencher| bencher.iter(|| cache.analyze(black_box(ORM_SELECT), &context)));
-    criterion.bench_function("ORM select, miss", |bencher| bencher.iter(|| analyze(black_box(ORM_SELECT), &context)));
-    criterion.bench_function("psql \\d, miss", |bencher| bencher.iter(|| analyze(black_box(PSQL_DESCRIBE), &context)));
+    for (name, text) in [("pgbench", PGBENCH), ("short ORM", ORM_SHORT), ("long ORM", ORM_LONG)] {
+        let [first, other, parameters] = ["815", "4711", "$1"].map(|literal| text.replace("{}", literal));
+        assert_eq!(analyze(&first, &context).not_understood(), None);
+        for text in [&first, &parameters] {
+            let _ = cache.analyze(text, &context);
+        }
+        let kept = cache.len();
+        let name = |what: &str| format!("{name}, {} bytes: {what}", other.len());
+        criterion.bench_function(&name("new"), |bencher| bencher.iter(|| analyze(black_box(&other), &context)));
+        criterion.bench_function(&name("shape seen before"), |bencher| {
+            bencher.iter(|| cache.analyze(black_box(&other), &context));
+        });
+        criterion.bench_function(&name("text seen before"), |bencher| {
+            bencher.iter(|| cache.analyze(black_box(&parameters), &context));
+        });
+        assert_eq!(cache.len(), kept, "a text whose shape is known is not kept");
+    }
+    assert_eq!(analyze(PSQL_DESCRIBE, &context).not_understood(), None);
+    criterion.bench_function("psql \\d: new", |bencher| bencher.iter(|| analyze(black_box(PSQL_DESCRIBE), &context)));
 }
 
 criterion_group!(benches, analysis);

@@ -11,6 +11,7 @@ mod builtins;
 pub mod cache;
 mod condition;
 mod consequences;
+mod constant;
 mod constructor;
 mod create;
 mod ddl;
@@ -27,6 +28,7 @@ mod query;
 mod relations;
 mod second_opinion;
 mod settings;
+mod shape;
 pub mod syntax;
 mod utility;
 mod walker;
@@ -84,15 +86,26 @@ pub fn analyze(text: &str, context: &AnalysisContext<'_>) -> Analysis {
     read(text, context).analysis
 }
 
-/// An analysis, and whether it holds for every session with the same search path and catalog.
+/// An analysis, and for what else it holds under the same search path and catalog.
 struct Reading {
     analysis: Analysis,
-    session_dependent: bool,
+    holds_for: Reach,
+}
+
+/// How far an analysis reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// For this session at this moment only.
+    Session,
+    /// For this text.
+    Text,
+    /// For every text of the same shape.
+    Shape,
 }
 
 impl Reading {
     fn refused(why: NotUnderstood) -> Self {
-        Self { analysis: Analysis::refused(why), session_dependent: false }
+        Self { analysis: Analysis::refused(why), holds_for: Reach::Text }
     }
 }
 
@@ -124,7 +137,20 @@ fn read_tree(text: &str, tree: &grammar::Tree, context: &AnalysisContext<'_>) ->
     {
         analysis.object(NotUnderstood::SecondReader(why));
     }
-    Reading { analysis, session_dependent: walker.session_dependent }
+    let holds_for = reach(tree, &walker, &analysis);
+    Reading { analysis, holds_for }
+}
+
+/// See [`cache`] for why.
+fn reach(tree: &grammar::Tree, walker: &walker::Walker<'_>, analysis: &Analysis) -> Reach {
+    if walker.session_dependent {
+        return Reach::Session;
+    }
+    let shared = !walker.literals.were_opened()
+        && analysis.not_understood().is_none()
+        && !analysis.statements.is_empty()
+        && tree.statements().all(grammar::is_query_or_plain_transaction);
+    if shared { Reach::Shape } else { Reach::Text }
 }
 
 /// The analysis of one text, which may hold several statements (or none).

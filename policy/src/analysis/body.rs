@@ -6,10 +6,11 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::VariableSetStmt;
 
+use super::constant::Literals;
 use super::settings::{self, Kind};
 use super::walker::{Walker, columns_of};
 use super::{
-    AnalysisContext, Lineage, NotUnderstood, NothingPrepared, SessionChange, StatementAnalysis, grammar, guard, utility,
+    AnalysisContext, Lineage, NotUnderstood, NothingPrepared, SessionChange, StatementAnalysis, grammar, guard,
 };
 use crate::catalog::SqlBody;
 
@@ -31,6 +32,7 @@ impl Walker<'_> {
         walker.parameters.clone_from(&body.parameters);
         let statements = walker.read_body(body);
         self.budget = walker.budget;
+        self.session_dependent |= walker.session_dependent;
         let statements = statements.ok()?;
         let changes = |change: &SessionChange| matches!(change, SessionChange::SearchPath | SessionChange::Role);
         self.overlay.path_changed |= statements.iter().any(|statement| statement.session_changes.iter().any(changes));
@@ -85,7 +87,7 @@ impl Walker<'_> {
     }
 
     /// A search path as `pg_proc.proconfig` has it, made complete as PostgreSQL does.
-    fn own_path(&self, value: &str) -> Option<Vec<String>> {
+    fn own_path(&mut self, value: &str) -> Option<Vec<String>> {
         let listed = match value {
             "" | "\"\"" => Vec::new(),
             value => listed(value)?,
@@ -115,5 +117,7 @@ fn listed(value: &str) -> Option<Vec<String>> {
 }
 
 fn schemas(set: &VariableSetStmt) -> Option<Vec<String>> {
-    set.args.iter().map(utility::setting_value).collect()
+    // The list is the catalog's, not the text's.
+    let literals = Literals::default();
+    set.args.iter().map(|schema| literals.setting(schema)).collect()
 }

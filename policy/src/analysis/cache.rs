@@ -1,15 +1,34 @@
-//! Analyses by exact text.
+//! Analyses that were made before, by exact text and by shape.
 //!
-//! Never keeps what depends on a session's prepared statements or cursors. Invariant: two look-ups get the same analysis
-//! only for the same bytes, catalog version and search path; the hash is keyed, and equality is checked in full.
+//! Never keeps what depends on one session: its prepared statements, cursors and uncommitted relations, and what lies in
+//! other sessions' temporary schemas. Invariant: **a look-up yields what [`super::analyze`] would**, for the same catalog
+//! and search path. The hash is keyed, and keys are compared in full.
+//!
+//! By exact text that needs no argument. By [`shape`] it rests on four statements, each of which the tests try to
+//! refute with texts and mutants of real clients:
+//!
+//! 1. *One shape, one parse tree but for the values of constants*: [`shape`] says why.
+//! 2. *An analysis that is shared did not look at a constant.* They are opened in one place, [`super::constant`], which
+//!    notes it; an analysis that opened one is kept by exact text only.
+//! 3. *What is not a constant in the tree is not shared.* Statements of other kinds than SELECT, INSERT, UPDATE, DELETE,
+//!    MERGE and plain transaction control have literals in names, options and bodies; nothing of a text with such a
+//!    statement is shared, nor of one that is not understood.
+//! 4. *An analysis holds nothing of the text but names*, and what is read from the text itself is not in it: `text` rules
+//!    and the binding of an approval always see the exact statement.
+//!
+//! The second reader objects on misses only. Its objection makes a text not understood, which is not shared. That it
+//! would have objected to another text of the shape is no danger, because it guards against errors of the extractor, which
+//! has read both texts alike; and it would need a literal that ends elsewhere for it than for PostgreSQL, since it objects
+//! to statements, which begin with keywords. Literals with which that is known to happen have no shape.
 
+use std::cell::Cell;
 use std::hash::{Hash, RandomState};
 use std::sync::Arc;
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, Weighter};
 
-use super::{Analysis, AnalysisContext, read};
+use super::{Analysis, AnalysisContext, Reach, read, shape};
 
 /// Bytes that an entry is taken to cost besides its text.
 const ENTRY_BYTES: u64 = 1_024;
@@ -17,6 +36,11 @@ const ENTRY_BYTES: u64 = 1_024;
 const RELATION_BYTES: u64 = 128;
 /// Longest text that is kept, in bytes.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
+
+thread_local! {
+    /// Room for one shape, so that a hit allocates nothing. It stays as small as [`shape::TEXT_BYTES_MAX`].
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// A bounded cache of analyses, shared by all sessions of one upstream database.
 pub struct AnalysisCache {
@@ -34,19 +58,51 @@ impl AnalysisCache {
     /// The analysis of the text, from the cache or made now.
     #[must_use]
     pub fn analyze(&self, text: &str, context: &AnalysisContext<'_>) -> Arc<Analysis> {
-        let look_up = LookUp { text, catalog_version: context.catalog.version(), search_path: context.search_path };
-        if let Some(known) = self.entries.get(&look_up) {
+        let place = Place {
+            catalog_version: context.catalog.version_for(context.search_path),
+            search_path: context.search_path,
+        };
+        let exact = LookUp { kind: Kind::Text, bytes: text.as_bytes(), place };
+        if let Some(known) = self.entries.get(&exact) {
             return known;
         }
+        let mut scratch = SCRATCH.take();
+        let seen = shape::scan(text, &mut scratch);
+        let by_shape = LookUp { kind: Kind::Shape, bytes: &scratch, place };
+        let analysis = match seen.and_then(|_| self.entries.get(&by_shape)) {
+            Some(known) => known,
+            None => self.miss(text, context, &exact, seen.map(|seen| (by_shape, seen))),
+        };
+        SCRATCH.set(scratch);
+        analysis
+    }
+
+    fn miss(
+        &self,
+        text: &str,
+        context: &AnalysisContext<'_>,
+        exact: &LookUp<'_>,
+        shape: Option<(LookUp<'_>, shape::Seen)>,
+    ) -> Arc<Analysis> {
         let reading = read(text, context);
         let analysis = Arc::new(reading.analysis);
-        if !reading.session_dependent && text.len() <= TEXT_BYTES_MAX {
-            self.entries.insert(look_up.to_key(), Arc::clone(&analysis));
+        let mut by_text = text.len() <= TEXT_BYTES_MAX;
+        match (reading.holds_for, shape) {
+            (Reach::Session, _) => by_text = false,
+            (Reach::Shape, Some((shape, seen))) => {
+                self.entries.insert(shape.to_key(), Arc::clone(&analysis));
+                // A text with literals may never come again; one without is found faster by itself.
+                by_text &= !seen.literals;
+            }
+            (Reach::Shape, None) | (Reach::Text, _) => {}
+        }
+        if by_text {
+            self.entries.insert(exact.to_key(), Arc::clone(&analysis));
         }
         analysis
     }
 
-    /// How many analyses it holds.
+    /// How many analyses it holds; one that is held by text and by shape counts twice.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -65,42 +121,68 @@ impl std::fmt::Debug for AnalysisCache {
     }
 }
 
-#[derive(Clone, PartialEq, Eq)]
-struct Key {
-    text: Box<str>,
-    catalog_version: u64,
-    search_path: Box<[String]>,
+/// What the bytes of a key are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Text,
+    Shape,
 }
 
-struct LookUp<'a> {
-    text: &'a str,
+/// Under what a text is read.
+#[derive(Clone, Copy)]
+struct Place<'a> {
     catalog_version: u64,
     search_path: &'a [String],
 }
 
+#[derive(Clone, PartialEq, Eq)]
+struct Key {
+    kind: Kind,
+    bytes: Box<[u8]>,
+    catalog_version: u64,
+    search_path: Box<[String]>,
+}
+
+#[derive(Clone, Copy)]
+struct LookUp<'a> {
+    kind: Kind,
+    bytes: &'a [u8],
+    place: Place<'a>,
+}
+
 impl LookUp<'_> {
-    fn to_key(&self) -> Key {
-        Key { text: self.text.into(), catalog_version: self.catalog_version, search_path: self.search_path.into() }
+    fn to_key(self) -> Key {
+        Key {
+            kind: self.kind,
+            bytes: self.bytes.into(),
+            catalog_version: self.place.catalog_version,
+            search_path: self.place.search_path.into(),
+        }
     }
 }
 
 impl Hash for Key {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        LookUp { text: &self.text, catalog_version: self.catalog_version, search_path: &self.search_path }.hash(state);
+        let place = Place { catalog_version: self.catalog_version, search_path: &self.search_path };
+        LookUp { kind: self.kind, bytes: &self.bytes, place }.hash(state);
     }
 }
 
 impl Hash for LookUp<'_> {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.text.hash(state);
-        self.catalog_version.hash(state);
-        self.search_path.hash(state);
+        self.kind.hash(state);
+        self.bytes.hash(state);
+        self.place.catalog_version.hash(state);
+        self.place.search_path.hash(state);
     }
 }
 
 impl Equivalent<Key> for LookUp<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        *self.text == *key.text && self.catalog_version == key.catalog_version && *self.search_path == *key.search_path
+        self.kind == key.kind
+            && *self.bytes == *key.bytes
+            && self.place.catalog_version == key.catalog_version
+            && *self.place.search_path == *key.search_path
     }
 }
 
@@ -110,6 +192,8 @@ struct ByBytes;
 impl Weighter<Key, Arc<Analysis>> for ByBytes {
     fn weight(&self, key: &Key, analysis: &Arc<Analysis>) -> u64 {
         let relations: usize = analysis.statements.iter().map(|statement| statement.relations.len()).sum();
-        key.text.len() as u64 + ENTRY_BYTES * (1 + analysis.statements.len() as u64) + RELATION_BYTES * relations as u64
+        key.bytes.len() as u64
+            + ENTRY_BYTES * (1 + analysis.statements.len() as u64)
+            + RELATION_BYTES * relations as u64
     }
 }

@@ -4,13 +4,14 @@
 //! restrict, unless it is plainly false.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{AConst, AExpr, AExprKind, BoolExpr, BoolExprType, Node, a_const};
+use pg_query::protobuf::{AConst, AExpr, AExprKind, BoolExpr, BoolExprType, Node};
 
+use super::constant::{Keyword, Literals, keyword};
 use super::names;
 
 /// Whether the condition is true for every row, or the same for every row.
-pub fn is_unrestricting(condition: &Node) -> bool {
-    match value(condition) {
+pub fn is_unrestricting(condition: &Node, literals: &Literals) -> bool {
+    match value(condition, literals) {
         Value::Always | Value::SameForAll => true,
         Value::Never | Value::Depends => false,
     }
@@ -39,24 +40,23 @@ impl Value {
     }
 }
 
-fn value(node: &Node) -> Value {
+fn value(node: &Node, literals: &Literals) -> Value {
     match node.node.as_ref() {
-        Some(NodeEnum::AConst(constant)) => truth(constant),
-        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().map_or(Value::SameForAll, value),
-        Some(NodeEnum::BoolExpr(expr)) => boolean(expr),
-        Some(NodeEnum::AExpr(expr)) => comparison(expr),
+        Some(NodeEnum::AConst(constant)) => truth(constant, literals),
+        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().map_or(Value::SameForAll, |arg| value(arg, literals)),
+        Some(NodeEnum::BoolExpr(expr)) => boolean(expr, literals),
+        Some(NodeEnum::AExpr(expr)) => comparison(expr, literals),
         Some(NodeEnum::CurrentOfExpr(_)) => Value::Depends,
         _ if mentions_row(node) => Value::Depends,
         _ => Value::SameForAll,
     }
 }
 
-fn truth(constant: &AConst) -> Value {
-    match &constant.val {
-        Some(a_const::Val::Boolval(boolean)) if !boolean.boolval => Value::Never,
-        Some(a_const::Val::Sval(text)) if is_false(&text.sval) => Value::Never,
-        None => Value::Never,
-        Some(_) => Value::Always,
+fn truth(constant: &AConst, literals: &Literals) -> Value {
+    match keyword(constant) {
+        Keyword::Null | Keyword::False => Value::Never,
+        Keyword::None if literals.text(constant).is_some_and(is_false) => Value::Never,
+        Keyword::None | Keyword::True => Value::Always,
     }
 }
 
@@ -64,8 +64,8 @@ fn is_false(text: &str) -> bool {
     ["f", "false", "n", "no", "off", "0"].iter().any(|word| text.trim().eq_ignore_ascii_case(word))
 }
 
-fn boolean(expr: &BoolExpr) -> Value {
-    let mut parts = expr.args.iter().map(value);
+fn boolean(expr: &BoolExpr, literals: &Literals) -> Value {
+    let mut parts = expr.args.iter().map(|part| value(part, literals));
     match expr.boolop() {
         BoolExprType::NotExpr => parts.next().map_or(Value::SameForAll, Value::not),
         BoolExprType::AndExpr => parts.fold(Value::Always, |all, part| match (all, part) {
@@ -83,7 +83,7 @@ fn boolean(expr: &BoolExpr) -> Value {
     }
 }
 
-fn comparison(expr: &AExpr) -> Value {
+fn comparison(expr: &AExpr, literals: &Literals) -> Value {
     let sides = (expr.lexpr.as_deref(), expr.rexpr.as_deref());
     let (Some(left), Some(right)) = sides else {
         return if sides.0.is_some_and(mentions_row) || sides.1.is_some_and(mentions_row) {
@@ -93,22 +93,24 @@ fn comparison(expr: &AExpr) -> Value {
         };
     };
     let operator = expr.name.last().and_then(names::text).unwrap_or_default();
-    let equal = left.node.is_some() && plain(left) && plain(right) && without_places(left) == without_places(right);
+    let equal = || are_same(left, right, literals);
     match expr.kind() {
-        AExprKind::AexprOp if equal && matches!(operator, "=" | "<=" | ">=") => Value::Always,
-        AExprKind::AexprNotDistinct if equal => Value::Always,
-        AExprKind::AexprLike | AExprKind::AexprIlike if matches_anything(right) && operator.starts_with('~') => {
+        AExprKind::AexprOp if matches!(operator, "=" | "<=" | ">=") && equal() => Value::Always,
+        AExprKind::AexprNotDistinct if equal() => Value::Always,
+        AExprKind::AexprLike | AExprKind::AexprIlike
+            if operator.starts_with('~') && matches_anything(right, literals) =>
+        {
             Value::Always
         }
         _ if mentions_row(left) || mentions_row(right) => Value::Depends,
-        AExprKind::AexprOp => constants(left, operator, right),
+        AExprKind::AexprOp => constants(left, operator, right, literals),
         _ => Value::SameForAll,
     }
 }
 
 /// A comparison of two integer constants.
-fn constants(left: &Node, operator: &str, right: &Node) -> Value {
-    let (Some(left), Some(right)) = (integer(left), integer(right)) else { return Value::SameForAll };
+fn constants(left: &Node, operator: &str, right: &Node, literals: &Literals) -> Value {
+    let Some((left, right)) = literals.integers(left, right) else { return Value::SameForAll };
     let holds = match operator {
         "=" => left == right,
         "<>" => left != right,
@@ -121,39 +123,18 @@ fn constants(left: &Node, operator: &str, right: &Node) -> Value {
     if holds { Value::Always } else { Value::Never }
 }
 
-fn integer(node: &Node) -> Option<i32> {
-    match node.node.as_ref()? {
-        NodeEnum::AConst(constant) => match constant.val.as_ref()? {
-            a_const::Val::Ival(integer) => Some(integer.ival),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn plain(node: &Node) -> bool {
-    matches!(node.node, Some(NodeEnum::ColumnRef(_) | NodeEnum::AConst(_) | NodeEnum::ParamRef(_)))
-}
-
-fn without_places(node: &Node) -> Node {
-    let mut node = node.clone();
-    match node.node.as_mut() {
-        Some(NodeEnum::ColumnRef(column)) => column.location = 0,
-        Some(NodeEnum::AConst(constant)) => constant.location = 0,
-        Some(NodeEnum::ParamRef(parameter)) => parameter.location = 0,
-        _ => {}
-    }
-    node
-}
-
-fn matches_anything(pattern: &Node) -> bool {
-    match pattern.node.as_ref() {
-        Some(NodeEnum::AConst(constant)) => match &constant.val {
-            Some(a_const::Val::Sval(text)) => !text.sval.is_empty() && text.sval.chars().all(|letter| letter == '%'),
-            _ => false,
-        },
+fn are_same(left: &Node, right: &Node, literals: &Literals) -> bool {
+    match (left.node.as_ref(), right.node.as_ref()) {
+        (Some(NodeEnum::ColumnRef(left)), Some(NodeEnum::ColumnRef(right))) => left.fields == right.fields,
+        (Some(NodeEnum::ParamRef(left)), Some(NodeEnum::ParamRef(right))) => left.number == right.number,
+        (Some(NodeEnum::AConst(left)), Some(NodeEnum::AConst(right))) => literals.are_same(left, right),
         _ => false,
     }
+}
+
+fn matches_anything(pattern: &Node, literals: &Literals) -> bool {
+    let Some(NodeEnum::AConst(constant)) = pattern.node.as_ref() else { return false };
+    literals.text(constant).is_some_and(|text| !text.is_empty() && text.chars().all(|letter| letter == '%'))
 }
 
 /// Whether a column takes part anywhere in it. Everything that is not plainly free of columns counts as a column.

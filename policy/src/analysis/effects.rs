@@ -4,8 +4,9 @@
 //! (EXPLAIN, PREPARE, DECLARE, COPY, CREATE TABLE AS) come through here or [`Walker::query`] too.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{CopyStmt, CreateTableAsStmt, ExplainStmt, Node, ObjectType, SelectStmt, a_const};
+use pg_query::protobuf::{CopyStmt, CreateTableAsStmt, ExplainStmt, Node, ObjectType, SelectStmt};
 
+use super::constant::Literals;
 use super::lineage::{Columns, Level, Scope, Source};
 use super::walker::Walker;
 use super::{Lineage, NotUnderstood, Outputs, names};
@@ -99,7 +100,7 @@ impl Walker<'_> {
             return Outputs::None;
         };
         let inner = self.apart(|walker| walker.statement(query));
-        let runs = explain.options.iter().any(is_analyze);
+        let runs = explain.options.iter().any(|option| is_analyze(option, &self.literals));
         if runs {
             self.include(&inner);
         } else {
@@ -161,18 +162,17 @@ fn copied(source: &Source, list: &[String]) -> Columns {
 }
 
 /// Whether an option of EXPLAIN makes it execute. Several of them count as one that does, if any does.
-fn is_analyze(option: &Node) -> bool {
+fn is_analyze(option: &Node, literals: &Literals) -> bool {
     let Some(NodeEnum::DefElem(option)) = option.node.as_ref() else { return true };
     if !matches!(option.defname.to_ascii_lowercase().as_str(), "analyze" | "analyse") {
         return false;
     }
-    let off = match option.arg.as_deref().and_then(|arg| arg.node.as_ref()) {
+    let Some(arg) = option.arg.as_deref() else { return true };
+    let off = match arg.node.as_ref() {
         Some(NodeEnum::Integer(integer)) => integer.ival == 0,
         Some(NodeEnum::Boolean(boolean)) => !boolean.boolval,
         Some(NodeEnum::String(text)) => ["off", "false"].iter().any(|off| text.sval.eq_ignore_ascii_case(off)),
-        Some(NodeEnum::AConst(constant)) => {
-            matches!(&constant.val, Some(a_const::Val::Ival(integer)) if integer.ival == 0)
-        }
+        Some(NodeEnum::AConst(_)) => literals.integer(arg) == Some(0),
         _ => false,
     };
     !off

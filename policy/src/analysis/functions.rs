@@ -3,8 +3,7 @@
 //! Never looks at argument types, which are not known: every overload of the name counts. Invariant: a call that may reach
 //! a user's function has unknown lineage, and one that may reach a volatile one carries `function_call`.
 
-use pg_query::NodeEnum;
-use pg_query::protobuf::{CoercionForm, FuncCall, Node, TypeName, WindowDef, a_const};
+use pg_query::protobuf::{CoercionForm, FuncCall, Node, TypeName, WindowDef};
 
 use super::lineage::Scope;
 use super::walker::Walker;
@@ -217,7 +216,7 @@ impl<'a> Walker<'a> {
 
     /// `set_config(name, value, is_local)` is a SET.
     fn set_config(&mut self, args: &[Node], arguments: &Lineage) {
-        let constants: Vec<Option<&str>> = args.iter().map(constant).collect();
+        let constants: Vec<Option<&str>> = args.iter().map(|arg| self.literals.string(arg)).collect();
         match constants.as_slice() {
             [Some(name), value, _] => {
                 let kind = settings::classify(name, *value);
@@ -255,17 +254,5 @@ impl<'a> Walker<'a> {
                 self.changes(SessionChange::Reading(name));
             }
         }
-    }
-}
-
-/// The text of a string constant, also of one with a cast around it.
-pub fn constant(node: &Node) -> Option<&str> {
-    match node.node.as_ref()? {
-        NodeEnum::AConst(value) => match value.val.as_ref()? {
-            a_const::Val::Sval(text) => Some(&text.sval),
-            _ => None,
-        },
-        NodeEnum::TypeCast(cast) => cast.arg.as_deref().and_then(constant),
-        _ => None,
     }
 }

@@ -5,7 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{Node, RawStmt};
+use pg_query::protobuf::{Node, RawStmt, TransactionStmtKind};
 
 use super::NotUnderstood;
 
@@ -30,6 +30,35 @@ pub fn parse(text: &str) -> Result<Tree, NotUnderstood> {
         Ok(Err(pg_query::Error::Decode(_))) => Err(NotUnderstood::Guard("the statement nests too deeply")),
         Ok(Err(_)) => Err(NotUnderstood::Syntax),
         Err(_) => Err(NotUnderstood::Guard("the parser gave up")),
+    }
+}
+
+/// Whether the statement is one whose literals can only be constants in the tree: SELECT, VALUES, INSERT, UPDATE, DELETE,
+/// MERGE, and transaction control without an identifier of its own.
+pub fn is_query_or_plain_transaction(node: &Node) -> bool {
+    use TransactionStmtKind as Kind;
+    match kind(node) {
+        Some(
+            NodeEnum::SelectStmt(_)
+            | NodeEnum::InsertStmt(_)
+            | NodeEnum::UpdateStmt(_)
+            | NodeEnum::DeleteStmt(_)
+            | NodeEnum::MergeStmt(_),
+        ) => true,
+        Some(NodeEnum::TransactionStmt(statement)) => match statement.kind() {
+            Kind::TransStmtBegin
+            | Kind::TransStmtStart
+            | Kind::TransStmtCommit
+            | Kind::TransStmtRollback
+            | Kind::TransStmtSavepoint
+            | Kind::TransStmtRelease
+            | Kind::TransStmtRollbackTo => true,
+            Kind::TransStmtPrepare
+            | Kind::TransStmtCommitPrepared
+            | Kind::TransStmtRollbackPrepared
+            | Kind::Undefined => false,
+        },
+        _ => false,
     }
 }
 

@@ -173,7 +173,7 @@ impl Walker<'_> {
     fn restriction(&mut self, clause: Option<&Node>, scope: &Scope<'_>) {
         let deciding = self.optional(clause, scope);
         self.decides(&deciding);
-        self.out.no_where |= clause.is_none_or(condition::is_unrestricting);
+        self.out.no_where |= clause.is_none_or(|clause| condition::is_unrestricting(clause, &self.literals));
     }
 
     /// RETURNING of an UPDATE or DELETE shows rows that were stored before.

@@ -4,8 +4,9 @@
 //! conditions decide which rows come back, and do not flow into columns.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{CommonTableExpr, Integer, Node, ResTarget, SelectStmt, SetOperation, WithClause, a_const};
+use pg_query::protobuf::{CommonTableExpr, Node, ResTarget, SelectStmt, SetOperation, WithClause};
 
+use super::constant::Literals;
 use super::expression::{row_of, star};
 use super::lineage::{Columns, Found, Scope};
 use super::walker::Walker;
@@ -179,7 +180,7 @@ impl Walker<'_> {
                 all.absorb(&columns.union());
                 continue;
             };
-            let named = output_key(expression, columns);
+            let named = output_key(expression, columns, &self.literals);
             // Names can mean a result column or an input column; both count.
             match (named, expression.node.as_ref()) {
                 (Some(lineage), Some(NodeEnum::ColumnRef(_))) => {
@@ -278,14 +279,11 @@ impl Walker<'_> {
 }
 
 /// The result column that a sort or group key means by position or name.
-fn output_key(key: &Node, columns: &Columns) -> Option<Lineage> {
+fn output_key(key: &Node, columns: &Columns, literals: &Literals) -> Option<Lineage> {
     match key.node.as_ref()? {
-        NodeEnum::AConst(value) => match value.val.as_ref()? {
-            a_const::Val::Ival(Integer { ival }) => {
-                usize::try_from(*ival).ok()?.checked_sub(1).map(|position| columns.at(position))
-            }
-            _ => None,
-        },
+        NodeEnum::AConst(_) => {
+            usize::try_from(literals.integer(key)?).ok()?.checked_sub(1).map(|position| columns.at(position))
+        }
         NodeEnum::ColumnRef(column) => match names::texts(&column.fields).as_slice() {
             [name] => columns.named(name),
             _ => None,

@@ -45,12 +45,23 @@ impl<'a> Walker<'a> {
     }
 
     /// A schema as written, or the session's own temporary schema for `pg_temp`.
-    pub fn schema<'n>(&self, name: &'n str) -> &'n str
+    pub fn schema<'n>(&mut self, name: &'n str) -> &'n str
     where
         'a: 'n,
     {
-        let temporary = self.context.search_path.iter().find(|schema| schema.starts_with("pg_temp_"));
-        if name == "pg_temp" { temporary.map_or(name, String::as_str) } else { name }
+        let path = self.context.search_path;
+        let temporary = path.iter().find(|schema| schema.starts_with("pg_temp_"));
+        let schema = if name == "pg_temp" { temporary.map_or(name, String::as_str) } else { name };
+        // Another session's temporary objects come and go without a change of this session's version of the catalog.
+        self.session_dependent |= is_temporary(schema) && !path.iter().any(|own| own == schema);
+        schema
+    }
+
+    /// Whether the session has created a table of that name which the catalog does not have yet.
+    fn created(&mut self, name: &str) -> bool {
+        let created = self.context.prepared.created_table(name);
+        self.session_dependent |= created;
+        created
     }
 
     /// Records a use of a relation by name: what it reaches is recorded too.
@@ -61,7 +72,7 @@ impl<'a> Walker<'a> {
         }
         let Some(relation) = self.resolve(name) else {
             // What an earlier statement of the text created is known, though the catalog does not have it yet.
-            if change == Some(Changed::Created) || self.context.prepared.created_table(&name.relname) {
+            if change == Some(Changed::Created) || self.created(&name.relname) {
                 self.relation(None, self.new_name(name), effects);
             } else if change == Some(Changed::Gone) {
                 self.relation(None, as_written(name), effects);
@@ -155,7 +166,7 @@ impl<'a> Walker<'a> {
         let mut source = match resolved {
             Some(relation) => self.source_of(relation),
             // What is in it was judged when it was written.
-            None if self.context.prepared.created_table(&name.relname) => {
+            None if self.created(&name.relname) => {
                 Source { columns: Columns::opaque(Lineage::CLEAR), ..Source::default() }
             }
             None => Source { columns: Columns::unknown("a relation is not known"), ..Source::default() },
@@ -326,6 +337,7 @@ impl<'a> Walker<'a> {
     pub fn create_relation(&mut self, name: &RangeVar) {
         self.effect(Effect::Create);
         let full = self.new_name(name);
+        self.schema(&full.schema);
         let oid = self.catalog().relation_named(&full.schema, &full.name).map(|relation| relation.oid);
         self.relation(oid, full, Effects::of(&[Effect::Create]));
         self.changes(super::SessionChange::Catalog);
@@ -353,6 +365,11 @@ pub fn as_written(name: &RangeVar) -> QualifiedName {
 /// Whether the relation came with the server; such views show metadata only.
 pub fn is_built_in(relation: &Relation) -> bool {
     relation.oid < 16_384 && matches!(relation.schema.as_str(), "pg_catalog" | "information_schema")
+}
+
+/// Whether objects of that schema are one session's own.
+fn is_temporary(schema: &str) -> bool {
+    schema.starts_with("pg_temp_") || schema.starts_with("pg_toast_temp_")
 }
 
 fn not_read(why: NotUnderstood) -> StatementAnalysis {

@@ -9,3 +9,4 @@ mod corpus;
 pub(super) mod fixture;
 mod limits;
 mod lineage;
+mod shape;

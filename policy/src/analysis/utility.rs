@@ -7,9 +7,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{
     CallStmt, ClusterStmt, DeclareCursorStmt, DiscardMode, ExecuteStmt, FetchStmt, LockStmt, Node,
 };
-use pg_query::protobuf::{
-    PrepareStmt, ReindexStmt, TransactionStmtKind, VacuumStmt, VariableSetKind, VariableSetStmt, a_const,
-};
+use pg_query::protobuf::{PrepareStmt, ReindexStmt, TransactionStmtKind, VacuumStmt, VariableSetKind, VariableSetStmt};
 
 use super::lineage::Scope;
 use super::walker::{Changed, Walker};
@@ -64,7 +62,7 @@ impl Walker<'_> {
     }
 
     fn variable_set(&mut self, set: &VariableSetStmt) {
-        let values: Vec<Option<String>> = set.args.iter().map(setting_value).collect();
+        let values: Vec<Option<String>> = set.args.iter().map(|value| self.literals.setting(value)).collect();
         let value = match values.as_slice() {
             [Some(value)] => Some(value.as_str()),
             _ => None,
@@ -283,21 +281,5 @@ fn default_of(kind: settings::Kind) -> settings::Kind {
     match kind {
         settings::Kind::Reading(_) => settings::Kind::Dangerous,
         kind => kind,
-    }
-}
-
-/// The text of a SET value.
-pub(super) fn setting_value(node: &Node) -> Option<String> {
-    match node.node.as_ref()? {
-        NodeEnum::AConst(constant) => match constant.val.as_ref()? {
-            a_const::Val::Sval(text) => Some(text.sval.clone()),
-            a_const::Val::Ival(integer) => Some(integer.ival.to_string()),
-            a_const::Val::Fval(float) => Some(float.fval.clone()),
-            a_const::Val::Boolval(boolean) => Some(boolean.boolval.to_string()),
-            a_const::Val::Bsval(_) => None,
-        },
-        NodeEnum::TypeCast(cast) => cast.arg.as_deref().and_then(setting_value),
-        NodeEnum::String(_) => names::text(node).map(str::to_owned),
-        _ => None,
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::constant::Literals;
 use super::lineage::Columns;
 use super::{AnalysisContext, Lineage, NotUnderstood, Outputs, RelationUse, SessionChange, StatementAnalysis};
 use crate::catalog::{Catalog, Oid};
@@ -40,8 +41,11 @@ pub struct Walker<'a> {
     /// What is known about the statement at hand.
     pub out: StatementAnalysis,
     pub overlay: Overlay,
-    /// Whether the result depends on prepared statements or cursors.
+    /// Whether the result depends on what only this session has: prepared statements, cursors, relations it has not
+    /// committed, or on other sessions' temporary objects, which the key of the cache does not know.
     pub session_dependent: bool,
+    /// The text's literals, which notice when one of them decides.
+    pub literals: Literals,
     /// How many definitions of views and functions this walk is inside of.
     pub view_depth: usize,
     /// Names of the parameters of the function whose body this walk is inside of.
@@ -56,6 +60,7 @@ impl<'a> Walker<'a> {
             out: StatementAnalysis::default(),
             overlay: Overlay::default(),
             session_dependent: false,
+            literals: Literals::default(),
             view_depth: 0,
             parameters: Vec::new(),
             budget: BUDGET,

@@ -1,10 +1,11 @@
 //! A small catalog made by hand: a shop, its view, its functions, and the built-in functions that the tests call.
 
-use crate::analysis::{Analysis, AnalysisContext, NothingPrepared, analyze};
+use crate::analysis::{Analysis, AnalysisContext, NotUnderstood, NothingPrepared, analyze};
 use crate::catalog::{
     Catalog, Column, Consequence, Function, Oid, Relation, RelationKind, SetOff, SqlBody, Type, Volatility,
 };
 use crate::effect::{Effect, Effects};
+use crate::name::QualifiedName;
 
 pub const CUSTOMERS: Oid = 20_001;
 pub const ORDERS: Oid = 20_002;
@@ -203,6 +204,53 @@ fn types() -> Vec<Type> {
 /// The catalog of the tests.
 pub fn catalog() -> Catalog {
     Catalog::new(1, relations(), types(), functions())
+}
+
+/// The catalog of the tests with everything that the texts name besides, as tables and functions of all kinds.
+pub fn catalog_for(texts: &[String]) -> Catalog {
+    let (mut tables, mut calls) = (Vec::new(), Vec::new());
+    let mut open: Vec<&String> = texts.iter().collect();
+    let path = ["pg_catalog".to_owned(), "public".to_owned()];
+    loop {
+        let build = |tables: &[QualifiedName], calls: &[QualifiedName]| {
+            let table = |(name, oid): (&QualifiedName, Oid)| {
+                relation(oid, in_public(name), &name.name, RelationKind::Table, &["id", "name", "email"])
+            };
+            let call = |name: &QualifiedName| {
+                let volatility = [Volatility::Immutable, Volatility::Stable, Volatility::Volatile][name.name.len() % 3];
+                let language = if name.name.len().is_multiple_of(2) { "internal" } else { "plpgsql" };
+                function(in_public(name), &name.name, volatility, language, TEXT)
+            };
+            let relations = relations().into_iter().chain(tables.iter().zip(30_000..).map(table));
+            let functions = functions().into_iter().chain(calls.iter().map(call));
+            Catalog::new(1, relations.collect(), types(), functions.collect())
+        };
+        let catalog = build(&tables, &calls);
+        let context = AnalysisContext { catalog: &catalog, search_path: &path, prepared: &NothingPrepared };
+        let known = (tables.len(), calls.len());
+        open.retain(|text| match analyze(text, &context).not_understood() {
+            Some(NotUnderstood::Relation(name)) => {
+                if !tables.contains(name) {
+                    tables.push(name.clone());
+                }
+                true
+            }
+            Some(NotUnderstood::Function(name)) => {
+                if !calls.contains(name) {
+                    calls.push(name.clone());
+                }
+                true
+            }
+            _ => false,
+        });
+        if known == (tables.len(), calls.len()) {
+            return catalog;
+        }
+    }
+}
+
+fn in_public(name: &QualifiedName) -> &str {
+    if name.schema.is_empty() { "public" } else { &name.schema }
 }
 
 /// The analysis of a text in the schema `public`.
