@@ -85,13 +85,16 @@ impl Walker<'_> {
         written
     }
 
-    /// The relation, its children by inheritance and partitioning, and theirs.
+    /// The relation, its children by inheritance and partitioning, and theirs. PostgreSQL leaves out other sessions'
+    /// temporary tables, and so does this.
     pub fn descendants(&self, oid: Oid) -> Vec<Oid> {
         let (mut found, mut seen) = (vec![oid], HashSet::from([oid]));
+        let schema = |oid: &Oid| self.context.catalog.relation(*oid).map(|relation| relation.schema.as_str());
+        let is_own = |oid: &Oid| schema(oid).is_none_or(|schema| !self.is_of_another_session(schema));
         let mut at = 0;
         while let Some(next) = found.get(at) {
             let children = self.context.catalog.children(*next);
-            found.extend(children.iter().filter(|child| seen.insert(**child)));
+            found.extend(children.iter().filter(|child| is_own(child) && seen.insert(**child)));
             at += 1;
         }
         found
@@ -120,6 +123,7 @@ impl Walker<'_> {
             // Triggers that came with the server compute the row they are given; defaults are not listed for them.
             return;
         };
+        self.schema(schema);
         self.function(schema, name);
         if !builtins::is_harmless_extension(name) {
             self.invoke_user(name, function, &Lineage::CLEAR, false);

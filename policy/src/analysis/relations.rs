@@ -53,8 +53,14 @@ impl<'a> Walker<'a> {
         let temporary = path.iter().find(|schema| schema.starts_with("pg_temp_"));
         let schema = if name == "pg_temp" { temporary.map_or(name, String::as_str) } else { name };
         // Another session's temporary objects come and go without a change of this session's version of the catalog.
-        self.session_dependent |= is_temporary(schema) && !path.iter().any(|own| own == schema);
+        self.session_dependent |= self.is_of_another_session(schema);
         schema
+    }
+
+    /// Whether the schema holds another session's temporary objects.
+    pub fn is_of_another_session(&self, schema: &str) -> bool {
+        let temporary = schema.starts_with("pg_temp_") || schema.starts_with("pg_toast_temp_");
+        temporary && !self.context.search_path.iter().any(|own| own == schema)
     }
 
     /// Whether the session has created a table of that name which the catalog does not have yet.
@@ -365,11 +371,6 @@ pub fn as_written(name: &RangeVar) -> QualifiedName {
 /// Whether the relation came with the server; such views show metadata only.
 pub fn is_built_in(relation: &Relation) -> bool {
     relation.oid < 16_384 && matches!(relation.schema.as_str(), "pg_catalog" | "information_schema")
-}
-
-/// Whether objects of that schema are one session's own.
-fn is_temporary(schema: &str) -> bool {
-    schema.starts_with("pg_temp_") || schema.starts_with("pg_toast_temp_")
 }
 
 fn not_read(why: NotUnderstood) -> StatementAnalysis {

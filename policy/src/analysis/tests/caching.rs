@@ -192,6 +192,11 @@ fn temporary_objects_of_others_are_not_part_of_the_key_and_not_kept() {
     let first = analyze(1, 1, "SELECT id FROM orders");
     assert!(Arc::ptr_eq(&first, &analyze(1, 2, "SELECT id FROM orders")));
     assert!(!Arc::ptr_eq(&first, &analyze(2, 2, "SELECT id FROM orders")));
+    let names = |text: &str| {
+        let analysis = analyze(1, 1, text);
+        analysis.statements[0].relations.iter().map(|relation| relation.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("DELETE FROM orders WHERE id = 1"), ["public.orders"]);
     let kept = cache.len();
     for text in [
         "SELECT * FROM pg_temp_4.t",
