@@ -32,7 +32,7 @@ use crate::review::{Review, ReviewError};
 use crate::session::startup::{StartupContext, mock_secret};
 use crate::store::{SqliteStore, StoreError};
 use crate::stream::ClientStream;
-use crate::telemetry::VerdictCounters;
+use crate::telemetry::{STRANGERS_REFUSED, VerdictCounters};
 use crate::tls::{self, TlsError};
 use crate::web::{self, ApiState};
 
@@ -396,7 +396,9 @@ async fn accept(listener: Listener, shared: Arc<Shared>, phase: watch::Receiver<
             sessions.spawn(connection::serve(newcomer, Arc::clone(&shared), phase.clone()));
         }
         Err(full) => {
-            tracing::info!(limit = ?full, "client refused");
+            // One line each would be what a flood is for.
+            metrics::counter!(STRANGERS_REFUSED).increment(1);
+            tracing::debug!(limit = ?full, "client refused");
             stream.turn_away(&full.message());
         }
     };

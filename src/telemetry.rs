@@ -28,6 +28,9 @@ pub const CANCEL_REQUESTS: &str = "countersign_cancel_requests_total";
 /// one because too many had failed.
 pub const AUTH_FAILURES: &str = "countersign_auth_failures_total";
 
+/// Counter: connections refused because too many others had not authenticated yet.
+pub const STRANGERS_REFUSED: &str = "countersign_strangers_refused_total";
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -116,6 +119,7 @@ pub fn init_metrics() -> Result<PrometheusHandle, TelemetryError> {
     metrics::describe_counter!(TRANSITIONS, "transitions of access requests, by state reached");
     metrics::describe_gauge!(AUDIT_LAG_BYTES, metrics::Unit::Bytes, "audit records that wait to be written");
     metrics::describe_counter!(AUTH_FAILURES, "failed authentications, and clients refused because of them");
+    metrics::describe_counter!(STRANGERS_REFUSED, "connections refused because too many had not authenticated");
     metrics::describe_counter!(CANCEL_REQUESTS, "CancelRequests, by whether a session had that key");
     Ok(handle)
 }

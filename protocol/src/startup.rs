@@ -327,6 +327,7 @@ pub fn encode_packet(packet: StartupPacket) -> Result<BytesMut, PacketError> {
                 return Err(PacketError::Encode);
             }
             let mut startup = Startup::new();
+            startup.protocol_number_minor = message.minor;
             startup.parameters = message.parameters;
             put(&mut out, &startup)?;
         }

@@ -11,7 +11,7 @@ use countersign_policy::rule::{Action, DatabasePolicy, Mode, Rule, Stage};
 use serde_json::{Value, json};
 
 use super::output::{Exit, Format};
-use crate::config::{Config, ConfigProblems};
+use crate::config::{Config, ConfigProblems, DatabaseAuth};
 use crate::duration::in_words;
 
 /// Checks a file and prints what was found. Problems go to standard error as text, to standard output as JSON.
@@ -43,7 +43,12 @@ fn write_summary(out: &mut String, config: &Config) -> std::fmt::Result {
     writeln!(out, "{}: valid, revision {}", config.path.display(), config.policy.revision)?;
     writeln!(out, "\nusers")?;
     for user in &config.users {
-        let password = if user.verifier.is_some() { "" } else { ", no password" };
+        let password = match (&user.verifier, user.certificates.is_empty()) {
+            (Some(_), true) => "",
+            (Some(_), false) => ", or by certificate",
+            (None, true) => ", no password",
+            (None, false) => ", by certificate only",
+        };
         let tokens = if user.tokens.is_empty() { String::new() } else { format!(", {} tokens", user.tokens.len()) };
         writeln!(out, "  {}: {}{password}{tokens}", user.name, list(&user.groups))?;
     }
@@ -55,7 +60,11 @@ fn write_summary(out: &mut String, config: &Config) -> std::fmt::Result {
             "  {} -> {}@{}:{}/{}",
             database.name, upstream.user, upstream.host, upstream.port, upstream.database
         )?;
-        writeln!(out, "    for {}", list(&database.groups))?;
+        let by = match database.auth {
+            DatabaseAuth::Proxy => "",
+            DatabaseAuth::Passthrough => ", as roles of their own",
+        };
+        writeln!(out, "    for {}{by}", list(&database.groups))?;
         writeln!(out, "    {}", database_line(policy))?;
     }
     writeln!(out, "\nrules")?;
@@ -144,7 +153,7 @@ fn as_json(config: &Config) -> Value {
     let users = config.users.iter().map(|user| {
         json!({
             "name": user.name, "email": user.email, "groups": user.groups,
-            "password": user.verifier.is_some(), "tokens": user.tokens.len(),
+            "password": user.verifier.is_some(), "certificates": user.certificates, "tokens": user.tokens.len(),
         })
     });
     let databases = config.databases.iter().zip(&config.policy.databases).map(|(database, policy)| {
@@ -152,6 +161,7 @@ fn as_json(config: &Config) -> Value {
         json!({
             "name": database.name, "host": database.upstream.host, "port": database.upstream.port,
             "database": database.upstream.database, "role": database.upstream.user, "groups": database.groups,
+            "passthrough": database.auth == DatabaseAuth::Passthrough,
             "default": action(policy.default), "unparsed": action(policy.unparsed),
             "review": {
                 "groups": review.groups, "timeout_seconds": review.timeout.as_secs(), "mode": mode(review.mode),

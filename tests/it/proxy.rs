@@ -14,3 +14,4 @@ mod passthrough;
 mod programs;
 mod review;
 mod startup;
+mod tls;

@@ -235,9 +235,12 @@ proptest! {
     }
 
     #[test]
-    fn any_parameters_come_back(parameters in proptest::collection::btree_map("[a-z]{1,9}", "[^\0]{0,30}", 0..9)) {
+    fn any_parameters_come_back(
+        minor in 0..=PROTOCOL_MINOR_MAX,
+        parameters in proptest::collection::btree_map("[a-z]{1,9}", "[^\0]{0,30}", 0..9),
+    ) {
         let packet = StartupPacket::StartupMessage(
-            StartupMessage { minor: 0, parameters, protocol_options: Vec::new() });
+            StartupMessage { minor, parameters, protocol_options: Vec::new() });
         let mut bytes = encode_packet(packet.clone()).unwrap();
         prop_assert!(decode_packet(&mut bytes).unwrap() == Some(packet));
     }

@@ -2,7 +2,8 @@
 //!
 //! Never carries a password, a proof or a setting's value into a log: those appear only in what the client itself is
 //! sent.
-//! Invariant: [`StartupError::refusal`] is the only way from an error to the wire.
+//! Invariant: [`StartupError::refusal`] is the only way from an error to the wire, and what a stranger wrote cannot end a
+//! line of the log.
 
 use std::io;
 
@@ -59,7 +60,7 @@ pub enum StartupError {
     #[error("SCRAM exchange failed")]
     Scram(#[from] ScramError),
     /// A wrong password, or no such user: the two are not told apart.
-    #[error("password authentication failed for user \"{user}\"")]
+    #[error("password authentication failed for user \"{}\"", user.escape_debug())]
     Password {
         /// As the client gave it.
         user: String,
@@ -70,7 +71,7 @@ pub enum StartupError {
     #[error("could not let the upstream authenticate the client")]
     Upstream(#[from] UpstreamError),
     /// The upstream does not let the role in, whatever the password.
-    #[error("the upstream does not admit user \"{user}\"")]
+    #[error("the upstream does not admit user \"{}\"", user.escape_debug())]
     NotAdmitted {
         /// As the client gave it.
         user: String,
@@ -88,7 +89,7 @@ pub enum StartupError {
     #[error("too many failed authentications from the address")]
     TooManyFailures,
     /// No such database, or none open to the user: the two are not told apart.
-    #[error("database \"{database}\" does not exist or is not open to the user")]
+    #[error("database \"{}\" does not exist or is not open to the user", database.escape_debug())]
     NoDatabase {
         /// As the client gave it.
         database: String,
@@ -241,5 +242,22 @@ impl Refusal {
     pub fn encode(&self, out: &mut BytesMut) {
         let Self { sqlstate, message, detail, hint } = self;
         error_response(out, &ErrorFields { severity: "FATAL", sqlstate, message, detail: *detail, hint: *hint });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_end_a_line_of_the_log() {
+        let name = || "eve\nWARN all is well\x1b[0m".to_owned();
+        for error in [
+            StartupError::Password { user: name(), certificate: false },
+            StartupError::NoDatabase { database: name() },
+            StartupError::NotAdmitted { user: name() },
+        ] {
+            assert!(!error.to_string().contains(char::is_control), "{error}");
+        }
     }
 }
