@@ -8,6 +8,7 @@ pub mod audit;
 pub mod cancel;
 pub mod catalog;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod connection;
 pub mod database;

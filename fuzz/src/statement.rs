@@ -5,6 +5,7 @@
 
 use countersign_policy::Verdict;
 use countersign_policy::analysis::{Analysis, AnalysisContext, NothingPrepared, analyze};
+use countersign_policy::moment::Moment;
 use countersign_policy::verdict::Case;
 
 use super::shop;
@@ -29,7 +30,16 @@ pub fn run(data: &[u8]) {
 fn judged(text: &str, analysis: &Analysis) {
     let (shop, subject) = (shop::surroundings(), shop::subject());
     let (masks, catalog) = (&*shop.masks, &*shop.catalog);
-    let case = Case { serial: 1, subject: &subject, text, analysis, masks, catalog, approval: None };
+    let case = Case {
+        serial: 1,
+        subject: &subject,
+        text,
+        analysis,
+        masks,
+        catalog,
+        moment: Moment::default(),
+        approval: None,
+    };
     let is_allowed = matches!(shop.config.policy.judge(case).verdict, Verdict::Allow(_));
     assert!(!is_allowed || analysis.not_understood().is_none(), "not understood, and allowed");
     let drops = analysis.effects().contains(countersign_policy::Effect::Drop);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use countersign_policy::analysis::{Analysis, RelationUse, StatementAnalysis};
 use countersign_policy::mask::MaskSet;
+use countersign_policy::moment::Moment;
 use countersign_policy::name::QualifiedName;
 use countersign_policy::rule::{
     Action, DatabasePolicy, Glob, Matcher, Mode, NameGlob, Policy, ReviewDefaults, Rule, Stage,
@@ -73,6 +74,7 @@ fn judge(c: &mut Criterion) {
                     analysis: black_box(&analysis),
                     masks: &masks,
                     catalog: &catalog,
+                    moment: Moment::default(),
                     approval: None,
                 };
                 policy.judge(case)

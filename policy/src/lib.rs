@@ -13,6 +13,7 @@ pub mod catalog;
 pub mod effect;
 pub mod grant;
 pub mod mask;
+pub mod moment;
 pub mod name;
 pub mod rule;
 pub mod subject;

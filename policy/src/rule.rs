@@ -18,6 +18,7 @@ pub(crate) use self::text::PlainText;
 
 use crate::effect::Effects;
 use crate::mask::MaskRule;
+use crate::moment::Window;
 
 /// All rules and masks at one revision of the configuration.
 #[derive(Debug, Default)]
@@ -30,6 +31,14 @@ pub struct Policy {
     pub masks: Vec<MaskRule>,
     /// Per database, by the name clients use.
     pub databases: Vec<DatabasePolicy>,
+}
+
+impl Policy {
+    /// Whether a judgement depends on the time of day.
+    #[must_use]
+    pub fn asks_for_time(&self) -> bool {
+        self.rules.iter().any(|rule| rule.matcher.hours.is_some())
+    }
 }
 
 /// What holds for one database when no rule says more.
@@ -92,6 +101,12 @@ pub struct Matcher {
     pub groups: Option<Vec<Glob>>,
     /// Groups that are exempt.
     pub except_groups: Vec<Glob>,
+    /// `application_name` of the client, which is what the client says.
+    pub applications: Option<Vec<Glob>>,
+    /// Whether a transaction block is open.
+    pub in_transaction: Option<bool>,
+    /// Windows of local time.
+    pub hours: Option<Vec<Window>>,
     /// Effects of the statement.
     pub effects: Option<Effects>,
     /// Relations, as `schema.name`.

@@ -17,6 +17,7 @@ use crate::analysis::{Analysis, StatementAnalysis};
 use crate::catalog::Catalog;
 use crate::grant::{Approval, Binding};
 use crate::mask::MaskSet;
+use crate::moment::Moment;
 use crate::rule::{Action, Mode, PlainText, Policy, Rule, Scope, Stage};
 use crate::subject::Subject;
 
@@ -37,6 +38,8 @@ pub struct Case<'a> {
     pub masks: &'a MaskSet,
     /// The catalog it was analysed with.
     pub catalog: &'a Catalog,
+    /// When it is judged.
+    pub moment: Moment,
     /// An approval and the binding of this very request, when it is judged again after a decision.
     pub approval: Option<(Approval, Binding)>,
 }
@@ -136,7 +139,11 @@ impl Policy {
         let mut plain = None;
         let carried = case.analysis.effects();
         // The cheap test first: most rules speak of other effects.
-        let speaks = |rule: &&Rule| rule.matcher.may_fit(carried) && rule.matcher.fits_subject(case.subject);
+        let speaks = |rule: &&Rule| {
+            rule.matcher.may_fit(carried)
+                && rule.matcher.fits_subject(case.subject)
+                && rule.matcher.fits_moment(case.moment, Scope::of(rule.action))
+        };
         for rule in self.rules.iter().filter(speaks) {
             let mut matched = false;
             for (index, statement) in statements.iter().enumerate() {

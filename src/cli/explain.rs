@@ -14,12 +14,14 @@ use countersign_policy::mask::{FieldOrigin, MaskPlan, MaskSet};
 use countersign_policy::subject::Subject;
 use countersign_policy::verdict::{Case, Judgement, Verdict};
 use countersign_policy::{Catalog, Effect};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::ConfigArgs;
 use super::output::{Colour, Exit, Format};
 use crate::catalog::side::Side;
 use crate::catalog::{CatalogOptions, CatalogService};
+use crate::clock;
 use crate::config::{Config, DatabaseAuth, DatabaseConfig, SslMode};
 use crate::database::Database;
 use crate::fault::with_causes;
@@ -124,6 +126,7 @@ async fn report(args: &ExplainArgs) -> Result<Report, Failure> {
         analysis: &analysis,
         masks: &masks,
         catalog: &catalog,
+        moment: clock::outside_of_transactions(Timestamp::now()),
         approval: None,
     };
     let judgement = config.policy.judge(case);

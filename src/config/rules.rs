@@ -4,6 +4,7 @@
 //! what each of its keys says.
 
 use countersign_policy::mask::{MaskKind, MaskRule};
+use countersign_policy::moment::Window;
 use countersign_policy::rule::{
     Action, ColumnGlob, Glob, GlobError, Matcher, Mode, NameGlob, RelationAccess, Rule, Stage, text_pattern,
 };
@@ -21,6 +22,9 @@ pub(super) const RULE_KEYS: Keys = Keys {
         "users",
         "groups",
         "except_groups",
+        "applications",
+        "in_transaction",
+        "hours",
         "effects",
         "relations",
         "access",
@@ -35,15 +39,7 @@ pub(super) const RULE_KEYS: Keys = Keys {
         "mode",
         "stage",
     ],
-    unavailable: &[
-        "applications",
-        "columns",
-        "max_rows",
-        "in_transaction",
-        "hours",
-        "masked_predicate",
-        "justification",
-    ],
+    unavailable: &["columns", "max_rows", "masked_predicate", "justification"],
 };
 
 pub(super) const MASK_KEYS: Keys =
@@ -103,6 +99,9 @@ fn matcher(section: &Section<'_>, known: &Known<'_>) -> Matcher {
         users: named(section, "users", "user", &known.users),
         groups: globs(section, "groups", Glob::new),
         except_groups: globs(section, "except_groups", Glob::new).unwrap_or_default(),
+        applications: globs(section, "applications", Glob::new),
+        in_transaction: section.flag("in_transaction"),
+        hours: hours(section),
         effects: effects(section),
         relations: globs(section, "relations", NameGlob::qualified),
         access: section.choice("access", ACCESSES).unwrap_or_default(),
@@ -168,6 +167,20 @@ fn effects(section: &Section<'_>) -> Option<Effects> {
     let words: Vec<_> = Effect::ALL.iter().map(|effect| (effect.as_str(), *effect)).collect();
     let texts = filled(section, "effects")?;
     Some(texts.iter().filter_map(|text| section.pick("effects", text, &words)).collect())
+}
+
+fn hours(section: &Section<'_>) -> Option<Vec<Window>> {
+    let mut windows = Vec::new();
+    for text in filled(section, "hours")? {
+        match Window::parse(&text.value) {
+            Ok(window) => windows.push(window),
+            Err(error) => {
+                let hint = "write \"Mon-Fri 09:00-17:30\", \"Sat\" or \"22:00-06:00\"".to_owned();
+                section.report.problem(&text.at, "hours", format!("\"{}\" {error}", text.value), Some(hint));
+            }
+        }
+    }
+    Some(windows)
 }
 
 fn text(section: &Section<'_>) -> Option<regex::Regex> {

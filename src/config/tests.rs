@@ -162,7 +162,7 @@ fn broken_toml_is_placed() {
 
 #[test]
 fn keys_that_nothing_enforces_yet_are_refused() {
-    for key in ["applications", "columns", "max_rows", "in_transaction", "hours", "masked_predicate", "justification"] {
+    for key in ["columns", "max_rows", "masked_predicate", "justification"] {
         check(
             "",
             &rule(&format!("{key} = 1")),
@@ -388,4 +388,12 @@ fn everybody_is_public_and_nobody_reviews_as_such() {
     assert!(warnings.unwrap().warnings.iter().any(|warning| warning.contains("nobody could approve for it")));
     let auth = MINIMAL.replace("default = ", "auth = \"trust\"\ndefault = ");
     assert_eq!(messages(parse(&auth)), ["\"trust\" is not a value of \"auth\" in [databases.shop]"]);
+}
+
+#[test]
+fn windows_of_time_are_read_and_wrong_ones_named() {
+    let rule = |hours: &str| format!("{MINIMAL}[[rules]]\nname = \"r\"\naction = \"deny\"\nhours = [{hours}]\n");
+    assert!(parse(&rule("\"Mon-Fri 09:00-17:30\", \"Sat\"")).is_ok());
+    let problems = parse(&rule("\"weekdays\"")).unwrap_err().to_string();
+    assert!(problems.contains("\"weekdays\" is not a window of time") && problems.contains("Mon-Fri"), "{problems}");
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use countersign_policy::analysis::{AnalysisContext, NotUnderstood};
 use countersign_policy::grant::{Approval, Binding};
+use countersign_policy::moment::Moment;
 use countersign_policy::verdict::{Case, HoldTerms, Verdict};
 use countersign_policy::{Analysis, Effect, Effects, Permit};
 use countersign_protocol::Frame;
@@ -26,6 +27,7 @@ use super::parked::{Asked, Group, Parked, Shape, readable, runs_a_name};
 use super::results::{self, ResultPlan};
 use super::statements::{Described, Given, Portal, PreparedStatement};
 use super::words::{Command, Finished, Judged, Surroundings};
+use crate::clock::local_time;
 use crate::relay::Request;
 use crate::review::{Outcome, Parameter, RequestId};
 
@@ -109,7 +111,17 @@ impl Machine {
 
     fn case<'a>(&'a self, serial: u64, text: &'a str, analysis: &'a Analysis, around: &'a Surroundings) -> Case<'a> {
         let (masks, catalog) = (&*around.masks, &*around.catalog);
-        Case { serial, subject: &self.identity.subject, text, analysis, masks, catalog, approval: None }
+        let moment = self.moment(around);
+        Case { serial, subject: &self.identity.subject, text, analysis, masks, catalog, moment, approval: None }
+    }
+
+    fn moment(&self, around: &Surroundings) -> Moment {
+        // While a statement that begins or ends a transaction is under way, nobody knows.
+        let known = !self.expected.may_change_transaction();
+        Moment {
+            in_transaction: known.then_some(self.status != TransactionStatus::Idle),
+            local: around.config.policy.asks_for_time().then(|| local_time(around.now)),
+        }
     }
 
     /// Judges, and records the judgement.

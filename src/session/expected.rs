@@ -191,6 +191,25 @@ impl ExpectedQueue {
             .collect()
     }
 
+    /// Whether a request is under way that begins or ends a transaction block, or may.
+    pub(super) fn may_change_transaction(&self) -> bool {
+        const CHANGES: Effects = Effects::of(&[Effect::Transaction, Effect::Call, Effect::Do, Effect::Unknown]);
+        self.entries.iter().any(|entry| match entry {
+            Expected::Query(reply) => reply.run.analysis.effects().intersects(CHANGES),
+            Expected::Execute(reply) => reply.run.analysis.effects().intersects(CHANGES),
+            Expected::PoisonQuery(_)
+            | Expected::Parse(_)
+            | Expected::OwnParse
+            | Expected::Bind(_)
+            | Expected::Close(_)
+            | Expected::Describe(_)
+            | Expected::OwnDescribe(_)
+            | Expected::PoisonExecute(_)
+            | Expected::Sync
+            | Expected::Own(_) => false,
+        })
+    }
+
     /// Whether a request that rests on an approval is under way.
     pub(super) fn runs_approved(&self) -> bool {
         self.entries.iter().any(|entry| match entry {

@@ -10,6 +10,9 @@ use countersign_policy::verdict::{Case, Verdict};
 use countersign_protocol::response::{ErrorFields, error_response};
 use countersign_protocol::sqlstate;
 
+use jiff::Timestamp;
+
+use crate::clock;
 use crate::config::Config;
 use crate::database::Database;
 
@@ -26,11 +29,13 @@ pub(crate) fn judge(
     let (catalog, analyses, masks) = (database.catalog(), database.analyses(), database.masks(config, subject));
     let search_path = ["pg_catalog".to_owned(), "public".to_owned()];
     let context = AnalysisContext { catalog: &catalog, search_path: &search_path, prepared: &NothingPrepared };
+    let moment = clock::outside_of_transactions(Timestamp::now());
     for (name, value) in settings {
         let text = set(name, value);
         let analysis = analyses.analyze(&text, &context);
         let (masks, catalog) = (&*masks, &*catalog);
-        let case = Case { serial: 0, subject, text: &text, analysis: &analysis, masks, catalog, approval: None };
+        let case =
+            Case { serial: 0, subject, text: &text, analysis: &analysis, masks, catalog, moment, approval: None };
         match config.policy.judge(case).verdict {
             Verdict::Allow(_) => {}
             Verdict::Hold(_) => return Err(refusal(name, None)),

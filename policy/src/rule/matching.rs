@@ -5,6 +5,7 @@
 
 use crate::analysis::{RelationUse, StatementAnalysis};
 use crate::effect::{Effect, Effects};
+use crate::moment::{Moment, Window};
 use crate::name::QualifiedName;
 use crate::subject::Subject;
 
@@ -58,6 +59,17 @@ impl Matcher {
             && fits_name(self.users.as_deref(), &subject.user)
             && self.groups.as_deref().is_none_or(|globs| fits_group(globs, subject))
             && !fits_group(&self.except_groups, subject)
+            && fits_name(self.applications.as_deref(), &subject.application)
+    }
+
+    /// Whether the rule speaks of this moment.
+    pub(crate) fn fits_moment(&self, moment: Moment, scope: Scope) -> bool {
+        let unknown = scope == Scope::Any;
+        let in_window = |windows: &[Window]| {
+            moment.local.map_or(unknown, |local| windows.iter().any(|window| window.contains(local)))
+        };
+        self.in_transaction.is_none_or(|asked| moment.in_transaction.map_or(unknown, |open| open == asked))
+            && self.hours.as_deref().is_none_or(in_window)
     }
 
     /// Whether the rule speaks of this statement, leaving [`Matcher::text`] aside.
