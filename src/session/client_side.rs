@@ -257,7 +257,7 @@ impl Machine {
     }
 
     fn parse(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
-        let parse = Parse::read(frame.body())?;
+        let Some(parse) = self.well_formed(Parse::read(frame.body())) else { return Ok(()) };
         if relay::is_reserved(parse.statement) {
             self.refuse_extended(messages::not_supported("prepared statement name is reserved"));
             return Ok(());
@@ -304,7 +304,7 @@ impl Machine {
     }
 
     fn bind(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
-        let bind = Bind::read(frame.body())?;
+        let Some(bind) = self.well_formed(Bind::read(frame.body())) else { return Ok(()) };
         if relay::is_reserved(bind.portal) {
             self.refuse_extended(messages::not_supported("portal name is reserved"));
             return Ok(());
@@ -364,7 +364,8 @@ impl Machine {
     }
 
     fn describe(&mut self, frame: &Frame) -> Result<(), Stop> {
-        let target = match Target::read("Describe", frame.body())? {
+        let Some(target) = self.well_formed(Target::read("Describe", frame.body())) else { return Ok(()) };
+        let target = match target {
             Target::Statement(name) => {
                 let name = Bytes::copy_from_slice(cut(name));
                 let id = self.statements.statement(&name).map(|known| known.id);
@@ -381,7 +382,8 @@ impl Machine {
     }
 
     fn close_name(&mut self, frame: &Frame) -> Result<(), Stop> {
-        let undo = match Target::read("Close", frame.body())? {
+        let Some(target) = self.well_formed(Target::read("Close", frame.body())) else { return Ok(()) };
+        let undo = match target {
             Target::Statement(name) if self.statements.is_unsettled_statement(cut(name)) => {
                 self.postpone(frame);
                 return Ok(());
@@ -397,7 +399,7 @@ impl Machine {
     }
 
     fn execute(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
-        let execute = Execute::read(frame.body())?;
+        let Some(execute) = self.well_formed(Execute::read(frame.body())) else { return Ok(()) };
         let name = cut(execute.portal);
         if self.statements.is_unsettled_portal(name) {
             self.postpone(frame);

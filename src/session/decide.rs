@@ -186,7 +186,13 @@ impl Machine {
 
     /// A Query: its whole string is decided as one.
     pub(super) fn query(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
-        let body = frontend::query(frame.body())?;
+        let body = match frontend::query(frame.body()) {
+            Ok(body) => body,
+            Err(error) => {
+                self.refuse_query(messages::malformed(error));
+                return Ok(());
+            }
+        };
         let Ok(text) = std::str::from_utf8(body) else {
             self.refuse_query(messages::not_utf8());
             return Ok(());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use countersign_policy::verdict::{Denial, ReviewerDemand};
 use countersign_protocol::response::{ErrorFields, error_response, notice_response};
-use countersign_protocol::sqlstate;
+use countersign_protocol::{ProtocolError, sqlstate};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -106,6 +106,10 @@ pub(super) fn too_large(limit: usize) -> Bytes {
     let detail = format!("The proxy takes statements and their parameters up to {} MiB.", limit >> 20);
     let hint = "Send the data by COPY, or in parts.";
     error(sqlstate::LIMIT_EXCEEDED, "message is too large", Some(&detail), Some(hint))
+}
+
+pub(super) fn malformed(broken: ProtocolError) -> Bytes {
+    error(sqlstate::PROTOCOL_VIOLATION, &broken.to_string(), None, None)
 }
 
 pub(super) fn not_utf8() -> Bytes {

@@ -38,6 +38,8 @@ impl Machine {
                 self.relay.copy(&frame.bytes);
                 // A Query may hold a second COPY; an Execute cannot, and its Sync must not wait.
                 self.copy_in = if self.expected.is_in_query() { CopyIn::Awaited } else { CopyIn::No };
+                // A Flush that was sent before may have been ignored, too.
+                self.flushed = false;
                 Ok(())
             }
             tag::FLUSH | tag::SYNC => Ok(()),

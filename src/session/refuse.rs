@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use countersign_protocol::backend::TransactionStatus;
-use countersign_protocol::response;
+use countersign_protocol::{ProtocolError, response};
 
 use super::expected::Expected;
 use super::hopeless::Hopeless;
@@ -46,6 +46,12 @@ impl Machine {
             self.expect(Expected::PoisonQuery(error));
             self.in_pipeline = false;
         }
+    }
+
+    /// What a message of the extended protocol says; `None` when it is malformed, which is answered with an error, as
+    /// PostgreSQL does: where the next message begins is still known.
+    pub(super) fn well_formed<T>(&mut self, read: Result<T, ProtocolError>) -> Option<T> {
+        read.map_err(|error| self.refuse_extended(messages::malformed(error))).ok()
     }
 
     /// Answers an extended-protocol message with an error: the upstream is made to fail in its place and skips to Sync.

@@ -339,6 +339,23 @@ impl Statements {
         }
     }
 
+    /// Forgets names because of an Execute that failed or was skipped. The last thing that PREPARE and DEALLOCATE do is to
+    /// change their name, so they have not: it is what it was.
+    pub(super) fn forget_unrun(&mut self, change: &SessionChange) {
+        match change {
+            SessionChange::Prepare(..) | SessionChange::Deallocate(_) => {}
+            SessionChange::DeallocateAll
+            | SessionChange::DeclareCursor(..)
+            | SessionChange::CloseCursor(_)
+            | SessionChange::DiscardAll
+            | SessionChange::SearchPath
+            | SessionChange::Role
+            | SessionChange::Catalog
+            | SessionChange::Reading(_)
+            | SessionChange::Transaction => self.forget(change),
+        }
+    }
+
     /// Forgets every name a change concerns: what is not known is not allowed, so this is right whether or not the
     /// change took place.
     pub(super) fn forget(&mut self, change: &SessionChange) {
@@ -351,7 +368,7 @@ impl Statements {
             SessionChange::DeallocateAll => {
                 self.revision = self.revision.saturating_add(1);
                 self.sql_prepared.clear();
-                self.prepared.clear();
+                self.forget_named();
             }
             SessionChange::DeclareCursor(name, _) | SessionChange::CloseCursor(name) => {
                 self.renamed(name.as_bytes());
@@ -360,7 +377,7 @@ impl Statements {
             }
             SessionChange::DiscardAll => {
                 self.revision = self.revision.saturating_add(1);
-                self.prepared.clear();
+                self.forget_named();
                 self.sql_prepared.clear();
                 self.portals.clear();
                 self.cursors.clear();
@@ -371,6 +388,11 @@ impl Statements {
             | SessionChange::Transaction
             | SessionChange::Reading(_) => {}
         }
+    }
+
+    /// DEALLOCATE ALL and DISCARD ALL leave the unnamed statement.
+    fn forget_named(&mut self) {
+        self.prepared.retain(|name, _| name.is_empty());
     }
 
     /// The names as a text analysed under this generation sees them.

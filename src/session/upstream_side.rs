@@ -459,7 +459,8 @@ impl Machine {
             if let Expected::Execute(reply) = entry {
                 let mut run = reply.run;
                 self.copy_ended(&run);
-                self.apply_changes(&run, 0);
+                let changes = run.analysis.statements.iter().flat_map(|statement| &statement.session_changes);
+                changes.for_each(|change| self.statements.forget_unrun(change));
                 if let Some(portal) = self.statements.portal(&reply.portal) {
                     portal.approved = None;
                 }

@@ -5,6 +5,7 @@
 mod catalog;
 mod clients;
 mod fuzz;
+mod pipeline;
 mod proxy;
 mod support;
 mod throwaway;

@@ -44,9 +44,13 @@ impl Proxy {
 
     /// Starts a proxy in front of a new copy of the sample shop.
     pub async fn launch(launch: Launch<'_>) -> Self {
-        let database = Database::create().await;
+        Self::in_front_of(Database::create().await, launch, |text| text).await
+    }
+
+    /// Starts a proxy in front of that database, with what `adapt` makes of the configuration.
+    pub async fn in_front_of(database: Database, launch: Launch<'_>, adapt: impl FnOnce(String) -> String) -> Self {
         let home = tempfile::tempdir().expect("temporary directory");
-        let text = config::render(&database, &home.path().join("data"), launch.fragment);
+        let text = adapt(config::render(&database, &home.path().join("data"), launch.fragment));
         let text = match launch.socket {
             Some(socket) => {
                 let listen = format!("listen = \"{}\"", socket.local_addr().expect("address"));

@@ -47,8 +47,13 @@ pub struct Database {
 impl Database {
     /// Copies the template.
     pub async fn create() -> Self {
+        Self { name: TEMPLATE.to_owned() }.copy().await
+    }
+
+    /// A copy of this one as it is, with the same OIDs. Nobody may be connected to it.
+    pub async fn copy(&self) -> Self {
         let name = format!("shop_{}", SERIAL.fetch_add(1, Ordering::Relaxed));
-        let statement = format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {}", shop::SHOP_ROLE);
+        let statement = format!("CREATE DATABASE {name} TEMPLATE {} OWNER {}", self.name, shop::SHOP_ROLE);
         SERVER.execute("postgres", &statement).await.expect("copy of the template");
         Self { name }
     }

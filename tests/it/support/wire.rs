@@ -67,10 +67,15 @@ impl WireClient {
 
     /// Connects to any server and database.
     pub async fn connect_to(address: SocketAddr, user: &str, password: &str, database: &str) -> Self {
+        Self::connect_with(address, &[("user", user), ("database", database)], password).await
+    }
+
+    /// Connects to any server with these startup parameters.
+    pub async fn connect_with(address: SocketAddr, parameters: &[(&str, &str)], password: &str) -> Self {
         let stream = TcpStream::connect(address).await.expect("connection");
         let mut client = Self { stream, key: (0, 0), long_key: (0, Vec::new()) };
         let mut startup = BytesMut::new();
-        frontend::startup_message([("user", user), ("database", database)], &mut startup).expect("StartupMessage");
+        frontend::startup_message(parameters.iter().copied(), &mut startup).expect("StartupMessage");
         client.send(&startup).await;
         client.log_in(password).await;
         client.greeted().await
@@ -86,6 +91,11 @@ impl WireClient {
             }
         }
         self
+    }
+
+    /// The socket itself; everything that was received has been read.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
     }
 
     async fn log_in(&mut self, password: &str) {

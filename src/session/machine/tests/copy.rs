@@ -236,3 +236,21 @@ fn a_held_copy_keeps_its_data_back() {
          = allow",
     );
 }
+
+#[test]
+fn what_waits_for_the_end_of_a_copy_asks_for_it() {
+    check(
+        "> P - COPY free FROM STDIN | B - - | E - | c | P - SELECT 1 | B - - | E - | S
+         ^ P - COPY free FROM STDIN | B - - | E - | H
+         = allow
+         v 1 | 2 | G
+         < 1 | 2 | G
+         ^ c | H
+         v C COPY 0
+         < C COPY 0
+         ^ P - SELECT 1 | B - - | E - | S
+         = allow
+         v 1 | 2 | D 1 | C SELECT 1 | Z I
+         < 1 | 2 | D 1 | C SELECT 1 | Z I",
+    );
+}

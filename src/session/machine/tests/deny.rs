@@ -178,8 +178,9 @@ fn what_is_no_message_ends_the_session() {
     check("> raw !\0\0\0\x04\n= Close\n^ X\n< E! 08P01");
     check("> raw Q\0\0\0\x03\n= Close\n^ X\n< E! 08P01");
     check("> raw Q\x7f\0\0\0\n= Close\n^ X\n< E! 08P01");
-    check("> raw Q\0\0\0\x08SELE\n= Close\n^ X\n< E! 08P01");
-    check("> raw Q\0\0\0\x07a\0b\n= Close\n^ X\n< E! 08P01");
+    // Where the next message begins is known: an error, as in PostgreSQL, and nothing of it is forwarded.
+    check("> raw Q\0\0\0\x08SELE\n< E 08P01 | Z I");
+    check("> raw Q\0\0\0\x07a\0b\n< E 08P01 | Z I");
 }
 
 #[test]

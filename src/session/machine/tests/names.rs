@@ -446,3 +446,38 @@ fn what_follows_a_refusal_waits_for_what_it_takes_back() {
          = hold Open"
     ));
 }
+
+#[test]
+fn a_prepare_that_was_not_executed_leaves_the_name_as_it_was() {
+    check(
+        "> P b SELECT id FROM free | P - PREPARE b AS DELETE FROM customers | B - - | E - | S
+         ^ P b SELECT id FROM free | P - PREPARE b AS DELETE FROM customers | B - - | E - | S
+         = allow
+         v 1 | 1 | 2 | E 42P05 | Z I
+         < 1 | 1 | 2 | E 42P05 | Z I
+         > B - b | E - | S
+         ^ B - b | E - | S
+         = allow
+         v 2 | D 1 | C SELECT 1 | Z I
+         < 2 | D 1 | C SELECT 1 | Z I",
+    );
+}
+
+#[test]
+fn deallocate_all_leaves_the_unnamed_statement() {
+    check(
+        "> P a SELECT 1 | P - DEALLOCATE ALL | B - - | E - | S
+         ^ P a SELECT 1 | P - DEALLOCATE ALL | B - - | E - | S
+         = allow
+         v 1 | 1 | 2 | C DEALLOCATE ALL | Z I
+         < 1 | 1 | 2 | C DEALLOCATE ALL | Z I
+         > B - - | S
+         ^ B - - | S
+         v 2 | Z I
+         < 2 | Z I
+         > B - a | S
+         ^ E nowhere | S
+         v E 34000 | Z I
+         < E 26000 | Z I",
+    );
+}

@@ -209,3 +209,24 @@ fn what_comes_before_a_refusal_is_answered_first() {
          < E 26000 | Z I",
     );
 }
+
+#[test]
+fn a_malformed_message_is_an_error_and_the_session_goes_on() {
+    check(
+        "> P a SELECT id FROM free | raw B\u{0}\u{0}\u{0}\u{5}x | P b SELECT 1 | S
+         ^ P a SELECT id FROM free | E nowhere | S
+         v 1 | E 34000 | Z I
+         < 1 | E 08P01 | Z I
+         > raw Q\u{0}\u{0}\u{0}\u{5}x
+         < E 08P01 | Z I
+         > Q BEGIN
+         ^ Q BEGIN
+         = allow
+         v C BEGIN | Z T
+         < C BEGIN | Z T
+         > raw Q\u{0}\u{0}\u{0}\u{5}x
+         ^ Q countersign refused a statement
+         v E 42601 | Z E
+         < E 08P01 | Z E",
+    );
+}
