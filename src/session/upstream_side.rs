@@ -152,7 +152,8 @@ impl Machine {
         let (name, value) = backend::parameter_status(frame.body())?;
         let pinned = match name {
             b"standard_conforming_strings" => value == b"on",
-            b"client_encoding" => value == b"UTF8",
+            // The one other name of it that PostgreSQL repeats as it was given.
+            b"client_encoding" => matches!(value, b"UTF8" | b"UNICODE"),
             _ => true,
         };
         if !pinned {

@@ -87,6 +87,7 @@ fn messages_of_the_upstream_that_nothing_asked_for() {
     check("v C SELECT 1\n< E! 08P01\n^ X\n= Close");
     check("v E 42601\n< E! 08P01\n^ X\n= Close");
     check("v S client_encoding SJIS\n< E! 0A000\n^ X\n= Close");
+    check("v S client_encoding UNICODE | S client_encoding UTF8\n< S client_encoding UNICODE | S client_encoding UTF8");
     check("v S standard_conforming_strings off\n< E! 0A000\n^ X\n= Close");
     check(&format!("{RUNNING}v 1\n< E! 08P01\n^ X\n= Close"));
 }
