@@ -9,6 +9,7 @@ use std::process::{Output, Stdio};
 use countersign::demo::shop;
 use tokio::process::Command;
 
+use crate::support::certificates::Certificates;
 use crate::support::config::{self, PII_MASKED};
 use crate::support::proxy::Proxy;
 use crate::support::server::{Database, SERVER, UPSTREAM_PASSWORD};
@@ -82,6 +83,25 @@ fn check_same(seen: &str, expected: &str, fragment: &str) {
 #[tokio::test]
 async fn psycopg_sees_no_difference() {
     check_script("python3", "tests/clients/psycopg_client.py").await;
+}
+
+/// Cancels go through TLS here: since version 17 libpq sends them over the same kind of connection.
+#[tokio::test]
+async fn a_new_libpq_uses_all_it_can() {
+    check_drivers();
+    let certificates = Certificates::make();
+    let proxy = Proxy::start(&certificates.fragment()).await;
+    let password = config::password("alice");
+    let address = format!("port={} user=alice password={password}", proxy.address().port());
+    let mut script = client("python3", &certificates.conninfo(&address));
+    let printed = printed(script.arg(in_repository("tests/clients/libpq_tls.py"))).await;
+    let mut expected = String::new();
+    for session in ["asked for", "direct", "latest", "3.0"] {
+        expected += &format!("{session} works\n{session} canceling statement due to user request\n");
+    }
+    expected += "plaintext connection requires TLS\n";
+    expected += "wrong password password authentication failed for user \"alice\"\n";
+    assert_eq!(printed, expected);
 }
 
 #[tokio::test]
