@@ -77,6 +77,11 @@ impl PreparedLookup for NothingPrepared {
     }
 }
 
+/// Whether a function of the server of that name may do harm whatever its volatility says.
+pub(crate) fn is_dangerous_built_in(name: &str) -> bool {
+    builtins::is_dangerous(name) || matches!(name, "set_config" | "pg_notify")
+}
+
 /// Analyses a text that may hold several statements, or none.
 ///
 /// `text` is the statement exactly as it would be forwarded. The result says for each statement what it does; whatever

@@ -3,11 +3,15 @@
 //! Never loads anything: `countersign::catalog` fills it over a side connection and publishes it whole.
 //! Invariant: a look-up that finds nothing means "not known", which the analysis treats as not understood.
 
+mod belief;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::analysis::StatementAnalysis;
 use crate::effect::{Effect, Effects};
+
+pub use self::belief::doubt;
 
 /// Object identifier of a relation, type or function in `pg_catalog`.
 pub type Oid = u32;

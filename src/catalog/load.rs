@@ -3,10 +3,11 @@
 //! Never publishes anything. Invariant: all rows are read in one read-only snapshot of the database together with the
 //! probe that stands for them; what cannot be read fails the load, except single definitions (see [`Definitions`]).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use countersign_policy::Catalog;
-use countersign_policy::catalog::{Column, Function, Oid, Relation, RelationKind, SqlBody, Type, Volatility};
+use countersign_policy::catalog::{Column, Function, Oid, Relation, RelationKind, SqlBody, Type, Volatility, doubt};
 use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, GenericClient, IsolationLevel, Row};
 
@@ -199,7 +200,30 @@ fn functions(rows: &[Row]) -> Result<Stamped<(String, String, Function)>, Catalo
         };
         Ok(((field(row, 1, what)?, field(row, 2, what)?, function), field(row, 10, what)?))
     };
-    rows.iter().map(one).collect()
+    let mut functions = rows.iter().map(one).collect::<Result<Stamped<_>, CatalogError>>()?;
+    disbelieve(&mut functions, rows)?;
+    Ok(functions)
+}
+
+/// Makes volatile what says that it is not, but calls what is; with it the operators, casts and domains that run it.
+fn disbelieve(functions: &mut Stamped<(String, String, Function)>, rows: &[Row]) -> Result<(), CatalogError> {
+    let what = "functions";
+    let mut bodies = HashMap::new();
+    for row in rows {
+        if let Some(body) = field::<Option<String>>(row, 15, what)? {
+            bodies.insert(field::<Oid>(row, 14, what)?, body);
+        }
+    }
+    if bodies.is_empty() {
+        return Ok(());
+    }
+    let doubted = doubt(functions.iter_mut().map(|(function, _)| function), &bodies);
+    for ((_, _, function), row) in functions.iter_mut().map(|(function, _)| function).zip(rows) {
+        if doubted.contains(&field(row, 14, what)?) {
+            function.volatility = Volatility::Volatile;
+        }
+    }
+    Ok(())
 }
 
 /// The body of a function in SQL; names of parameters can be empty.

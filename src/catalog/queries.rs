@@ -43,7 +43,7 @@ ORDER BY c.oid";
 
 /// What writes to relations set off: by relation, the writes (1 insert, 2 update, 4 delete, 8 truncate), the columns that an
 /// update must assign, and what happens: `c` calls a function, `d`, `u` and `t` delete, update and truncate a relation.
-/// Triggers; actions of foreign keys; users' functions in defaults and check constraints.
+/// Triggers; actions of foreign keys; users' functions in defaults and check constraints, also of domains.
 pub(super) const CONSEQUENCES: &str = "\
 SELECT t.tgrelid, (CASE WHEN t.tgtype & 4 <> 0 THEN 1 ELSE 0 END + CASE WHEN t.tgtype & 16 <> 0 THEN 2 ELSE 0 END
         + CASE WHEN t.tgtype & 8 <> 0 THEN 4 ELSE 0 END + CASE WHEN t.tgtype & 32 <> 0 THEN 8 ELSE 0 END),
@@ -68,6 +68,14 @@ FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_depend d ON d.objid = c.oid
     AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
     AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
 WHERE c.contype = 'c' AND c.conrelid <> 0
+UNION ALL
+SELECT a.attrelid, 3, ARRAY[a.attnum], 'c', d.refobjid
+FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_depend d ON d.objid = c.oid
+        AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+        AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+    JOIN pg_catalog.pg_attribute a ON a.atttypid = c.contypid AND a.attnum > 0 AND NOT a.attisdropped
+    JOIN pg_catalog.pg_class r ON r.oid = a.attrelid AND r.relkind IN ('r', 'p', 'f', 'v')
+WHERE c.contypid <> 0
 ORDER BY 1, 2, 3, 4, 5";
 
 /// Columns, of everything but indexes.
@@ -86,7 +94,7 @@ FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespa
 ORDER BY t.oid";
 
 /// Functions; operators that did not come with the server, under their names; and the functions of casts from and to
-/// types that did not, as `cast:` and the type's name. `stamp` changes with the body of a
+/// types that did not, and of constraints of domains, as `cast:` and the type's name. `stamp` changes with the body of a
 /// user's function. A user's aggregate is as volatile as the most volatile of the functions it is made of (`i` < `s` <
 /// `v`), and written in the language of one of them that is not C, if there is any.
 pub(super) const FUNCTIONS: &str = "\
@@ -95,7 +103,8 @@ SELECT p.oid, n.nspname, p.proname, COALESCE(g.volatility, p.provolatile::pg_cat
     p.oid < 16384 AND n.nspname IN ('pg_catalog', 'information_schema'),
     CASE WHEN p.oid < 16384 THEN '' ELSE p.xmin::pg_catalog.text END,
     CASE WHEN p.oid >= 16384 AND l.lanname = 'sql' AND p.prokind IN ('f', 'p') THEN NULLIF(p.prosrc, '') END,
-    p.proargnames, p.proconfig
+    p.proargnames, p.proconfig, p.oid,
+    CASE WHEN p.oid >= 16384 AND p.provolatile <> 'v' AND l.lanname NOT IN ('c', 'internal') THEN p.prosrc END
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
     JOIN pg_catalog.pg_language l ON l.oid = p.prolang
     LEFT JOIN LATERAL (
@@ -107,18 +116,27 @@ FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespa
         WHERE p.prokind = 'a' AND p.oid >= 16384 AND a.aggfnoid = p.oid) g ON true
 UNION ALL
 SELECT o.oid, n.nspname, o.oprname, p.provolatile::pg_catalog.text, l.lanname, p.prosecdef, 'f', o.oprresult,
-    p.pronargs, false, pg_catalog.concat_ws('/', o.xmin, p.xmin), NULL, NULL, NULL
+    p.pronargs, false, pg_catalog.concat_ws('/', o.xmin, p.xmin), NULL, NULL, NULL, p.oid, NULL
 FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
     JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode JOIN pg_catalog.pg_language l ON l.oid = p.prolang
 WHERE o.oid >= 16384
 UNION ALL
 SELECT c.oid, n.nspname, 'cast:' || t.typname, p.provolatile::pg_catalog.text, l.lanname, p.prosecdef, 'f',
-    c.casttarget, p.pronargs, false, pg_catalog.concat_ws('/', c.xmin, p.xmin), NULL, NULL, NULL
+    c.casttarget, p.pronargs, false, pg_catalog.concat_ws('/', c.xmin, p.xmin), NULL, NULL, NULL, p.oid, NULL
 FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
     JOIN pg_catalog.pg_type t ON t.oid IN (c.castsource, c.casttarget) AND t.oid >= 16384
     JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang
 WHERE p.oid >= 16384
-ORDER BY 1, 3";
+UNION ALL
+SELECT c.oid, n.nspname, 'cast:' || t.typname, p.provolatile::pg_catalog.text, l.lanname, p.prosecdef, 'f', t.oid,
+    p.pronargs, false, pg_catalog.concat_ws('/', c.xmin, p.xmin), NULL, NULL, NULL, p.oid, NULL
+FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_type t ON t.oid = c.contypid
+    JOIN pg_catalog.pg_depend d ON d.objid = c.oid AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+        AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+    JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+    JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+WHERE c.contypid <> 0
+ORDER BY 1, 3, 15";
 
 /// Definitions of views, and expressions of generated columns (by relation and attribute number; 0 is the view), of the
 /// relations from this OID on. These functions lock the relations they speak of, so that they can fail with

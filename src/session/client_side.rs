@@ -11,7 +11,7 @@ use countersign_protocol::backend::TransactionStatus;
 use countersign_protocol::frontend::{Bind, Execute, Parse, Target, tag};
 use countersign_protocol::{Frame, Header, sqlstate};
 
-use super::decide::{PREPARED_EARLIER, conceded};
+use super::decide::{PREPARED_EARLIER, conceded, with_parameter_types};
 use super::expected::{DescribeTarget, Expected, OwnReply};
 use super::machine::{CopyIn, Draining, Machine, Passing, Stop};
 use super::messages;
@@ -280,6 +280,7 @@ impl Machine {
             self.postponed = Some(frame.clone());
             return Ok(());
         };
+        let analysis = with_parameter_types(analysis, &parse.parameter_types, around);
         if runs_a_name(&analysis) && self.statements.is_any_unsettled() {
             self.postpone(frame);
             return Ok(());
@@ -358,7 +359,7 @@ impl Machine {
         let analysis = if statement.named_by_sql {
             Arc::new(conceded(&statement.analysis, PREPARED_EARLIER))
         } else {
-            self.analyze(&statement.text, around)?
+            with_parameter_types(self.analyze(&statement.text, around)?, &statement.parameter_types, around)
         };
         Some(PreparedStatement { analysis, generation, fields: None, ..statement })
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_policy::analysis::{AnalysisContext, NotUnderstood};
+use countersign_policy::catalog::Volatility;
 use countersign_policy::grant::{Approval, Binding};
 use countersign_policy::moment::Moment;
 use countersign_policy::verdict::{Case, HoldTerms, Verdict};
@@ -37,6 +38,8 @@ pub(super) const PREPARED_EARLIER: &str = "it was prepared when names may have m
 const BOUND_EARLIER: &str = "it was bound when names meant something else";
 /// Why a statement is not understood after a definition in its transaction.
 const DEFINED_ANEW: &str = "the open transaction has changed what it names";
+/// Why a statement with a parameter of some types is not understood.
+const BOUND_CODE: &str = "reading a parameter of that type runs code";
 /// How long after one load of the catalog an unknown name may ask for the next.
 const CATALOG_RELOAD_INTERVAL: SignedDuration = SignedDuration::from_millis(200);
 
@@ -455,4 +458,19 @@ pub(super) fn conceded(analysis: &Analysis, why: &'static str) -> Analysis {
         last.not_understood.get_or_insert(NotUnderstood::Other(why));
     }
     conceded
+}
+
+/// The analysis of a statement whose Parse gives these parameters a type: reading a value of a domain runs its checks.
+pub(super) fn with_parameter_types(analysis: Arc<Analysis>, types: &[u32], around: &Surroundings) -> Arc<Analysis> {
+    const FIRST_USER_OID: u32 = 16_384;
+    let catalog = &around.catalog;
+    let runs_code = |oid: &&u32| match catalog.type_of(**oid) {
+        Some(known) => catalog
+            .functions_named(&known.schema, &format!("cast:{}", known.name))
+            .iter()
+            .any(|function| function.volatility == Volatility::Volatile),
+        None => true,
+    };
+    let by_users = types.iter().filter(|oid| **oid >= FIRST_USER_OID);
+    if by_users.clone().any(|oid| runs_code(&oid)) { Arc::new(conceded(&analysis, BOUND_CODE)) } else { analysis }
 }

@@ -331,3 +331,32 @@ async fn a_replaced_view_of_the_server_is_read_again() {
     let renamed = definition(&service.refresh().await.expect("refresh"));
     assert!(renamed.contains("public.other"), "{renamed}");
 }
+
+/// PostgreSQL believes what a function says of itself; a guardrail cannot.
+#[tokio::test]
+async fn functions_that_call_what_writes_are_not_believed() {
+    let database = Database::create().await;
+    let direct = database.direct().await;
+    direct
+        .batch_execute(
+            "CREATE FUNCTION erase() RETURNS bool LANGUAGE plpgsql AS 'BEGIN DELETE FROM payments; RETURN true; END';
+             CREATE FUNCTION innocent(int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN erase(); END';
+             CREATE FUNCTION honest(int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1 > 0; END';
+             CREATE DOMAIN trapped AS int CHECK (innocent(VALUE)); CREATE DOMAIN plain AS int CHECK (honest(VALUE));
+             CREATE TABLE traps (id trapped, at plain);
+             CREATE OPERATOR <!> (RIGHTARG = int, FUNCTION = innocent);",
+        )
+        .await
+        .expect("objects");
+    let catalog = start(&database).await.snapshot();
+    let volatility = |name: &str| catalog.functions_named("public", name).first().expect("function").volatility;
+    assert_eq!(volatility("innocent"), Volatility::Volatile);
+    assert_eq!(volatility("honest"), Volatility::Immutable);
+    assert_eq!(volatility("cast:trapped"), Volatility::Volatile, "the check of a domain");
+    assert_eq!(volatility("cast:plain"), Volatility::Immutable);
+    assert_eq!(volatility("<!>"), Volatility::Volatile);
+    let traps = catalog.relation_named("public", "traps").expect("table");
+    let [innocent] = catalog.functions_named("public", "innocent") else { panic!("one function") };
+    let check = traps.consequences.iter().find(|found| found.what == SetOff::Call(innocent.oid)).expect("a check");
+    assert_eq!(check.columns, [1]);
+}

@@ -1,5 +1,9 @@
 //! Denials leave client and upstream as PostgreSQL itself would.
 
+use bytes::BytesMut;
+use postgres_protocol::IsNull;
+use postgres_protocol::message::frontend;
+
 use crate::support::config::WRITES_HELD;
 use crate::support::proxy::Proxy;
 use crate::support::wire::{Pipeline, tags};
@@ -192,4 +196,45 @@ async fn code_behind_operators_casts_and_aggregates_is_called() {
     for (statement, value) in [("SELECT 1 <+> 2", "3"), ("SELECT calmest(1)", "1"), ("SELECT '1'::int", "1")] {
         assert_eq!(client.value(statement).await.as_deref(), Some(value), "{statement}");
     }
+}
+
+/// Binding a value of a domain runs its checks, and a check can call anything.
+#[tokio::test]
+async fn a_parameter_that_runs_code_is_not_bound_unasked() {
+    let proxy = Proxy::start("[[rules]]\nname = \"calls\"\neffects = [\"function_call\"]\naction = \"hold\"\n").await;
+    let direct = proxy.database.direct().await;
+    direct
+        .batch_execute(
+            "CREATE FUNCTION erase() RETURNS bool LANGUAGE plpgsql AS 'BEGIN DELETE FROM payments; RETURN true; END';
+             CREATE FUNCTION innocent(int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN erase(); END';
+             CREATE DOMAIN trapped AS int CHECK (innocent(VALUE)); CREATE DOMAIN plain AS int CHECK (VALUE > 0);
+             GRANT ALL ON payments TO PUBLIC",
+        )
+        .await
+        .expect("objects");
+    let oids = "SELECT 'trapped'::regtype::oid, 'plain'::regtype::oid";
+    let row = direct.query_one(oids, &[]).await.expect("types");
+    let (trapped, plain): (u32, u32) = (row.get(0), row.get(1));
+    let mut wire = proxy.wire("alice").await;
+    // The catalog is loaded for a name it does not know.
+    wire.query("SELECT erase_4711()").await;
+    for (statement, types, answer) in [
+        ("SELECT $1", vec![trapped], "EZ"),
+        ("SELECT $1::trapped", vec![], "EZ"),
+        ("SELECT $1", vec![plain], "12Z"),
+        ("SELECT $1::plain", vec![], "12Z"),
+    ] {
+        let mut bytes = BytesMut::new();
+        frontend::parse("", statement, types, &mut bytes).expect("Parse");
+        let value = |_: &&str, out: &mut BytesMut| {
+            out.extend_from_slice(b"7");
+            Ok(IsNull::No)
+        };
+        assert!(frontend::bind("", "", [], ["7"].iter(), value, [0], &mut bytes).is_ok(), "Bind");
+        frontend::sync(&mut bytes);
+        wire.send(&bytes).await;
+        assert_eq!(tags(&wire.until_ready().await), answer, "{statement}");
+    }
+    let left: i64 = direct.query_one("SELECT count(*) FROM payments", &[]).await.expect("count").get(0);
+    assert_eq!(left, 833);
 }
