@@ -17,6 +17,7 @@ mod login;
 mod packets;
 mod passthrough;
 mod proxy_header;
+mod states;
 mod tls;
 
 const PASSWORD: &str = "s3cret pässword";

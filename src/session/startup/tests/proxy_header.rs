@@ -1,7 +1,9 @@
 //! Clients behind a load balancer.
 
+use super::tls::begin_tls;
 use super::*;
 use crate::config::Network;
+use crate::tls::tests::TestCertificates;
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// PROXY, TCP over IPv4, 192.0.2.7:12345.
@@ -90,5 +92,26 @@ async fn who_checks_whether_the_port_is_open_did_nothing_wrong() {
     for bytes in [&b""[..], &[SIGNATURE, LOCAL].concat(), &[SIGNATURE, PROXIED].concat()] {
         let (answer, outcome) = exchange(&shared, bytes).await;
         assert!(answer.is_empty() && matches!(outcome, Ok(StartupOutcome::Closed)), "{outcome:?}");
+    }
+}
+
+/// The header is read to its end and no further, so that TLS may follow it at once.
+#[tokio::test]
+async fn tls_of_either_kind_begins_behind_the_header() {
+    let certificates = TestCertificates::new();
+    let shared = context_with(Some(certificates.config("server")), |config| {
+        config.proxy_protocol_from = vec![Network::parse("127.0.0.0/8").unwrap()];
+    });
+    for asks in [false, true] {
+        let (listener, address) = loopback();
+        let client = async {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(&[SIGNATURE, PROXIED].concat()).await.unwrap();
+            let mut stream = begin_tls(stream, asks, &[b"postgresql"]).await.expect("TLS");
+            stream.write_all(CANCEL).await.unwrap();
+            stream.shutdown().await.unwrap();
+        };
+        let ((), outcome) = tokio::join!(client, serve(&listener, &shared));
+        assert!(matches!(outcome, Ok(StartupOutcome::Cancel(..))), "{outcome:?}");
     }
 }

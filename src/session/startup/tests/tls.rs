@@ -131,10 +131,18 @@ async fn tls_client(
     asks: bool,
     protocols: &[&[u8]],
 ) -> Option<tokio_rustls::client::TlsStream<TcpStream>> {
+    begin_tls(TcpStream::connect(address).await.unwrap(), asks, protocols).await
+}
+
+/// Likewise, on a connection that is there already.
+pub(super) async fn begin_tls(
+    mut stream: TcpStream,
+    asks: bool,
+    protocols: &[&[u8]],
+) -> Option<tokio_rustls::client::TlsStream<TcpStream>> {
     let mut config =
         crate::tls::connector(&crate::tls::tests::upstream(SslMode::Require, None)).unwrap().config().as_ref().clone();
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-    let mut stream = TcpStream::connect(address).await.unwrap();
     if asks {
         stream.write_all(SSL_REQUEST).await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap(), b'S');
@@ -144,7 +152,7 @@ async fn tls_client(
 }
 
 /// Sends bytes inside TLS; returns what came back, or `None` when there was no TLS.
-async fn exchange_in_tls(
+pub(super) async fn exchange_in_tls(
     shared: &StartupContext,
     asks: bool,
     protocols: &[&[u8]],
