@@ -263,7 +263,7 @@ impl Machine {
             return Ok(());
         }
         let Ok(text) = std::str::from_utf8(parse.query) else {
-            self.refuse_extended(messages::not_utf8());
+            self.refuse_extended(messages::not_utf8(parse.query));
             return Ok(());
         };
         let name = cut(parse.statement);

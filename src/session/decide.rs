@@ -197,7 +197,7 @@ impl Machine {
             }
         };
         let Ok(text) = std::str::from_utf8(body) else {
-            self.refuse_query(messages::not_utf8());
+            self.refuse_query(messages::not_utf8(body));
             return Ok(());
         };
         let text: Arc<str> = Arc::from(text);

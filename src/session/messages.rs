@@ -112,8 +112,18 @@ pub(super) fn malformed(broken: ProtocolError) -> Bytes {
     error(sqlstate::PROTOCOL_VIOLATION, &broken.to_string(), None, None)
 }
 
-pub(super) fn not_utf8() -> Bytes {
-    error("22021", "invalid byte sequence for encoding \"UTF8\"", None, None)
+/// As PostgreSQL shows it: the bytes of the first character that is none (`report_invalid_encoding`).
+pub(super) fn not_utf8(text: &[u8]) -> Bytes {
+    let valid = std::str::from_utf8(text).err().map_or(text.len(), |error| error.valid_up_to());
+    let broken = text.get(valid..).unwrap_or_default();
+    let length = match broken.first() {
+        Some(0xC0..=0xDF) => 2,
+        Some(0xE0..=0xEF) => 3,
+        Some(0xF0..=0xF7) => 4,
+        Some(_) | None => 1,
+    };
+    let shown: Vec<String> = broken.iter().take(length).map(|byte| format!("0x{byte:02x}")).collect();
+    error("22021", &format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" ")), None, None)
 }
 
 pub(super) fn hopeless(hopeless: &Hopeless) -> Bytes {
@@ -189,6 +199,22 @@ mod tests {
             .map(|(group, approvals)| ReviewerDemand { group: (*group).to_owned(), approvals: *approvals })
             .collect();
         assert_eq!(groups(&reviewers), words);
+    }
+
+    #[track_caller]
+    fn check_not_utf8(text: &[u8], shown: &str) {
+        let message = not_utf8(text);
+        let wanted = format!("encoding \"UTF8\": {shown}\0");
+        assert!(message.windows(wanted.len()).any(|bytes| bytes == wanted.as_bytes()), "{message:?}");
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_shown_as_postgresql_does() {
+        check_not_utf8(b"SELECT '\xff'", "0xff");
+        check_not_utf8("SELECT 'ä', '\u{e9}".as_bytes().split_last().unwrap().1, "0xc3");
+        check_not_utf8(b"SELECT '\xc3'", "0xc3 0x27");
+        check_not_utf8(b"\xed\xa0\x80", "0xed 0xa0 0x80");
+        check_not_utf8(b"\xf0\x9f", "0xf0 0x9f");
     }
 
     #[test]

@@ -339,13 +339,12 @@ impl Statements {
         }
     }
 
-    /// Forgets names because of an Execute that failed or was skipped. The last thing that PREPARE and DEALLOCATE do is to
-    /// change their name, so they have not: it is what it was.
-    pub(super) fn forget_unrun(&mut self, change: &SessionChange) {
+    /// Forgets names because of an Execute that failed. The last thing that PREPARE and DEALLOCATE do is to change their
+    /// names, so they have not: they are what they were.
+    pub(super) fn forget_failed(&mut self, change: &SessionChange) {
         match change {
-            SessionChange::Prepare(..) | SessionChange::Deallocate(_) => {}
-            SessionChange::DeallocateAll
-            | SessionChange::DeclareCursor(..)
+            SessionChange::Prepare(..) | SessionChange::Deallocate(_) | SessionChange::DeallocateAll => {}
+            SessionChange::DeclareCursor(..)
             | SessionChange::CloseCursor(_)
             | SessionChange::DiscardAll
             | SessionChange::SearchPath

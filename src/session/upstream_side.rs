@@ -456,12 +456,16 @@ impl Machine {
             self.until_settled = false;
             self.skipping = true;
         }
-        for entry in skipped {
+        // The oldest is what failed; the others have not been looked at.
+        let failed = skipped.len().saturating_sub(1);
+        for (index, entry) in skipped.into_iter().enumerate() {
             if let Expected::Execute(reply) = entry {
                 let mut run = reply.run;
                 self.copy_ended(&run);
-                let changes = run.analysis.statements.iter().flat_map(|statement| &statement.session_changes);
-                changes.for_each(|change| self.statements.forget_unrun(change));
+                if index == failed {
+                    let changes = run.analysis.statements.iter().flat_map(|statement| &statement.session_changes);
+                    changes.for_each(|change| self.statements.forget_failed(change));
+                }
                 if let Some(portal) = self.statements.portal(&reply.portal) {
                     portal.approved = None;
                 }

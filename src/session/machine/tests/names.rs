@@ -464,6 +464,23 @@ fn a_prepare_that_was_not_executed_leaves_the_name_as_it_was() {
 }
 
 #[test]
+fn what_is_skipped_forgets_no_name() {
+    for change in ["DEALLOCATE ALL", "DEALLOCATE a"] {
+        check(&format!(
+            "> P a SELECT 1 | P - {change} | P a SELECT 2 | B - - | E - | S
+             ^ P a SELECT 1 | P - {change} | P a SELECT 2 | B - - | E - | S
+             = allow
+             v 1 | 1 | E 42P05 | Z I
+             < 1 | 1 | E 42P05 | Z I
+             > B - a | S
+             ^ B - a | S
+             v 2 | Z I
+             < 2 | Z I"
+        ));
+    }
+}
+
+#[test]
 fn deallocate_all_leaves_the_unnamed_statement() {
     check(
         "> P a SELECT 1 | P - DEALLOCATE ALL | B - - | E - | S
