@@ -10,13 +10,13 @@ const PGBENCH: &str = "SELECT abalance FROM pgbench_accounts WHERE aid = {};";
 
 const ORM_SHORT: &str = "SELECT \"shop_order\".\"id\", \"shop_order\".\"customer_id\", \"shop_order\".\"total\", \
     \"shop_order\".\"note\" FROM \"shop_order\" WHERE (\"shop_order\".\"customer_id\" = {} AND \"shop_order\".\"total\" \
-    > {}) LIMIT 21";
+    > {}) LIMIT {}";
 
 const ORM_LONG: &str = "SELECT \"shop_order\".\"id\", \"shop_order\".\"customer_id\", \"shop_order\".\"total\", \
     \"shop_customer\".\"id\", \"shop_customer\".\"name\", \"shop_customer\".\"email\", \"shop_customer\".\"ssn\" FROM \
     \"shop_order\" INNER JOIN \"shop_customer\" ON (\"shop_order\".\"customer_id\" = \"shop_customer\".\"id\") WHERE \
     (\"shop_order\".\"total\" > {} AND UPPER(\"shop_customer\".\"name\"::text) LIKE UPPER({}) AND \"shop_order\".\"note\" IN \
-    ({}, {}, {})) ORDER BY \"shop_order\".\"id\" DESC LIMIT 21";
+    ({}, {}, {})) ORDER BY \"shop_order\".\"id\" DESC LIMIT {}";
 
 const PSQL_DESCRIBE: &str = "SELECT n.nspname as \"Schema\", c.relname as \"Name\", CASE c.relkind WHEN 'r' THEN 'table' \
     WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'i' THEN 'index' WHEN 'S' THEN 'sequence' WHEN 't' THEN \

@@ -70,11 +70,10 @@ impl Scan<'_> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    /// Moves past all bytes that the test holds for.
-    fn skip_while(&mut self, test: impl Fn(u8) -> bool) {
-        while self.peek(0).is_some_and(&test) {
-            self.at += 1;
-        }
+    /// Moves past all bytes of these kinds.
+    fn skip(&mut self, kinds: u8) {
+        let rest = self.rest();
+        self.at += rest.iter().position(|byte| kind(*byte) & kinds == 0).unwrap_or(rest.len());
     }
 
     fn keep_until(&mut self, end: usize) {
@@ -88,46 +87,60 @@ impl Scan<'_> {
         self.kept = self.at;
     }
 
-    fn literal(&mut self, start: usize, kind: u8) {
-        self.replace(start, kind);
+    fn literal(&mut self, start: usize, token: u8) {
+        self.replace(start, token);
         self.literals = true;
-        self.after_string = !matches!(kind, INTEGER | FLOAT);
+        self.after_string = !matches!(token, INTEGER | FLOAT);
     }
 
     /// Consumes one token, or a run of white space and comments.
     fn token(&mut self, first: u8) -> Option<()> {
-        match first {
-            b' ' | b'\t' | b'\n' | b'\r' | 0x0c => return self.space(),
-            b'-' if self.peek(1) == Some(b'-') => return self.space(),
-            b'/' if self.peek(1) == Some(b'*') => return self.space(),
-            b'\'' => {
-                if self.after_string {
-                    return None;
-                }
-                return self.quoted(self.at, TEXT, Backslash::GiveUp);
-            }
-            b'0'..=b'9' => return self.number(),
-            b'.' if self.peek(1).is_some_and(|next| next.is_ascii_digit()) => return self.number(),
-            b'.' if self.peek(1) == Some(b'.') => return None,
-            b'$' => return self.dollar(),
-            _ => {}
-        }
-        if is_word(first) {
-            return self.word();
-        }
-        self.after_string = false;
-        match first {
-            b'"' => self.quoted_name(),
-            b'\\' | b'{' | b'}' | 0..=0x1f | 0x7f => None,
-            _ => {
+        match kind(first) & !NAMEABLE {
+            PLAIN => {
+                self.after_string = false;
                 self.at += 1;
                 Some(())
             }
+            WORD => self.word(),
+            DIGIT => self.number(),
+            SPACE => self.space(),
+            _ => self.special(first),
+        }
+    }
+
+    /// What depends on the bytes after it.
+    fn special(&mut self, first: u8) -> Option<()> {
+        let next = self.peek(1);
+        match (first, next) {
+            (b'-', Some(b'-')) | (b'/', Some(b'*')) => return self.space(),
+            (b'.', Some(b'0'..=b'9')) => return self.number(),
+            (b'\'', _) if self.after_string => return None,
+            (b'\'', _) => return self.quoted(self.at, TEXT, Backslash::GiveUp),
+            (b'$', _) => return self.dollar(),
+            _ => {}
+        }
+        self.after_string = false;
+        match (first, next) {
+            (b'"', _) => self.quoted_name(),
+            (b'.', Some(b'.')) => None,
+            (b'-' | b'/' | b'.', _) => {
+                self.at += 1;
+                Some(())
+            }
+            _ => None,
         }
     }
 
     fn space(&mut self) -> Option<()> {
         let start = self.at;
+        // Most white space is one space.
+        if let [b' ', next, ..] = self.rest()
+            && kind(*next) & SPACE == 0
+            && !matches!(next, b'-' | b'/')
+        {
+            self.at += 1;
+            return Some(());
+        }
         loop {
             match self.rest() {
                 [b' ' | b'\t' | b'\n' | b'\r' | 0x0c, ..] => self.at += 1,
@@ -161,13 +174,13 @@ impl Scan<'_> {
     }
 
     /// A quoted constant from `start`; the scan is at its quote.
-    fn quoted(&mut self, start: usize, kind: u8, backslash: Backslash) -> Option<()> {
+    fn quoted(&mut self, start: usize, token: u8, backslash: Backslash) -> Option<()> {
         self.at += 1;
         loop {
-            self.skip_while(|byte| byte != b'\'' && byte != b'\\');
+            self.at += memchr::memchr2(b'\'', b'\\', self.rest())?;
             match (self.peek(0)?, self.peek(1)) {
                 // Elsewhere than in a text a doubled quote is two tokens.
-                (b'\'', Some(b'\'')) if kind == TEXT => self.at += 2,
+                (b'\'', Some(b'\'')) if token == TEXT => self.at += 2,
                 (b'\'', Some(b'\'')) => return None,
                 (b'\'', _) => break,
                 (_, Some(b'\\' | b'n' | b'r' | b't' | b'b' | b'f')) if backslash == Backslash::Escapes => self.at += 2,
@@ -175,14 +188,14 @@ impl Scan<'_> {
             }
         }
         self.at += 1;
-        self.literal(start, kind);
+        self.literal(start, token);
         Some(())
     }
 
     /// An identifier or keyword, or the letter in front of a quoted constant.
     fn word(&mut self) -> Option<()> {
         let start = self.at;
-        self.skip_while(is_word_part);
+        self.skip(WORD | DIGIT | DOLLAR);
         let word = self.text.get(start..self.at).unwrap_or_default();
         match (word, self.peek(0), self.peek(1)) {
             (b"e" | b"E", Some(b'\''), _) => return self.quoted(start, TEXT, Backslash::Escapes),
@@ -206,7 +219,7 @@ impl Scan<'_> {
     fn quoted_name(&mut self) -> Option<()> {
         self.at += 1;
         loop {
-            self.skip_while(|byte| byte != b'"' && byte >= b' ' && byte != 0x7f);
+            self.skip(NAMEABLE);
             match (self.peek(0)?, self.peek(1)) {
                 (b'"', Some(b'"')) => self.at += 2,
                 (b'"', _) => break,
@@ -222,16 +235,16 @@ impl Scan<'_> {
         let start = self.at;
         self.at += 1;
         if self.peek(0)?.is_ascii_digit() {
-            self.skip_while(|byte| byte.is_ascii_digit());
+            self.skip(DIGIT);
             self.after_string = false;
-            return if self.peek(0).is_some_and(is_word_part) { None } else { Some(()) };
+            return if self.peek(0).is_some_and(|next| kind(next) & (WORD | DOLLAR) != 0) { None } else { Some(()) };
         }
-        self.skip_while(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        self.skip(WORD | DIGIT);
         if self.peek(0)? != b'$' {
             return None;
         }
         self.at += 1;
-        let fence = self.text.get(start..self.at)?;
+        let fence = self.text.get(start..self.at).filter(|fence| fence.is_ascii())?;
         self.at += memchr::memmem::find(self.rest(), fence)? + fence.len();
         self.literal(start, TEXT);
         Some(())
@@ -240,29 +253,25 @@ impl Scan<'_> {
     /// A number, which may begin with its decimal point.
     fn number(&mut self) -> Option<()> {
         let start = self.at;
-        let mut value = 0_u64;
-        while let Some(digit @ b'0'..=b'9') = self.peek(0) {
-            value = value.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
-            self.at += 1;
-        }
-        let mut kind = if value <= i32::MAX.cast_unsigned().into() { INTEGER } else { FLOAT };
+        self.skip(DIGIT);
+        let mut token = if is_int4(self.text.get(start..self.at)?) { INTEGER } else { FLOAT };
         if self.peek(0) == Some(b'.') {
-            kind = FLOAT;
+            token = FLOAT;
             self.at += 1;
-            self.skip_while(|byte| byte.is_ascii_digit());
+            self.skip(DIGIT);
         }
         match self.rest() {
             [b'e' | b'E', b'0'..=b'9', ..] | [b'e' | b'E', b'+' | b'-', b'0'..=b'9', ..] => {
-                kind = FLOAT;
+                token = FLOAT;
                 self.at += 2;
-                self.skip_while(|byte| byte.is_ascii_digit());
+                self.skip(DIGIT);
             }
             _ => {}
         }
-        if self.peek(0).is_some_and(|next| is_word_part(next) || next == b'.') {
+        if self.peek(0).is_some_and(|next| kind(next) & (WORD | DIGIT | DOLLAR) != 0 || next == b'.') {
             return None;
         }
-        self.literal(start, kind);
+        self.literal(start, token);
         Some(())
     }
 }
@@ -275,10 +284,51 @@ enum Backslash {
     GiveUp,
 }
 
-fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
+/// Whether the digits are an `int4`.
+fn is_int4(digits: &[u8]) -> bool {
+    if digits.len() < 10 {
+        return true;
+    }
+    let value =
+        digits.iter().fold(0_u64, |value, digit| value.saturating_mul(10).saturating_add(u64::from(digit & 0x0f)));
+    value <= u64::from(i32::MAX.cast_unsigned())
 }
 
-fn is_word_part(byte: u8) -> bool {
-    is_word(byte) || byte.is_ascii_digit() || byte == b'$'
+/// Letters, `_` and everything that is not ASCII: what identifiers begin with.
+const WORD: u8 = 1;
+const DIGIT: u8 = 2;
+const DOLLAR: u8 = 4;
+/// White space.
+const SPACE: u8 = 8;
+/// A token, or part of an operator, whatever comes after it.
+const PLAIN: u8 = 16;
+/// Besides one of the others: may stand in a quoted name as it is.
+const NAMEABLE: u8 = 32;
+
+/// What a byte outside of literals can be.
+fn kind(byte: u8) -> u8 {
+    KINDS.get(usize::from(byte)).copied().unwrap_or(0)
 }
+
+const KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut rest: &mut [u8] = &mut kinds;
+    let mut byte = 0_u8;
+    while let [first, others @ ..] = rest {
+        *first = match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => WORD,
+            b'0'..=b'9' => DIGIT,
+            b'$' => DOLLAR,
+            b' ' | b'\t' | b'\n' | b'\r' | 0x0c => SPACE,
+            b'(' | b')' | b',' | b';' | b'[' | b']' | b':' | b'+' | b'*' | b'<' | b'>' | b'=' => PLAIN,
+            b'~' | b'!' | b'@' | b'#' | b'%' | b'^' | b'&' | b'|' | b'`' | b'?' => PLAIN,
+            _ => 0,
+        };
+        if byte >= b' ' && byte != b'"' && byte != 0x7f {
+            *first |= NAMEABLE;
+        }
+        byte = byte.wrapping_add(1);
+        rest = others;
+    }
+    kinds
+};
