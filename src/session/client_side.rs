@@ -71,7 +71,9 @@ fn is_message(frame_tag: u8) -> bool {
 impl Machine {
     /// Works off the client's frames until one has to wait.
     pub(super) fn read_client(&mut self, around: &Surroundings) -> Result<(), Stop> {
-        while matches!(self.gate, Gate::Open) {
+        // Nothing new begins while what runs is being cancelled.
+        while matches!(self.gate, Gate::Open) && self.draining != Draining::WhenSettled {
+            self.blocked = false;
             if self.until_settled {
                 self.blocked = !self.expected.is_empty();
                 if self.blocked {
@@ -166,7 +168,7 @@ impl Machine {
             self.refresh_catalog(around);
             return Ok(false);
         }
-        if self.names.stale && self.status != TransactionStatus::Failed {
+        if self.names.stale && !self.in_failed_block() {
             self.ask_names();
             return Ok(false);
         }
@@ -259,11 +261,11 @@ impl Machine {
     fn parse(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         let Some(parse) = self.well_formed(Parse::read(frame.body())) else { return Ok(()) };
         if relay::is_reserved(parse.statement) {
-            self.refuse_extended(messages::not_supported("prepared statement name is reserved"));
+            self.fail_extended(messages::not_supported("prepared statement name is reserved"));
             return Ok(());
         }
         let Ok(text) = std::str::from_utf8(parse.query) else {
-            self.refuse_extended(messages::not_utf8(parse.query));
+            self.fail_extended(messages::not_utf8(parse.query));
             return Ok(());
         };
         let name = cut(parse.statement);
@@ -272,7 +274,7 @@ impl Machine {
             return Ok(());
         }
         if !self.statements.has_room(text.len()) {
-            self.refuse_extended(messages::too_much_kept());
+            self.fail_extended(messages::too_much_kept());
             return Ok(());
         }
         let text: Arc<str> = Arc::from(text);
@@ -307,7 +309,7 @@ impl Machine {
     fn bind(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         let Some(bind) = self.well_formed(Bind::read(frame.body())) else { return Ok(()) };
         if relay::is_reserved(bind.portal) {
-            self.refuse_extended(messages::not_supported("portal name is reserved"));
+            self.fail_extended(messages::not_supported("portal name is reserved"));
             return Ok(());
         }
         if self.statements.is_unsettled_statement(cut(bind.statement)) {
@@ -318,11 +320,11 @@ impl Machine {
             self.statements.adopt_sql_prepared(cut(bind.statement));
         }
         let Some(statement) = self.statements.statement(cut(bind.statement)).cloned() else {
-            self.refuse_extended(messages::unknown_statement(bind.statement));
+            self.fail_extended(messages::unknown_statement(bind.statement));
             return Ok(());
         };
         if !self.statements.has_room(frame.bytes.len()) {
-            self.refuse_extended(messages::too_much_kept());
+            self.fail_extended(messages::too_much_kept());
             return Ok(());
         }
         let Some(statement) = self.planned_now(statement, around) else {
@@ -410,7 +412,7 @@ impl Machine {
             self.statements.adopt_cursor(name);
         }
         if self.statements.portal(name).is_none() {
-            self.refuse_extended(messages::unknown_portal(execute.portal));
+            self.fail_extended(messages::unknown_portal(execute.portal));
             return Ok(());
         }
         self.decide_execute(frame, Bytes::copy_from_slice(name), around)

@@ -175,7 +175,7 @@ impl Machine {
             Verdict::Deny(denial) if denial.rule.is_some() => return refused(&messages::denied(&denial)),
             undecided @ (Verdict::Hold(_) | Verdict::Deny(_)) => match (hopeless(), undecided) {
                 (Some(hopeless), _) => return ("error", Ruling::Fail(hopeless)),
-                (None, Verdict::Hold(_)) if self.status == TransactionStatus::Failed => {
+                (None, Verdict::Hold(_)) if self.in_failed_block() => {
                     return refused(&messages::failed_block());
                 }
                 (None, Verdict::Hold(terms)) => ("hold", Ruling::Park(terms)),
@@ -382,6 +382,7 @@ impl Machine {
             self.copy_in = CopyIn::Awaited;
         }
         if may_end_portals(run) {
+            self.status_moved = true;
             self.statements.end_portals();
         }
         if names::may_change(analysis) {

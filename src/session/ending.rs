@@ -149,11 +149,13 @@ impl Machine {
 
     pub(super) fn drain_now(&mut self) {
         self.draining = Draining::WhenSettled;
-        self.abandon_gated();
         self.flush_upstream();
         if self.expected.is_for_client() && !self.cancelling {
             self.cancelling = true;
             self.commands.push_back(Command::CancelUpstream);
+        }
+        if self.is_held() {
+            self.stop(Self::shutdown());
         }
     }
 

@@ -89,6 +89,8 @@ pub struct Machine {
     pub(super) names: Names,
     pub(super) definitions: Definitions,
     pub(super) status: TransactionStatus,
+    /// Something was sent since that may have ended the transaction.
+    pub(super) status_moved: bool,
     pub(super) statements: Statements,
     pub(super) expected: ExpectedQueue,
     pub(super) relay: Relay,
@@ -161,6 +163,7 @@ impl Machine {
             names: Names::unknown(),
             definitions: Definitions::default(),
             status: TransactionStatus::Idle,
+            status_moved: false,
             statements: Statements::default(),
             expected: ExpectedQueue::default(),
             relay: Relay::default(),
@@ -345,6 +348,11 @@ impl Machine {
             | Event::DrainSoon
             | Event::DrainNow => {}
         }
+    }
+
+    /// Whether the upstream is in a transaction block that has failed, and nothing was sent since that could have ended it.
+    pub(super) fn in_failed_block(&self) -> bool {
+        self.status == TransactionStatus::Failed && !self.status_moved
     }
 
     /// Notes that a message was sent which will be answered.

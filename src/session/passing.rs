@@ -20,13 +20,10 @@ impl Machine {
         if self.skipping {
             return Ok(());
         }
-        if !self.group.is_undecided() {
-            self.release_group();
-        }
         let error = messages::too_large(around.config.limits.request_len_max);
         match frame_tag {
             tag::QUERY | tag::FUNCTION_CALL => self.refuse_query(error),
-            _ => self.refuse_extended(error),
+            _ => self.fail_extended(error),
         }
         Ok(())
     }

@@ -68,6 +68,15 @@ impl Machine {
         self.skipping = true;
     }
 
+    /// Answers an extended-protocol message that fails whatever is decided. When what was collected before it waits for a
+    /// decision, that is what fails: its replies, which would come before this error, are not to be had.
+    pub(super) fn fail_extended(&mut self, error: Bytes) {
+        self.release_group();
+        if !self.skipping {
+            self.refuse_extended(error);
+        }
+    }
+
     /// Answers a Query that can only fail (ADR 5). The upstream is to say why, in its own words and with the position: it
     /// gets the text to parse, and nothing that could execute it.
     pub(super) fn fail_query(&mut self, text: &str, hopeless: &Hopeless) {

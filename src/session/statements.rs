@@ -88,10 +88,17 @@ pub(super) struct Given {
 pub(super) enum Undo {
     /// Nothing was changed.
     Nothing,
-    /// The prepared statement of that name as it was, unless another message has changed it again.
-    Statement(Bytes, NameId, Option<Box<PreparedStatement>>),
+    /// What that name was, unless another message has changed it again.
+    Statement(Bytes, NameId, Before),
     /// No portal of that name: what is taken back fell to an error, and portals end with the transaction that failed.
     Portal(Bytes, NameId),
+}
+
+/// What a name of a prepared statement was: nothing, or one or both of these.
+#[derive(Default)]
+pub(super) struct Before {
+    prepared: Option<Box<PreparedStatement>>,
+    by_sql: Option<Box<SqlNamed>>,
 }
 
 /// A statement named by SQL (`PREPARE`, `DECLARE`): names of SQL and of the protocol are the same names.
@@ -118,6 +125,8 @@ pub(super) struct Statements {
     portals: HashMap<Bytes, Portal>,
     sql_prepared: HashMap<Bytes, SqlNamed>,
     cursors: HashMap<Bytes, SqlNamed>,
+    /// Names of prepared statements that were closed, with the cycle: behind an error nothing is closed.
+    closed: HashMap<Bytes, u64>,
     ids: u64,
     /// At least the bytes that are kept.
     kept: usize,
@@ -134,13 +143,13 @@ pub(super) struct Statements {
 impl Statements {
     pub(super) fn prepare(&mut self, name: Bytes, statement: PreparedStatement) -> Undo {
         self.renamed(&name);
-        self.sql_prepared.remove(&name);
+        let by_sql = self.sql_prepared.remove(&name);
         let id = self.next_id();
         let statement = PreparedStatement { id, cycle: self.cycles_sent, ..statement };
         let before = self.prepared.insert(name.clone(), statement);
         // Texts that a long pipeline replaces one by one are not kept: after an error, a client parses anew.
         let before = before.filter(|_| !name.is_empty());
-        Undo::Statement(name, id, before.map(Box::new))
+        Undo::Statement(name, id, Before { prepared: before.map(Box::new), by_sql: by_sql.map(Box::new) })
     }
 
     pub(super) fn bind(&mut self, name: Bytes, portal: Portal) -> Undo {
@@ -153,11 +162,16 @@ impl Statements {
 
     pub(super) fn close_statement(&mut self, name: &[u8]) -> Undo {
         self.renamed(name);
-        self.sql_prepared.remove(name);
-        match self.prepared.remove_entry(name) {
-            Some((name, before)) => Undo::Statement(name, NameId::default(), Some(Box::new(before))),
-            None => Undo::Nothing,
+        let before = Before {
+            prepared: self.prepared.remove(name).map(Box::new),
+            by_sql: self.sql_prepared.remove(name).map(Box::new),
+        };
+        if before.prepared.is_none() && before.by_sql.is_none() {
+            return Undo::Nothing;
         }
+        let name = Bytes::copy_from_slice(name);
+        self.closed.insert(name.clone(), self.cycles_sent);
+        Undo::Statement(name, NameId::default(), before)
     }
 
     pub(super) fn close_portal(&mut self, name: &[u8]) {
@@ -172,9 +186,10 @@ impl Statements {
         self.cycles_done <= cycle && cycle < self.cycles_sent
     }
 
-    /// Whether it is not yet known what the prepared statement of that name is.
+    /// Whether it is not yet known what the prepared statement of that name is, or whether there is one.
     pub(super) fn is_unsettled_statement(&self, name: &[u8]) -> bool {
-        self.prepared.get(name).is_some_and(|known| self.is_unsettled(known.cycle))
+        let made = self.prepared.get(name).map(|known| known.cycle);
+        made.or_else(|| self.closed.get(name).copied()).is_some_and(|cycle| self.is_unsettled(cycle))
     }
 
     /// Whether it is not yet known what the portal of that name is.
@@ -230,6 +245,9 @@ impl Statements {
     /// Notes a ReadyForQuery; portals end with their transaction. Yields the first cycle that has not ended.
     pub(super) fn cycle_done(&mut self, in_transaction: bool) -> u64 {
         self.cycles_done = self.cycles_done.saturating_add(1);
+        if !self.closed.is_empty() {
+            self.closed.retain(|_, cycle| *cycle >= self.cycles_done);
+        }
         if !in_transaction {
             let ended = self.cycles_done;
             self.cycles_ended = ended;
@@ -243,10 +261,15 @@ impl Statements {
             Undo::Nothing => {}
             Undo::Statement(name, id, before) => {
                 let now = self.prepared.get(&name).map_or(NameId::default(), |known| known.id);
-                match before {
-                    _ if now != id => {}
-                    Some(before) => drop(self.prepared.insert(name, *before)),
-                    None => drop(self.prepared.remove(&name)),
+                if now != id {
+                    return;
+                }
+                self.prepared.remove(&name);
+                if let Some(before) = before.prepared {
+                    self.prepared.insert(name.clone(), *before);
+                }
+                if let Some(before) = before.by_sql {
+                    self.sql_prepared.entry(name).or_insert(*before);
                 }
             }
             Undo::Portal(name, id) => {

@@ -177,6 +177,7 @@ impl Machine {
 
     fn learn_status(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         self.status = backend::ready_for_query(frame.body())?;
+        self.status_moved = !self.expected.is_empty();
         let in_transaction = self.status != TransactionStatus::Idle;
         let cycles = self.statements.cycle_done(in_transaction);
         if !in_transaction {
@@ -265,15 +266,12 @@ impl Machine {
         }
     }
 
-    /// Applies what completed statements changed in the session, and forgets the names that others may have changed.
+    /// Applies what completed statements changed in the session. One that failed has made no name mean anything else, and
+    /// whether what it was to remove is still there, the upstream tells whoever asks for it.
     fn apply_changes(&mut self, run: &Run, completed: usize) {
         for (index, statement) in run.analysis.statements.iter().enumerate() {
-            for change in &statement.session_changes {
-                if index < completed {
-                    self.statements.apply(change, &run.text, run.generation);
-                } else {
-                    self.statements.forget(change);
-                }
+            for change in statement.session_changes.iter().filter(|_| index < completed) {
+                self.statements.apply(change, &run.text, run.generation);
             }
         }
     }

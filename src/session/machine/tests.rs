@@ -9,12 +9,14 @@ mod calls;
 mod copy;
 mod deny;
 mod end;
+mod found;
 mod hold;
 mod limits;
 mod names;
 mod notation;
 mod pipeline;
 mod random;
+mod simulation;
 mod upstream;
 mod wire;
 

@@ -413,7 +413,7 @@ fn make_surroundings(setting: Setting) -> Surroundings {
     }
 }
 
-fn catalog(version: u64) -> Catalog {
+pub fn catalog(version: u64) -> Catalog {
     let text = |attnum, name: &str| Column { attnum, name: name.to_owned(), type_oid: 25, generated: None };
     let table = |oid, schema: &str, name: &str| Relation {
         oid,

@@ -243,3 +243,17 @@ fn the_end_of_a_drain_cancels_what_runs() {
         "> Q DELETE FROM customers\n= hold Open\n! opened\n< N 00000\n! drain now\n< E! 57P01\n= Withdraw Close\n^ X",
     );
 }
+
+/// What waited for the end of a pipeline that has failed is skipped, and then nothing waits any more.
+#[test]
+fn a_client_that_leaves_in_the_middle_of_a_failed_pipeline() {
+    check(
+        "> P - SELECT 1 | B p - | S | P - SELECT 1/0 | B - - | E - | E p
+         ^ P - SELECT 1 | B p - | S | P - SELECT 1/0 | B - - | E - | H
+         = allow
+         v 1 | 2 | Z I | 1 | 2 | E 22012
+         < 1 | 2 | Z I | 1 | 2 | E 22012
+         ! client ended
+         = Shut",
+    );
+}

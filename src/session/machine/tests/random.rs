@@ -12,7 +12,7 @@ use super::upstream::Postgres;
 use crate::relay::{NO_PORTAL, OWN_NAME};
 
 /// Of these, `DELETE FROM customers` is held while the name means `public.customers`, and `DROP TABLE` is denied.
-const CLIENT: &[&str] = &[
+pub const CLIENT: &[&str] = &[
     "Q SELECT 1",
     "Q SELECT 1/0",
     "Q BEGIN",
@@ -100,7 +100,7 @@ const EVENTS: &[&str] = &[
 const DECISIONS: &[&str] = &["approved", "rejected", "expired", "cancelled", "cancel"];
 
 /// What is executed by any of the forms below.
-const TEXTS: &[&str] = &[
+pub const TEXTS: &[&str] = &[
     "SELECT id FROM free",
     "SELECT email FROM customers",
     "SELECT 1/0",
@@ -123,7 +123,7 @@ const TEXTS: &[&str] = &[
 ];
 
 /// Ways to execute, or nearly execute, a text; `*` stands for it.
-const FORMS: &[&str] = &[
+pub const FORMS: &[&str] = &[
     "Q *",
     "P - * | B - - | E -",
     "P - * | B - - | E - | S",
@@ -135,7 +135,7 @@ const FORMS: &[&str] = &[
 ];
 
 /// What continues.
-const STEPS: &[&str] =
+pub const STEPS: &[&str] =
     &["B - a | E -", "B p a", "E p", "E p 1", "E - | S", "C S a", "C P p", "D S a", "D P p", "H", "S", "S"];
 
 #[derive(Clone, Debug)]

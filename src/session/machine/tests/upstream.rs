@@ -33,6 +33,7 @@ enum Block {
     Failed,
 }
 
+#[derive(Clone)]
 enum Copying {
     No,
     InQuery,
@@ -40,6 +41,7 @@ enum Copying {
 }
 
 /// See the module documentation.
+#[derive(Clone)]
 pub struct Postgres {
     input: BytesMut,
     output: Vec<u8>,
@@ -89,6 +91,28 @@ impl Postgres {
         let frame = Frame::take(&mut self.input, |_| u32::MAX).unwrap()?;
         self.message(&frame);
         Some(std::mem::take(&mut self.output))
+    }
+
+    pub fn is_copying(&self) -> bool {
+        !matches!(self.copying, Copying::No)
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.block == Block::Failed
+    }
+
+    /// What is answered when this message fails with that SQLSTATE.
+    pub fn refuse(&mut self, frame: &Frame, sqlstate: &[u8]) -> Vec<u8> {
+        let sqlstate = String::from_utf8_lossy(sqlstate);
+        if frame.tag == b'Q' {
+            self.prepared.remove(&b""[..]);
+            self.fail(&sqlstate);
+            self.ready();
+        } else {
+            self.fail(&sqlstate);
+            self.skipping = true;
+        }
+        std::mem::take(&mut self.output)
     }
 
     fn say(&mut self, text: &str) {
@@ -298,6 +322,10 @@ impl Postgres {
             "DECLARE" => self.declare(rest)?,
             "FETCH" => {
                 let portal = self.portals.get(rest.as_bytes()).ok_or("34000")?.clone();
+                // Of what yields no rows nothing can be fetched.
+                if !["SELECT", "DELETE", "COPY", "EXECUTE", "FETCH"].iter().any(|word| portal.text.starts_with(word)) {
+                    return Err("55000");
+                }
                 return self.run_named(&portal.text, &portal.schema);
             }
             "COPY" => {
