@@ -119,8 +119,8 @@ impl Machine {
     }
 
     fn moment(&self, around: &Surroundings) -> Moment {
-        // While a statement that begins or ends a transaction is under way, nobody knows.
-        let known = !self.expected.may_change_transaction();
+        // Since a statement that begins or ends a transaction was sent, nobody knows.
+        let known = !self.status_moved;
         Moment {
             in_transaction: known.then_some(self.status != TransactionStatus::Idle),
             local: around.config.policy.asks_for_time().then(|| local_time(around.now)),
@@ -381,8 +381,8 @@ impl Machine {
         if run.may_copy_in() {
             self.copy_in = CopyIn::Awaited;
         }
+        self.status_moved |= run.may_change_transaction();
         if may_end_portals(run) {
-            self.status_moved = true;
             self.statements.end_portals();
         }
         if names::may_change(analysis) {

@@ -99,6 +99,12 @@ impl Run {
         }
     }
 
+    /// Whether it begins or ends a transaction block, or may.
+    pub(super) fn may_change_transaction(&self) -> bool {
+        const CHANGES: Effects = Effects::of(&[Effect::Transaction, Effect::Call, Effect::Do, Effect::Unknown]);
+        self.analysis.effects().intersects(CHANGES)
+    }
+
     /// Whether it may read CopyData: it is a COPY, or not understood.
     pub(super) fn may_copy_in(&self) -> bool {
         self.analysis.effects().intersects(Effects::of(&[Effect::CopyIn, Effect::Unknown]))
@@ -193,10 +199,9 @@ impl ExpectedQueue {
 
     /// Whether a request is under way that begins or ends a transaction block, or may.
     pub(super) fn may_change_transaction(&self) -> bool {
-        const CHANGES: Effects = Effects::of(&[Effect::Transaction, Effect::Call, Effect::Do, Effect::Unknown]);
         self.entries.iter().any(|entry| match entry {
-            Expected::Query(reply) => reply.run.analysis.effects().intersects(CHANGES),
-            Expected::Execute(reply) => reply.run.analysis.effects().intersects(CHANGES),
+            Expected::Query(reply) => reply.run.may_change_transaction(),
+            Expected::Execute(reply) => reply.run.may_change_transaction(),
             Expected::PoisonQuery(_)
             | Expected::Parse(_)
             | Expected::OwnParse

@@ -89,7 +89,7 @@ pub struct Machine {
     pub(super) names: Names,
     pub(super) definitions: Definitions,
     pub(super) status: TransactionStatus,
-    /// Something was sent since that may have ended the transaction.
+    /// Something was sent since that may have begun or ended a transaction.
     pub(super) status_moved: bool,
     pub(super) statements: Statements,
     pub(super) expected: ExpectedQueue,

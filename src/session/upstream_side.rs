@@ -177,7 +177,7 @@ impl Machine {
 
     fn learn_status(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         self.status = backend::ready_for_query(frame.body())?;
-        self.status_moved = !self.expected.is_empty();
+        self.status_moved = self.expected.may_change_transaction();
         let in_transaction = self.status != TransactionStatus::Idle;
         let cycles = self.statements.cycle_done(in_transaction);
         if !in_transaction {
