@@ -103,6 +103,10 @@ impl Scan<'_> {
             }
             WORD => self.word(),
             DIGIT => self.number(),
+            SPACE if first == b' ' && self.peek(1).is_some_and(ends_space) => {
+                self.at += 1;
+                Some(())
+            }
             SPACE => self.space(),
             _ => self.special(first),
         }
@@ -133,14 +137,6 @@ impl Scan<'_> {
 
     fn space(&mut self) -> Option<()> {
         let start = self.at;
-        // Most white space is one space.
-        if let [b' ', next, ..] = self.rest()
-            && kind(*next) & SPACE == 0
-            && !matches!(next, b'-' | b'/')
-        {
-            self.at += 1;
-            return Some(());
-        }
         loop {
             match self.rest() {
                 [b' ' | b'\t' | b'\n' | b'\r' | 0x0c, ..] => self.at += 1,
@@ -304,6 +300,11 @@ const SPACE: u8 = 8;
 const PLAIN: u8 = 16;
 /// Besides one of the others: may stand in a quoted name as it is.
 const NAMEABLE: u8 = 32;
+
+/// Whether white space and comments surely end with the byte before.
+fn ends_space(next: u8) -> bool {
+    kind(next) & SPACE == 0 && next != b'-' && next != b'/'
+}
 
 /// What a byte outside of literals can be.
 fn kind(byte: u8) -> u8 {
