@@ -24,6 +24,7 @@ mod scrub;
 mod sockets;
 pub mod startup;
 mod statements;
+mod upstream_errors;
 mod upstream_side;
 pub mod words;
 

@@ -130,6 +130,7 @@ fn catalog() -> Catalog {
             volatility,
             language: "internal".to_owned(),
             security_definer: false,
+            doubted: false,
             body: None,
             kind: 'f',
             returns: 25,

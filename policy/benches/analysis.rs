@@ -60,6 +60,7 @@ fn catalog() -> Catalog {
             volatility: Volatility::Stable,
             language: "internal".to_owned(),
             security_definer: false,
+            doubted: false,
             body: None,
             kind: 'f',
             returns: 25,

@@ -151,6 +151,8 @@ pub struct Function {
     pub arguments: i16,
     /// Whether the object came with the server (`oid < 16384`, schema `pg_catalog` or `information_schema`).
     pub built_in: bool,
+    /// It is declared not to write, and [`doubt`] does not believe it; the server does, and may run it while planning.
+    pub doubted: bool,
     /// Its body, of a user's function in language `sql` that has it as a string.
     pub body: Option<SqlBody>,
 }

@@ -196,6 +196,7 @@ fn functions(rows: &[Row]) -> Result<Stamped<(String, String, Function)>, Catalo
             returns: field(row, 7, what)?,
             arguments: field(row, 8, what)?,
             built_in: field(row, 9, what)?,
+            doubted: false,
             body: body(row, what)?,
         };
         Ok(((field(row, 1, what)?, field(row, 2, what)?, function), field(row, 10, what)?))
@@ -221,6 +222,7 @@ fn disbelieve(functions: &mut Stamped<(String, String, Function)>, rows: &[Row])
     for ((_, _, function), row) in functions.iter_mut().map(|(function, _)| function).zip(rows) {
         if doubted.contains(&field(row, 14, what)?) {
             function.volatility = Volatility::Volatile;
+            function.doubted = true;
         }
     }
     Ok(())

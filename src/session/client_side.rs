@@ -343,10 +343,13 @@ impl Machine {
             approved: None,
             cycle: 0,
         };
-        if !self.is_allowed(&portal.statement, around) {
-            self.group.mark_undecided();
-        }
+        let is_allowed = self.is_allowed(&portal.statement, around);
         let undo = self.statements.bind(Bytes::copy_from_slice(cut(bind.portal)), portal);
+        if let Undo::Portal(_, made) = &undo
+            && !is_allowed
+        {
+            self.group.mark_undecided(*made);
+        }
         self.collect(frame, Expected::Bind(undo));
         Ok(())
     }

@@ -240,6 +240,11 @@ impl Machine {
     /// An Execute: its statement with its bound values is decided, together with what was collected before it.
     pub(super) fn decide_execute(&mut self, frame: &Frame, portal: Bytes, around: &Surroundings) -> Result<(), Stop> {
         let Some(known) = self.statements.portal(&portal) else { return Ok(()) };
+        if self.group.is_undecided_besides(known.id) {
+            // What is decided here says nothing about what that Bind would run.
+            self.refuse_extended(messages::bound_undecided());
+            return Ok(());
+        }
         let mut asked = asked_execute(known)?;
         let approved = known.approved.clone();
         if runs_a_name(&asked.analysis) && self.statements.is_any_unsettled() {

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use super::expected::Expected;
 use super::machine::Machine;
 use super::names::Generation;
-use super::statements::{Given, Undo};
+use super::statements::{Given, NameId, Undo};
 use super::words::Surroundings;
 use crate::review::{NewRequest, Parameter, RequestId};
 
@@ -40,8 +40,17 @@ pub(super) struct Asked {
 pub(super) struct Group {
     pub(super) bytes: BytesMut,
     pub(super) expected: Vec<Expected>,
-    /// Where the first Bind of a statement stands that is not allowed as it is: so many bytes and messages before it.
-    undecided: Option<(usize, usize)>,
+    /// Binds of statements that are not allowed as they are.
+    undecided: Option<Undecided>,
+}
+
+/// See [`Group`].
+struct Undecided {
+    /// What comes before the first of them.
+    bytes: usize,
+    messages: usize,
+    /// The portals that they make.
+    portals: Vec<NameId>,
 }
 
 impl Group {
@@ -49,9 +58,16 @@ impl Group {
         self.expected.is_empty()
     }
 
-    /// Notes that the next message is a Bind of a statement that is not allowed as it stands.
-    pub(super) fn mark_undecided(&mut self) {
-        self.undecided.get_or_insert((self.bytes.len(), self.expected.len()));
+    /// Notes that the next message is a Bind of a statement that is not allowed as it stands, and makes this portal.
+    pub(super) fn mark_undecided(&mut self, portal: NameId) {
+        let (bytes, messages) = (self.bytes.len(), self.expected.len());
+        let undecided = self.undecided.get_or_insert(Undecided { bytes, messages, portals: Vec::new() });
+        undecided.portals.push(portal);
+    }
+
+    /// Whether such a Bind among them makes another portal than this one.
+    pub(super) fn is_undecided_besides(&self, portal: NameId) -> bool {
+        self.undecided.as_ref().is_some_and(|undecided| undecided.portals.iter().any(|other| *other != portal))
     }
 
     /// Whether there is such a Bind among them.
@@ -62,7 +78,7 @@ impl Group {
     /// Splits off that Bind and what follows it.
     pub(super) fn split_undecided(&mut self) -> Self {
         match self.undecided.take() {
-            Some((bytes, messages)) => Self {
+            Some(Undecided { bytes, messages, .. }) => Self {
                 bytes: self.bytes.split_off(bytes),
                 expected: self.expected.split_off(messages),
                 undecided: None,

@@ -4,7 +4,7 @@
 //! own messages never reach the client, and every other message does, in order.
 //! Source: PostgreSQL manual, "Message Flow".
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use countersign_protocol::backend::{self, TransactionStatus, tag};
 use countersign_protocol::{Frame, Header, sqlstate};
 
@@ -260,7 +260,7 @@ impl Machine {
     }
 
     /// A request has ended; a COPY of another one that was sent behind it has not.
-    fn copy_ended(&mut self, run: &Run) {
+    pub(super) fn copy_ended(&mut self, run: &Run) {
         if run.may_copy_in() {
             self.copy_in = CopyIn::No;
         }
@@ -268,7 +268,7 @@ impl Machine {
 
     /// Applies what completed statements changed in the session. One that failed has made no name mean anything else, and
     /// whether what it was to remove is still there, the upstream tells whoever asks for it.
-    fn apply_changes(&mut self, run: &Run, completed: usize) {
+    pub(super) fn apply_changes(&mut self, run: &Run, completed: usize) {
         for (index, statement) in run.analysis.statements.iter().enumerate() {
             for change in statement.session_changes.iter().filter(|_| index < completed) {
                 self.statements.apply(change, &run.text, run.generation);
@@ -393,87 +393,6 @@ impl Machine {
         }
         Ok(())
     }
-
-    fn error_response(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
-        let error = self.scrubbed(frame, around);
-        let severity = backend::error_field(frame.body(), b'V').unwrap_or_default();
-        if matches!(severity, b"FATAL" | b"PANIC") {
-            self.upstream_fatal = true;
-            self.to_client.extend_from_slice(&error);
-            return Ok(());
-        }
-        let code = backend::error_field(frame.body(), b'C').unwrap_or_default();
-        let code = String::from_utf8_lossy(code).into_owned();
-        match self.expected.front() {
-            None => return Err(unexpected(frame)),
-            Some(Expected::Own(_)) => return Err(names_unknown()),
-            Some(Expected::Query(reply)) => {
-                reply.run.outcome = Some(Err(code));
-                reply.failed = true;
-                reply.plan = ResultPlan::Unknown;
-                if reply.run.may_copy_in() {
-                    self.copy_in = CopyIn::No;
-                }
-                self.to_client.extend_from_slice(&error);
-            }
-            Some(Expected::PoisonQuery(ours)) => {
-                let ours = std::mem::replace(ours, Bytes::new());
-                self.to_client.extend_from_slice(&ours);
-            }
-            // Committing failed.
-            Some(Expected::Sync) => self.to_client.extend_from_slice(&error),
-            Some(Expected::PoisonExecute(ours)) => {
-                let ours = ours.clone();
-                self.to_client.extend_from_slice(&ours);
-                self.skip_to_sync(&code);
-            }
-            Some(
-                Expected::Parse(_)
-                | Expected::OwnParse
-                | Expected::Bind(_)
-                | Expected::Close(_)
-                | Expected::Describe(_)
-                | Expected::OwnDescribe(_)
-                | Expected::Execute(_),
-            ) => {
-                self.to_client.extend_from_slice(&error);
-                self.skip_to_sync(&code);
-            }
-        }
-        Ok(())
-    }
-
-    /// The upstream skips everything up to Sync; so does what we believe.
-    fn skip_to_sync(&mut self, code: &str) {
-        let (skipped, has_sync) = self.expected.skip_to_sync();
-        if !has_sync {
-            // Newest first: what was not sent yet comes after what was.
-            self.abandon_gated();
-            self.drop_group();
-            self.postponed = None;
-            self.until_settled = false;
-            self.skipping = true;
-        }
-        // The oldest is what failed; the others have not been looked at.
-        let failed = skipped.len().saturating_sub(1);
-        for (index, entry) in skipped.into_iter().enumerate() {
-            if let Expected::Execute(reply) = entry {
-                let mut run = reply.run;
-                self.copy_ended(&run);
-                if index == failed {
-                    let changes = run.analysis.statements.iter().flat_map(|statement| &statement.session_changes);
-                    changes.for_each(|change| self.statements.forget_failed(change));
-                }
-                if let Some(portal) = self.statements.portal(&reply.portal) {
-                    portal.approved = None;
-                }
-                run.outcome = Some(Err(code.to_owned()));
-                self.finish(run, Outcome::Unknown);
-            } else {
-                self.take_back(entry);
-            }
-        }
-    }
 }
 
 fn described(frame: &Frame) -> Result<Described, Stop> {
@@ -483,12 +402,12 @@ fn described(frame: &Frame) -> Result<Described, Stop> {
     })
 }
 
-fn unexpected(frame: &Frame) -> Stop {
+pub(super) fn unexpected(frame: &Frame) -> Stop {
     let message = format!("the database sent an unexpected message of type 0x{:02X}", frame.tag);
     Stop(messages::fatal(sqlstate::PROTOCOL_VIOLATION, &message, None))
 }
 
-fn names_unknown() -> Stop {
+pub(super) fn names_unknown() -> Stop {
     let message = "the proxy could not learn the search path of the session";
     Stop(messages::fatal(sqlstate::INTERNAL_ERROR, message, Some("Connect again.")))
 }

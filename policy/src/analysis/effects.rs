@@ -11,6 +11,7 @@ use super::lineage::{Columns, Level, Scope, Source};
 use super::walker::Walker;
 use super::{Lineage, NotUnderstood, Outputs, names};
 use crate::effect::{Effect, Effects};
+use crate::name::QualifiedName;
 
 impl Walker<'_> {
     /// Walks one statement; yields what it returns to the client.
@@ -106,6 +107,10 @@ impl Walker<'_> {
         } else {
             self.include_reads(&inner, Effects::of(&[Effect::Select]));
             self.out.predicates.absorb(&inner.predicates);
+            // The planner computes what is declared not to write.
+            if inner.functions.iter().any(|called| self.is_doubted(called)) {
+                self.effect(Effect::FunctionCall);
+            }
         }
         // A plan shows constants of the statement, and what the planner computed from them.
         let built_in = inner.functions.iter().all(|function| {
@@ -116,6 +121,10 @@ impl Walker<'_> {
             return Outputs::Columns(vec![Lineage::CLEAR]);
         }
         Outputs::Opaque(Lineage::Unknown("a plan may show what a function returned"))
+    }
+
+    fn is_doubted(&self, called: &QualifiedName) -> bool {
+        self.context.catalog.functions_named(&called.schema, &called.name).iter().any(|function| function.doubted)
     }
 
     fn create_table_as(&mut self, create: &CreateTableAsStmt) -> Outputs {

@@ -39,6 +39,7 @@ pub fn doubt<'a>(
             let writes = |called: &String| writers.contains(called) || is_dangerous_built_in(called);
             if calls.is_dynamic || calls.names.iter().any(writes) {
                 function.volatility = Volatility::Volatile;
+                function.doubted = true;
                 writers.insert(name.to_lowercase());
                 doubted.insert(function.oid);
             }
@@ -82,6 +83,7 @@ mod tests {
             returns: 25,
             arguments: 0,
             built_in: false,
+            doubted: false,
             body: None,
         };
         ("public".to_owned(), name.to_owned(), function)

@@ -53,3 +53,9 @@ fn what_is_not_read_counts_as_code_that_may_write() {
     // After the path has changed within the text, nobody knows what the names in it mean.
     assert!(analysis("SET search_path = app; SELECT order_count()").not_understood().is_some());
 }
+
+#[test]
+fn the_planner_runs_what_is_declared_not_to_write() {
+    check("EXPLAIN SELECT liar()", "function_call explain", "");
+    check("EXPLAIN SELECT purge()", "explain", "");
+}

@@ -130,6 +130,7 @@ fn function(
         volatility,
         language: language.to_owned(),
         security_definer: false,
+        doubted: false,
         body: None,
         kind: 'f',
         returns,
@@ -174,6 +175,8 @@ fn functions() -> Vec<(String, String, Function)> {
     all.push(written("as_admin", "SELECT count(*) FROM orders", &[], &["role=admin"]));
     all.push(written("forever", "SELECT forever()", &[], &[]));
     all.push(written("riddle", "SELECT * FROM nosuch", &[], &[]));
+    let (schema, name, liar) = function("public", "liar", Volatility::Volatile, "plpgsql", TEXT);
+    all.push((schema, name, Function { doubted: true, ..liar }));
     all.push(function("public", "dblink", Volatility::Volatile, "c", RECORD));
     all.push(function("public", "st_x", Volatility::Immutable, "c", TEXT));
     all.push(function("public", "<~>", Volatility::Volatile, "plpgsql", TEXT));

@@ -448,6 +448,7 @@ pub fn catalog(version: u64) -> Catalog {
             volatility,
             language: "internal".to_owned(),
             security_definer: false,
+            doubted: false,
             body: None,
             kind: 'f',
             returns: 25,

@@ -325,3 +325,17 @@ fn settings_that_decide_how_texts_are_read_keep_their_value() {
     }
     check("> Q SET client_encoding = 'UTF8'\n^ Q SET client_encoding = 'UTF8'\n= allow\nv C SET | Z I\n< C SET | Z I");
 }
+
+/// Binding runs code: a Bind whose statement has to be decided leaves with its own Execute or not at all.
+#[test]
+fn a_bind_that_needs_approval_does_not_leave_with_the_execute_of_another() {
+    let prepared = "> P h DELETE FROM customers | P a SELECT 1 | S
+         ^ P h DELETE FROM customers | P a SELECT 1 | S
+         v 1 | 1 | Z I
+         < 1 | 1 | Z I";
+    let refused = "^ E nowhere | S\nv E 34000 | Z I\n< E 42501 | Z I";
+    check(&format!("{prepared}\n> B p h | B q a | E q | S\n{refused}"));
+    check(&format!("{prepared}\n> B - h | B - a | E - | S\n{refused}"));
+    check(&format!("{prepared}\n> B p h | B q h | E q | S\n{refused}"));
+    check(&format!("{prepared}\n> B q a | B p h | E p | S\n= hold Open"));
+}
