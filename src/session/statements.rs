@@ -112,6 +112,8 @@ struct SqlNamed {
 
 /// Bytes of texts and parameters that a session may have under its names.
 const KEPT_BYTES_MAX: usize = 128 << 20;
+/// Longest text of an unnamed statement that is known again when what replaced it is skipped, in bytes.
+const UNNAMED_KEPT_MAX: usize = 1 << 10;
 /// What a name is taken to cost besides, in bytes.
 const NAME_BYTES: usize = 2 << 10;
 
@@ -147,8 +149,8 @@ impl Statements {
         let id = self.next_id();
         let statement = PreparedStatement { id, cycle: self.cycles_sent, ..statement };
         let before = self.prepared.insert(name.clone(), statement);
-        // Texts that a long pipeline replaces one by one are not kept: after an error, a client parses anew.
-        let before = before.filter(|_| !name.is_empty());
+        // Of texts that a long pipeline replaces one by one only the short are kept: after an error, a client parses anew.
+        let before = before.filter(|before| !name.is_empty() || before.text.len() <= UNNAMED_KEPT_MAX);
         Undo::Statement(name, id, Before { prepared: before.map(Box::new), by_sql: by_sql.map(Box::new) })
     }
 

@@ -52,6 +52,9 @@ pub fn lines(heard: &Heard, first_new: FirstNewOid) -> Vec<String> {
     heard.frames.iter().map(|frame| normal(frame, first_new)).collect()
 }
 
+const FAILED_BLOCK: &str = "E SERROR VERROR C25P02";
+const NO_PORTAL: &str = "E SERROR VERROR C34000";
+
 fn is_fatal(line: &str) -> bool {
     line.starts_with("E SFATAL")
 }
@@ -63,12 +66,14 @@ fn is_out_of_place(line: &str) -> bool {
 }
 
 /// Whether two lines say the same. Of a malformed message, where it is malformed is said in other words; and of one with
-/// two mistakes, either may be the first.
+/// two mistakes, either may be the first. In a failed transaction block nothing can be done with a portal but to learn that
+/// it is of no use: PostgreSQL keeps it until the block ends, the proxy forgets it with the error.
 fn is_same(one: Option<&String>, other: Option<&String>) -> bool {
     let is_error = |line: &String| line.starts_with("E SERROR");
     let is_malformed = |line: &String| line.starts_with("E SERROR VERROR C08P01");
     match (one, other) {
         (Some(one), Some(other)) if is_error(one) && is_error(other) && is_malformed(other) => true,
+        (Some(one), Some(other)) if one.starts_with(FAILED_BLOCK) && other.starts_with(NO_PORTAL) => true,
         _ => one == other,
     }
 }

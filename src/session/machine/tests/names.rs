@@ -363,10 +363,8 @@ fn the_next_pipeline_waits_until_its_names_are_settled() {
          ^ P x SELECT 1/0 | B p x | E p | P - SELECT 1 | S
          = allow
          v 1 | 2 | E 22012 | Z I
-         ^ E nowhere | S
          < 1 | 2 | E 22012 | Z I
-         v E 34000 | Z I
-         < E 26000 | Z I",
+         = hold Open",
     );
     check(
         "> Q PREPARE a AS DELETE FROM customers

@@ -230,3 +230,22 @@ fn a_malformed_message_is_an_error_and_the_session_goes_on() {
          < E 08P01 | Z E",
     );
 }
+
+#[test]
+fn an_unnamed_statement_whose_successor_was_skipped_is_still_there() {
+    check(
+        "> P - SELECT 1 | B - nothing | P - DROP TABLE free | P - SELECT 2 | S
+         ^ P - SELECT 1 | E nowhere | S
+         v 1 | E 34000 | Z I
+         < 1 | E 26000 | Z I
+         > P - SELECT id FROM free | B p - 1 | P - SELECT 2 | S
+         ^ P - SELECT id FROM free | B p - 1 | P - SELECT 2 | S
+         v 1 | E 08P01 | Z I
+         < 1 | E 08P01 | Z I
+         > B - - | E - | S
+         ^ B - - | E - | S
+         = allow
+         v 2 | D 1 | C SELECT 1 | Z I
+         < 2 | D 1 | C SELECT 1 | Z I",
+    );
+}
