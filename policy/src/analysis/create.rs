@@ -11,6 +11,9 @@ use super::walker::Walker;
 use super::{NotUnderstood, names};
 use crate::effect::{Effect, Effects};
 
+/// PostgreSQL puts the elements into an order of its own, so that a name may be that of any other element.
+const MADE_BESIDE: &str = "an element of CREATE SCHEMA names what another one may make";
+
 impl Walker<'_> {
     pub(super) fn create_or_alter(&mut self, kind: &NodeEnum) {
         match kind {
@@ -25,7 +28,10 @@ impl Walker<'_> {
                 self.effect(Effect::Create);
                 self.changes(super::SessionChange::SearchPath);
                 for element in &create.schema_elts {
-                    let inner = self.apart(|walker| walker.statement(element));
+                    let mut inner = self.apart(|walker| walker.statement(element));
+                    if let Some(NotUnderstood::Relation(_) | NotUnderstood::Function(_)) = inner.not_understood {
+                        inner.not_understood = Some(NotUnderstood::Other(MADE_BESIDE));
+                    }
                     self.include(&inner);
                 }
                 self.overlay.path_changed = true;

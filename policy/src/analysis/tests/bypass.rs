@@ -260,6 +260,10 @@ fn what_does_not_resolve_is_not_understood() {
     assert!(matches!(not_understood("FETCH nosuch"), NotUnderstood::Name(_)));
     assert!(matches!(not_understood("DEALLOCATE p; EXECUTE p"), NotUnderstood::Name(_)));
     assert_eq!(not_understood("SELEC 1"), NotUnderstood::Syntax);
+    // The table is made before the index and the view, whatever their order: it must not be called missing.
+    let elements =
+        "CREATE SCHEMA s CREATE INDEX ON fresh (a) CREATE VIEW v AS SELECT a FROM fresh CREATE TABLE fresh (a int)";
+    assert!(matches!(not_understood(elements), NotUnderstood::Other(_)));
     not_understood("SELECT * FROM broken");
     not_understood("INSERT INTO ruled VALUES (1)");
     not_understood("SET search_path = app; SELECT * FROM customers");
