@@ -152,8 +152,7 @@ impl Machine {
         let (name, value) = backend::parameter_status(frame.body())?;
         let pinned = match name {
             b"standard_conforming_strings" => value == b"on",
-            // The one other name of it that PostgreSQL repeats as it was given.
-            b"client_encoding" => matches!(value, b"UTF8" | b"UNICODE"),
+            b"client_encoding" => matches!(value, b"UTF8" | b"UNICODE"), // Another name, repeated as it was given.
             _ => true,
         };
         if !pinned {
