@@ -106,6 +106,7 @@ impl Postgres {
         let sqlstate = String::from_utf8_lossy(sqlstate);
         if frame.tag == b'Q' {
             self.prepared.remove(&b""[..]);
+            self.portals.remove(&b""[..]);
             self.fail(&sqlstate);
             self.ready();
         } else {
@@ -184,6 +185,7 @@ impl Postgres {
 
     fn query(&mut self, frame: &Frame) {
         self.prepared.remove(&b""[..]);
+        self.portals.remove(&b""[..]);
         let text = String::from_utf8(frame.body()[..frame.body().len() - 1].to_vec()).unwrap();
         self.in_query = true;
         let ran = self.run(&text, &self.schema.clone());
