@@ -269,7 +269,9 @@ pub enum SessionChange {
     Role,
     /// The catalog is different afterwards (DDL).
     Catalog,
-    /// The transaction state may change (`BEGIN`, `COMMIT`, …).
+    /// A transaction block begins, or a savepoint in it is set or released.
+    TransactionBegun,
+    /// A transaction, or a part of it, may end (`COMMIT`, `ROLLBACK`, …), and with it the portals.
     Transaction,
     /// A setting of this name that decides how texts are read gets another value than the pinned one.
     Reading(&'static str),

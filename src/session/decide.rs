@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign_policy::analysis::{AnalysisContext, NotUnderstood};
+use countersign_policy::analysis::{AnalysisContext, NotUnderstood, SessionChange};
 use countersign_policy::catalog::Volatility;
 use countersign_policy::grant::{Approval, Binding};
 use countersign_policy::moment::Moment;
@@ -406,15 +406,11 @@ fn refused(error: &Bytes) -> (&'static str, Ruling) {
     ("deny", Ruling::Refuse(error.clone()))
 }
 
-/// Whether it may end a transaction, and with it the portals. What only begins one or sets a savepoint does not.
+/// Whether it may end a transaction, and with it the portals.
 fn may_end_portals(run: &Run) -> bool {
-    const HARMLESS: [&str; 4] = ["begin", "start", "savepoint", "release"];
-    let enders = Effects::of(&[Effect::Transaction, Effect::Call, Effect::Do]);
-    let is_harmless = || {
-        let first = run.text.trim_start().split(|byte: char| !byte.is_ascii_alphabetic()).next().unwrap_or_default();
-        run.analysis.statements.len() == 1 && HARMLESS.iter().any(|word| first.eq_ignore_ascii_case(word))
-    };
-    run.analysis.effects().intersects(enders) && !is_harmless()
+    let ends = |change: &SessionChange| matches!(change, SessionChange::Transaction);
+    let by_itself = run.analysis.statements.iter().any(|statement| statement.session_changes.iter().any(ends));
+    by_itself || run.analysis.effects().intersects(Effects::of(&[Effect::Call, Effect::Do]))
 }
 
 /// What an Execute of this portal asks for.

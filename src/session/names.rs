@@ -133,7 +133,10 @@ pub(super) fn is_barrier(analysis: &Analysis) -> bool {
     may_change(analysis)
         || analysis.statements.iter().any(|statement| {
             statement.effects.contains(Effect::CopyIn)
-                || statement.session_changes.iter().any(|change| !matches!(change, SessionChange::Transaction))
+                || statement
+                    .session_changes
+                    .iter()
+                    .any(|change| !matches!(change, SessionChange::Transaction | SessionChange::TransactionBegun))
         })
 }
 
@@ -159,6 +162,7 @@ pub(super) fn changes_reading(analysis: &Analysis) -> Option<&'static str> {
         | SessionChange::SearchPath
         | SessionChange::Role
         | SessionChange::Catalog
-        | SessionChange::Transaction => None,
+        | SessionChange::Transaction
+        | SessionChange::TransactionBegun => None,
     })
 }

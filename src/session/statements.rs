@@ -360,6 +360,7 @@ impl Statements {
             | SessionChange::Role
             | SessionChange::Catalog
             | SessionChange::Transaction
+            | SessionChange::TransactionBegun
             | SessionChange::Reading(_) => {}
         }
     }
@@ -376,7 +377,8 @@ impl Statements {
             | SessionChange::Role
             | SessionChange::Catalog
             | SessionChange::Reading(_)
-            | SessionChange::Transaction => self.forget(change),
+            | SessionChange::Transaction
+            | SessionChange::TransactionBegun => self.forget(change),
         }
     }
 
@@ -410,6 +412,7 @@ impl Statements {
             | SessionChange::Role
             | SessionChange::Catalog
             | SessionChange::Transaction
+            | SessionChange::TransactionBegun
             | SessionChange::Reading(_) => {}
         }
     }

@@ -97,7 +97,18 @@ impl Walker<'_> {
     fn transaction(&mut self, kind: TransactionStmtKind) {
         use TransactionStmtKind as Kind;
         self.effect(Effect::Transaction);
-        self.changes(SessionChange::Transaction);
+        self.changes(match kind {
+            Kind::TransStmtBegin | Kind::TransStmtStart | Kind::TransStmtSavepoint | Kind::TransStmtRelease => {
+                SessionChange::TransactionBegun
+            }
+            Kind::TransStmtCommit
+            | Kind::TransStmtRollback
+            | Kind::TransStmtRollbackTo
+            | Kind::TransStmtPrepare
+            | Kind::TransStmtCommitPrepared
+            | Kind::TransStmtRollbackPrepared
+            | Kind::Undefined => SessionChange::Transaction,
+        });
         match kind {
             Kind::TransStmtRollback | Kind::TransStmtRollbackTo => self.path_and_role_change(),
             // A block that failed, or SET LOCAL, gives way to the settings from before it.

@@ -281,7 +281,10 @@ fn session_changes_are_reported() {
     let changes = |text: &str| analysis(text).statements.remove(0).session_changes;
     assert_eq!(changes("SET search_path = app"), [SessionChange::SearchPath]);
     assert_eq!(changes("SET ROLE x"), [SessionChange::SearchPath, SessionChange::Role]);
-    assert_eq!(changes("BEGIN"), [SessionChange::Transaction]);
+    assert_eq!(changes("BEGIN"), [SessionChange::TransactionBegun]);
+    assert_eq!(changes("SAVEPOINT s"), [SessionChange::TransactionBegun]);
+    assert!(changes("COMMIT").contains(&SessionChange::Transaction));
+    assert!(changes("ROLLBACK TO s").contains(&SessionChange::Transaction));
     assert_eq!(changes("DEALLOCATE ALL"), [SessionChange::DeallocateAll]);
     assert_eq!(changes("CLOSE c"), [SessionChange::CloseCursor("c".to_owned())]);
     assert!(changes("DISCARD ALL").contains(&SessionChange::DiscardAll));

@@ -54,3 +54,25 @@ fn a_failed_block_that_a_pipeline_has_ended_is_over() {
     ));
     check(&format!("{failed}> Q DELETE FROM customers\n^ Q DELETE FROM customers\n= allow"));
 }
+
+#[test]
+fn portals_live_on_when_a_transaction_begins() {
+    let prepared = "> P a BEGIN | P b SELECT 1 | P c COMMIT | S
+         ^ P a BEGIN | P b SELECT 1 | P c COMMIT | S
+         v 1 | 1 | 1 | Z I
+         < 1 | 1 | 1 | Z I";
+    for begin in ["P - EXECUTE a | B - -", "B - a"] {
+        check(&format!(
+            "{prepared}
+             > B p b | {begin} | E - | E p | S
+             ^ B p b | {begin} | E - | E p | S
+             = allow allow"
+        ));
+    }
+    check(&format!(
+        "{prepared}
+         > B p b | B - c | E - | E p | S
+         ^ B p b | B - c | E - | E nowhere | S
+         = allow"
+    ));
+}
