@@ -95,16 +95,22 @@ ORDER BY t.oid";
 
 /// Functions; operators that did not come with the server, under their names; and the functions of casts from and to
 /// types that did not, and of constraints of domains, as `cast:` and the type's name. `stamp` changes with the body of a
-/// user's function. A user's aggregate is as volatile as the most volatile of the functions it is made of (`i` < `s` <
+/// user's function. A function in SQL has its body only when a call runs nothing besides: no default of an argument, no
+/// check of a domain. A user's aggregate is as volatile as the most volatile of the functions it is made of (`i` < `s` <
 /// `v`), and written in the language of one of them that is not C, if there is any.
 pub(super) const FUNCTIONS: &str = "\
 SELECT p.oid, n.nspname, p.proname, COALESCE(g.volatility, p.provolatile::pg_catalog.text),
     COALESCE(g.language, l.lanname), p.prosecdef, p.prokind::pg_catalog.text, p.prorettype, p.pronargs,
     p.oid < 16384 AND n.nspname IN ('pg_catalog', 'information_schema'),
     CASE WHEN p.oid < 16384 THEN '' ELSE p.xmin::pg_catalog.text END,
-    CASE WHEN p.oid >= 16384 AND l.lanname = 'sql' AND p.prokind IN ('f', 'p') THEN NULLIF(p.prosrc, '') END,
+    CASE WHEN p.oid >= 16384 AND l.lanname = 'sql' AND p.prokind IN ('f', 'p') AND p.pronargdefaults = 0
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_type t
+                WHERE t.typtype = 'd' AND (t.oid = p.prorettype OR t.oid = ANY (p.proargtypes)))
+        THEN NULLIF(p.prosrc, '') END,
     p.proargnames, p.proconfig, p.oid,
-    CASE WHEN p.oid >= 16384 AND p.provolatile <> 'v' AND l.lanname NOT IN ('c', 'internal') THEN p.prosrc END
+    CASE WHEN p.oid >= 16384 AND p.provolatile <> 'v' AND l.lanname NOT IN ('c', 'internal')
+        THEN pg_catalog.concat_ws(' ', p.prosrc,
+            CASE WHEN p.pronargdefaults > 0 THEN pg_catalog.pg_get_function_arguments(p.oid) END) END
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
     JOIN pg_catalog.pg_language l ON l.oid = p.prolang
     LEFT JOIN LATERAL (

@@ -466,13 +466,14 @@ pub(super) fn conceded(analysis: &Analysis, why: &'static str) -> Analysis {
 pub(super) fn with_parameter_types(analysis: Arc<Analysis>, types: &[u32], around: &Surroundings) -> Arc<Analysis> {
     const FIRST_USER_OID: u32 = 16_384;
     let catalog = &around.catalog;
-    let runs_code = |oid: &&u32| match catalog.type_of(**oid) {
-        Some(known) => catalog
-            .functions_named(&known.schema, &format!("cast:{}", known.name))
-            .iter()
-            .any(|function| function.volatility == Volatility::Volatile),
-        None => true,
-    };
+    let runs_code =
+        |oid: &&u32| match catalog.type_of(**oid).map(|known| catalog.type_of(known.element).unwrap_or(known)) {
+            Some(known) => catalog
+                .functions_named(&known.schema, &format!("cast:{}", known.name))
+                .iter()
+                .any(|function| function.volatility == Volatility::Volatile),
+            None => true,
+        };
     let by_users = types.iter().filter(|oid| **oid >= FIRST_USER_OID);
     if by_users.clone().any(|oid| runs_code(&oid)) { Arc::new(conceded(&analysis, BOUND_CODE)) } else { analysis }
 }

@@ -344,7 +344,11 @@ async fn functions_that_call_what_writes_are_not_believed() {
              CREATE FUNCTION honest(int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1 > 0; END';
              CREATE DOMAIN trapped AS int CHECK (innocent(VALUE)); CREATE DOMAIN plain AS int CHECK (honest(VALUE));
              CREATE TABLE traps (id trapped, at plain);
-             CREATE OPERATOR <!> (RIGHTARG = int, FUNCTION = innocent);",
+             CREATE OPERATOR <!> (RIGHTARG = int, FUNCTION = innocent);
+             CREATE FUNCTION read_sql(int) RETURNS int LANGUAGE sql AS 'SELECT $1';
+             CREATE FUNCTION by_default(a bool DEFAULT erase()) RETURNS bool LANGUAGE sql AS 'SELECT a';
+             CREATE FUNCTION by_check(trapped) RETURNS int LANGUAGE sql AS 'SELECT 1';
+             CREATE FUNCTION quiet(a bool DEFAULT erase()) RETURNS bool LANGUAGE plpgsql STABLE AS 'BEGIN RETURN a; END';",
         )
         .await
         .expect("objects");
@@ -355,6 +359,10 @@ async fn functions_that_call_what_writes_are_not_believed() {
     assert_eq!(volatility("cast:trapped"), Volatility::Volatile, "the check of a domain");
     assert_eq!(volatility("cast:plain"), Volatility::Immutable);
     assert_eq!(volatility("<!>"), Volatility::Volatile);
+    assert_eq!(volatility("quiet"), Volatility::Volatile, "the default of an argument");
+    let is_read = |name: &str| catalog.functions_named("public", name).iter().all(|function| function.body.is_some());
+    assert!(is_read("read_sql"));
+    assert!(!is_read("by_default") && !is_read("by_check"), "a call runs more than the body");
     let traps = catalog.relation_named("public", "traps").expect("table");
     let [innocent] = catalog.functions_named("public", "innocent") else { panic!("one function") };
     let check = traps.consequences.iter().find(|found| found.what == SetOff::Call(innocent.oid)).expect("a check");

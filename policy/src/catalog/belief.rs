@@ -53,7 +53,9 @@ pub fn doubt<'a>(
 /// Words with an opening parenthesis behind them.
 fn calls(body: &str) -> Calls {
     let is_word = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '$');
-    let mut found = Calls { names: HashSet::new(), is_dynamic: false };
+    // What is written in escapes could be any name.
+    let is_dynamic = body.to_lowercase().contains("u&\"");
+    let mut found = Calls { names: HashSet::new(), is_dynamic };
     let mut rest = body;
     while let Some(start) = rest.find(is_word) {
         let tail = rest.get(start..).unwrap_or_default();
@@ -61,12 +63,28 @@ fn calls(body: &str) -> Calls {
         let (word, after) = tail.split_at_checked(end).unwrap_or_default();
         let word = word.to_lowercase();
         found.is_dynamic |= word == "execute";
-        if after.trim_start_matches('"').trim_start().starts_with('(') {
+        if behind_blanks(after.trim_start_matches('"')).starts_with('(') {
             found.names.insert(word);
         }
         rest = after;
     }
     found
+}
+
+/// The text behind white space and comments; one that does not end is not skipped.
+fn behind_blanks(mut text: &str) -> &str {
+    loop {
+        text = text.trim_start();
+        let end = match text.get(..2) {
+            Some("--") => text.find('\n'),
+            Some("/*") => text.find("*/").map(|at| at + 2),
+            Some(_) | None => None,
+        };
+        match end.and_then(|end| text.get(end..)) {
+            Some(rest) => text = rest,
+            None => return text,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -107,6 +125,8 @@ mod tests {
         check("BEGIN RETURN \"purge\"(1); END", true);
         check("BEGIN RETURN public.PURGE\n\t(1); END", true);
         check("BEGIN RETURN liar(); END", true);
+        check("BEGIN RETURN purge /* harmless */ -- really\n (1); END", true);
+        check("BEGIN RETURN U&\"\\0070urge\"(1); END", true);
         check("BEGIN EXECUTE format('SELECT %I()', f); END", true);
         check("BEGIN RETURN pg_read_file('x'); END", true);
         check("BEGIN RETURN dblink_exec('c', 'DELETE FROM t'); END", true);

@@ -212,9 +212,9 @@ async fn a_parameter_that_runs_code_is_not_bound_unasked() {
         )
         .await
         .expect("objects");
-    let oids = "SELECT 'trapped'::regtype::oid, 'plain'::regtype::oid";
+    let oids = "SELECT 'trapped'::regtype::oid, 'plain'::regtype::oid, 'trapped[]'::regtype::oid";
     let row = direct.query_one(oids, &[]).await.expect("types");
-    let (trapped, plain): (u32, u32) = (row.get(0), row.get(1));
+    let (trapped, plain, traps): (u32, u32, u32) = (row.get(0), row.get(1), row.get(2));
     let mut wire = proxy.wire("alice").await;
     // The catalog is loaded for a name it does not know.
     wire.query("SELECT erase_4711()").await;
@@ -223,6 +223,7 @@ async fn a_parameter_that_runs_code_is_not_bound_unasked() {
         ("SELECT $1::trapped", vec![], "EZ"),
         ("SELECT $1", vec![plain], "12Z"),
         ("SELECT $1::plain", vec![], "12Z"),
+        ("SELECT $1", vec![traps], "EZ"),
     ] {
         let mut bytes = BytesMut::new();
         frontend::parse("", statement, types, &mut bytes).expect("Parse");
