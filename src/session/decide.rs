@@ -168,23 +168,25 @@ impl Machine {
         if let Some(setting) = names::changes_reading(analysis) {
             return ("deny", Ruling::Refuse(messages::pinned(setting)));
         }
-        // While this session has changed the catalog in an open transaction, it may see objects that the catalog does not.
-        let hopeless = || if self.catalog_stale { None } else { Hopeless::of(text, analysis) };
+        let is_settled = match &verdict {
+            Verdict::Allow(_) => true,
+            Verdict::Deny(denial) => denial.rule.is_some(),
+            Verdict::Hold(_) => false,
+        };
+        // While this session has changed the catalog in an open transaction, it may see objects that the catalog does not;
+        // that makes no text valid.
+        let can_tell = |hopeless: &Hopeless| !self.catalog_stale || hopeless.sqlstate == sqlstate::SYNTAX_ERROR;
+        if !is_settled && let Some(hopeless) = Hopeless::of(text, analysis).filter(can_tell) {
+            return ("error", Ruling::Fail(hopeless));
+        }
         let ruling = match verdict {
             Verdict::Allow(permit) => ("allow", Ruling::Run(permit)),
-            Verdict::Deny(denial) if denial.rule.is_some() => return refused(&messages::denied(&denial)),
-            undecided @ (Verdict::Hold(_) | Verdict::Deny(_)) => match (hopeless(), undecided) {
-                (Some(hopeless), _) => return ("error", Ruling::Fail(hopeless)),
-                (None, Verdict::Hold(_)) if self.in_failed_block() => {
-                    return refused(&messages::failed_block());
-                }
-                (None, Verdict::Hold(terms)) => ("hold", Ruling::Park(terms)),
-                (None, Verdict::Deny(denial)) => return refused(&messages::denied(&denial)),
-                (None, Verdict::Allow(permit)) => ("allow", Ruling::Run(permit)),
-            },
+            Verdict::Hold(_) if self.in_failed_block() => return refused(messages::failed_block()),
+            Verdict::Hold(terms) => ("hold", Ruling::Park(terms)),
+            Verdict::Deny(denial) => return refused(messages::denied(&denial)),
         };
         let copies = analysis.statements.iter().any(|statement| results::copies_masked(around, statement));
-        if copies { refused(&messages::copy_of_masked()) } else { ruling }
+        if copies { refused(messages::copy_of_masked()) } else { ruling }
     }
 
     /// A Query: its whole string is decided as one.
@@ -402,8 +404,8 @@ impl Machine {
     }
 }
 
-fn refused(error: &Bytes) -> (&'static str, Ruling) {
-    ("deny", Ruling::Refuse(error.clone()))
+fn refused(error: Bytes) -> (&'static str, Ruling) {
+    ("deny", Ruling::Refuse(error))
 }
 
 /// Whether it may end a transaction, and with it the portals.

@@ -339,3 +339,20 @@ fn a_bind_that_needs_approval_does_not_leave_with_the_execute_of_another() {
     check(&format!("{prepared}\n> B p h | B q h | E q | S\n{refused}"));
     check(&format!("{prepared}\n> B q a | B p h | E p | S\n= hold Open"));
 }
+
+/// What the transaction has made may be there for a name, but makes no text valid.
+#[test]
+fn a_syntax_error_is_one_whatever_the_transaction_has_made() {
+    check(
+        "> Q BEGIN\n^ Q BEGIN\n= allow\nv C BEGIN | Z T\n< C BEGIN | Z T
+         > Q CREATE TABLE fresh (id int)\n^ Q CREATE TABLE fresh (id int)\n= allow
+         v C CREATE TABLE | Z T\n< C CREATE TABLE | Z T
+         > Q SELEC 1
+         ^ OWN | S
+         v 1 | 2 | D shop [\"pg_catalog\",\"public\"] | C SELECT 1 | 3 | 3 | Z T
+         ^ P - SELEC 1 | E nowhere | S
+         = error
+         v E 42601 | Z E
+         < E 42601 | Z E",
+    );
+}
