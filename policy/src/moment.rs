@@ -76,6 +76,18 @@ impl Window {
     }
 }
 
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.days != [true; 7] {
+            let names = DAYS.iter().zip(self.days).filter(|(_, on)| *on).map(|(name, _)| *name);
+            write!(f, "{} ", names.collect::<Vec<_>>().join(","))?;
+        }
+        let time = |minute: u16| (minute / 60, minute % 60);
+        let ((hour, minute), (until_hour, until_minute)) = (time(self.from), time(self.until));
+        write!(f, "{hour:02}:{minute:02}-{until_hour:02}:{until_minute:02}")
+    }
+}
+
 fn parse_days(text: &str) -> Result<[bool; 7], WindowError> {
     let day = |name: &str| DAYS.iter().position(|day| day.eq_ignore_ascii_case(name)).ok_or(WindowError);
     let (first, last) = match text.split_once('-') {
@@ -139,6 +151,17 @@ mod tests {
         check("Fri 22:00-06:00", 5, "05:00", true);
         check("Fri 22:00-06:00", 4, "05:00", false);
         check("Sun 22:00-06:00", 0, "05:00", true);
+    }
+
+    #[test]
+    fn a_window_is_shown_day_by_day() {
+        for (window, shown) in [
+            ("Mon-Fri 09:00-17:30", "mon,tue,wed,thu,fri 09:00-17:30"),
+            ("22:00-06:00", "22:00-06:00"),
+            ("Sat", "sat 00:00-24:00"),
+        ] {
+            assert_eq!(Window::parse(window).unwrap().to_string(), shown);
+        }
     }
 
     #[test]

@@ -117,6 +117,8 @@ pub struct Matcher {
     pub functions: Option<Vec<NameGlob>>,
     /// An UPDATE or DELETE without a restricting WHERE.
     pub no_where: Option<bool>,
+    /// Whether a column that is masked for the requester decides which rows come back, or in which order.
+    pub masked_predicate: Option<bool>,
     /// Regular expression over the statement with comments removed.
     pub text: Option<Regex>,
 }

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use countersign_policy::rule::{Action, DatabasePolicy, Mode, Rule, Stage};
+use countersign_policy::rule::{Action, DatabasePolicy, Mode, RelationAccess, Rule, Stage};
 use serde_json::{Value, json};
 
 use super::output::{Exit, Format};
@@ -112,10 +112,15 @@ fn rule_line(rule: &Rule) -> String {
     add("users", matcher.users.as_deref().map(texts));
     add("groups", matcher.groups.as_deref().map(texts));
     add("except_groups", Some(texts(&matcher.except_groups)));
+    add("applications", matcher.applications.as_deref().map(texts));
+    add("in_transaction", matcher.in_transaction.map(|value| vec![value.to_string()]));
+    add("hours", matcher.hours.as_deref().map(texts));
     add("effects", matcher.effects.map(|effects| effects.iter().map(|effect| effect.to_string()).collect()));
     add("relations", matcher.relations.as_deref().map(texts));
+    add("access", access(matcher.access).map(|word| vec![word.to_owned()]));
     add("functions", matcher.functions.as_deref().map(texts));
     add("no_where", matcher.no_where.map(|value| vec![value.to_string()]));
+    add("masked_predicate", matcher.masked_predicate.map(|value| vec![value.to_string()]));
     add("text", matcher.text.as_ref().map(|pattern| vec![pattern.to_string()]));
     let when = if parts.is_empty() { "everything".to_owned() } else { parts.join(", ") };
     let by = if rule.reviewers.is_empty() { String::new() } else { format!(" by {}", list(&rule.reviewers)) };
@@ -124,6 +129,15 @@ fn rule_line(rule: &Rule) -> String {
 
 fn texts<T: ToString>(globs: &[T]) -> Vec<String> {
     globs.iter().map(ToString::to_string).collect()
+}
+
+/// The word for it, where it is not what a rule has anyway.
+fn access(access: RelationAccess) -> Option<&'static str> {
+    match access {
+        RelationAccess::Write => None,
+        RelationAccess::Read => Some("read"),
+        RelationAccess::Any => Some("any"),
+    }
 }
 
 fn action(action: Action) -> &'static str {

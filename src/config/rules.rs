@@ -30,6 +30,7 @@ pub(super) const RULE_KEYS: Keys = Keys {
         "access",
         "functions",
         "no_where",
+        "masked_predicate",
         "text",
         "action",
         "message",
@@ -39,7 +40,7 @@ pub(super) const RULE_KEYS: Keys = Keys {
         "mode",
         "stage",
     ],
-    unavailable: &["columns", "max_rows", "masked_predicate", "justification"],
+    unavailable: &["columns", "max_rows", "justification"],
 };
 
 pub(super) const MASK_KEYS: Keys =
@@ -107,6 +108,7 @@ fn matcher(section: &Section<'_>, known: &Known<'_>) -> Matcher {
         access: section.choice("access", ACCESSES).unwrap_or_default(),
         functions: globs(section, "functions", NameGlob::unqualified),
         no_where: section.flag("no_where"),
+        masked_predicate: section.flag("masked_predicate"),
         text: text(section),
     };
     let groups: Vec<_> = section.list_quietly("groups");

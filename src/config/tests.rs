@@ -162,7 +162,7 @@ fn broken_toml_is_placed() {
 
 #[test]
 fn keys_that_nothing_enforces_yet_are_refused() {
-    for key in ["columns", "max_rows", "masked_predicate", "justification"] {
+    for key in ["columns", "max_rows", "justification"] {
         check(
             "",
             &rule(&format!("{key} = 1")),

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::{MaskKind, MaskRule};
-use crate::analysis::{BaseColumn, Lineage};
+use crate::analysis::{BaseColumn, Lineage, StatementAnalysis};
 use crate::catalog::{Catalog, Oid, Relation, RelationKind};
 use crate::rule::{Action, Policy};
 use crate::subject::Subject;
@@ -144,6 +144,13 @@ impl MaskSet {
                 self.mask_of(*column).is_some() || (self.applies && unheard_of())
             }),
         }
+    }
+
+    /// Whether a masked column decides which rows of the statement come back, or in which order, whatever its mask says
+    /// to that.
+    #[must_use]
+    pub fn decided_by_masked(&self, statement: &StatementAnalysis, catalog: &Catalog) -> bool {
+        self.reaches(&statement.predicates, catalog) || self.exposure(statement, catalog).predicates != Action::Allow
     }
 
     /// What a statement gets in which a column of that lineage decides; `None` when no masked column is in it.

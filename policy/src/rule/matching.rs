@@ -3,8 +3,10 @@
 //! Never looks at an action's consequences. Invariant: what an analysis leaves open can only make a rule that restricts
 //! match more, and a rule that allows match less.
 
-use crate::analysis::{RelationUse, StatementAnalysis};
+use crate::analysis::{Lineage, RelationUse, StatementAnalysis};
+use crate::catalog::Catalog;
 use crate::effect::{Effect, Effects};
+use crate::mask::MaskSet;
 use crate::moment::{Moment, Window};
 use crate::name::QualifiedName;
 use crate::subject::Subject;
@@ -78,6 +80,21 @@ impl Matcher {
             && self.relations.as_deref().is_none_or(|globs| self.fits_relations(globs, statement, scope))
             && self.functions.as_deref().is_none_or(|globs| fits_functions(globs, &statement.functions, scope))
             && self.no_where.is_none_or(|asked| statement.no_where == asked)
+    }
+
+    /// Whether the rule speaks of what the statement does with columns that are masked for the requester.
+    pub(crate) fn fits_masks(
+        &self,
+        statement: &StatementAnalysis,
+        masks: &MaskSet,
+        catalog: &Catalog,
+        scope: Scope,
+    ) -> bool {
+        self.masked_predicate.is_none_or(|asked| {
+            let may_decide = masks.decided_by_masked(statement, catalog);
+            let open = may_decide && matches!(statement.predicates, Lineage::Unknown(_));
+            if open { scope == Scope::Any } else { may_decide == asked }
+        })
     }
 
     /// Whether the rule's pattern is in the text of statement `index` of `count`.

@@ -1,4 +1,5 @@
 mod approval;
+mod masked;
 mod moment;
 
 use std::sync::LazyLock;
