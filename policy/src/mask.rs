@@ -5,11 +5,14 @@
 //! clear of masked columns is masked whole. No result has to be refused for it, because NULL fits every type on the
 //! wire.
 
+mod arrays;
 mod dates;
 mod exposure;
 mod maskers;
+mod nested;
 mod network;
 mod plan;
+mod records;
 mod set;
 #[cfg(test)]
 mod testing;

@@ -8,6 +8,7 @@ mod hold;
 mod large;
 mod limits;
 mod mask;
+mod mask_types;
 mod operations;
 mod pass;
 mod passthrough;

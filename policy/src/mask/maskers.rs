@@ -9,6 +9,11 @@
 //! | integers, float, numeric, oid, money | 0 | 0 | 0 | NULL |
 //! | date, timestamp | `date_year`: first of January; else NULL | NULL | NULL | NULL |
 //! | inet, cidr | `ip`: the network; else NULL | NULL | NULL | NULL |
+//! | json, jsonb | `"***"` | `"***"` | `null` | NULL |
+//! | ranges, multiranges | empty | empty | empty | NULL |
+//! | arrays | each element as its type | each element | each element | NULL |
+//! | composite types | each field as its type | each field | each field | NULL |
+//! | domains | as the base type | | | NULL |
 //! | everything else | NULL | NULL | NULL | NULL |
 
 use std::fmt;
@@ -17,6 +22,7 @@ use bytes::{BufMut, BytesMut};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
+use super::nested::{Maskers, Nested, put_hidden_json};
 use super::values::{self, HIDDEN, TextMask};
 use super::{MaskKind, dates, network};
 use crate::catalog::{Catalog, Oid};
@@ -48,6 +54,10 @@ enum Cell {
     TextOrNull(TextMask),
     /// Any form that becomes NULL where the mask does not read it.
     BytesOrNull(fn(&[u8], &mut BytesMut) -> Option<()>),
+    /// This JSON text; of `jsonb` in binary form.
+    Json(&'static [u8], bool),
+    /// A value made of values.
+    Nested(Box<Nested>),
 }
 
 /// What a type can carry.
@@ -58,18 +68,37 @@ enum Class {
     Date,
     Timestamp { zoned: bool },
     Address { cidr: bool },
+    Json,
+    Jsonb,
     Other,
 }
 
 impl Masker {
     /// The masker of a column: `type_oid` and `format` (0 text, 1 binary) as in RowDescription.
+    #[cfg(test)]
     pub(super) fn new(kind: MaskKind, key: &[u8; 32], type_oid: Oid, format: i16, catalog: &Catalog) -> Self {
-        let cell = match format {
-            0 => cell(kind, key, &Class::of(type_oid, catalog, false), false),
-            1 => cell(kind, key, &Class::of(type_oid, catalog, true), true),
-            _ => Cell::Null,
-        };
-        Self { kind, cell }
+        Maskers { catalog, key, binary: format == 1 }.whole(kind, type_oid)
+    }
+
+    /// The masker of a value that is not made of values; `base_type` is no domain.
+    pub(super) fn scalar(kind: MaskKind, maskers: Maskers<'_>, base_type: Oid) -> Self {
+        let class = Class::of(base_type, maskers.catalog, maskers.binary);
+        Self { kind, cell: cell(kind, maskers.key, &class, maskers.binary) }
+    }
+
+    /// The masker of a value that is taken apart.
+    pub(super) fn nested(kind: MaskKind, nested: Nested) -> Self {
+        Self { kind, cell: Cell::Nested(Box::new(nested)) }
+    }
+
+    /// NULL for every value.
+    pub(super) fn null(kind: MaskKind) -> Self {
+        Self { kind, cell: Cell::Null }
+    }
+
+    /// These bytes for every value.
+    pub(super) fn fixed(kind: MaskKind, value: &'static [u8]) -> Self {
+        Self { kind, cell: Cell::Fixed(value) }
     }
 
     /// Appends the masked form of a cell that is not NULL to `out`. A NULL cell stays NULL and does not come here.
@@ -103,6 +132,11 @@ impl Masker {
             }
             Cell::TextOrNull(mask) => or_null(std::str::from_utf8(cell).ok().and_then(|text| mask(text, out)), out),
             Cell::BytesOrNull(mask) => or_null(mask(cell, out), out),
+            Cell::Json(value, is_jsonb_binary) => {
+                put_hidden_json(*is_jsonb_binary, value, out);
+                Masked::Value
+            }
+            Cell::Nested(nested) => nested.mask_cell(cell, out),
         }
     }
 
@@ -120,11 +154,11 @@ impl fmt::Debug for Masker {
 }
 
 impl Class {
-    /// The class of a type; a domain is of its base type's class. OIDs: `pg_type.dat`.
-    fn of(type_oid: Oid, catalog: &Catalog, binary: bool) -> Self {
+    /// The class of a type that is no domain. OIDs: `pg_type.dat`.
+    fn of(base_type: Oid, catalog: &Catalog, binary: bool) -> Self {
         const ZERO: &[u8] = &[0; 8];
         let number = |length: usize| Self::Number(if binary { ZERO.get(..length).unwrap_or(ZERO) } else { b"0" });
-        match base_type(type_oid, catalog) {
+        match base_type {
             25 | 1042 | 1043 | 19 | 705 => Self::Text,
             18 => Self::Char,
             21 => number(2),
@@ -135,6 +169,8 @@ impl Class {
             1184 => Self::Timestamp { zoned: true },
             869 => Self::Address { cidr: false },
             650 => Self::Address { cidr: true },
+            114 => Self::Json,
+            3802 => Self::Jsonb,
             other => match catalog.type_of(other) {
                 // citext and its like: text in, text out; their binary form is not known.
                 Some(item) if item.category == 'S' && item.kind == 'b' && !binary => Self::Text,
@@ -163,6 +199,10 @@ fn cell(kind: MaskKind, key: &[u8; 32], class: &Class, binary: bool) -> Cell {
         (Class::Char, MaskKind::Zero) => Cell::Fixed(b""),
         (Class::Char, _) => Cell::Fixed(b"*"),
         (Class::Number(zero), _) => Cell::Fixed(zero),
+        (Class::Json, MaskKind::Zero) => Cell::Json(b"null", false),
+        (Class::Json, _) => Cell::Json(b"\"***\"", false),
+        (Class::Jsonb, MaskKind::Zero) => Cell::Json(b"null", binary),
+        (Class::Jsonb, _) => Cell::Json(b"\"***\"", binary),
         (Class::Date, MaskKind::DateYear) => {
             Cell::BytesOrNull(if binary { dates::date_binary } else { dates::date_text })
         }

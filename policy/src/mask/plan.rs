@@ -1,10 +1,11 @@
 //! The plan for one result: which of its columns are masked, and how.
 //!
 //! Never looks at values. Invariant: a column is left clear only when PostgreSQL's own origin, or the statement's
-//! lineage where PostgreSQL reports none, shows it to be clear, and no type in it is the row of a masked relation.
+//! lineage where PostgreSQL reports none, shows it to be clear. A row of a masked relation is masked inside.
 //! There is always a plan: NULL serves every type, so no result is refused for masking.
 
 use super::maskers::base_type;
+use super::nested::Maskers;
 use super::set::FIRST_USER_OID;
 use super::{MaskKind, MaskSet, Masker};
 use crate::analysis::{BaseColumn, Lineage, Outputs, StatementAnalysis};
@@ -29,9 +30,6 @@ pub struct MaskPlan {
     maskers: Vec<Option<Masker>>,
 }
 
-/// How deep types are followed into each other before they count as masked.
-const TYPE_DEPTH_MAX: u8 = 8;
-
 impl MaskPlan {
     /// Makes the plan of a result: its fields as announced, and the analysis of the statement that returns it, `None`
     /// when there is none (columns without an origin are then of unknown lineage).
@@ -49,9 +47,9 @@ impl MaskPlan {
         let outputs = analysis.map(|analysis| &analysis.outputs);
         let mut any = false;
         let mut masker = |(position, field): (usize, &FieldOrigin)| {
-            let kind = planner.mask(field, lineage_at(outputs, position, fields.len()))?;
-            any = true;
-            Some(Masker::new(kind, masks.key(), field.type_oid, field.format, catalog))
+            let masker = planner.masker(field, lineage_at(outputs, position, fields.len()));
+            any |= masker.is_some();
+            masker
         };
         let maskers = fields.iter().enumerate().map(&mut masker).collect();
         if any { Self { maskers } } else { Self::default() }
@@ -100,24 +98,52 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn mask(&self, field: &FieldOrigin, lineage: &Lineage) -> Option<MaskKind> {
+    fn masker(&self, field: &FieldOrigin, lineage: &Lineage) -> Option<Masker> {
+        let maskers = Maskers { catalog: self.catalog, key: self.masks.key(), binary: field.format == 1 };
+        let masker = match self.whole(field, lineage) {
+            Some(kind) => Some(maskers.whole(kind, field.type_oid)),
+            None => maskers.inside(field.type_oid, self.masks),
+        }?;
+        // Formats other than text and binary do not exist yet.
+        Some(if matches!(field.format, 0 | 1) { masker } else { Masker::null(masker.kind()) })
+    }
+
+    /// The mask that hides all of the column, if it has to be hidden so.
+    fn whole(&self, field: &FieldOrigin, lineage: &Lineage) -> Option<MaskKind> {
         let own = BaseColumn { relation: field.table_oid, attnum: field.attnum };
         let is_own = self.own_tables && self.catalog.relation(field.table_oid).is_none();
         let by_origin = if field.table_oid == 0 || is_own {
             self.masks.reaches(lineage, self.catalog).then_some(MaskKind::Redact)
+        } else if self.is_row(field) {
+            None
         } else {
             self.by_origin(own)
         };
         // Where PostgreSQL names an origin, the lineage may still name other masked columns: then it is not a plain copy.
         let elsewhere = match lineage {
             Lineage::Unknown(_) => false,
-            Lineage::Columns(columns) => columns
-                .iter()
-                .any(|column| *column != own && self.masks.mask_of(*column).is_some() && !self.inherits(own, *column)),
+            Lineage::Columns(columns) => {
+                columns.iter().any(|column| self.masks.conceals(*column) && !self.is_of(*column, own))
+            }
         };
-        let whole = elsewhere || self.holds_masked_row(field.type_oid, 0);
-        let kinds = [by_origin, whole.then_some(MaskKind::Redact)];
-        kinds.into_iter().flatten().reduce(MaskKind::stricter)
+        [by_origin, elsewhere.then_some(MaskKind::Redact)].into_iter().flatten().reduce(MaskKind::stricter)
+    }
+
+    /// Whether PostgreSQL says that it is the whole row of a relation, of that relation's type.
+    fn is_row(&self, field: &FieldOrigin) -> bool {
+        let row_of = self.catalog.type_of(base_type(field.type_oid, self.catalog)).map_or(0, |item| item.relation);
+        field.attnum == 0 && field.table_oid != 0 && row_of == field.table_oid
+    }
+
+    /// Whether the column is the origin, a part of it where that is a whole row, or the same column in another relation
+    /// of its inheritance tree.
+    fn is_of(&self, column: BaseColumn, origin: BaseColumn) -> bool {
+        if origin.attnum == 0 {
+            return column.relation == origin.relation
+                || self.is_ancestor(origin.relation, column.relation, 0)
+                || self.is_ancestor(column.relation, origin.relation, 0);
+        }
+        column == origin || self.inherits(origin, column) || self.inherits(column, origin)
     }
 
     fn by_origin(&self, origin: BaseColumn) -> Option<MaskKind> {
@@ -125,27 +151,6 @@ impl Planner<'_> {
         let has_column = |relation: &Relation| origin.attnum <= 0 || relation.column(origin.attnum).is_some();
         let known = self.catalog.relation(origin.relation).map_or(origin.relation < FIRST_USER_OID, has_column);
         if known { self.masks.mask_of(origin) } else { Some(MaskKind::Redact) }
-    }
-
-    /// Whether the type is, or is made of, the row type of a relation with masked columns.
-    fn holds_masked_row(&self, type_oid: Oid, depth: u8) -> bool {
-        if !self.masks.touches_database() {
-            return false;
-        }
-        let Some(item) = self.catalog.type_of(base_type(type_oid, self.catalog)) else {
-            return type_oid >= FIRST_USER_OID;
-        };
-        if depth >= TYPE_DEPTH_MAX {
-            return true;
-        }
-        if item.element != 0 {
-            return self.holds_masked_row(item.element, depth + 1);
-        }
-        item.relation != 0
-            && (self.masks.touches_relation(item.relation)
-                || self.catalog.relation(item.relation).is_none_or(|relation| {
-                    relation.columns.iter().any(|column| self.holds_masked_row(column.type_oid, depth + 1))
-                }))
     }
 
     /// Whether both are the same column of one inheritance tree.
@@ -343,7 +348,8 @@ mod tests {
         check_cell(MaskKind::Last4, INT4, 1, &[1, 2, 3, 4], Some(&[0; 4]));
         check_cell(MaskKind::Hash, 1700, 1, &[0, 1, 2], Some(&[0; 8]));
         check_cell(MaskKind::Redact, 16, 0, b"t", None);
-        check_cell(MaskKind::Redact, 3802, 1, b"\x01{}", None);
+        check_cell(MaskKind::Redact, 3802, 1, b"\x01{}", Some(b"\x01\"***\""));
+        check_cell(MaskKind::Zero, 114, 0, b"{}", Some(b"null"));
         check_cell(MaskKind::Zero, TEXT, 0, b"x", Some(b""));
         check_cell(MaskKind::Null, TEXT, 0, b"x", None);
         check_cell(MaskKind::DateYear, TEXT, 0, b"2024-05-17", Some(b"2024-01-01"));
@@ -351,6 +357,7 @@ mod tests {
         check_cell(MaskKind::Ip, TEXT, 0, b"host 10.1.2.3", Some(b"***"));
         check_cell(MaskKind::Ip, 869, 1, &[2, 32, 0, 4, 10, 1, 2, 3], Some(&[2, 32, 0, 4, 10, 1, 2, 0]));
         check_cell(MaskKind::Redact, CUSTOMERS_ROW, 0, b"(1,a@b.org)", None);
+        check_cell(MaskKind::Redact, CUSTOMERS_ROW, 0, b"(1,a@b.org,7,a)", Some(b"(0,***,***,***)"));
     }
 
     #[test]

@@ -3,9 +3,11 @@
 //! Never looks at a result; [`super::MaskPlan`] does. Invariant: a column is in the set when a mask names it, or when
 //! reading it shows values of a column in the set: through inheritance in either direction, a generated column, or a
 //! view. What is masked by such a derivation is redacted whole, except inherited columns, which hold the same values.
+//! A column that holds rows of a masked relation is masked inside, and whatever is made of it is masked whole.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use super::nested::Maskers;
 use super::{MaskKind, MaskRule};
 use crate::analysis::{BaseColumn, Lineage, StatementAnalysis};
 use crate::catalog::{Catalog, Oid, Relation, RelationKind};
@@ -56,6 +58,8 @@ pub struct MaskSet {
     key: [u8; 32],
     columns: HashMap<BaseColumn, Masking>,
     relations: HashMap<Oid, Action>,
+    /// Columns that are not masked but hold rows of masked relations, and the relations they are in.
+    holders: HashSet<BaseColumn>,
     /// The strictest of all masks' `predicates`.
     strictest: Action,
 }
@@ -100,7 +104,9 @@ impl MaskSet {
         set.inherit_upwards(catalog);
         set.add_generated(catalog);
         set.add_system_columns(catalog);
+        set.add_holders(catalog);
         set.add_views(catalog, views);
+        set.add_holders(catalog);
         set
     }
 
@@ -131,6 +137,11 @@ impl MaskSet {
         self.columns.get(&column).map(|masking| masking.kind)
     }
 
+    /// Whether what is made of the column may show a masked value: it is masked, or holds rows of a masked relation.
+    pub(super) fn conceals(&self, column: BaseColumn) -> bool {
+        self.mask_of(column).is_some() || self.holders.contains(&column)
+    }
+
     pub(super) fn key(&self) -> &[u8; 32] {
         &self.key
     }
@@ -141,7 +152,7 @@ impl MaskSet {
             Lineage::Unknown(_) => self.touches_database(),
             Lineage::Columns(columns) => columns.iter().any(|column| {
                 let unheard_of = || column.relation >= FIRST_USER_OID && catalog.relation(column.relation).is_none();
-                self.mask_of(*column).is_some() || (self.applies && unheard_of())
+                self.conceals(*column) || (self.applies && unheard_of())
             }),
         }
     }
@@ -163,8 +174,9 @@ impl MaskSet {
             0 => self.relations.get(&column.relation).copied(),
             _ => self.columns.get(column).map(|masking| masking.predicates),
         };
-        // A relation that is not in the catalog counts as the strictest.
-        let unheard_of = columns.iter().any(|column| catalog.relation(column.relation).is_none());
+        // A relation that is not in the catalog counts as the strictest, and so do rows of several relations.
+        let unheard_of =
+            columns.iter().any(|column| catalog.relation(column.relation).is_none() || self.holders.contains(column));
         let known = columns.iter().filter_map(own).max();
         known.max(unheard_of.then_some(self.strictest))
     }
@@ -243,6 +255,23 @@ impl MaskSet {
                 self.add(relation.oid, column.attnum, masking);
             }
         }
+    }
+
+    /// Columns of a composite type, or of one made of such, that is the row of a masked relation.
+    fn add_holders(&mut self, catalog: &Catalog) {
+        if !self.touches_database() {
+            return;
+        }
+        let maskers = Maskers { catalog, key: &[0; 32], binary: false };
+        let mut holders = HashSet::new();
+        for relation in catalog.relations().filter(|relation| relation.oid >= FIRST_USER_OID) {
+            let user_made = relation.columns.iter().filter(|column| column.type_oid >= FIRST_USER_OID);
+            for column in user_made.filter(|column| maskers.inside(column.type_oid, self).is_some()) {
+                holders.insert(BaseColumn { relation: relation.oid, attnum: column.attnum });
+                holders.insert(BaseColumn { relation: relation.oid, attnum: 0 });
+            }
+        }
+        self.holders = holders;
     }
 
     /// A view, and a materialized view whose definition is known, shows what its columns are made of.
@@ -366,6 +395,15 @@ mod tests {
     fn a_view_of_unknown_lineage_is_masked_whole_when_anything_is() {
         check(&[("*.customers.email", MaskKind::Email)], (OPAQUE, 1), Some(MaskKind::Redact));
         check(&[("*.nothing.email", MaskKind::Email)], (OPAQUE, 1), None);
+    }
+
+    #[test]
+    fn what_is_made_of_a_row_of_a_masked_relation_is_masked() {
+        let set = compile(&[("*.customers.email", MaskKind::Email)], &[]);
+        let reaches =
+            |relation, attnum| set.reaches(&Lineage::Columns(vec![BaseColumn { relation, attnum }]), &catalog());
+        assert!(reaches(VISITS, 2) && reaches(VISITS, 0));
+        assert!(!reaches(VISITS, 1) && !set.touches_relation(VISITS));
     }
 
     #[test]

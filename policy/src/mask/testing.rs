@@ -8,6 +8,7 @@ use crate::subject::Subject;
 
 pub(super) const TEXT: Oid = 25;
 pub(super) const INT4: Oid = 23;
+pub(super) const TEXT_ARRAY: Oid = 1009;
 
 pub(super) const PG_STATS: Oid = 12_000;
 /// id, email, ssn, handle (generated from email).
@@ -26,6 +27,8 @@ pub(super) const CONTACTS_OF_CONTACTS: Oid = 20_006;
 pub(super) const SNAPSHOT: Oid = 20_007;
 /// A view of unknown lineage.
 pub(super) const OPAQUE: Oid = 20_008;
+/// id, who: rows of customers.
+pub(super) const VISITS: Oid = 20_009;
 
 pub(super) const CUSTOMERS_ROW: Oid = 30_000;
 pub(super) const ORDERS_ROW: Oid = 30_001;
@@ -70,11 +73,13 @@ pub(super) fn catalog() -> Catalog {
         relation(CONTACTS_OF_CONTACTS, "mails", View, &[("email", TEXT)], &[]),
         relation(CONTACTS, "contacts", View, &[("id", INT4), ("mail", TEXT)], &[]),
         relation(SNAPSHOT, "snapshot", MaterializedView, &[("mail", TEXT)], &[]),
+        relation(VISITS, "visits", Table, &[("id", INT4), ("who", CUSTOMERS_ROWS)], &[]),
         relation(OPAQUE, "opaque", View, &[("x", TEXT)], &[]),
     ];
     let types = vec![
         type_of(TEXT, "text", 'b', 'S', [0, 0, 0]),
         type_of(INT4, "int4", 'b', 'N', [0, 0, 0]),
+        type_of(TEXT_ARRAY, "_text", 'b', 'A', [0, TEXT, 0]),
         type_of(CUSTOMERS_ROW, "customers", 'c', 'C', [CUSTOMERS, 0, 0]),
         type_of(ORDERS_ROW, "orders", 'c', 'C', [ORDERS, 0, 0]),
         type_of(CUSTOMERS_ROWS, "_customers", 'b', 'A', [0, CUSTOMERS_ROW, 0]),
