@@ -53,6 +53,9 @@ pub const NO_PORTAL: &[u8] = b"countersign: refused";
 /// Name of the prepared statement and portal of the proxy's own query.
 pub const OWN_NAME: &[u8] = b"countersign: own";
 
+/// With what a COPY is made to fail in which the client has sent something out of place.
+pub const INTERRUPTION: &str = "countersign: message out of place";
+
 const POISON_QUERY: &str = "countersign refused a statement";
 
 /// Bytes on their way to the upstream.
@@ -117,6 +120,19 @@ impl Relay {
         frontend::put_execute(&mut self.out, OWN_NAME);
         frontend::put_close(&mut self.out, Target::Portal(OWN_NAME));
         frontend::put_close(&mut self.out, Target::Statement(OWN_NAME));
+    }
+
+    /// Makes a COPY fail that reads CopyData, and does nothing otherwise.
+    pub(crate) fn interrupt_copy(&mut self) {
+        frontend::put_copy_fail(&mut self.out, INTERRUPTION);
+    }
+
+    /// Makes the upstream say which Syncs it has read, wherever it stands between requests: ReadyForQuery, CloseComplete,
+    /// ReadyForQuery.
+    pub(crate) fn count_syncs(&mut self) {
+        self.control(Control::Sync);
+        frontend::put_close(&mut self.out, Target::Statement(OWN_NAME));
+        self.control(Control::Sync);
     }
 
     /// What waits to be written.

@@ -5,6 +5,7 @@
 
 mod calls;
 mod client_side;
+mod copy_in;
 mod decide;
 mod definitions;
 pub(crate) mod driver;

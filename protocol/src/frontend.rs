@@ -283,6 +283,11 @@ pub fn put_execute(out: &mut BytesMut, portal: &[u8]) {
     });
 }
 
+/// Appends a CopyFail.
+pub fn put_copy_fail(out: &mut BytesMut, reason: &str) {
+    put_frame(out, tag::COPY_FAIL, |out| put_cstr(out, reason.as_bytes()));
+}
+
 /// Appends a message without a body: Flush, Sync, Terminate, CopyDone.
 pub fn put_empty(out: &mut BytesMut, tag: u8) {
     put_frame(out, tag, |_| {});

@@ -11,9 +11,10 @@ use countersign_protocol::backend::TransactionStatus;
 use countersign_protocol::frontend::{Bind, Execute, Parse, Target, tag};
 use countersign_protocol::{Frame, Header, sqlstate};
 
+use super::copy_in::{CopyIn, belongs_in_copy};
 use super::decide::{PREPARED_EARLIER, conceded, with_parameter_types};
 use super::expected::{DescribeTarget, Expected, OwnReply};
-use super::machine::{CopyIn, Draining, Machine, Passing, Stop};
+use super::machine::{Draining, Machine, Passing, Stop};
 use super::messages;
 use super::names;
 use super::parked::{Gate, runs_a_name};
@@ -90,7 +91,7 @@ impl Machine {
                 continue;
             }
             if let Some(frame_tag) = self.too_large.take() {
-                self.refuse_too_large(frame_tag, around)?;
+                self.refuse_too_large(frame_tag, around);
                 continue;
             }
             if let Some(frame) = self.postponed.take() {
@@ -101,6 +102,9 @@ impl Machine {
             if matches!(header.tag, tag::QUERY | tag::FUNCTION_CALL) {
                 // It waits for the end of what comes before it, and that must have been sent for it.
                 self.release_group();
+            }
+            if self.copy_in == CopyIn::Active && !belongs_in_copy(header.tag) {
+                self.interrupt_copy(header.tag);
             }
             self.blocked = self.must_wait(header.tag) && !self.pass_barrier(around)?;
             if self.blocked {
@@ -126,7 +130,13 @@ impl Machine {
 
     /// Whether this message must not be looked at before everything earlier has completed.
     fn must_wait(&self, frame_tag: u8) -> bool {
+        if self.expected.is_in_doubt() {
+            return frame_tag != tag::TERMINATE;
+        }
         if self.skipping || self.copy_in == CopyIn::Active {
+            return false;
+        }
+        if self.copy_in == CopyIn::Awaited && frame_tag == tag::SYNC && self.is_sync_of_copy() {
             return false;
         }
         if self.copy_in == CopyIn::Awaited || self.expected.len() >= OWED_MAX {
@@ -254,6 +264,7 @@ impl Machine {
         self.release_group();
         self.skipping = false;
         self.in_pipeline = false;
+        self.copy_synced();
         self.relay.control(Control::Sync);
         self.expect(Expected::Sync);
     }
@@ -466,6 +477,7 @@ impl Machine {
             | Expected::Execute(_)
             | Expected::PoisonExecute(_)
             | Expected::Sync
+            | Expected::CopySyncs(_)
             | Expected::Own(_) => self.statements.undo(Undo::Nothing),
         }
     }

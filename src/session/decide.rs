@@ -19,9 +19,10 @@ use countersign_protocol::{frame, sqlstate};
 use jiff::SignedDuration;
 
 use super::calls;
+use super::copy_in::CopyIn;
 use super::expected::{DescribeTarget, ExecuteReply, Expected, QueryReply, Run};
 use super::hopeless::Hopeless;
-use super::machine::{CopyIn, Machine, Stop};
+use super::machine::{Machine, Stop};
 use super::messages;
 use super::names;
 use super::parked::{Asked, Group, Parked, Shape, readable, runs_a_name};

@@ -11,7 +11,8 @@ use countersign_protocol::backend::TransactionStatus;
 use countersign_protocol::sqlstate;
 use jiff::SignedDuration;
 
-use super::machine::{CopyIn, Draining, Machine, Stop, next_notice};
+use super::copy_in::CopyIn;
+use super::machine::{Draining, Machine, Stop, next_notice};
 use super::messages;
 use super::parked::{Gate, Shape};
 use super::words::{Command, Surroundings};
@@ -35,7 +36,7 @@ impl Machine {
             self.idle_until = None;
             return;
         };
-        let waits = self.expected.is_empty()
+        let waits = self.expected.is_settled()
             && self.group.is_empty()
             && matches!(self.gate, Gate::Open)
             && !(self.blocked || self.in_pipeline || self.skipping);
@@ -167,7 +168,7 @@ impl Machine {
             Draining::WhenIdle => self.is_idle(),
             Draining::WhenSettled => {
                 let waits = matches!(self.gate, Gate::Refreshing | Gate::Releasing(_) | Gate::Closed);
-                !waits && (self.expected.is_empty() || self.copy_in == CopyIn::Active)
+                !waits && (self.expected.is_settled() || self.copy_in == CopyIn::Active)
             }
         }
     }

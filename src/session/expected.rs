@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use countersign_policy::{Analysis, Effect, Effects};
 
+use super::copy_in::Doubt;
 use super::names::Generation;
 use super::parked::Asked;
 use super::results::ResultPlan;
@@ -39,6 +40,8 @@ pub(super) enum Expected {
     PoisonExecute(Bytes),
     /// ReadyForQuery.
     Sync,
+    /// ReadyForQuery for some of the Syncs that were sent within a COPY which has failed.
+    CopySyncs(Doubt),
     /// The proxy's own query: swallowed whole.
     Own(OwnReply),
 }
@@ -142,6 +145,11 @@ impl ExpectedQueue {
         self.entries.is_empty()
     }
 
+    /// Whether nothing is owed, but perhaps a few ReadyForQuery.
+    pub(super) fn is_settled(&self) -> bool {
+        matches!(self.entries.front(), None | Some(Expected::CopySyncs(_)))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -153,7 +161,19 @@ impl ExpectedQueue {
 
     /// Whether the upstream is busy with something of the client's.
     pub(super) fn is_for_client(&self) -> bool {
-        !matches!(self.entries.front(), None | Some(Expected::Own(_)))
+        !matches!(self.entries.front(), None | Some(Expected::Own(_) | Expected::CopySyncs(_)))
+    }
+
+    /// Whether it is not known which Syncs the upstream has read. Nothing is sent behind such an entry.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        matches!(self.entries.back(), Some(Expected::CopySyncs(_)))
+    }
+
+    pub(super) fn in_doubt(&mut self) -> Option<&mut Doubt> {
+        match self.entries.back_mut() {
+            Some(Expected::CopySyncs(doubt)) => Some(doubt),
+            _ => None,
+        }
     }
 
     pub(super) fn front(&mut self) -> Option<&mut Expected> {
@@ -192,6 +212,7 @@ impl ExpectedQueue {
                 | Expected::OwnDescribe(_)
                 | Expected::PoisonExecute(_)
                 | Expected::Sync
+                | Expected::CopySyncs(_)
                 | Expected::Own(_) => None,
             })
             .collect()
@@ -211,6 +232,7 @@ impl ExpectedQueue {
             | Expected::OwnDescribe(_)
             | Expected::PoisonExecute(_)
             | Expected::Sync
+            | Expected::CopySyncs(_)
             | Expected::Own(_) => false,
         })
     }
@@ -229,6 +251,7 @@ impl ExpectedQueue {
             | Expected::OwnDescribe(_)
             | Expected::PoisonExecute(_)
             | Expected::Sync
+            | Expected::CopySyncs(_)
             | Expected::Own(_) => false,
         })
     }

@@ -12,6 +12,7 @@ use countersign_protocol::backend::TransactionStatus;
 use countersign_protocol::{Frame, ProtocolError, sqlstate};
 use jiff::{SignedDuration, Timestamp};
 
+use super::copy_in::{CopyIn, CopySent};
 use super::definitions::Definitions;
 use super::expected::{Expected, ExpectedQueue, Run};
 use super::messages;
@@ -24,17 +25,6 @@ use crate::review::Outcome;
 
 /// How often a waiting client is told that it still waits.
 const NOTICE_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
-
-/// COPY … FROM STDIN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CopyIn {
-    /// None.
-    No,
-    /// Forwarded; the upstream has not answered yet.
-    Awaited,
-    /// The upstream reads CopyData.
-    Active,
-}
 
 /// A CopyData frame of the client that passes in pieces: how many of its bytes are still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +87,7 @@ pub struct Machine {
     pub(super) group: Group,
     pub(super) gate: Gate,
     pub(super) copy_in: CopyIn,
+    pub(super) copy_sent: CopySent,
     /// Extended-protocol messages were sent since the last Sync.
     pub(super) in_pipeline: bool,
     /// A frame that was taken but has to wait for the catalog, or until what was sent has been answered.
@@ -170,6 +161,7 @@ impl Machine {
             group: Group::default(),
             gate: Gate::Open,
             copy_in: CopyIn::No,
+            copy_sent: CopySent::default(),
             in_pipeline: false,
             postponed: None,
             until_settled: false,
@@ -357,7 +349,7 @@ impl Machine {
 
     /// Notes that a message was sent which will be answered.
     pub(super) fn expect(&mut self, entry: Expected) {
-        if matches!(entry, Expected::Query(_) | Expected::PoisonQuery(_) | Expected::Sync) {
+        if matches!(entry, Expected::Query(_) | Expected::PoisonQuery(_) | Expected::Sync | Expected::CopySyncs(_)) {
             self.statements.cycle_sent();
             // It may end a transaction, and with it what names mean in what follows.
             self.barrier |= self.names.may_change_with_transaction() || self.catalog_stale;

@@ -4,47 +4,24 @@
 //! Source: PostgreSQL manual, "COPY Operations".
 
 use bytes::Buf;
+use countersign_protocol::Header;
 use countersign_protocol::frontend::tag;
-use countersign_protocol::{Frame, Header, sqlstate};
 
-use super::machine::{CopyIn, Machine, Passing, Stop};
+use super::copy_in::CopyIn;
+use super::machine::{Machine, Passing};
 use super::messages;
 use super::words::Surroundings;
 
 impl Machine {
     /// Answers a request that was thrown away because of its size; the session lives.
-    pub(super) fn refuse_too_large(&mut self, frame_tag: u8, around: &Surroundings) -> Result<(), Stop> {
-        if self.copy_in == CopyIn::Active {
-            return Err(out_of_place_in_copy(frame_tag));
-        }
+    pub(super) fn refuse_too_large(&mut self, frame_tag: u8, around: &Surroundings) {
         if self.skipping {
-            return Ok(());
+            return;
         }
         let error = messages::too_large(around.config.limits.request_len_max);
         match frame_tag {
             tag::QUERY | tag::FUNCTION_CALL => self.refuse_query(error),
             _ => self.fail_extended(error),
-        }
-        Ok(())
-    }
-
-    /// While the upstream reads CopyData it ignores Flush and Sync and takes nothing else.
-    pub(super) fn frame_in_copy(&mut self, frame: &Frame) -> Result<(), Stop> {
-        match frame.tag {
-            tag::COPY_DONE | tag::COPY_FAIL => {
-                self.relay.copy(&frame.bytes);
-                // A Query may hold a second COPY; an Execute cannot, and its Sync must not wait.
-                self.copy_in = if self.expected.is_in_query() { CopyIn::Awaited } else { CopyIn::No };
-                // A Flush that was sent before may have been ignored, too.
-                self.flushed = false;
-                Ok(())
-            }
-            tag::FLUSH | tag::SYNC => Ok(()),
-            tag::TERMINATE => {
-                self.leave();
-                Ok(())
-            }
-            other => Err(out_of_place_in_copy(other)),
         }
     }
 
@@ -66,10 +43,6 @@ impl Machine {
         }
         self.client_in.advance(length);
         self.client_passing.advance(length);
+        self.count_syncs();
     }
-}
-
-fn out_of_place_in_copy(frame_tag: u8) -> Stop {
-    let message = format!("unexpected message type 0x{frame_tag:02X} during COPY from stdin");
-    Stop(messages::fatal(sqlstate::PROTOCOL_VIOLATION, &message, None))
 }

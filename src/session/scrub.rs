@@ -53,7 +53,7 @@ impl Machine {
                 .portal(name)
                 .is_none_or(|portal| portal.statement.analysis.statements.iter().any(calls_foreign)),
             // Deferred constraints are checked at commit.
-            Some(Expected::Sync) => true,
+            Some(Expected::Sync | Expected::CopySyncs(_)) => true,
             Some(
                 Expected::PoisonQuery(_)
                 | Expected::PoisonExecute(_)

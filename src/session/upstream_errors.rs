@@ -8,8 +8,9 @@ use bytes::Bytes;
 use countersign_protocol::Frame;
 use countersign_protocol::backend;
 
+use super::copy_in::CopyIn;
 use super::expected::Expected;
-use super::machine::{CopyIn, Machine, Stop};
+use super::machine::{Machine, Stop};
 use super::results::ResultPlan;
 use super::upstream_side::{names_unknown, unexpected};
 use super::words::Surroundings;
@@ -27,7 +28,7 @@ impl Machine {
         let code = backend::error_field(frame.body(), b'C').unwrap_or_default();
         let code = String::from_utf8_lossy(code).into_owned();
         match self.expected.front() {
-            None => return Err(unexpected(frame)),
+            None | Some(Expected::CopySyncs(_)) => return Err(unexpected(frame)),
             Some(Expected::Own(_)) => return Err(names_unknown()),
             Some(Expected::Query(reply)) => {
                 reply.run.outcome = Some(Err(code));
@@ -35,6 +36,7 @@ impl Machine {
                 reply.plan = ResultPlan::Unknown;
                 if reply.run.may_copy_in() {
                     self.copy_in = CopyIn::No;
+                    self.copy_failed(frame)?;
                 }
                 self.to_client.extend_from_slice(&error);
             }
@@ -49,14 +51,18 @@ impl Machine {
                 self.to_client.extend_from_slice(&ours);
                 self.skip_to_sync(&code);
             }
+            Some(Expected::Execute(_)) => {
+                self.skip_to_sync(&code);
+                self.copy_failed(frame)?;
+                self.to_client.extend_from_slice(&error);
+            }
             Some(
                 Expected::Parse(_)
                 | Expected::OwnParse
                 | Expected::Bind(_)
                 | Expected::Close(_)
                 | Expected::Describe(_)
-                | Expected::OwnDescribe(_)
-                | Expected::Execute(_),
+                | Expected::OwnDescribe(_),
             ) => {
                 self.to_client.extend_from_slice(&error);
                 self.skip_to_sync(&code);

@@ -8,8 +8,9 @@ use bytes::Buf;
 use countersign_protocol::backend::{self, TransactionStatus, tag};
 use countersign_protocol::{Frame, Header, sqlstate};
 
+use super::copy_in::CopyIn;
 use super::expected::{DescribeTarget, ExecuteReply, Expected, QueryReply, Run};
-use super::machine::{CopyIn, Machine, Stop};
+use super::machine::{Machine, Stop};
 use super::messages;
 use super::parked::Gate;
 use super::results::{self, ResultPlan};
@@ -118,6 +119,7 @@ impl Machine {
         }
         match self.expected.front() {
             Some(Expected::Own(_)) => self.own_reply(frame),
+            Some(Expected::CopySyncs(_)) => self.doubt_reply(frame, around),
             Some(Expected::Query(_)) => self.query_reply(frame, around),
             Some(Expected::Execute(_)) => self.execute_reply(frame, around),
             Some(Expected::Describe(_)) => self.describe_reply(frame),
@@ -174,7 +176,7 @@ impl Machine {
         self.learn_status(frame, around)
     }
 
-    fn learn_status(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
+    pub(super) fn learn_status(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         self.status = backend::ready_for_query(frame.body())?;
         self.status_moved = self.expected.may_change_transaction();
         let in_transaction = self.status != TransactionStatus::Idle;
@@ -227,7 +229,7 @@ impl Machine {
                 reply.plan = ResultPlan::new(around, &fields, statement);
             }
             tag::COPY_OUT_RESPONSE => reply.plan = ResultPlan::Pass,
-            tag::COPY_IN_RESPONSE if self.copy_in == CopyIn::Awaited => self.copy_in = CopyIn::Active,
+            tag::COPY_IN_RESPONSE if self.copy_in == CopyIn::Awaited => self.copy_begins(),
             tag::COPY_DONE => {}
             tag::FUNCTION_CALL_RESPONSE if reply.is_call => reply.run.outcome = Some(Ok("FunctionCall".to_owned())),
             tag::DATA_ROW => return self.data_row(frame, around),
@@ -239,6 +241,7 @@ impl Machine {
                 reply.completed = reply.completed.saturating_add(1);
                 if reply.run.may_copy_in() {
                     self.copy_in = CopyIn::Awaited;
+                    self.forget_copy_sent();
                 }
             }
             tag::READY_FOR_QUERY => return self.query_done(frame, around),
@@ -256,6 +259,11 @@ impl Machine {
         self.finish(run, Outcome::Unknown);
         self.pass(frame);
         self.learn_status(frame, around)
+    }
+
+    fn copy_begins(&mut self) {
+        self.copy_in = CopyIn::Active;
+        self.forget_copy_sent();
     }
 
     /// A request has ended; a COPY of another one that was sent behind it has not.
@@ -279,7 +287,7 @@ impl Machine {
         let Some(Expected::Execute(reply)) = self.expected.front() else { return Err(unexpected(frame)) };
         match frame.tag {
             tag::COPY_OUT_RESPONSE => reply.plan = ResultPlan::Pass,
-            tag::COPY_IN_RESPONSE if self.copy_in == CopyIn::Awaited => self.copy_in = CopyIn::Active,
+            tag::COPY_IN_RESPONSE if self.copy_in == CopyIn::Awaited => self.copy_begins(),
             tag::COPY_DONE => {}
             tag::DATA_ROW => return self.data_row(frame, around),
             tag::COMMAND_COMPLETE => {
@@ -298,6 +306,7 @@ impl Machine {
         let Some(Expected::Execute(reply)) = self.expected.pop() else { return Err(unexpected(frame)) };
         let ExecuteReply { mut run, portal, .. } = *reply;
         self.copy_ended(&run);
+        self.forget_copy_sent();
         if frame.tag == tag::COMMAND_COMPLETE {
             // A portal that has run to its end has used its approval up.
             if let Some(portal) = self.statements.portal(&portal) {

@@ -25,10 +25,12 @@ const NORMAL: Duration = Duration::from_secs(10);
 /// The fixed seeds.
 const SEEDS: std::ops::Range<u64> = 1..40;
 
+/// Seeds that once found a defect.
+const FOUND: &[u64] = &[1_795_314_347_000_111, 1_795_316_630_000_046];
+
 /// Seeds to be played, and until when.
 struct Seeds {
-    next: u64,
-    last: u64,
+    seeds: Box<dyn Iterator<Item = u64>>,
     until: Instant,
 }
 
@@ -37,14 +39,14 @@ impl Seeds {
         let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
         let begin = Instant::now();
         if let Some(seed) = number("COUNTERSIGN_FUZZ_SEED") {
-            return Self { next: seed, last: seed, until: begin + Duration::from_secs(3600) };
+            return Self { seeds: Box::new(std::iter::once(seed)), until: begin + Duration::from_secs(3600) };
         }
         match number("COUNTERSIGN_FUZZ_SECONDS") {
             Some(seconds) => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-                Self { next: now * 1_000_000, last: u64::MAX, until: begin + Duration::from_secs(seconds) }
+                Self { seeds: Box::new(now * 1_000_000..), until: begin + Duration::from_secs(seconds) }
             }
-            None => Self { next: SEEDS.start, last: SEEDS.end - 1, until: begin + NORMAL },
+            None => Self { seeds: Box::new(FOUND.iter().copied().chain(SEEDS)), until: begin + NORMAL },
         }
     }
 }
@@ -53,9 +55,8 @@ impl Iterator for Seeds {
     type Item = u64;
 
     fn next(&mut self) -> Option<u64> {
-        let seed = self.next;
-        self.next += 1;
-        (seed <= self.last && Instant::now() < self.until).then_some(seed)
+        let seed = self.seeds.next()?;
+        (Instant::now() < self.until).then_some(seed)
     }
 }
 

@@ -7,6 +7,7 @@
 mod bench;
 mod calls;
 mod copy;
+mod copy_failed;
 mod deny;
 mod end;
 mod found;

@@ -59,12 +59,6 @@ fn is_fatal(line: &str) -> bool {
     line.starts_with("E SFATAL")
 }
 
-/// Whether the client broke the protocol within COPY. PostgreSQL looks at what stands in the wrong place only if the COPY
-/// has not failed before; the proxy, which cannot know that yet, ends the connection either way.
-fn is_out_of_place(line: &str) -> bool {
-    is_fatal(line) && line.ends_with("during COPY from stdin")
-}
-
 /// Whether two lines say the same. Of a malformed message, where it is malformed is said in other words; and of one with
 /// two mistakes, either may be the first. In a failed transaction block nothing can be done with a portal but to learn that
 /// it is of no use: PostgreSQL keeps it until the block ends, the proxy forgets it with the error.
@@ -81,10 +75,7 @@ fn is_same(one: Option<&String>, other: Option<&String>) -> bool {
 /// The first difference, if there is one.
 pub fn difference(direct: &Heard, proxied: &Heard, first_new: FirstNewOid) -> Option<String> {
     let (mut one, mut other) = (lines(direct, first_new), lines(proxied, first_new));
-    if let Some(at) = other.iter().position(|line| is_out_of_place(line)) {
-        one.truncate(at);
-        other.truncate(at);
-    } else if direct.end == End::Closed {
+    if direct.end == End::Closed {
         // The client broke the protocol. PostgreSQL raises an error, then says that it is FATAL; the proxy says so at
         // once, perhaps before what was under way has been answered.
         if proxied.end != End::Closed {

@@ -67,7 +67,7 @@ fn stray_sync_and_flush_are_ignored_during_copy() {
          ^ P - COPY free FROM STDIN | B - - | E - | H
          = allow
          v 1 | 2 | G
-         ^ d one | c | S
+         ^ S | d one | S | c | S
          < 1 | 2 | G
          v C COPY 1 | Z I
          < C COPY 1 | Z I",
@@ -183,6 +183,8 @@ fn another_message_during_copy_is_fatal_as_in_postgres() {
          v G
          < G
          > Q SELECT 1
+         ^ f OUT
+         v E OUT
          < E! 08P01
          ^ X
          = Close",
@@ -198,7 +200,7 @@ fn an_earlier_pipeline_that_fails_does_not_end_a_copy() {
          v 1 | 2 | E 22012 | Z I
          < 1 | 2 | E 22012 | Z I
          v 1 | 2 | G
-         ^ d one | c | S
+         ^ S | d one | c | S
          < 1 | 2 | G
          v C COPY 1 | Z I
          < C COPY 1 | Z I",

@@ -7,8 +7,10 @@ use bytes::{BufMut, BytesMut};
 use countersign_protocol::frontend::{self, Target};
 use countersign_protocol::{Frame, response};
 
-use crate::relay::{NO_PORTAL, OWN_NAME};
+use crate::relay::{INTERRUPTION, NO_PORTAL, OWN_NAME};
 
+/// Behind a COPY that failed: the question how many Syncs were read.
+const COUNT_MESSAGES: &str = "S | C S own | S";
 /// The proxy's own query about names, as one word of the notation.
 const OWN_MESSAGES: &str = "P own | B own | E own | C P own | C S own";
 
@@ -41,7 +43,7 @@ fn target(words: &[&str]) -> (u8, Vec<u8>) {
 /// Bytes that a client, or the proxy as a client, sends.
 pub fn frontend(text: &str) -> Vec<u8> {
     let mut out = BytesMut::new();
-    for message in text.replace("OWN", OWN_MESSAGES).split(" | ").map(str::trim) {
+    for message in text.replace("OWN", OWN_MESSAGES).replace("COUNT", COUNT_MESSAGES).split(" | ").map(str::trim) {
         let (tag, rest) = message.split_once(' ').unwrap_or((message, ""));
         let words: Vec<&str> = rest.split(' ').collect();
         match tag {
@@ -66,6 +68,7 @@ pub fn frontend(text: &str) -> Vec<u8> {
             }),
             "F" if !rest.is_empty() => function_call(&mut out, &words),
             "d" => frame(&mut out, b'd', |out| out.put_slice(rest.as_bytes())),
+            "f" if rest == "OUT" => frontend::put_copy_fail(&mut out, INTERRUPTION),
             "f" => frame(&mut out, b'f', |out| cstr(out, rest.as_bytes())),
             "c" | "H" | "S" | "X" | "F" => frontend::put_empty(&mut out, tag.as_bytes()[0]),
             "raw" => out.put_slice(rest.as_bytes()),
@@ -158,13 +161,16 @@ fn fields(out: &mut BytesMut, rest: &str) {
 }
 
 fn told(out: &mut BytesMut, tag: &str, sqlstate: &str) {
+    let (sqlstate, message) = match sqlstate {
+        "OUT" => ("57014", format!("COPY from stdin failed: {INTERRUPTION}")),
+        _ => (sqlstate, "said by the upstream".to_owned()),
+    };
     let severity = match tag {
         "E" => "ERROR",
         "E!" => "FATAL",
         _ => "NOTICE",
     };
-    let fields =
-        response::ErrorFields { severity, sqlstate, message: "said by the upstream", detail: None, hint: None };
+    let fields = response::ErrorFields { severity, sqlstate, message: &message, detail: None, hint: None };
     match tag {
         "N" => response::notice_response(out, &fields),
         _ => response::error_response(out, &fields),

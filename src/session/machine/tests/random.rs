@@ -57,6 +57,7 @@ pub const CLIENT: &[&str] = &[
     "S",
     "S",
     "d one",
+    "d bad",
     "c",
     "f no",
 ];
@@ -115,6 +116,7 @@ pub const TEXTS: &[&str] = &[
     "DELETE FROM customers",
     "DROP TABLE free",
     "COPY customers FROM STDIN",
+    "COPY free FROM STDIN",
     "EXECUTE a",
     "FETCH p",
     "PREPARE a AS DELETE FROM customers",
@@ -135,8 +137,23 @@ pub const FORMS: &[&str] = &[
 ];
 
 /// What continues.
-pub const STEPS: &[&str] =
-    &["B - a | E -", "B p a", "E p", "E p 1", "E - | S", "C S a", "C P p", "D S a", "D P p", "H", "S", "S"];
+pub const STEPS: &[&str] = &[
+    "B - a | E -",
+    "B p a",
+    "E p",
+    "E p 1",
+    "E - | S",
+    "C S a",
+    "C P p",
+    "D S a",
+    "D P p",
+    "H",
+    "S",
+    "S",
+    "d one | S",
+    "d bad | S",
+    "d bad | S | c | S",
+];
 
 #[derive(Clone, Debug)]
 enum Turn {

@@ -9,6 +9,7 @@ use countersign_protocol::Frame;
 use countersign_protocol::frontend::{Bind, Execute, Parse, Target};
 
 use super::notation::backend;
+use crate::relay::INTERRUPTION;
 use crate::session::names;
 
 /// What a statement did.
@@ -122,7 +123,7 @@ impl Postgres {
 
     fn message(&mut self, frame: &Frame) {
         if !matches!(self.copying, Copying::No) {
-            return self.copy_message(frame.tag);
+            return self.copy_message(frame);
         }
         if self.skipping && !matches!(frame.tag, b'S' | b'X') {
             return;
@@ -200,20 +201,23 @@ impl Postgres {
         }
     }
 
-    fn copy_message(&mut self, tag: u8) {
+    fn copy_message(&mut self, frame: &Frame) {
+        let tag = frame.tag;
         match tag {
+            b'd' if frame.body() == b"bad" => self.fail("22P02"),
             b'd' | b'H' | b'S' => return,
             b'X' => {
                 self.closed = true;
                 return;
             }
             b'c' => self.say("C COPY 1"),
+            b'f' if frame.body().starts_with(INTERRUPTION.as_bytes()) => self.fail("OUT"),
             b'f' => self.fail("57014"),
             other => panic!("a message of type {} during COPY", char::from(other)),
         }
         match std::mem::replace(&mut self.copying, Copying::No) {
             Copying::InQuery => self.ready(),
-            Copying::InExecute | Copying::No => self.skipping = tag == b'f',
+            Copying::InExecute | Copying::No => self.skipping = tag != b'c',
         }
     }
 

@@ -317,24 +317,24 @@ mod in_copy {
             = allow
             v G
             < G";
-        query: "> Q SELECT 2\n^ X\n= Close\n< E! 08P01";
-        query_denied: "> Q DROP TABLE free\n^ X\n= Close\n< E! 08P01";
-        query_held: "> Q DELETE FROM customers\n^ X\n= Close\n< E! 08P01";
-        parse: "> P b SELECT 2 | H\n^ X\n= Close\n< E! 08P01";
-        parse_denied: "> P - DROP TABLE free\n^ X\n= Close\n< E! 08P01";
-        bind: "> B q a | H\n^ X\n= Close\n< E! 08P01";
-        describe: "> D S a | H\n^ X\n= Close\n< E! 08P01";
-        execute: "> B - a | E - | H\n^ X\n= Close\n< E! 08P01";
-        execute_held: "> B - h | E -\n^ X\n= Close\n< E! 08P01";
-        close: "> C S a | H\n^ X\n= Close\n< E! 08P01";
+        query: "> Q SELECT 2\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
+        query_denied: "> Q DROP TABLE free\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
+        query_held: "> Q DELETE FROM customers\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
+        parse: "> P b SELECT 2 | H\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
+        parse_denied: "> P - DROP TABLE free\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
+        bind: "> B q a | H\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
+        describe: "> D S a | H\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
+        execute: "> B - a | E - | H\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
+        execute_held: "> B - h | E -\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
+        close: "> C S a | H\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
         flush: "> H\n> c\n^ c\nv C COPY 1 | Z I\n< C COPY 1 | Z I";
-        sync: "> S\n> c\n^ c\nv C COPY 1 | Z I\n< C COPY 1 | Z I";
-        function_call: "> F\n^ X\n= Close\n< E! 08P01";
+        sync: "> S\n^ S\n> c\n^ c\nv C COPY 1 | Z I\n< C COPY 1 | Z I";
+        function_call: "> F\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
         copy_data: "> d one\n^ d one\n> c\n^ c\nv C COPY 1 | Z I\n< C COPY 1 | Z I";
         copy_done: "> c\n^ c\nv C COPY 1 | Z I\n< C COPY 1 | Z I";
         copy_fail: "> f no\n^ f no\nv E 57014 | Z I\n< E 57014 | Z I";
         terminate: "> X\n^ X";
-        unknown: "> raw !\0\0\0\x04\n^ X\n= Close\n< E! 08P01";
+        unknown: "> raw !\0\0\0\x04\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
         cancel_request: "! cancel\n= CancelUpstream\nv E 57014 | Z I\n< E 57014 | Z I\n! cancel sent";
         disconnect: "! client closed\n^ X\n= Close";
     }
@@ -348,24 +348,24 @@ mod in_extended_copy {
             = allow
             v 1 | 2 | G
             < 1 | 2 | G";
-        query: "> Q SELECT 2\n^ X\n= Close\n< E! 08P01";
-        query_denied: "> Q DROP TABLE free\n^ X\n= Close\n< E! 08P01";
-        query_held: "> Q DELETE FROM customers\n^ X\n= Close\n< E! 08P01";
-        parse: "> P b SELECT 2 | H\n^ X\n= Close\n< E! 08P01";
-        parse_denied: "> P - DROP TABLE free\n^ X\n= Close\n< E! 08P01";
-        bind: "> B q a | H\n^ X\n= Close\n< E! 08P01";
-        describe: "> D S a | H\n^ X\n= Close\n< E! 08P01";
-        execute: "> B - a | E - | H\n^ X\n= Close\n< E! 08P01";
-        execute_held: "> B - h | E -\n^ X\n= Close\n< E! 08P01";
-        close: "> C S a | H\n^ X\n= Close\n< E! 08P01";
+        query: "> Q SELECT 2\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
+        query_denied: "> Q DROP TABLE free\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
+        query_held: "> Q DELETE FROM customers\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
+        parse: "> P b SELECT 2 | H\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
+        parse_denied: "> P - DROP TABLE free\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
+        bind: "> B q a | H\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
+        describe: "> D S a | H\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
+        execute: "> B - a | E - | H\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
+        execute_held: "> B - h | E -\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
+        close: "> C S a | H\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
         flush: "> H\n> c\n^ c\nv C COPY 1\n< C COPY 1";
-        sync: "> S\n> c\n^ c\nv C COPY 1\n< C COPY 1";
-        function_call: "> F\n^ X\n= Close\n< E! 08P01";
+        sync: "> S\n^ S\n> c\n^ c\nv C COPY 1\n< C COPY 1";
+        function_call: "> F\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
         copy_data: "> d one\n^ d one\n> c\n^ c\nv C COPY 1\n< C COPY 1";
         copy_done: "> c\n^ c\nv C COPY 1\n< C COPY 1";
         copy_fail: "> f no\n^ f no\nv E 57014\n< E 57014";
         terminate: "> X\n^ X";
-        unknown: "> raw !\0\0\0\x04\n^ X\n= Close\n< E! 08P01";
+        unknown: "> raw !\0\0\0\x04\n^ f OUT\nv E OUT\n^ X\n= Close\n< E! 08P01";
         cancel_request: "! cancel\n= CancelUpstream\nv E 57014\n< E 57014\n! cancel sent";
         disconnect: "! client closed\n^ X\n= Close";
     }
