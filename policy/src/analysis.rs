@@ -9,6 +9,7 @@ use std::fmt;
 mod body;
 mod builtins;
 pub mod cache;
+mod columns;
 mod condition;
 mod consequences;
 mod constant;
@@ -186,6 +187,12 @@ pub struct StatementAnalysis {
     pub predicates: Lineage,
     /// Columns whose values are stored or sent elsewhere (INSERT … SELECT, SET, CREATE TABLE AS, a file, a notification).
     pub stores: Lineage,
+    /// Columns it refers to anywhere, of tables and of views; attribute number 0 stands for all of a relation. What is
+    /// done to a relation as a whole (`alter`, …) is in [`Self::relations`] only.
+    pub reads: Lineage,
+    /// Columns that INSERT, UPDATE, MERGE and COPY … FROM name as their targets, and those computed from them; attribute
+    /// number 0 stands for all of a relation. A relation that is written and is not here is written as a whole.
+    pub writes: Vec<BaseColumn>,
 }
 
 /// The columns a statement returns.

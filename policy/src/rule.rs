@@ -4,6 +4,7 @@
 //! Invariant: a rule that holds or denies matches when *anything* in a statement fits it; a rule that allows matches
 //! only when *everything* in the statement does.
 
+mod columns;
 mod glob;
 mod matching;
 mod text;
@@ -111,7 +112,9 @@ pub struct Matcher {
     pub effects: Option<Effects>,
     /// Relations, as `schema.name`.
     pub relations: Option<Vec<NameGlob>>,
-    /// Which access to a relation counts for `relations`.
+    /// Columns, as `schema.relation.column`.
+    pub columns: Option<Vec<ColumnGlob>>,
+    /// Which access to a relation counts for `relations` and `columns`.
     pub access: RelationAccess,
     /// Functions, as `name` or `schema.name`.
     pub functions: Option<Vec<NameGlob>>,

@@ -180,6 +180,7 @@ impl Rule {
     ) -> bool {
         let scope = Scope::of(self.action);
         self.matcher.fits_statement(statement, scope)
+            && self.matcher.fits_columns(statement, case.catalog, scope)
             && self.matcher.fits_masks(statement, case.masks, case.catalog, scope)
             && (self.matcher.text.is_none() || {
                 let text = plain.get_or_insert_with(|| PlainText::of(case.text));

@@ -117,6 +117,7 @@ fn rule_line(rule: &Rule) -> String {
     add("hours", matcher.hours.as_deref().map(texts));
     add("effects", matcher.effects.map(|effects| effects.iter().map(|effect| effect.to_string()).collect()));
     add("relations", matcher.relations.as_deref().map(texts));
+    add("columns", matcher.columns.as_deref().map(texts));
     add("access", access(matcher.access).map(|word| vec![word.to_owned()]));
     add("functions", matcher.functions.as_deref().map(texts));
     add("no_where", matcher.no_where.map(|value| vec![value.to_string()]));

@@ -27,6 +27,7 @@ pub(super) const RULE_KEYS: Keys = Keys {
         "hours",
         "effects",
         "relations",
+        "columns",
         "access",
         "functions",
         "no_where",
@@ -40,7 +41,7 @@ pub(super) const RULE_KEYS: Keys = Keys {
         "mode",
         "stage",
     ],
-    unavailable: &["columns", "max_rows", "justification"],
+    unavailable: &["max_rows", "justification"],
 };
 
 pub(super) const MASK_KEYS: Keys =
@@ -105,6 +106,7 @@ fn matcher(section: &Section<'_>, known: &Known<'_>) -> Matcher {
         hours: hours(section),
         effects: effects(section),
         relations: globs(section, "relations", NameGlob::qualified),
+        columns: globs(section, "columns", ColumnGlob::new),
         access: section.choice("access", ACCESSES).unwrap_or_default(),
         functions: globs(section, "functions", NameGlob::unqualified),
         no_where: section.flag("no_where"),
@@ -113,18 +115,20 @@ fn matcher(section: &Section<'_>, known: &Known<'_>) -> Matcher {
     };
     let groups: Vec<_> = section.list_quietly("groups");
     known.warn_of_empty_groups(section, &groups, "the rule applies to nobody in it");
-    if section.has("access") && !section.has("relations") {
-        section.problem("access", format!("\"access\" in {} has no effect without \"relations\"", section.title), None);
+    let of_relations: Vec<_> = ["relations", "columns"].into_iter().filter(|key| section.has(key)).collect();
+    if section.has("access") && of_relations.is_empty() {
+        let without = format!("\"access\" in {} has no effect without \"relations\" or \"columns\"", section.title);
+        section.problem("access", without, None);
     }
     let reads_only = |effects: Effects| !effects.is_empty() && effects.without(READING).is_empty();
     if matcher.access == RelationAccess::Write
-        && matcher.relations.is_some()
         && matcher.effects.is_some_and(reads_only)
         && !section.has("access")
+        && let Some(key) = of_relations.first()
     {
         let message =
-            format!("{} never matches: \"relations\" speaks of those written, \"effects\" of reading", section.title);
-        section.problem("relations", message, Some("add access = \"read\"".to_owned()));
+            format!("{} never matches: \"{key}\" speaks of those written, \"effects\" of reading", section.title);
+        section.problem(key, message, Some("add access = \"read\"".to_owned()));
     }
     matcher
 }

@@ -162,7 +162,7 @@ fn broken_toml_is_placed() {
 
 #[test]
 fn keys_that_nothing_enforces_yet_are_refused() {
-    for key in ["columns", "max_rows", "justification"] {
+    for key in ["max_rows", "justification"] {
         check(
             "",
             &rule(&format!("{key} = 1")),
@@ -197,7 +197,11 @@ fn rules_are_checked() {
     check("", &rule("text = \"(\""), "\"text\" in [[rules]] \"x\" is not a valid regular expression");
     check("", &rule("users = [\"alcie\"]"), "there is no user \"alcie\"");
     check("", &rule("databases = [\"shp\"]"), "there is no database \"shp\"");
-    check("", &rule("access = \"read\""), "\"access\" in [[rules]] \"x\" has no effect without \"relations\"");
+    check(
+        "",
+        &rule("access = \"read\""),
+        "\"access\" in [[rules]] \"x\" has no effect without \"relations\" or \"columns\"",
+    );
     check("", &rule("approvals = 2"), "\"approvals\" in [[rules]] \"x\" has no effect: the rule does not hold");
     check(
         "",

@@ -164,6 +164,22 @@ const REVEALING: &[&str] = &[
     "ts_stat",
 ];
 
+/// Functions that run queries of their own, or of their arguments.
+const RUNNING: &[&str] = &[
+    "connectby",
+    "crosstab*",
+    "cursor_to_xml*",
+    "database_to_xml*",
+    "dblink*",
+    "pg_logical_slot_*",
+    "query_to_xml*",
+    "schema_to_xml*",
+    "table_to_xml*",
+    "ts_rewrite",
+    "ts_stat",
+    "xpath_table",
+];
+
 /// Functions whose result says nothing about the value of their arguments.
 const BLIND: &[&str] = &[
     "count",
@@ -222,6 +238,10 @@ pub fn is_dangerous(name: &str) -> bool {
 
 pub fn is_revealing(name: &str) -> bool {
     is_listed(REVEALING, name)
+}
+
+pub fn runs_queries(name: &str) -> bool {
+    is_listed(RUNNING, name)
 }
 
 pub fn is_blind(name: &str) -> bool {

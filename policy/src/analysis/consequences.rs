@@ -10,7 +10,7 @@ use pg_query::protobuf::{DropBehavior, Node, TruncateStmt};
 
 use super::lineage::Source;
 use super::walker::Walker;
-use super::{Lineage, builtins};
+use super::{BaseColumn, Lineage, builtins};
 use crate::catalog::{Consequence, Oid, Relation, RelationKind, SetOff};
 use crate::effect::{Effect, Effects};
 use crate::name::QualifiedName;
@@ -115,6 +115,7 @@ impl Walker<'_> {
         if let Some(relation) = self.context.catalog.relation(oid) {
             let name = QualifiedName::new(&relation.schema, &relation.name);
             self.relation(Some(oid), name, Effects::of(&[effect]));
+            self.writes(BaseColumn { relation: oid, attnum: 0 });
         }
     }
 

@@ -8,7 +8,7 @@ use pg_query::protobuf::{ColumnDef, Constraint, CreateStmt, CreateTrigStmt, Inde
 
 use super::lineage::{Level, Scope};
 use super::walker::Walker;
-use super::{NotUnderstood, names};
+use super::{Lineage, NotUnderstood, names};
 use crate::effect::{Effect, Effects};
 
 /// PostgreSQL puts the elements into an order of its own, so that a name may be that of any other element.
@@ -131,6 +131,9 @@ impl Walker<'_> {
     pub(super) fn index_element(&mut self, element: &Node, scope: &Scope<'_>) {
         match element.node.as_ref() {
             Some(NodeEnum::IndexElem(element)) => {
+                if !element.name.is_empty() {
+                    self.reads_name(&element.name, scope);
+                }
                 self.optional(element.expr.as_deref(), scope);
             }
             _ => self.give_up(NotUnderstood::Node("IndexElem")),
@@ -207,8 +210,11 @@ impl Walker<'_> {
     fn constraint(&mut self, constraint: &Constraint) {
         self.optional(constraint.raw_expr.as_deref(), &Scope::default());
         self.optional(constraint.where_clause.as_deref(), &Scope::default());
-        if let Some(name) = &constraint.pktable {
-            self.touch(name, Effects::of(&[Effect::Select]));
+        if let Some(name) = &constraint.pktable
+            && let Some(relation) = self.touch(name, Effects::of(&[Effect::Select]))
+        {
+            // A row that refers to it will tell what is in it.
+            self.reads(&Lineage::of(relation.oid, 0));
         }
         for exclusion in &constraint.exclusions {
             if let Some(NodeEnum::List(pair)) = exclusion.node.as_ref()

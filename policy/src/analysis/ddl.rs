@@ -237,6 +237,7 @@ impl Walker<'_> {
         if let Some(query) = view.query.as_deref() {
             let inner = self.apart(|walker| walker.statement(query));
             self.include_reads(&inner, Effects::NONE);
+            self.reads(&inner.reads);
         }
         match &view.view {
             Some(name) => self.create_relation(name),
@@ -254,6 +255,7 @@ impl Walker<'_> {
         for action in &rule.actions {
             let inner = self.apart(|walker| walker.statement(action));
             self.include_reads(&inner, Effects::NONE);
+            self.reads(&inner.reads);
         }
     }
 

@@ -72,7 +72,9 @@ impl Walker<'_> {
                 if let Some(relation) = source.relation.and_then(|oid| self.catalog().relation(oid)) {
                     self.touch_resolved(relation, Effects::of(&[Effect::CopyOut]));
                 }
-                copied(&source, &names::texts(&copy.attlist))
+                let list = names::texts(&copy.attlist);
+                self.reads_listed(&source, &list);
+                copied(&source, &list)
             }
             (None, None) => {
                 self.give_up(NotUnderstood::Node("CopyStmt"));
@@ -90,6 +92,7 @@ impl Walker<'_> {
         let Some(name) = copy.relation.as_ref() else { return };
         let target = self.target(name, Effect::CopyIn);
         self.sets_off(&target, Effect::Insert, None);
+        self.writes_listed(&target, &copy.attlist);
         let scope = Scope { level: Level::of(target), ..Scope::default() };
         self.optional(copy.where_clause.as_deref(), &scope);
     }
@@ -107,6 +110,7 @@ impl Walker<'_> {
         } else {
             self.include_reads(&inner, Effects::of(&[Effect::Select]));
             self.out.predicates.absorb(&inner.predicates);
+            self.out.reads.absorb(&inner.reads);
             // The planner computes what is declared not to write.
             if inner.functions.iter().any(|called| self.is_doubted(called)) {
                 self.effect(Effect::FunctionCall);

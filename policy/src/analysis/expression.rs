@@ -159,6 +159,7 @@ impl Walker<'_> {
             return self.star_row(column, scope);
         }
         let parts = names::texts(&column.fields);
+        self.reads_reference(&parts, scope);
         match parts.as_slice() {
             [name] => match scope.column(name) {
                 Found::Column(lineage) | Found::Row(lineage) => lineage,
@@ -230,6 +231,7 @@ impl Walker<'_> {
     /// The columns that `*` or `source.*` stands for.
     pub fn star(&mut self, column: &ColumnRef, scope: &Scope<'_>) -> Columns {
         let parts = names::texts(&column.fields);
+        self.reads_star(&parts, scope);
         let source = match parts.as_slice() {
             [] => return scope.level.columns.clone(),
             [source] => scope.source("", source),

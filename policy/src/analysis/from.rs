@@ -106,6 +106,9 @@ impl Walker<'_> {
             let side = |level: &Level| level.columns.named(name).or_else(|| level.columns.rest.clone());
             let lineage = side(left).unwrap_or_default().and(&side(right).unwrap_or_default());
             self.decides(&lineage);
+            for side in [left, right] {
+                self.reads(&side.columns.reads_named(name).unwrap_or_default());
+            }
             columns.push(name, lineage);
         }
         for side in [left, right] {

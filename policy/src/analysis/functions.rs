@@ -86,6 +86,9 @@ impl<'a> Walker<'a> {
             self.function(schema, name);
             return self.may_write(arguments);
         }
+        if builtins::runs_queries(name) {
+            self.reads(&Lineage::Unknown("a function reads on its own"));
+        }
         let candidates = self.candidates(schema, name);
         if candidates.is_empty() {
             return self.unresolved(schema, name, args, arguments);

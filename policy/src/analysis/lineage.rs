@@ -52,6 +52,33 @@ impl Lineage {
 pub struct Column {
     pub name: String,
     pub lineage: Lineage,
+    pub origin: Origin,
+}
+
+/// What a reference to a column reads that was not noted elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// It is computed; what it is made of was noted where that was referred to.
+    #[default]
+    Computed,
+    /// It is a relation's, and reading it reads its lineage.
+    Stored(BaseColumn),
+    /// It is a relation's, and what is in it is no column's value.
+    Apart(BaseColumn),
+}
+
+impl Column {
+    /// What a reference to it reads.
+    fn add_reads(&self, all: &mut Lineage) {
+        match self.origin {
+            Origin::Computed => {}
+            Origin::Stored(own) => {
+                all.absorb(&self.lineage);
+                all.absorb(&Lineage::of(own.relation, own.attnum));
+            }
+            Origin::Apart(own) => all.absorb(&Lineage::of(own.relation, own.attnum)),
+        }
+    }
 }
 
 /// An ordered list of columns that may be incomplete.
@@ -73,7 +100,23 @@ impl Columns {
     }
 
     pub fn push(&mut self, name: impl Into<String>, lineage: Lineage) {
-        self.list.push(Column { name: name.into(), lineage });
+        self.list.push(Column { name: name.into(), lineage, origin: Origin::Computed });
+    }
+
+    /// What a reference to the columns of that name reads; `None` when there is none.
+    pub fn reads_named(&self, name: &str) -> Option<Lineage> {
+        let mut found = None;
+        for column in self.list.iter().filter(|column| column.name == name) {
+            column.add_reads(found.get_or_insert(Lineage::CLEAR));
+        }
+        found
+    }
+
+    /// What a reference to all of them reads.
+    pub fn reads(&self) -> Lineage {
+        let mut all = Lineage::CLEAR;
+        self.list.iter().for_each(|column| column.add_reads(&mut all));
+        all
     }
 
     /// Appends the columns of the other.
@@ -129,8 +172,11 @@ impl Columns {
     pub fn rename(&mut self, names: &[String]) {
         if self.rest.is_some() && names.len() > self.list.len() {
             let all = self.union();
-            let missing =
-                names.iter().skip(self.list.len()).map(|name| Column { name: name.clone(), lineage: all.clone() });
+            let missing = names.iter().skip(self.list.len()).map(|name| Column {
+                name: name.clone(),
+                lineage: all.clone(),
+                origin: Origin::Computed,
+            });
             let missing: Vec<_> = missing.collect();
             self.list.extend(missing);
         }
@@ -271,6 +317,35 @@ impl<'p> Scope<'p> {
             (None, Some(source)) => Found::Row(source.whole.clone()),
             (None, None) => self.function_column().map_or(Found::Nothing, Found::Column),
         }
+    }
+
+    /// What an unqualified name reads; `None` when it means nothing known.
+    pub fn reads_of(&self, name: &str) -> Option<Lineage> {
+        for scope in self.outward() {
+            if let Some(found) = scope.level.columns.reads_named(name) {
+                return Some(found);
+            }
+            if SYSTEM_COLUMNS.contains(&name) && scope.level.sources.iter().any(|source| source.relation.is_some()) {
+                return Some(Lineage::CLEAR);
+            }
+        }
+        let open = || self.outward().any(|scope| scope.level.columns.rest.is_some());
+        match self.source("", name) {
+            Some(source) => Some(source.columns.reads()),
+            None => (open() || self.function_column().is_some()).then_some(Lineage::CLEAR),
+        }
+    }
+
+    /// What reading everything in sight reads.
+    pub fn reads(&self) -> Lineage {
+        let mut all = Lineage::CLEAR;
+        for source in self.outward().flat_map(|scope| &scope.level.sources) {
+            all.absorb(&source.columns.reads());
+            if let Some(relation) = source.relation {
+                all.absorb(&Lineage::of(relation, 0));
+            }
+        }
+        all
     }
 
     /// What a name that nothing else has can mean: a column of some function.

@@ -7,7 +7,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{CmdType, DeleteStmt, InsertStmt, MergeStmt, MergeWhenClause, Node, OnConflictAction};
 use pg_query::protobuf::{OnConflictClause, ReturningClause, ReturningOptionKind, SelectStmt, UpdateStmt};
 
-use super::lineage::{Columns, Level, Scope, Source};
+use super::lineage::{Columns, Level, Origin, Scope, Source};
 use super::walker::Walker;
 use super::{Lineage, NotUnderstood, condition};
 use crate::effect::{Effect, Effects};
@@ -27,8 +27,11 @@ impl Walker<'_> {
         };
         self.stores(&given.union());
         let columns = target_columns(&insert.cols, &target);
+        self.writes_listed(&target, &insert.cols);
         let mut excluded = target.clone();
         excluded.name = "excluded".to_owned();
+        // Its columns are what was given, not what is stored.
+        excluded.columns.list.iter_mut().for_each(|column| column.origin = Origin::Computed);
         write_by_position(&mut target, &columns, &given);
         write_by_position(&mut excluded, &columns, &given);
         if let Some(conflict) = insert.on_conflict_clause.as_deref() {
@@ -136,6 +139,7 @@ impl Walker<'_> {
                     given.push("", lineage);
                 }
                 let columns = target_columns(&clause.target_list, target);
+                self.writes_listed(target, &clause.target_list);
                 write_by_position(target, &columns, &given);
                 Some(Effect::Insert)
             }
@@ -165,6 +169,7 @@ impl Walker<'_> {
             if target.columns.named(&assignment.name).as_ref() != Some(&value) {
                 self.stores(&value);
             }
+            self.writes_named(target, &assignment.name);
             write(target, &assignment.name, &value);
         }
     }

@@ -189,6 +189,7 @@ impl Walker<'_> {
                         && let [name] = names::texts(&column.fields).as_slice()
                         && let Found::Column(lineage) = scope.column(name)
                     {
+                        self.reads_name(name, scope);
                         all.absorb(&lineage);
                     }
                 }

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Alias, RangeVar};
 
-use super::lineage::{Columns, Scope, Source};
+use super::lineage::{Column, Columns, Origin, Scope, Source};
 use super::walker::{Changed, Walker, columns_of};
 use super::{
-    AnalysisContext, Lineage, NotUnderstood, NothingPrepared, Outputs, StatementAnalysis, grammar, guard, names,
+    AnalysisContext, BaseColumn, Lineage, NotUnderstood, NothingPrepared, Outputs, StatementAnalysis, grammar, guard,
+    names,
 };
 use crate::catalog::{Relation, RelationKind};
 use crate::effect::{Effect, Effects};
@@ -142,6 +143,7 @@ impl<'a> Walker<'a> {
             if relation.kind == RelationKind::View {
                 let reading = self.reading(relation);
                 self.include_reads(&reading, effects);
+                self.reads_through(&reading);
             }
         }
         self.as_source(name, resolved)
@@ -164,6 +166,7 @@ impl<'a> Walker<'a> {
             let reading = self.reading(relation);
             self.out.effects.extend(reading.effects);
             self.include_reads(&reading, Effects::NONE);
+            self.reads_through(&reading);
         }
         self.as_source(name, resolved)
     }
@@ -179,6 +182,7 @@ impl<'a> Walker<'a> {
         };
         if self.overlay.relations.contains_key(&name.relname) {
             source.columns = Columns::unknown("the relation changes within the text");
+            self.reads(&resolved.map(|relation| Lineage::of(relation.oid, 0)).unwrap_or_default());
         }
         if resolved.is_none() {
             source.whole = source.columns.union();
@@ -221,16 +225,21 @@ impl<'a> Walker<'a> {
             if let Some(derived) = &derived {
                 lineage.absorb(&derived.at(position));
             }
+            let own = BaseColumn { relation: relation.oid, attnum: column.attnum };
+            let mut origin = Origin::Stored(own);
             if revealing.contains(&column.name.as_str()) {
                 lineage = Lineage::Unknown("it holds values of other columns");
+                if !is_statistics(relation) {
+                    origin = Origin::Apart(own);
+                }
             }
-            columns.push(&column.name, lineage);
+            columns.list.push(Column { name: column.name.clone(), lineage, origin });
         }
         columns
     }
 
     /// Adds the columns of the same name of all parents.
-    fn add_parents(&self, relation: &Relation, column: &str, lineage: &mut Lineage) {
+    pub(super) fn add_parents(&self, relation: &Relation, column: &str, lineage: &mut Lineage) {
         let mut seen = HashSet::from([relation.oid]);
         let mut open = relation.parents.clone();
         while let Some(oid) = open.pop() {
@@ -243,7 +252,7 @@ impl<'a> Walker<'a> {
     }
 
     /// What the columns of a view, materialized view or table with generated columns are computed from.
-    fn derived_columns(&mut self, relation: &'a Relation) -> Option<Columns> {
+    pub(super) fn derived_columns(&mut self, relation: &'a Relation) -> Option<Columns> {
         let is_derived =
             relation.definition.is_some() || relation.columns.iter().any(|column| column.generated.is_some());
         if is_built_in(relation) || !is_derived {
@@ -366,6 +375,11 @@ pub fn alias(source: &mut Source, alias: Option<&Alias>) {
 /// The name as the statement has it.
 pub fn as_written(name: &RangeVar) -> QualifiedName {
     QualifiedName::new(&name.schemaname, &name.relname)
+}
+
+/// Whether it holds samples of columns' values. The other revealing ones hold texts of statements and large objects.
+fn is_statistics(relation: &Relation) -> bool {
+    relation.name.starts_with("pg_stats") || relation.name.starts_with("pg_statistic")
 }
 
 /// Whether the relation came with the server; such views show metadata only.

@@ -4,6 +4,7 @@ mod benign;
 mod body;
 mod bypass;
 mod caching;
+mod columns;
 mod consequences;
 mod corpus;
 pub(super) mod fixture;

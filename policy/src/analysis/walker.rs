@@ -151,6 +151,8 @@ impl<'a> Walker<'a> {
         self.out.no_where |= inner.no_where;
         self.out.predicates.absorb(&inner.predicates);
         self.out.stores.absorb(&inner.stores);
+        self.out.reads.absorb(&inner.reads);
+        inner.writes.iter().for_each(|column| self.writes(*column));
         for change in &inner.session_changes {
             self.changes(change.clone());
         }

@@ -31,11 +31,11 @@ impl Scope {
         }
     }
 
-    fn effects(self, have: Effects, asked: Effects) -> bool {
+    pub(super) fn effects(self, have: Effects, asked: Effects) -> bool {
         have.intersects(asked) && (self == Self::Any || have.without(asked).is_empty())
     }
 
-    fn over<T>(self, mut items: impl Iterator<Item = T>, fits: impl Fn(T) -> bool) -> bool {
+    pub(super) fn over<T>(self, mut items: impl Iterator<Item = T>, fits: impl Fn(T) -> bool) -> bool {
         match self {
             Self::Any => items.any(fits),
             Self::All => {

@@ -111,6 +111,10 @@ fn relations() -> Vec<Relation> {
         relation(20_023, "public", "balances", Table, &["account", "total"]),
         view(20_024, "open_accounts", &["id", "owner"], "SELECT a.id, a.owner FROM public.accounts a"),
         Relation { parents: vec![ORDERS], ..relation(20_012, "pg_temp_4", "orders_draft", Table, &["id"]) },
+        Relation {
+            definition: Some("SELECT customers.email AS mail FROM public.customers".to_owned()),
+            ..relation(20_025, "public", "mails", RelationKind::MaterializedView, &["mail"])
+        },
         relation(1259, "pg_catalog", "pg_class", Table, &["oid", "relname", "relnamespace", "relkind"]),
         relation(2615, "pg_catalog", "pg_namespace", Table, &["oid", "nspname"]),
         relation(12_001, "pg_catalog", "pg_stats", View, &["tablename", "attname", "most_common_vals"]),
