@@ -4,6 +4,7 @@
 
 mod catalog;
 mod clients;
+mod differential;
 mod fuzz;
 mod pipeline;
 mod proxy;
