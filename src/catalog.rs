@@ -7,6 +7,7 @@
 mod consequences;
 mod definitions;
 mod digest;
+mod functions;
 mod load;
 mod queries;
 pub(crate) mod side;

@@ -132,6 +132,7 @@ fn catalog() -> Catalog {
             security_definer: false,
             doubted: false,
             body: None,
+            prelude: None,
             kind: 'f',
             returns: 25,
             arguments: 1,

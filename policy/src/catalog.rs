@@ -20,6 +20,7 @@ pub type Oid = u32;
 #[derive(Debug, Default)]
 pub struct Catalog {
     version: u64,
+    server_version: u32,
     relations: HashMap<Oid, Relation>,
     relation_names: HashMap<String, HashMap<String, Oid>>,
     types: HashMap<Oid, Type>,
@@ -153,15 +154,28 @@ pub struct Function {
     pub built_in: bool,
     /// It is declared not to write, and [`doubt`] does not believe it; the server does, and may run it while planning.
     pub doubted: bool,
-    /// Its body, of a user's function in language `sql` that has it as a string.
+    /// Its body, of a user's function in language `sql`.
     pub body: Option<SqlBody>,
+    /// What a call runs besides; of a user's function.
+    pub prelude: Option<Box<Prelude>>,
+}
+
+/// What a call of a function runs before the function itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prelude {
+    /// `pg_get_expr` of the defaults of its arguments, with commas between them and under an empty search path.
+    pub defaults: Option<String>,
+    /// Users' functions in the checks of domains in its signature: their `pg_proc.oid`s.
+    pub checks: Vec<Oid>,
 }
 
 /// The body of a function written in SQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqlBody {
-    /// `pg_proc.prosrc`.
+    /// `pg_proc.prosrc`, or the statements of `pg_get_function_sqlbody`.
     pub text: String,
+    /// Its names were resolved when it was made (`BEGIN ATOMIC`, `RETURN`): any that is not in `pg_catalog` is qualified.
+    pub is_resolved: bool,
     /// Names of its parameters (`proargnames`), without empty ones.
     pub parameters: Vec<String>,
     /// Its SET clauses as `name=value` (`proconfig`).
@@ -218,6 +232,19 @@ impl Catalog {
     pub fn with_temporary_versions(mut self, versions: BTreeMap<String, u64>) -> Self {
         self.temporary = versions;
         self
+    }
+
+    /// Adds the `server_version_num` of the server (150020 for 15.20).
+    #[must_use]
+    pub fn with_server_version(mut self, number: u32) -> Self {
+        self.server_version = number;
+        self
+    }
+
+    /// The server's major version (15); 0 when it is not known.
+    #[must_use]
+    pub fn server_major(&self) -> u32 {
+        self.server_version / 10_000
     }
 
     /// Stands for all content, temporary objects of every session included; 0 means that nothing was ever loaded.
@@ -316,6 +343,14 @@ impl Catalog {
 /// Combines two versions; the order matters, and 0 never comes out.
 fn mix(version: u64, part: u64) -> u64 {
     (version.rotate_left(29) ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15).max(1)
+}
+
+impl Function {
+    /// Whether it is written in C.
+    #[must_use]
+    pub fn is_in_c(&self) -> bool {
+        matches!(self.language.as_str(), "c" | "internal")
+    }
 }
 
 impl Relation {

@@ -89,7 +89,7 @@ async fn read_from(client: &Client, first: Oid, relations: &[Oid]) -> Result<Def
 }
 
 /// Errors of one object: it is locked, or was dropped since the snapshot. A dead connection has no SQLSTATE.
-fn is_transient(error: &tokio_postgres::Error) -> bool {
+pub(super) fn is_transient(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| !code.code().starts_with("57P")) && error.code() != Some(&SqlState::QUERY_CANCELED)
 }
 

@@ -3,18 +3,17 @@
 //! Never publishes anything. Invariant: all rows are read in one read-only snapshot of the database together with the
 //! probe that stands for them; what cannot be read fails the load, except single definitions (see [`Definitions`]).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use countersign_policy::Catalog;
-use countersign_policy::catalog::{Column, Function, Oid, Relation, RelationKind, SqlBody, Type, Volatility, doubt};
+use countersign_policy::catalog::{Column, Function, Oid, Relation, RelationKind, Type};
 use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, GenericClient, IsolationLevel, Row};
 
 use super::consequences;
 use super::definitions::{self, BuiltIn, Definitions};
 use super::digest::{ContentDigest, Versions};
-use super::{CatalogError, queries};
+use super::{CatalogError, functions, queries};
 
 /// Stands for the state of the catalog; two equal probes mean that nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +43,14 @@ pub(super) async fn probe(client: &impl GenericClient) -> Result<Probe, CatalogE
     Ok(Probe { rows: field(row, 0, what)?, stamp: field(row, 1, what)?, built_in: field(row, 2, what)? })
 }
 
+/// `server_version_num`: 150020 stands for 15.20.
+async fn server_version(client: &impl GenericClient) -> Result<u32, CatalogError> {
+    let rows = query(client, "the server's version", queries::SERVER_VERSION).await?;
+    let row = rows.first().ok_or(CatalogError::Unexpected { what: "server_version_num" })?;
+    let number: i32 = field(row, 0, "the server's version")?;
+    u32::try_from(number).map_err(|_| CatalogError::Unexpected { what: "server_version_num" })
+}
+
 /// Loads everything, except definitions that are known from an earlier load and cannot have changed.
 pub(super) async fn load(client: &mut Client, known: &mut BuiltIn) -> Result<Loaded, CatalogError> {
     let failed = |source| CatalogError::Query { what: "a snapshot", source: Arc::new(source) };
@@ -59,18 +66,26 @@ pub(super) async fn load(client: &mut Client, known: &mut BuiltIn) -> Result<Loa
     let columns = query(&transaction, "columns", queries::COLUMNS).await?;
     let consequences = query(&transaction, "consequences", queries::CONSEQUENCES).await?;
     let types = types(&query(&transaction, "types", queries::TYPES).await?)?;
-    let functions = functions(&query(&transaction, "functions", queries::FUNCTIONS).await?)?;
+    let functions = functions::Rows(query(&transaction, "functions", queries::FUNCTIONS).await?);
+    let server_version = server_version(&transaction).await?;
+    let with_sql_body = functions::with_sql_body(&transaction, server_version).await?;
     transaction.commit().await.map_err(failed)?;
     add_columns(&mut relations, &columns)?;
     consequences::add(&mut relations, &consequences)?;
     let needing: Vec<Oid> =
         relations.iter().filter(|(relation, _)| needs_definition(relation)).map(|(relation, _)| relation.oid).collect();
     let definitions = definitions::read(client, &needing, &probe, known).await?;
-    let complete = add_definitions(&mut relations, definitions);
-    Ok(Loaded { probe, complete, catalog: assemble(relations, types, functions) })
+    let bodies = functions::read_bodies(client, &with_sql_body).await?;
+    let complete = add_definitions(&mut relations, definitions) && bodies.are_complete();
+    let functions = functions.read(&bodies)?;
+    Ok(Loaded { probe, complete, catalog: assemble(server_version, relations, types, functions) })
 }
 
-async fn query(client: &impl GenericClient, what: &'static str, text: &str) -> Result<Vec<Row>, CatalogError> {
+pub(super) async fn query(
+    client: &impl GenericClient,
+    what: &'static str,
+    text: &str,
+) -> Result<Vec<Row>, CatalogError> {
     client.query_typed(text, &[]).await.map_err(|source| CatalogError::Query { what, source: Arc::new(source) })
 }
 
@@ -184,71 +199,15 @@ fn types(rows: &[Row]) -> Result<Vec<Type>, CatalogError> {
     rows.iter().map(one).collect()
 }
 
-fn functions(rows: &[Row]) -> Result<Stamped<(String, String, Function)>, CatalogError> {
-    let what = "functions";
-    let one = |row: &Row| {
-        let function = Function {
-            oid: field(row, 0, what)?,
-            volatility: volatility(code(row, 3, "provolatile")?)?,
-            language: field(row, 4, what)?,
-            security_definer: field(row, 5, what)?,
-            kind: code(row, 6, "prokind")?,
-            returns: field(row, 7, what)?,
-            arguments: field(row, 8, what)?,
-            built_in: field(row, 9, what)?,
-            doubted: false,
-            body: body(row, what)?,
-        };
-        Ok(((field(row, 1, what)?, field(row, 2, what)?, function), field(row, 10, what)?))
-    };
-    let mut functions = rows.iter().map(one).collect::<Result<Stamped<_>, CatalogError>>()?;
-    disbelieve(&mut functions, rows)?;
-    Ok(functions)
-}
-
-/// Makes volatile what says that it is not, but calls what is; with it the operators, casts and domains that run it.
-fn disbelieve(functions: &mut Stamped<(String, String, Function)>, rows: &[Row]) -> Result<(), CatalogError> {
-    let what = "functions";
-    let mut bodies = HashMap::new();
-    for row in rows {
-        if let Some(body) = field::<Option<String>>(row, 15, what)? {
-            bodies.insert(field::<Oid>(row, 14, what)?, body);
-        }
-    }
-    if bodies.is_empty() {
-        return Ok(());
-    }
-    let doubted = doubt(functions.iter_mut().map(|(function, _)| function), &bodies);
-    for ((_, _, function), row) in functions.iter_mut().map(|(function, _)| function).zip(rows) {
-        if doubted.contains(&field(row, 14, what)?) {
-            function.volatility = Volatility::Volatile;
-            function.doubted = true;
-        }
-    }
-    Ok(())
-}
-
-/// The body of a function in SQL; names of parameters can be empty.
-fn body(row: &Row, what: &'static str) -> Result<Option<SqlBody>, CatalogError> {
-    let Some(text) = field::<Option<String>>(row, 11, what)? else { return Ok(None) };
-    let mut parameters: Vec<String> = field::<Option<Vec<String>>>(row, 12, what)?.unwrap_or_default();
-    parameters.retain(|name| !name.is_empty());
-    let settings = field::<Option<Vec<String>>>(row, 13, what)?.unwrap_or_default();
-    Ok(Some(SqlBody { text, parameters, settings }))
-}
-
-fn volatility(code: char) -> Result<Volatility, CatalogError> {
-    Ok(match code {
-        'i' => Volatility::Immutable,
-        's' => Volatility::Stable,
-        'v' => Volatility::Volatile,
-        _ => return Err(CatalogError::Unexpected { what: "provolatile" }),
-    })
-}
-
 /// Hashes everything into versions and builds the snapshot.
-fn assemble(relations: Stamped<Relation>, types: Vec<Type>, functions: Stamped<(String, String, Function)>) -> Catalog {
+fn assemble(
+    server_version: u32,
+    relations: Stamped<Relation>,
+    types: Vec<Type>,
+    functions: Stamped<(String, String, Function)>,
+) -> Catalog {
     let mut digest = ContentDigest::default();
+    digest.add("", &server_version, "");
     relations.iter().for_each(|(relation, stamp)| digest.add(&relation.schema, relation, stamp));
     types.iter().for_each(|item| digest.add(&item.schema, item, ""));
     functions.iter().for_each(|(function, stamp)| digest.add(&function.0, function, stamp));
@@ -260,4 +219,5 @@ fn assemble(relations: Stamped<Relation>, types: Vec<Type>, functions: Stamped<(
         functions.into_iter().map(|(function, _)| function).collect(),
     )
     .with_temporary_versions(temporary)
+    .with_server_version(server_version)
 }

@@ -95,22 +95,30 @@ ORDER BY t.oid";
 
 /// Functions; operators that did not come with the server, under their names; and the functions of casts from and to
 /// types that did not, and of constraints of domains, as `cast:` and the type's name. `stamp` changes with the body of a
-/// user's function. A function in SQL has its body only when a call runs nothing besides: no default of an argument, no
-/// check of a domain. A user's aggregate is as volatile as the most volatile of the functions it is made of (`i` < `s` <
+/// user's function. The last two columns are the defaults of its arguments, and the functions in the checks of domains in its
+/// signature. A user's aggregate is as volatile as the most volatile of the functions it is made of (`i` < `s` <
 /// `v`), and written in the language of one of them that is not C, if there is any.
 pub(super) const FUNCTIONS: &str = "\
 SELECT p.oid, n.nspname, p.proname, COALESCE(g.volatility, p.provolatile::pg_catalog.text),
     COALESCE(g.language, l.lanname), p.prosecdef, p.prokind::pg_catalog.text, p.prorettype, p.pronargs,
     p.oid < 16384 AND n.nspname IN ('pg_catalog', 'information_schema'),
     CASE WHEN p.oid < 16384 THEN '' ELSE p.xmin::pg_catalog.text END,
-    CASE WHEN p.oid >= 16384 AND l.lanname = 'sql' AND p.prokind IN ('f', 'p') AND p.pronargdefaults = 0
-            AND NOT EXISTS (SELECT FROM pg_catalog.pg_type t
-                WHERE t.typtype = 'd' AND (t.oid = p.prorettype OR t.oid = ANY (p.proargtypes)))
-        THEN NULLIF(p.prosrc, '') END,
+    CASE WHEN p.oid >= 16384 AND l.lanname = 'sql' AND p.prokind IN ('f', 'p') THEN NULLIF(p.prosrc, '') END,
     p.proargnames, p.proconfig, p.oid,
     CASE WHEN p.oid >= 16384 AND p.provolatile <> 'v' AND l.lanname NOT IN ('c', 'internal')
         THEN pg_catalog.concat_ws(' ', p.prosrc,
-            CASE WHEN p.pronargdefaults > 0 THEN pg_catalog.pg_get_function_arguments(p.oid) END) END
+            CASE WHEN p.pronargdefaults > 0 THEN pg_catalog.pg_get_function_arguments(p.oid) END) END,
+    CASE WHEN p.oid >= 16384 THEN pg_catalog.pg_get_expr(p.proargdefaults, 0) END,
+    CASE WHEN p.oid >= 16384 THEN ARRAY(
+        WITH RECURSIVE d AS (
+            SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t WHERE t.typtype = 'd'
+                AND (t.oid = p.prorettype OR t.oid = ANY (p.proargtypes) OR t.oid = ANY (p.proallargtypes))
+            UNION SELECT t.oid, t.typbasetype FROM d JOIN pg_catalog.pg_type t ON t.oid = d.typbasetype AND t.typtype = 'd')
+        SELECT DISTINCT n.refobjid FROM d JOIN pg_catalog.pg_constraint c ON c.contypid = d.oid
+            JOIN pg_catalog.pg_depend n ON n.objid = c.oid
+                AND n.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+                AND n.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+        ORDER BY 1) END
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
     JOIN pg_catalog.pg_language l ON l.oid = p.prolang
     LEFT JOIN LATERAL (
@@ -122,20 +130,20 @@ FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespa
         WHERE p.prokind = 'a' AND p.oid >= 16384 AND a.aggfnoid = p.oid) g ON true
 UNION ALL
 SELECT o.oid, n.nspname, o.oprname, p.provolatile::pg_catalog.text, l.lanname, p.prosecdef, 'f', o.oprresult,
-    p.pronargs, false, pg_catalog.concat_ws('/', o.xmin, p.xmin), NULL, NULL, NULL, p.oid, NULL
+    p.pronargs, false, pg_catalog.concat_ws('/', o.xmin, p.xmin), NULL, NULL, NULL, p.oid, NULL, NULL, NULL
 FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
     JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode JOIN pg_catalog.pg_language l ON l.oid = p.prolang
 WHERE o.oid >= 16384
 UNION ALL
 SELECT c.oid, n.nspname, 'cast:' || t.typname, p.provolatile::pg_catalog.text, l.lanname, p.prosecdef, 'f',
-    c.casttarget, p.pronargs, false, pg_catalog.concat_ws('/', c.xmin, p.xmin), NULL, NULL, NULL, p.oid, NULL
+    c.casttarget, p.pronargs, false, pg_catalog.concat_ws('/', c.xmin, p.xmin), NULL, NULL, NULL, p.oid, NULL, NULL, NULL
 FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
     JOIN pg_catalog.pg_type t ON t.oid IN (c.castsource, c.casttarget) AND t.oid >= 16384
     JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang
 WHERE p.oid >= 16384
 UNION ALL
 SELECT c.oid, n.nspname, 'cast:' || t.typname, p.provolatile::pg_catalog.text, l.lanname, p.prosecdef, 'f', t.oid,
-    p.pronargs, false, pg_catalog.concat_ws('/', c.xmin, p.xmin), NULL, NULL, NULL, p.oid, NULL
+    p.pronargs, false, pg_catalog.concat_ws('/', c.xmin, p.xmin), NULL, NULL, NULL, p.oid, NULL, NULL, NULL
 FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_type t ON t.oid = c.contypid
     JOIN pg_catalog.pg_depend d ON d.objid = c.oid AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
         AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
@@ -143,6 +151,17 @@ FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_type t ON t.oid = c.contypid
     JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
 WHERE c.contypid <> 0
 ORDER BY 1, 3, 15";
+
+/// The version of the server as a number: 150020 stands for 15.20.
+pub(super) const SERVER_VERSION: &str = "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4";
+
+/// Users' functions whose body was parsed when they were made. Since PostgreSQL 14.
+pub(super) const WITH_SQL_BODY: &str =
+    "SELECT p.oid FROM pg_catalog.pg_proc p WHERE p.prosqlbody IS NOT NULL AND p.oid >= 16384 ORDER BY p.oid";
+
+/// The bodies of some of them. Locks the relations they speak of, as [`DEFINITIONS`] does.
+pub(super) const SQL_BODIES: &str = "\
+SELECT p.oid, pg_catalog.pg_get_function_sqlbody(p.oid) FROM pg_catalog.pg_proc p WHERE p.oid = ANY ($1) ORDER BY p.oid";
 
 /// Definitions of views, and expressions of generated columns (by relation and attribute number; 0 is the view), of the
 /// relations from this OID on. These functions lock the relations they speak of, so that they can fail with

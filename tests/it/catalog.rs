@@ -7,7 +7,8 @@ use countersign::catalog::{CatalogError, CatalogOptions, CatalogService};
 use countersign::config::{Secret, SslMode};
 use countersign::throwaway::{SUPERUSER, ThrowawayOptions, ThrowawayPostgres};
 use countersign_policy::Catalog;
-use countersign_policy::catalog::{Consequence, RelationKind, SetOff, SqlBody, Volatility};
+use countersign_policy::analysis::{AnalysisContext, NothingPrepared, analyze};
+use countersign_policy::catalog::{Consequence, Prelude, RelationKind, SetOff, SqlBody, Volatility};
 use countersign_policy::{Effect, Effects};
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
@@ -95,11 +96,9 @@ async fn knows_tables_views_functions_and_types() {
     let search = path(&["pg_catalog", "public"]);
     let (schema, spend) = catalog.resolve_functions(&search, "customer_spend").next().expect("function");
     assert_eq!((schema, spend.volatility, spend.arguments), ("public", Volatility::Stable, 1));
-    let body = SqlBody {
-        text: "SELECT who".to_owned(),
-        parameters: vec!["who".to_owned()],
-        settings: vec!["search_path=\"\"".to_owned()],
-    };
+    let (text, parameters) = ("SELECT who".to_owned(), vec!["who".to_owned()]);
+    let settings = vec!["search_path=\"\"".to_owned()];
+    let body = SqlBody { is_resolved: false, text, parameters, settings };
     assert_eq!(catalog.functions_named("public", "echoed")[0].body, Some(body));
     assert!(catalog.functions_named("public", "number")[0].body.is_none(), "not written in SQL");
     assert!(catalog.functions_named("pg_catalog", "pg_read_file").iter().all(|function| function.built_in));
@@ -361,10 +360,54 @@ async fn functions_that_call_what_writes_are_not_believed() {
     assert_eq!(volatility("<!>"), Volatility::Volatile);
     assert_eq!(volatility("quiet"), Volatility::Volatile, "the default of an argument");
     let is_read = |name: &str| catalog.functions_named("public", name).iter().all(|function| function.body.is_some());
-    assert!(is_read("read_sql"));
-    assert!(!is_read("by_default") && !is_read("by_check"), "a call runs more than the body");
+    assert!(is_read("read_sql") && is_read("by_default") && is_read("by_check"));
     let traps = catalog.relation_named("public", "traps").expect("table");
     let [innocent] = catalog.functions_named("public", "innocent") else { panic!("one function") };
     let check = traps.consequences.iter().find(|found| found.what == SetOff::Call(innocent.oid)).expect("a check");
     assert_eq!(check.columns, [1]);
+    let prelude = |name: &str| catalog.functions_named("public", name)[0].prelude.clone().unwrap_or_default();
+    assert_eq!(prelude("by_default").defaults.as_deref(), Some("public.erase()"));
+    assert_eq!(prelude("by_check").checks, [innocent.oid]);
+    assert_eq!(*prelude("read_sql"), Prelude::default());
+}
+
+/// A body that is parsed when the function is made has no text of its own: the server prints it.
+#[tokio::test]
+async fn bodies_that_the_server_has_parsed_are_read() {
+    let database = Database::create().await;
+    let direct = database.direct().await;
+    direct
+        .batch_execute(
+            "CREATE FUNCTION first_of(who int) RETURNS text BEGIN ATOMIC
+                 DELETE FROM payments WHERE id = who; SELECT email FROM customers WHERE id = first_of.who; END;
+             CREATE FUNCTION twice(n int) RETURNS int RETURN n * 2;
+             CREATE FUNCTION liar() RETURNS text STABLE BEGIN ATOMIC SELECT first_of(1); END;",
+        )
+        .await
+        .expect("functions");
+    let service = start(&database).await;
+    let catalog = service.snapshot();
+    assert!(catalog.server_major() >= 14, "the tests need a supported server");
+    let path = path(&["pg_catalog", "public"]);
+    let context = AnalysisContext { catalog: &catalog, search_path: &path, prepared: &NothingPrepared };
+    let effects = |text: &str| {
+        let analysis = analyze(text, &context);
+        assert_eq!(analysis.not_understood(), None, "{text}");
+        analysis.effects().iter().map(|effect| effect.as_str()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(effects("SELECT first_of(1)"), "select delete");
+    assert_eq!(effects("SELECT twice(1)"), "select");
+    assert_eq!(effects("SELECT liar()"), "select delete");
+    assert!(catalog.functions_named("public", "liar")[0].doubted);
+    // While somebody has locked what a body speaks of, it cannot be printed.
+    direct.batch_execute("BEGIN; ALTER TABLE payments ADD note text").await.expect("lock");
+    let second = database.direct().await;
+    second.batch_execute("CREATE FUNCTION three() RETURNS int RETURN 3").await.expect("function");
+    let catalog = service.refresh().await.expect("refresh");
+    let has_body = |name: &str| catalog.functions_named("public", name)[0].body.is_some();
+    assert!(!has_body("first_of") && has_body("twice") && has_body("three"));
+    assert_eq!(catalog.functions_named("public", "first_of")[0].volatility, Volatility::Volatile);
+    direct.batch_execute("COMMIT").await.expect("commit");
+    let catalog = service.refresh().await.expect("refresh");
+    assert!(catalog.functions_named("public", "first_of")[0].body.is_some());
 }

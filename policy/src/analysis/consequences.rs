@@ -119,7 +119,7 @@ impl Walker<'_> {
         }
     }
 
-    fn is_called(&mut self, oid: Oid) {
+    pub(super) fn is_called(&mut self, oid: Oid) {
         let Some((schema, name, function)) = self.context.catalog.user_function(oid) else {
             // Triggers that came with the server compute the row they are given; defaults are not listed for them.
             return;

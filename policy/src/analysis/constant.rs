@@ -44,15 +44,6 @@ impl Literals {
         }
     }
 
-    /// The text of a string constant, also of one with a cast around it.
-    pub fn string<'n>(&self, node: &'n Node) -> Option<&'n str> {
-        match node.node.as_ref()? {
-            NodeEnum::AConst(constant) => self.text(constant),
-            NodeEnum::TypeCast(cast) => cast.arg.as_deref().and_then(|node| self.string(node)),
-            _ => None,
-        }
-    }
-
     /// The value of an integer constant.
     pub fn integer(&self, node: &Node) -> Option<i32> {
         let NodeEnum::AConst(constant) = node.node.as_ref()? else { return None };
@@ -119,6 +110,7 @@ pub fn keyword(constant: &AConst) -> Keyword {
     }
 }
 
-fn is_integer(node: &Node) -> bool {
+/// Whether the node is an integer constant, which the shape tells.
+pub fn is_integer(node: &Node) -> bool {
     matches!(&node.node, Some(NodeEnum::AConst(constant)) if matches!(constant.val, Some(Val::Ival(_))))
 }

@@ -5,6 +5,7 @@
 
 use pg_query::protobuf::{CoercionForm, FuncCall, Node, TypeName, WindowDef};
 
+use super::hidden::Hidden;
 use super::lineage::Scope;
 use super::walker::Walker;
 use super::{Lineage, NotUnderstood, SessionChange, builtins, names, settings};
@@ -86,9 +87,6 @@ impl<'a> Walker<'a> {
             self.function(schema, name);
             return self.may_write(arguments);
         }
-        if builtins::runs_queries(name) {
-            self.reads(&Lineage::Unknown("a function reads on its own"));
-        }
         let candidates = self.candidates(schema, name);
         if candidates.is_empty() {
             return self.unresolved(schema, name, args, arguments);
@@ -97,13 +95,26 @@ impl<'a> Walker<'a> {
             self.function(schema, name);
         }
         let shadowed = candidates.first().is_some_and(|(_, function)| !function.built_in);
+        let executes = match candidates.iter().any(|(_, function)| function.is_in_c()) {
+            true => self.hidden(name, args),
+            false => Hidden::Nothing,
+        };
+        if builtins::runs_queries(name) && !matches!(executes, Hidden::Read(_)) {
+            self.reads(&Lineage::Unknown("a function reads on its own"));
+        }
         let mut result = if candidates.iter().any(|(_, function)| function.built_in) {
             self.invoke_built_in(name, args, arguments, &candidates)
         } else {
             arguments.clone()
         };
+        if let Hidden::Read(read) = &executes {
+            self.effect(Effect::FunctionCall);
+            result = read.clone().and(arguments);
+        }
         for (_, function) in candidates.iter().filter(|(_, function)| !function.built_in) {
-            result.absorb(&self.invoke_user(name, function, arguments, shadowed));
+            if !matches!(executes, Hidden::Read(_)) || !function.is_in_c() {
+                result.absorb(&self.invoke_user(name, function, arguments, shadowed));
+            }
         }
         result
     }
@@ -150,11 +161,13 @@ impl<'a> Walker<'a> {
         arguments: &Lineage,
         shadowed: bool,
     ) -> Lineage {
-        let in_c = matches!(function.language.as_str(), "c" | "internal");
+        let in_c = function.is_in_c();
         if in_c && builtins::is_harmless_extension(name) {
             return if name.starts_with("pg_stat") { USER_CODE } else { arguments.clone() };
         }
-        if let Some(known) = function.body.as_ref().and_then(|body| self.call_body(body, arguments)) {
+        let given = function.prelude.as_ref().map(|prelude| self.prelude(prelude).and(arguments));
+        let arguments = given.as_ref().unwrap_or(arguments);
+        if let Some(known) = function.body.as_ref().and_then(|body| self.call_body(name, body, arguments)) {
             return known;
         }
         if function.volatility == Volatility::Volatile || builtins::is_dangerous(name) {
@@ -167,7 +180,7 @@ impl<'a> Walker<'a> {
     }
 
     /// A user's volatile function: it may write what it is given, and change the session.
-    fn may_write(&mut self, arguments: &Lineage) -> Lineage {
+    pub(super) fn may_write(&mut self, arguments: &Lineage) -> Lineage {
         self.effect(Effect::FunctionCall);
         self.stores(arguments);
         self.changes(SessionChange::SearchPath);
@@ -187,7 +200,7 @@ impl<'a> Walker<'a> {
         let mut result = operands.clone();
         for (schema, function) in own {
             // Operators of extensions compute.
-            if !matches!(function.language.as_str(), "c" | "internal") || function.volatility == Volatility::Volatile {
+            if !function.is_in_c() || function.volatility == Volatility::Volatile {
                 self.function(&schema, name);
                 result.absorb(&self.invoke_user(name, function, &operands, false));
             }
@@ -219,7 +232,7 @@ impl<'a> Walker<'a> {
 
     /// `set_config(name, value, is_local)` is a SET.
     fn set_config(&mut self, args: &[Node], arguments: &Lineage) {
-        let constants: Vec<Option<&str>> = args.iter().map(|arg| self.literals.string(arg)).collect();
+        let constants: Vec<Option<&str>> = args.iter().map(|arg| self.plain_text(arg)).collect();
         match constants.as_slice() {
             [Some(name), value, _] => {
                 let kind = settings::classify(name, *value);

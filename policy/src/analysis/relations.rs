@@ -8,14 +8,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{Alias, RangeVar};
+use pg_query::protobuf::{Alias, Node, RangeVar};
 
+use super::grammar::Tree;
 use super::lineage::{Column, Columns, Origin, Scope, Source};
+use super::nested::Surroundings;
 use super::walker::{Changed, Walker, columns_of};
-use super::{
-    AnalysisContext, BaseColumn, Lineage, NotUnderstood, NothingPrepared, Outputs, StatementAnalysis, grammar, guard,
-    names,
-};
+use super::{BaseColumn, Lineage, NotUnderstood, NothingPrepared, Outputs, StatementAnalysis, names};
 use crate::catalog::{Relation, RelationKind};
 use crate::effect::{Effect, Effects};
 use crate::name::QualifiedName;
@@ -272,44 +271,43 @@ impl<'a> Walker<'a> {
         if let Some(known) = self.catalog().reading(relation.oid) {
             return known;
         }
-        let reading = if self.view_depth >= VIEW_DEPTH_MAX || !self.spend() {
-            not_read(NotUnderstood::Guard("views nest too deeply"))
-        } else {
-            self.read_definition(relation)
+        if let Some(known) = self.readings.get(&relation.oid) {
+            return Arc::clone(known);
+        }
+        let outer = std::mem::take(&mut self.path_dependent);
+        let reading = match &relation.definition {
+            Some(definition) => self.definition(definition).unwrap_or_else(not_read),
+            None => self.apart(|walker| walker.generated(relation)),
         };
-        // A reading cut short by the depth of this walk would be wrong for another one.
-        if reading.not_understood.is_some() {
+        let path_dependent = std::mem::replace(&mut self.path_dependent, outer);
+        self.path_dependent |= path_dependent;
+        // A reading cut short by the depth or budget of this walk would be wrong for another one, and so would one that
+        // depends on the path of this session.
+        if path_dependent {
             return Arc::new(reading);
+        }
+        if reading.not_understood.is_some() {
+            let reading = Arc::new(reading);
+            self.readings.insert(relation.oid, Arc::clone(&reading));
+            return reading;
         }
         self.catalog().remember_reading(relation.oid, reading)
     }
 
-    fn read_definition(&self, relation: &'a Relation) -> StatementAnalysis {
-        // Definitions come from pg_get_viewdef and pg_get_expr under an empty search path: what is not in pg_catalog
-        // is qualified.
+    /// Definitions come from `pg_get_viewdef` and `pg_get_expr` under an empty search path: what is not in `pg_catalog` is
+    /// qualified.
+    fn definition(&mut self, text: &str) -> Result<StatementAnalysis, NotUnderstood> {
         let path = ["pg_catalog".to_owned()];
-        let context = AnalysisContext { catalog: self.context.catalog, search_path: &path, prepared: &NothingPrepared };
-        let mut walker = Walker::new(&context);
-        walker.view_depth = self.view_depth + 1;
-        match &relation.definition {
-            Some(definition) => walker.definition(definition),
-            None => walker.generated(relation),
-        }
+        let run_path = self.path_in_force();
+        let within = Surroundings { path: &path, run_path: Some(run_path), prepared: &NothingPrepared };
+        self.nested(text, within, VIEW_DEPTH_MAX, |walker, tree| {
+            let columns = walker.query(one_query(tree)?, &Scope::default());
+            walker.out.outputs = columns.into_outputs();
+            Ok(walker.finish())
+        })?
     }
 
-    fn definition(&mut self, definition: &str) -> StatementAnalysis {
-        let columns = match one_query(definition) {
-            Ok(node) => self.query(&node, &Scope::default()),
-            Err(why) => {
-                self.give_up(why);
-                Columns::unknown("the view's definition is not understood")
-            }
-        };
-        self.out.outputs = columns.into_outputs();
-        self.finish()
-    }
-
-    fn generated(&mut self, relation: &Relation) -> StatementAnalysis {
+    fn generated(&mut self, relation: &Relation) -> Outputs {
         let mut source = Source { name: relation.name.clone(), relation: Some(relation.oid), ..Source::default() };
         for column in &relation.columns {
             source.columns.push(&column.name, Lineage::of(relation.oid, column.attnum));
@@ -322,15 +320,22 @@ impl<'a> Walker<'a> {
             };
             list.push(lineage);
         }
-        self.out.outputs = Outputs::Columns(list);
-        self.finish()
+        Outputs::Columns(list)
     }
 
     fn generated_column(&mut self, expression: &str, source: &Source) -> Lineage {
-        match one_query(&format!("SELECT {expression}")) {
-            Ok(node) => {
-                let scope = Scope { level: super::lineage::Level::of(source.clone()), ..Scope::default() };
-                self.query(&node, &scope).union()
+        let path = ["pg_catalog".to_owned()];
+        let run_path = self.path_in_force();
+        let within = Surroundings { path: &path, run_path: Some(run_path), prepared: &NothingPrepared };
+        let read = self.nested(&format!("SELECT {expression}"), within, VIEW_DEPTH_MAX, |walker, tree| {
+            let scope = Scope { level: super::lineage::Level::of(source.clone()), ..Scope::default() };
+            let columns = walker.query(one_query(tree)?, &scope);
+            Ok::<_, NotUnderstood>((columns.union(), walker.finish()))
+        });
+        match read.and_then(|read| read) {
+            Ok((lineage, done)) => {
+                self.include(&done);
+                lineage
             }
             Err(_) => Lineage::Unknown("a generated column is not understood"),
         }
@@ -395,14 +400,10 @@ fn not_read(why: NotUnderstood) -> StatementAnalysis {
     }
 }
 
-fn one_query(text: &str) -> Result<pg_query::protobuf::Node, NotUnderstood> {
-    if !guard::measure(text)?.is_complete {
-        return Err(NotUnderstood::Syntax);
-    }
-    let tree = grammar::parse(text)?;
+fn one_query(tree: &Tree) -> Result<&Node, NotUnderstood> {
     let mut statements = tree.statements();
     match (statements.next(), statements.next()) {
-        (Some(node), None) if matches!(node.node, Some(NodeEnum::SelectStmt(_))) => Ok(node.clone()),
+        (Some(node), None) if matches!(node.node, Some(NodeEnum::SelectStmt(_))) => Ok(node),
         _ => Err(NotUnderstood::Other("a definition is not one query")),
     }
 }

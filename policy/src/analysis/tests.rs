@@ -8,6 +8,7 @@ mod columns;
 mod consequences;
 mod corpus;
 pub(super) mod fixture;
+mod hidden;
 mod limits;
 mod lineage;
 mod shape;

@@ -48,6 +48,13 @@ pub struct Walker<'a> {
     pub literals: Literals,
     /// How many definitions of views and functions this walk is inside of.
     pub view_depth: usize,
+    /// The search path that is in force when the text runs, where that is not the context's: in the definition of a view
+    /// names have been resolved when it was made.
+    pub run_path: Option<&'a [String]>,
+    /// Whether the result depends on [`Self::run_path`].
+    pub path_dependent: bool,
+    /// Definitions of this walk that were not understood. A statement that uses one is not understood either.
+    pub readings: HashMap<Oid, Arc<StatementAnalysis>>,
     /// Names of the parameters of the function whose body this walk is inside of.
     pub parameters: Vec<String>,
     pub(super) budget: u32,
@@ -62,6 +69,9 @@ impl<'a> Walker<'a> {
             session_dependent: false,
             literals: Literals::default(),
             view_depth: 0,
+            run_path: None,
+            path_dependent: false,
+            readings: HashMap::new(),
             parameters: Vec::new(),
             budget: BUDGET,
         }
@@ -87,7 +97,12 @@ impl<'a> Walker<'a> {
 
     /// Spends one step; false when the budget is gone and the walk must stop.
     pub fn spend(&mut self) -> bool {
-        self.budget = self.budget.saturating_sub(1);
+        self.spend_many(1)
+    }
+
+    /// Spends so many steps at once.
+    pub fn spend_many(&mut self, steps: usize) -> bool {
+        self.budget = self.budget.saturating_sub(u32::try_from(steps).unwrap_or(u32::MAX));
         if self.budget == 0 {
             self.give_up(NotUnderstood::Guard("the statement is too complex"));
         }
@@ -190,6 +205,11 @@ impl<'a> Walker<'a> {
             Some(own) => own.clone(),
             None => self.context.prepared.cursor(name).cloned(),
         }
+    }
+
+    /// The search path that is in force when the text runs.
+    pub fn path_in_force(&self) -> &'a [String] {
+        self.run_path.unwrap_or(self.context.search_path)
     }
 
     /// The search path to resolve unqualified names along.

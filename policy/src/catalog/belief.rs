@@ -103,6 +103,7 @@ mod tests {
             built_in: false,
             doubted: false,
             body: None,
+            prelude: None,
         };
         ("public".to_owned(), name.to_owned(), function)
     }

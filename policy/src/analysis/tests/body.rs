@@ -55,6 +55,24 @@ fn what_is_not_read_counts_as_code_that_may_write() {
 }
 
 #[test]
+fn a_body_that_was_parsed_when_it_was_made_means_what_it_meant_then() {
+    check("SELECT atomic(1)", "select", "public.customers public.customers_eu");
+    let elsewhere = analysis_along("SELECT public.atomic(1)", &["pg_catalog"]);
+    assert_eq!(elsewhere.not_understood(), None);
+    assert!(!elsewhere.effects().iter().any(|effect| effect.as_str() == "function_call"));
+    // A name in it that is not qualified is one of the server's, which this is not.
+    check("SELECT blind_atomic()", "select function_call", "");
+}
+
+#[test]
+fn what_runs_before_the_body_counts() {
+    check("SELECT by_default()", "select function_call", "");
+    check("SELECT by_check(1)", "select function_call", "");
+    check("SELECT by_riddle(1)", "select function_call", "");
+    check("SELECT by_number()", "select", "");
+}
+
+#[test]
 fn the_planner_runs_what_is_declared_not_to_write() {
     check("EXPLAIN SELECT liar()", "function_call explain", "");
     check("EXPLAIN SELECT purge()", "explain", "");

@@ -2,7 +2,7 @@
 
 use crate::analysis::{Analysis, AnalysisContext, NotUnderstood, NothingPrepared, analyze};
 use crate::catalog::{
-    Catalog, Column, Consequence, Function, Oid, Relation, RelationKind, SetOff, SqlBody, Type, Volatility,
+    Catalog, Column, Consequence, Function, Oid, Prelude, Relation, RelationKind, SetOff, SqlBody, Type, Volatility,
 };
 use crate::effect::{Effect, Effects};
 use crate::name::QualifiedName;
@@ -99,6 +99,12 @@ fn relations() -> Vec<Relation> {
         generated,
         Relation { has_rules: true, ..relation(20_008, "public", "ruled", Table, &["id"]) },
         view(20_009, "broken", &["id"], "SELECT FROM WHERE"),
+        view(
+            20_013,
+            "as_xml",
+            &["x"],
+            "SELECT query_to_xml('SELECT secret FROM customers'::text, true, false, '') AS x",
+        ),
         view(20_010, "kills", &["x"], "SELECT pg_terminate_backend(1) AS x"),
         relation(20_011, "app", "customers", Table, &["id", "secret"]),
         accounts(),
@@ -136,6 +142,7 @@ fn function(
         security_definer: false,
         doubted: false,
         body: None,
+        prelude: None,
         kind: 'f',
         returns,
         arguments: 1,
@@ -147,21 +154,36 @@ fn function(
 /// A volatile function in SQL.
 fn written(name: &str, text: &str, parameters: &[&str], settings: &[&str]) -> (String, String, Function) {
     let owned = |list: &[&str]| list.iter().map(|item| (*item).to_owned()).collect();
-    let body = SqlBody { text: text.to_owned(), parameters: owned(parameters), settings: owned(settings) };
+    let body =
+        SqlBody { is_resolved: false, text: text.to_owned(), parameters: owned(parameters), settings: owned(settings) };
     let (schema, name, plain) = function("public", name, Volatility::Volatile, "sql", TEXT);
     (schema, name, Function { body: Some(body), ..plain })
+}
+
+/// A volatile function in SQL that was parsed when it was made.
+fn resolved(name: &str, text: &str, parameters: &[&str]) -> (String, String, Function) {
+    let (schema, name, plain) = written(name, text, parameters, &[]);
+    let body = plain.body.clone().map(|body| SqlBody { is_resolved: true, ..body });
+    (schema, name, Function { body, ..plain })
+}
+
+/// A harmless function in SQL with defaults, or with these functions in the checks of domains in its signature.
+fn with_prelude(name: &str, defaults: Option<&str>, checks: &[Oid]) -> (String, String, Function) {
+    let (schema, name, plain) = written(name, "SELECT 1", &[], &[]);
+    let prelude = Prelude { defaults: defaults.map(str::to_owned), checks: checks.to_vec() };
+    (schema, name, Function { prelude: Some(Box::new(prelude)), ..plain })
 }
 
 fn functions() -> Vec<(String, String, Function)> {
     let immutable = "lower upper length concat coalesce substr md5 encode count sum min max avg string_agg array_agg \
         row_to_json to_json json_agg jsonb_build_object generate_series unnest json_each reverse row_number rank lag \
-        percentile_disc format array_to_json table_to_xml schema_to_xml crosstab to_char date_trunc now version \
+        percentile_disc format array_to_json table_to_xml schema_to_xml to_char date_trunc now version \
         pg_table_is_visible current_setting has_table_privilege repeat chr int4 text json_populate_record \
         quote_ident obj_description pg_get_expr";
     let volatile = "random nextval currval setval pg_sleep clock_timestamp gen_random_uuid set_config pg_notify lo_export \
         lo_import lo_get pg_read_file pg_ls_dir pg_terminate_backend pg_cancel_backend pg_advisory_lock pg_advisory_unlock_all \
-        pg_try_advisory_xact_lock query_to_xml cursor_to_xml ts_stat pg_reload_conf pg_switch_wal pg_relation_size";
-    let scalar = |name: &str| if matches!(name, "json_each" | "crosstab") { RECORD } else { TEXT };
+        pg_try_advisory_xact_lock query_to_xml cursor_to_xml ts_stat ts_rewrite pg_reload_conf pg_switch_wal pg_relation_size";
+    let scalar = |name: &str| if matches!(name, "json_each" | "ts_stat") { RECORD } else { TEXT };
     let built_in = |volatility| move |name: &str| function("pg_catalog", name, volatility, "internal", scalar(name));
     let mut all: Vec<_> = immutable.split_whitespace().map(built_in(Volatility::Immutable)).collect();
     all.extend(volatile.split_whitespace().map(built_in(Volatility::Volatile)));
@@ -176,12 +198,22 @@ fn functions() -> Vec<(String, String, Function)> {
     all.push(written("wipe", "SELECT 1; DELETE FROM payments WHERE id = $1", &[], &[]));
     all.push(written("wipe_all", "SELECT wipe(1)", &[], &["statement_timeout=1s"]));
     all.push(written("app_secret", "SELECT secret FROM customers", &[], &["search_path=app, pg_temp"]));
+    all.push(resolved("atomic", "SELECT c.email FROM public.customers c WHERE c.id = atomic.who", &["who"]));
+    all.push(resolved("blind_atomic", "DELETE FROM orders", &[]));
+    all.push(with_prelude("by_default", Some("public.purge()"), &[]));
+    all.push(with_prelude("by_number", Some("1, now()"), &[]));
+    all.push(with_prelude("by_check", None, &[PURGE]));
+    all.push(with_prelude("by_riddle", Some("nosuch()"), &[]));
     all.push(written("as_admin", "SELECT count(*) FROM orders", &[], &["role=admin"]));
     all.push(written("forever", "SELECT forever()", &[], &[]));
     all.push(written("riddle", "SELECT * FROM nosuch", &[], &[]));
     let (schema, name, liar) = function("public", "liar", Volatility::Volatile, "plpgsql", TEXT);
     all.push((schema, name, Function { doubted: true, ..liar }));
     all.push(function("public", "dblink", Volatility::Volatile, "c", RECORD));
+    for extension in ["crosstab", "connectby", "xpath_table"] {
+        all.push(function("public", extension, Volatility::Stable, "c", RECORD));
+    }
+    all.push(function("app", "query_to_xml", Volatility::Stable, "plpgsql", TEXT));
     all.push(function("public", "st_x", Volatility::Immutable, "c", TEXT));
     all.push(function("public", "<~>", Volatility::Volatile, "plpgsql", TEXT));
     all.push(function("public", "<+>", Volatility::Stable, "plpgsql", TEXT));

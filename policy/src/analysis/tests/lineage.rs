@@ -142,7 +142,8 @@ fn functions_of_users_are_unknown() {
     check("SELECT badge(1), lower(badge(1))", "? ?");
     check("SELECT st_x(email) FROM customers", "customers.email");
     check("SELECT email FROM all_customers()", "?");
-    check("SELECT query_to_xml('select ssn from customers', true, false, '')", "?");
+    check("SELECT query_to_xml('select ssn from customers', true, false, '')", "customers.ssn");
+    check("SELECT query_to_xml($1, true, false, '')", "?");
     check("SELECT pg_read_file('x'), lo_get(1)", "? ?");
     check("SELECT nosuch(1)", "?");
     check("SELECT c.badge FROM customers c", "?");

@@ -450,6 +450,7 @@ pub fn catalog(version: u64) -> Catalog {
             security_definer: false,
             doubted: false,
             body: None,
+            prelude: None,
             kind: 'f',
             returns: 25,
             arguments: 1,
