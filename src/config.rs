@@ -12,6 +12,7 @@ mod reader;
 mod resolve;
 mod rules;
 mod secret;
+mod store;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -29,6 +30,7 @@ pub use self::limits::{LimitsConfig, TcpConfig};
 pub use self::network::Network;
 pub use self::problem::{ConfigProblems, Problem};
 pub use self::secret::{derive_verifier, mask_key};
+pub use self::store::StoreConfig;
 
 /// A valid configuration at one revision.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ pub struct Config {
     pub web: WebConfig,
     /// TLS towards clients.
     pub tls: Option<TlsConfig>,
+    /// Where access requests are kept.
+    pub store: StoreConfig,
     /// How requests are decided.
     pub review: ReviewConfig,
     /// The audit trail.

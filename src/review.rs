@@ -6,10 +6,12 @@
 mod decide;
 mod error;
 mod execution;
+mod follow;
 mod lifecycle;
 mod pending;
 mod service;
 mod state;
+mod unsettled;
 pub mod votes;
 
 use std::time::Duration;

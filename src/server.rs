@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use crate::audit::{Audit, AuditError, Record};
 use crate::cancel::CancelRegistry;
 use crate::catalog::{CatalogOptions, CatalogService};
-use crate::config::{Config, DatabaseConfig, ListenAddress, SslMode};
+use crate::config::{Config, DatabaseConfig, ListenAddress, SslMode, StoreConfig};
 use crate::connection::{self, Newcomer};
 use crate::database::Database;
 use crate::drain::{self, Phase};
@@ -30,7 +30,7 @@ use crate::listener::{self, Listener, Sharing};
 use crate::live::{Live, LiveEvent};
 use crate::review::{Review, ReviewError};
 use crate::session::startup::{StartupContext, mock_secret};
-use crate::store::{SqliteStore, StoreError};
+use crate::store::{self, PostgresStore, SqliteStore, Store, StoreError};
 use crate::stream::ClientStream;
 use crate::telemetry::{STRANGERS_REFUSED, VerdictCounters};
 use crate::tls::{self, TlsError};
@@ -173,7 +173,7 @@ impl Server {
         let now = Timestamp::now();
         let audit = Arc::new(Audit::open(&data_dir.join("audit"), now)?);
         record_config(&audit, &config);
-        let store = Arc::new(SqliteStore::open(&data_dir)?);
+        let store = open_store(&config).await?;
         let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let secret = mock_secret(&data_dir).map_err(unusable)?;
         let databases = databases(&config, &HashMap::new()).await?;
@@ -215,6 +215,9 @@ impl Server {
         let review = Arc::clone(&self.shared.review);
         let mut phase = self.phase.subscribe();
         self.services.spawn(async move { review.run_sweeper(drain::reached(&mut phase, Phase::Ending)).await });
+        let review = Arc::clone(&self.shared.review);
+        let mut phase = self.phase.subscribe();
+        self.services.spawn(async move { review.run_follower(drain::reached(&mut phase, Phase::Ending)).await });
         let mut phase = self.phase.subscribe();
         let ending = async move { drain::reached(&mut phase, Phase::Ending).await };
         self.services.spawn(async move {
@@ -289,6 +292,7 @@ impl Server {
         }
         self.sessions.shutdown().await;
         self.services.shutdown().await;
+        self.shared.review.leave().await;
     }
 }
 
@@ -297,6 +301,7 @@ fn warn_of_what_stays(old: &Config, new: &Config) {
     let changed = [
         ("listen", old.listen != new.listen),
         ("data_dir", old.data_dir != new.data_dir),
+        ("[store]", old.store != new.store),
         ("reuse_port", old.reuse_port != new.reuse_port),
         ("[web] listen", old.web.listen != new.web.listen),
     ];
@@ -341,10 +346,19 @@ fn listeners(config: &Config, inherited: &mut Inherited) -> Result<(Vec<Listener
     }
 }
 
+async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match &config.store {
+        StoreConfig::Sqlite => Arc::new(SqliteStore::open(&config.data_dir)?),
+        StoreConfig::Postgres { upstream, lease } => {
+            Arc::new(PostgresStore::open(&config.data_dir, upstream, *lease).await?)
+        }
+    })
+}
+
 /// Completes when no other process uses the data directory.
 async fn until_free(data_dir: &Path) {
     let mut told = false;
-    while SqliteStore::is_in_use(data_dir) {
+    while store::is_in_use(data_dir) {
         if !told {
             tracing::info!(data_dir = %data_dir.display(), "waiting until another process has given up the data directory");
             told = true;

@@ -3,6 +3,9 @@
 //! Never decides: it refuses what the state table forbids and what is no longer at the expected version.
 //! Invariant: one transaction per change; what a call has answered `Ok` survives a crash.
 
+mod facts;
+mod owner;
+mod postgres;
 mod rows;
 mod schema;
 mod sqlite;
@@ -12,12 +15,16 @@ use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use tokio::sync::broadcast;
 
 use countersign_policy::grant::Binding;
 use countersign_policy::rule::Mode;
 
 use crate::review::{AccessRequest, RequestId, State, Transition, Vote};
+use crate::tls::TlsError;
 
+pub use owner::is_in_use;
+pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 
 /// Rows a page of [`Store::list`] has at most.
@@ -66,6 +73,36 @@ pub enum StoreError {
     /// The store's thread has ended.
     #[error("store is closed")]
     Closed,
+    /// PostgreSQL cannot be connected to.
+    #[error("could not connect to store at {address}")]
+    Connect {
+        /// Where it was expected.
+        address: String,
+        /// What came back.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Certificates for the connection to PostgreSQL cannot be used.
+    #[error("could not set up TLS to the store")]
+    Tls(#[from] TlsError),
+    /// PostgreSQL is a standby.
+    #[error("store at {0} is a standby and cannot be written")]
+    Standby(String),
+    /// The schema belongs to a role whose members we are not: whoever made it could change what we run.
+    #[error("schema \"countersign\" in the store belongs to another role")]
+    Owner,
+    /// There is no connection to PostgreSQL at the moment.
+    #[error("store cannot be reached")]
+    Unreachable,
+    /// PostgreSQL did not answer in time; what was asked for may have happened or not.
+    #[error("store did not answer in time")]
+    Timeout,
+    /// Other proxies count this one as gone.
+    #[error("this proxy has lost its lease at the store")]
+    LeaseLost,
+    /// PostgreSQL refused a statement, or the connection broke.
+    #[error("could not access store")]
+    Postgres(#[from] tokio_postgres::Error),
 }
 
 /// A request to be stored, with what only the store needs to know of it.
@@ -127,7 +164,16 @@ pub struct Viewer {
 /// An answer of the store, once it is durable.
 pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
-/// Where access requests are kept. SQLite embedded; another database shared by several proxies fits behind the same calls.
+/// What a store tells of changes that other processes made, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreEvent {
+    /// This request has changed.
+    Changed(RequestId),
+    /// Changes may have been missed.
+    Missed,
+}
+
+/// Where access requests are kept: SQLite, embedded, or a PostgreSQL that several proxies share.
 ///
 /// Dropping a future does not undo what was asked for: it may or may not happen.
 pub trait Store: Send + Sync + std::fmt::Debug {
@@ -158,8 +204,70 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// When the next request expires.
     fn next_expiry(&self) -> StoreFuture<'_, Option<Timestamp>>;
 
-    /// Ends what a process that is gone has left open, and tells what. Call it once, before anything else.
+    /// Ends what earlier processes on the same data directory have left open, and tells what. Call it once, before
+    /// anything else.
     fn recover(&self, now: Timestamp) -> StoreFuture<'_, Vec<(RequestId, Transition)>>;
+
+    /// Ends what other processes that are gone have left open, and tells what. Empty where there are no others.
+    fn reap(&self) -> StoreFuture<'_, Vec<(RequestId, Transition)>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// Those of these requests that no longer wait for votes.
+    fn decided(&self, ids: Vec<RequestId>) -> StoreFuture<'_, Vec<AccessRequest>> {
+        Box::pin(async move {
+            let mut decided = Vec::new();
+            for id in ids {
+                decided.extend(self.get(id).await?.filter(|request| request.state != State::Pending));
+            }
+            Ok(decided)
+        })
+    }
+
+    /// Changes as they happen; `None` where nobody else can make any.
+    fn subscribe(&self) -> Option<broadcast::Receiver<StoreEvent>> {
+        None
+    }
+
+    /// The time at the store, by which whatever ends on time ends; `None` where it is that of this process.
+    fn now(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// Whether it can be used at this moment.
+    fn is_reachable(&self) -> bool {
+        true
+    }
+
+    /// Tells other processes that this one is about to end.
+    fn leave(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Whether a transition is one of the state table, from this state.
+fn check_transition(from: Option<State>, transition: &Transition) -> Result<(), StoreError> {
+    let legal = match from {
+        None => transition.to == State::Pending,
+        Some(from) => from.may_become(transition.to),
+    };
+    if legal && transition.from == from {
+        return Ok(());
+    }
+    Err(StoreError::IllegalTransition { from, to: transition.to })
+}
+
+/// Whether the transitions of a new request lead to its state.
+fn check_history(request: &AccessRequest) -> Result<(), StoreError> {
+    let mut state = None;
+    for transition in &request.transitions {
+        check_transition(state, transition)?;
+        state = Some(transition.to);
+    }
+    if state == Some(request.state) {
+        return Ok(());
+    }
+    Err(StoreError::IllegalTransition { from: state, to: request.state })
 }
 
 #[cfg(test)]

@@ -101,7 +101,9 @@ async fn health(State(state): State<ApiState>) -> Result<Json<serde_json::Value>
         let detail = "The audit trail cannot be written; see the log of the proxy";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail));
     }
-    Ok(Json(serde_json::json!({ "status": "ok" })))
+    // What needs no approval passes without the store, so that the proxy is not taken out of service for it.
+    let store = if state.review.is_store_reachable() { "ok" } else { "unreachable" };
+    Ok(Json(serde_json::json!({ "status": "ok", "store": store })))
 }
 
 async fn render_metrics(State(state): State<ApiState>) -> impl IntoResponse {

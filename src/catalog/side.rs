@@ -51,7 +51,7 @@ impl Side {
         tls: Option<&TlsConnector>,
     ) -> Result<Self, CatalogError> {
         let failed = |error| CatalogError::Connect(Arc::new(error));
-        let config = settings(upstream);
+        let config = settings(upstream, "countersign catalog");
         // The connection's own error also ends the client, whose next query reports it.
         let (client, connection) = match tls {
             Some(tls) if upstream.ssl_mode != SslMode::Disable => {
@@ -86,7 +86,8 @@ impl Drop for Side {
     }
 }
 
-fn settings(upstream: &UpstreamConfig) -> Config {
+/// How `tokio_postgres` connects there.
+pub(crate) fn settings(upstream: &UpstreamConfig, application: &str) -> Config {
     let mut config = Config::new();
     config
         .host(&upstream.host)
@@ -94,7 +95,7 @@ fn settings(upstream: &UpstreamConfig) -> Config {
         .user(&upstream.user)
         .dbname(&upstream.database)
         .connect_timeout(upstream.connect_timeout)
-        .application_name("countersign catalog")
+        .application_name(application)
         .ssl_mode(match upstream.ssl_mode {
             SslMode::Disable => tokio_postgres::config::SslMode::Disable,
             SslMode::Prefer => tokio_postgres::config::SslMode::Prefer,

@@ -11,7 +11,7 @@ use countersign_policy::rule::{Action, DatabasePolicy, Mode, RelationAccess, Rul
 use serde_json::{Value, json};
 
 use super::output::{Exit, Format};
-use crate::config::{Config, ConfigProblems, DatabaseAuth};
+use crate::config::{Config, ConfigProblems, DatabaseAuth, StoreConfig, UpstreamConfig};
 use crate::duration::in_words;
 
 /// Checks a file and prints what was found. Problems go to standard error as text, to standard output as JSON.
@@ -41,6 +41,9 @@ fn summary(config: &Config) -> String {
 
 fn write_summary(out: &mut String, config: &Config) -> std::fmt::Result {
     writeln!(out, "{}: valid, revision {}", config.path.display(), config.policy.revision)?;
+    if let Some(store) = store(config) {
+        writeln!(out, "\nstore\n  {store}")?;
+    }
     writeln!(out, "\nusers")?;
     for user in &config.users {
         let password = match (&user.verifier, user.certificates.is_empty()) {
@@ -83,6 +86,17 @@ fn write_summary(out: &mut String, config: &Config) -> std::fmt::Result {
         config.warnings.iter().try_for_each(|warning| writeln!(out, "  {warning}"))?;
     }
     Ok(())
+}
+
+/// Where the shared store is; `None` for the embedded one.
+fn store(config: &Config) -> Option<String> {
+    match &config.store {
+        StoreConfig::Sqlite => None,
+        StoreConfig::Postgres { upstream, lease } => {
+            let UpstreamConfig { user, host, port, database, .. } = &**upstream;
+            Some(format!("{user}@{host}:{port}/{database}, lease {}", in_words(*lease)))
+        }
+    }
 }
 
 fn list(names: &[String]) -> String {
@@ -199,6 +213,7 @@ fn as_json(config: &Config) -> Value {
     json!({
         "valid": true,
         "revision": config.policy.revision,
+        "store": store(config).unwrap_or_else(|| "sqlite".to_owned()),
         "users": users.collect::<Vec<_>>(),
         "databases": databases.collect::<Vec<_>>(),
         "rules": rules.collect::<Vec<_>>(),

@@ -96,19 +96,19 @@ fn tokens(section: &Section<'_>) -> Vec<String> {
     tokens
 }
 
-/// Reads `upstream` of a database.
-pub(super) fn upstream(section: &Section<'_>, directory: &Path) -> Option<UpstreamConfig> {
-    let url = section.required("upstream", section.text("upstream"))?;
+/// Reads the `postgres://` URL of a key.
+pub(super) fn upstream(section: &Section<'_>, key: &str, directory: &Path) -> Option<UpstreamConfig> {
+    let url = section.required(key, section.text(key))?;
     let parsed = upstream::parse(&url.value, directory);
     let upstream = parsed.map_err(|error| {
-        let message = format!("\"upstream\" in {} {}", section.title, error.message);
-        section.report.problem(&url.at, "upstream", message, error.hint);
+        let message = format!("\"{key}\" in {} {}", section.title, error.message);
+        section.report.problem(&url.at, key, message, error.hint);
     });
     let upstream = upstream.ok()?;
     let check = |name: &str, path: Option<&PathBuf>, open: fn(&Path) -> io::Result<()>| {
         if let Some(Err(error)) = path.map(|path| open(path)) {
             let path = path.map(|path| path.display().to_string()).unwrap_or_default();
-            section.problem("upstream", format!("cannot use {name} {path}: {error}"), None);
+            section.problem(key, format!("cannot use {name} {path}: {error}"), None);
         }
     };
     let readable = |path: &Path| File::open(path).map(drop);

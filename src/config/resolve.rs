@@ -17,6 +17,7 @@ use super::limits::{self, LIMIT_KEYS, SESSIONS_MAX, TCP_KEYS};
 use super::problem::{ConfigProblems, Report};
 use super::reader::{Keys, Section, Spanned};
 use super::rules::{ACTIONS, Known, MASK_KEYS, MODES, NO_REVIEWER, RULE_KEYS, STAGES};
+use super::store::{self, STORE_KEYS};
 use super::{
     AuditConfig, Config, DatabaseConfig, ListenAddress, ReviewConfig, TcpConfig, TlsConfig, UpstreamConfig, WebConfig,
     rules, secret, values,
@@ -47,7 +48,6 @@ const TOP_KEYS: Keys = Keys {
     unavailable: &["notify"],
 };
 const WEB_KEYS: Keys = Keys { table: "[web]", known: &["listen", "public_url"], unavailable: &[] };
-const STORE_KEYS: Keys = Keys { table: "[store]", known: &["url"], unavailable: &[] };
 const AUDIT_KEYS: Keys =
     Keys { table: "[audit]", known: &["fail_open", "record_results", "retention"], unavailable: &[] };
 const REVIEW_KEYS: Keys = Keys { table: "[review]", known: &["admins_bypass"], unavailable: &["force_groups"] };
@@ -133,7 +133,7 @@ impl<'a> Reading<'a> {
         let tcp = limits::tcp(self.section("tcp", &TCP_KEYS).as_ref());
         let data_dir = self.top.path("data_dir", &self.directory);
         let data_dir = data_dir.unwrap_or_else(|| self.directory.join("countersign-data"));
-        self.store();
+        let store = store::store(self.section("store", &STORE_KEYS).as_ref(), &self.directory);
         let users = self.distinct("users", &USER_KEYS, |section| access::user(section, tls.as_ref(), &self.directory));
         let sections = self.top.named("databases", &DATABASE_KEYS);
         let known = Known {
@@ -161,6 +161,7 @@ impl<'a> Reading<'a> {
             tcp,
             web: web?,
             tls,
+            store: store?,
             review,
             audit,
             policy: Policy { revision, rules, masks, databases: database_policies },
@@ -237,14 +238,6 @@ impl<'a> Reading<'a> {
         Some(WebConfig { listen, public_url: public_url.unwrap_or_else(|| format!("http://{listen}")) })
     }
 
-    fn store(&self) {
-        let Some(url) = self.section("store", &STORE_KEYS).and_then(|section| section.text("url")) else { return };
-        if url.value != "sqlite" {
-            let message = "only the embedded store is available in this version".to_owned();
-            self.report.problem(&url.at, "url", message, Some("write url = \"sqlite\"".to_owned()));
-        }
-    }
-
     fn audit(&self) -> AuditConfig {
         let Some(section) = self.section("audit", &AUDIT_KEYS) else { return AuditConfig { fail_open: false } };
         let fail_open = section.flag("fail_open").unwrap_or(false);
@@ -315,7 +308,7 @@ impl<'a> Reading<'a> {
         let groups = section.required("groups", section.list("groups"));
         known.warn_of_empty_groups(section, groups.as_deref().unwrap_or_default(), "nobody in it can connect");
         let password = section.has("password").then(|| secret::secret(section, "password", &self.directory)).flatten();
-        let upstream = access::upstream(section, &self.directory);
+        let upstream = access::upstream(section, "upstream", &self.directory);
         let default = section.choice("default", ACTIONS).unwrap_or(Action::Hold);
         let unparsed = section.choice("unparsed", &ACTIONS[1..]).unwrap_or(Action::Hold);
         let review = self.review_defaults(section, name, known);

@@ -161,6 +161,20 @@ fn broken_toml_is_placed() {
 }
 
 #[test]
+fn a_store_is_embedded_or_a_postgresql() {
+    check("", "[store]\nurl = \"mysql://x\"\n", "\"url\" in [store] is not a store");
+    check("", "[store]\nurl = \"postgres://x\"\n", "\"url\" in [store] names no user");
+    check("", "[store]\nurl = \"postgres://u:p@h/d\"\n", "\"url\" in [store] holds a password");
+    check("", "[store]\nlease = \"5s\"\n", "\"lease\" in [store] is for a store on PostgreSQL");
+    check("", "[store]\nurl = \"postgres://u@h/d\"\nlease = \"1h\"\n", "\"lease\" in [store] must be from 1s to 10m");
+    check(
+        "",
+        "[store]\nurl = \"postgres://u@h/d\"\npassword = \"x\"\n",
+        "\"password\" in [store] stands in the file in clear",
+    );
+}
+
+#[test]
 fn keys_that_nothing_enforces_yet_are_refused() {
     for key in ["max_rows", "justification"] {
         check(
@@ -170,7 +184,6 @@ fn keys_that_nothing_enforces_yet_are_refused() {
         );
     }
     check("", "[notify.slack]\n", "key \"notify\" in the file is not available in this version");
-    check("", "[store]\nurl = \"postgres://x\"\n", "only the embedded store is available in this version");
     check("", "[audit]\nrecord_results = \"counts\"\n", "recording results is not available in this version");
     check(
         "",

@@ -26,6 +26,7 @@ impl Review {
         reason: Option<String>,
         now: Timestamp,
     ) -> Result<AccessRequest, ReviewError> {
+        let now = self.time(now);
         self.decide(id, |request| self.plan_approval(request, actor, reason.clone(), now)).await
     }
 
@@ -40,6 +41,7 @@ impl Review {
         reason: String,
         now: Timestamp,
     ) -> Result<AccessRequest, ReviewError> {
+        let now = self.time(now);
         if reason.trim().is_empty() {
             return Err(ReviewError::ReasonRequired);
         }
@@ -57,6 +59,7 @@ impl Review {
         reason: Option<String>,
         now: Timestamp,
     ) -> Result<AccessRequest, ReviewError> {
+        let now = self.time(now);
         self.decide(id, |request| {
             if request.user != actor.name && !self.is_admin(actor) {
                 return Err(ReviewError::NotEligible { groups: ADMIN_GROUP.to_owned() });
@@ -77,6 +80,7 @@ impl Review {
         reason: Option<String>,
         now: Timestamp,
     ) -> Result<AccessRequest, ReviewError> {
+        let now = self.time(now);
         self.decide(id, |request| {
             if demanded_groups(&request.reviewers, &self.groups_of(&actor.name)).is_empty() && !self.is_admin(actor) {
                 return Err(not_eligible(request));
@@ -172,7 +176,7 @@ impl Review {
 }
 
 /// What a waiting session is told of a transition.
-fn decision_of(request: &AccessRequest, transition: &Transition) -> Option<Decision> {
+pub(super) fn decision_of(request: &AccessRequest, transition: &Transition) -> Option<Decision> {
     match transition.to {
         State::Approved => Some(Decision::Approved { met: request.reviewers.clone() }),
         State::Rejected => Some(Decision::Rejected {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::decide::{plan_end, proxy, unchanged};
+use super::unsettled::Ending;
 use super::{AccessRequest, Outcome, RequestId, Review, ReviewError, State};
 use crate::audit::Record;
 use crate::store::Change;
@@ -34,12 +35,14 @@ impl Review {
     /// # Cancel safety
     /// When the future is dropped the approval may be used up; nothing was forwarded.
     pub async fn begin_execution(&self, id: RequestId, now: Timestamp) -> Result<(), ReviewError> {
+        let now = self.time(now);
         let request = self
             .decide(id, |request| {
                 let change = plan_end(request, State::Executing, &proxy(), None, now)?;
                 if request.expires_at <= now { Err(ReviewError::Expired) } else { Ok(change) }
             })
-            .await?;
+            .await
+            .inspect_err(|error| self.doubt(id, error, Ending::NotReleased { begun_at: now }))?;
         let Err(error) = self.record_intent(&request, now).await else { return Ok(()) };
         if self.config.load().audit.fail_open {
             tracing::warn!(request = %id, "intent not recorded; released because of audit.fail_open");
@@ -48,7 +51,8 @@ impl Review {
         let reason = Some("not released: the audit trail could not be written".to_owned());
         if let Some(transition) = plan_end(&request, State::Failed, &proxy(), reason, now)?.transition {
             let change = Change { transition: Some(transition), ..unchanged(&request) };
-            self.store.vote_and_transition(change).await?;
+            let ended = self.store.vote_and_transition(change).await.map_err(ReviewError::from);
+            ended.inspect_err(|error| self.doubt(id, error, Ending::NotReleased { begun_at: now }))?;
         }
         Err(error)
     }
@@ -71,12 +75,14 @@ impl Review {
     /// # Errors
     /// When the request is not EXECUTING or it cannot be recorded.
     pub async fn finish(&self, id: RequestId, execution: &Execution, now: Timestamp) -> Result<(), ReviewError> {
+        let now = self.time(now);
         let (to, name, detail) = match &execution.outcome {
             Outcome::Executed(tag) => (State::Executed, "executed", Some(tag.as_str())),
             Outcome::Failed(sqlstate) => (State::Failed, "failed", Some(sqlstate.as_str())),
             Outcome::Unknown => (State::Unknown, "unknown", None),
         };
-        let request = self.get(id).await?;
+        let ending = Ending::Ran { to, outcome: detail.map(str::to_owned) };
+        let request = self.get(id).await.inspect_err(|error| self.doubt(id, error, ending.clone()))?;
         let record = Record::Outcome {
             request: Some(id),
             user: &request.user,
@@ -88,12 +94,9 @@ impl Review {
             masked_columns: &execution.masked_columns,
         };
         // The trail first: what ran is told even if the store fails after it.
-        let recorded = if request.state == State::Executing { self.note(now, &record) } else { Ok(()) };
-        self.decide_after(id, |request| {
-            let change = plan_end(request, to, &proxy(), None, now)?;
-            Ok(Change { outcome: detail.map(str::to_owned), ..change })
-        })
-        .await?;
+        let runs = matches!(request.state, State::Executing | State::Unknown);
+        let recorded = if runs { self.note(now, &record) } else { Ok(()) };
+        self.end_execution(id, &ending, now).await.inspect_err(|error| self.doubt(id, error, ending.clone()))?;
         recorded
     }
 
@@ -102,6 +105,7 @@ impl Review {
     /// # Errors
     /// When it is not APPROVED or it cannot be recorded.
     pub async fn deny_after_approval(&self, id: RequestId, reason: String, now: Timestamp) -> Result<(), ReviewError> {
+        let now = self.time(now);
         let reason = Some(reason);
         self.decide(id, |request| plan_end(request, State::Revoked, &proxy(), reason.clone(), now)).await?;
         Ok(())

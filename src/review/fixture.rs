@@ -46,6 +46,7 @@ pub(crate) fn config(people: &str) -> Config {
         tcp: TcpConfig::default(),
         web: WebConfig { listen: ([127, 0, 0, 1], 0).into(), public_url: "https://countersign.example.com".to_owned() },
         tls: None,
+        store: crate::config::StoreConfig::Sqlite,
         review: ReviewConfig { admins_bypass: true },
         audit: AuditConfig { fail_open: false },
         users: people.split_whitespace().map(user).collect(),

@@ -11,6 +11,7 @@ use countersign_policy::rule::Mode;
 
 use super::decide::{plan_end, unchanged};
 use super::{AccessRequest, Actor, Decision, RequestId, Review, ReviewError, State, Surface};
+use crate::fault::with_causes;
 use crate::store::Change;
 
 /// Requests expired in one transaction.
@@ -27,6 +28,7 @@ impl Review {
     /// # Errors
     /// When it cannot be recorded.
     pub async fn withdraw(&self, id: RequestId, now: Timestamp) -> Result<(), ReviewError> {
+        let now = self.time(now);
         self.pending.forget(id);
         let reason = Some("withdrawn by the client".to_owned());
         let withdrawn = self
@@ -48,6 +50,7 @@ impl Review {
     /// # Errors
     /// When it is no longer PENDING or it cannot be recorded.
     pub async fn park(&self, id: RequestId, now: Timestamp) -> Result<AccessRequest, ReviewError> {
+        let now = self.time(now);
         let parked = self
             .decide_after(id, |request| match request.state {
                 State::Pending if request.expires_at <= now => Err(ReviewError::Expired),
@@ -64,6 +67,7 @@ impl Review {
     /// # Errors
     /// When the store or the audit trail fails.
     pub async fn recover(&self, now: Timestamp) -> Result<(), ReviewError> {
+        let now = self.time(now);
         let ended = self.store.recover(now).await?;
         ended.iter().try_for_each(|(id, transition)| self.note_transition(*id, transition))
     }
@@ -73,12 +77,17 @@ impl Review {
     /// # Errors
     /// When the store or the audit trail fails; the rest is done by the next sweep.
     pub async fn sweep(&self, now: Timestamp) -> Result<(), ReviewError> {
+        let now = self.time(now);
         let mut abandoned = self.pending.take_abandoned().into_iter();
         while let Some(id) = abandoned.next() {
             if let Err(error) = self.withdraw(id, now).await {
                 self.pending.put_back_abandoned(abandoned.chain([id]));
                 return Err(error);
             }
+        }
+        self.settle(now).await?;
+        for (id, transition) in self.store.reap().await? {
+            self.note_transition(id, &transition)?;
         }
         loop {
             let expired = self.store.expire_due(now, SWEEP_BATCH).await?;
@@ -94,16 +103,31 @@ impl Review {
         }
     }
 
+    /// Tells other proxies on the same store that this one is about to end.
+    pub async fn leave(&self) {
+        if let Err(error) = self.store.leave().await {
+            tracing::debug!(error = %with_causes(&error), "could not take leave of the store");
+        }
+    }
+
     /// Sweeps until `shutdown`, at every expiry and at least once a second.
     pub async fn run_sweeper(self: Arc<Self>, shutdown: impl Future<Output = ()>) {
         let mut shutdown = std::pin::pin!(shutdown);
+        let mut failing = false;
         loop {
-            let now = Timestamp::now();
-            if let Err(error) = self.sweep(now).await {
-                tracing::warn!(error = %error, "could not sweep access requests");
+            let swept = self.sweep(Timestamp::now()).await;
+            match &swept {
+                Err(error) if !failing => {
+                    tracing::warn!(error = %with_causes(error), "could not sweep access requests")
+                }
+                Ok(()) if failing => tracing::info!("access requests are swept again"),
+                Ok(()) | Err(_) => {}
             }
+            failing = swept.is_err();
             let next = match self.store.next_expiry().await {
-                Ok(Some(next)) => Duration::try_from(Timestamp::now().duration_until(next)).unwrap_or_default(),
+                Ok(Some(next)) => {
+                    Duration::try_from(self.time(Timestamp::now()).duration_until(next)).unwrap_or_default()
+                }
                 Ok(None) | Err(_) => PAUSE_MAX,
             };
             // Both are cancel safe: a timer and the caller's signal.

@@ -54,6 +54,15 @@ impl Pending {
         self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
     }
 
+    pub(super) fn waits(&self, id: RequestId) -> bool {
+        self.holds.contains_key(&id)
+    }
+
+    /// Everything that waits at this moment.
+    pub(super) fn ids(&self) -> Vec<RequestId> {
+        self.holds.iter().map(|hold| *hold.key()).collect()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.holds.len()
     }

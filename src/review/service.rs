@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use countersign_policy::rule::Mode;
 
 use super::pending::Pending;
+use super::unsettled::Unsettled;
 use super::votes::covers;
 use super::{
     ADMIN_GROUP, AccessRequest, NewRequest, RequestId, ReviewError, State, Surface, Transition, Vote, Waiting,
@@ -27,6 +28,8 @@ pub struct Review {
     pub(super) audit: Arc<Audit>,
     pub(super) config: Arc<ArcSwap<Config>>,
     pub(super) pending: Arc<Pending>,
+    /// What the store could not be told when it was due.
+    pub(super) unsettled: Unsettled,
 }
 
 /// What became of a request that is to be held.
@@ -56,7 +59,7 @@ impl Review {
     /// Puts the parts together. Call [`Review::recover`] before the first session.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, audit: Arc<Audit>, config: Arc<ArcSwap<Config>>) -> Arc<Self> {
-        Arc::new(Self { store, audit, config, pending: Arc::default() })
+        Arc::new(Self { store, audit, config, pending: Arc::default(), unsettled: Unsettled::default() })
     }
 
     /// Takes in a request whose verdict is Hold.
@@ -68,6 +71,7 @@ impl Review {
     /// When the future is dropped, a request that was stored meanwhile is withdrawn by the next sweep, or stays open in
     /// mode `resubmit`.
     pub async fn open(&self, new: NewRequest, now: Timestamp) -> Result<Opened, ReviewError> {
+        let now = self.time(now);
         self.audit_accepts()?;
         if new.mode != Mode::Wait
             && let Some(ticket) = self.same(&new, State::Approved, now).await?
@@ -118,6 +122,18 @@ impl Review {
     #[must_use]
     pub fn holds(&self) -> usize {
         self.pending.len()
+    }
+
+    /// The time by which requests expire: that of a shared store, whatever `now` this machine takes it for.
+    #[must_use]
+    pub fn time(&self, now: Timestamp) -> Timestamp {
+        self.store.now().unwrap_or(now)
+    }
+
+    /// Whether the store can be used at this moment.
+    #[must_use]
+    pub fn is_store_reachable(&self) -> bool {
+        self.store.is_reachable()
     }
 
     /// Whether the audit trail can be written.

@@ -1,100 +1,23 @@
-//! Access requests ⇄ rows.
+//! Access requests ⇄ rows of SQLite.
 //!
 //! Never hides a damaged row: what cannot be read back is an error. Invariant: reading gives what was written.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::{Deserialize, Serialize};
 
-use countersign_policy::rule::Mode;
 use countersign_policy::verdict::ReviewerDemand;
 
+use super::facts::{self, Columns, mode_name, state_from, surface_from, surface_name, time_from};
 use super::{NewRecord, StoreError};
-use crate::review::{AccessRequest, Parameter, RequestId, State, Surface, Transition, Vote};
+use crate::review::{AccessRequest, RequestId, State, Transition, Vote};
 
 /// Columns of `requests` in the order [`request_from`] reads them.
 pub(super) const COLUMNS: &str =
     "r.id, r.state, r.version, r.requester, r.database, r.facts, r.created_at, r.expires_at, r.decided_at, r.outcome";
 
-/// What nobody searches by, as one JSON text.
-#[derive(Serialize)]
-struct FactsOut<'a> {
-    groups: &'a [String],
-    client_address: &'a str,
-    application: &'a str,
-    statement: &'a str,
-    parameters: &'a [Parameter],
-    summary: &'a str,
-    effects: &'a [String],
-    rules: &'a [String],
-    messages: &'a [String],
-    in_transaction: bool,
-}
-
-#[derive(Deserialize)]
-struct FactsIn {
-    groups: Vec<String>,
-    client_address: String,
-    application: String,
-    statement: String,
-    parameters: Vec<Parameter>,
-    summary: String,
-    effects: Vec<String>,
-    rules: Vec<String>,
-    messages: Vec<String>,
-    in_transaction: bool,
-}
-
-pub(super) fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Wait => "wait",
-        Mode::Resubmit => "resubmit",
-        Mode::Auto => "auto",
-    }
-}
-
-fn surface_name(surface: Surface) -> &'static str {
-    match surface {
-        Surface::Wire => "wire",
-        Surface::Api => "api",
-        Surface::Proxy => "proxy",
-    }
-}
-
-fn surface_from(name: &str) -> Result<Surface, StoreError> {
-    [Surface::Wire, Surface::Api, Surface::Proxy]
-        .into_iter()
-        .find(|surface| surface_name(*surface) == name)
-        .ok_or(StoreError::Invalid("surface"))
-}
-
-fn state_from(name: &str) -> Result<State, StoreError> {
-    name.parse().map_err(|_unknown| StoreError::Invalid("state"))
-}
-
-fn time_from(microseconds: i64) -> Result<Timestamp, StoreError> {
-    Timestamp::from_microsecond(microseconds).map_err(|_range| StoreError::Invalid("time"))
-}
-
-pub(super) fn id_from(text: &str) -> Result<RequestId, StoreError> {
-    ulid::Ulid::from_string(text).map(RequestId).map_err(|_invalid| StoreError::Invalid("request id"))
-}
-
 pub(super) fn insert(connection: &Connection, new: &NewRecord) -> Result<(), StoreError> {
     let request = &new.request;
-    let facts = FactsOut {
-        groups: &request.groups,
-        client_address: &request.client_address,
-        application: &request.application,
-        statement: &request.statement,
-        parameters: &request.parameters,
-        summary: &request.summary,
-        effects: &request.effects,
-        rules: &request.rules,
-        messages: &request.messages,
-        in_transaction: request.in_transaction,
-    };
-    let facts = serde_json::to_string(&facts).map_err(|_error| StoreError::Invalid("request"))?;
+    let facts = facts::encode(request)?;
     let id = request.id.to_string();
     connection
         .prepare_cached("INSERT INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")?
@@ -167,33 +90,18 @@ pub(super) fn get(connection: &Connection, id: RequestId) -> Result<Option<Acces
 
 /// Reads a row of [`COLUMNS`]; [`complete`] adds what stands in other tables.
 pub(super) fn request_from(row: &Row<'_>) -> Result<AccessRequest, StoreError> {
-    let facts: FactsIn =
-        serde_json::from_str(row.get_ref(5)?.as_str().map_err(|_type| StoreError::Invalid("request"))?)
-            .map_err(|_error| StoreError::Invalid("request"))?;
-    Ok(AccessRequest {
-        id: id_from(&row.get::<_, String>(0)?)?,
-        state: state_from(&row.get::<_, String>(1)?)?,
+    let columns = Columns {
+        id: row.get(0)?,
+        state: row.get(1)?,
         version: row.get(2)?,
-        user: row.get(3)?,
-        groups: facts.groups,
+        requester: row.get(3)?,
         database: row.get(4)?,
-        client_address: facts.client_address,
-        application: facts.application,
-        statement: facts.statement,
-        parameters: facts.parameters,
-        summary: facts.summary,
-        effects: facts.effects,
-        rules: facts.rules,
-        messages: facts.messages,
-        reviewers: Vec::new(),
-        in_transaction: facts.in_transaction,
-        created_at: time_from(row.get(6)?)?,
-        expires_at: time_from(row.get(7)?)?,
-        decided_at: row.get::<_, Option<i64>>(8)?.map(time_from).transpose()?,
-        votes: Vec::new(),
-        transitions: Vec::new(),
+        created_at: row.get(6)?,
+        expires_at: row.get(7)?,
+        decided_at: row.get(8)?,
         outcome: row.get(9)?,
-    })
+    };
+    columns.with(row.get_ref(5)?.as_str().map_err(|_type| StoreError::Invalid("request"))?)
 }
 
 pub(super) fn complete(connection: &Connection, mut request: AccessRequest) -> Result<AccessRequest, StoreError> {

@@ -3,8 +3,7 @@
 //! Never shared between processes: a lock file keeps a second one out.
 //! Invariant: every write goes through [`apply`], which checks the version and the state table.
 
-use std::fs::{self, OpenOptions, TryLockError};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -15,7 +14,8 @@ use countersign_policy::grant::Binding;
 
 use super::rows::{self, COLUMNS};
 use super::thread::{Access, StoreThread};
-use super::{Change, Filter, NewRecord, PAGE_MAX, Store, StoreError, StoreFuture};
+use super::{Change, Filter, NewRecord, PAGE_MAX, Store, StoreError, StoreFuture, check_history, check_transition};
+use super::{facts, owner};
 use crate::review::{AccessRequest, RequestId, State, Surface, Transition};
 
 /// Requests in `countersign.db`.
@@ -26,9 +26,6 @@ pub struct SqliteStore {
     _lock: fs::File,
 }
 
-/// Locked for as long as the store is open.
-const LOCK: &str = "countersign.lock";
-
 impl SqliteStore {
     /// Opens or makes the store in `data_dir`.
     ///
@@ -37,16 +34,8 @@ impl SqliteStore {
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         let path = data_dir.join("countersign.db");
         let failed = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Open { path: path.clone(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(|error| failed(error.into()))?;
-        let private =
-            |path: &Path| OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-        let lock = private(&data_dir.join(LOCK)).map_err(|error| failed(error.into()))?;
-        match crate::lock::lock(&lock) {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(path)),
-            Err(TryLockError::Error(error)) => return Err(failed(error.into())),
-        }
-        private(&path).map_err(|error| failed(error.into()))?;
+        let lock = owner::take(data_dir)?;
+        owner::private(&path).map_err(|error| failed(error.into()))?;
         let mut connection = Connection::open(&path).map_err(|error| failed(error.into()))?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "full")?;
@@ -56,14 +45,6 @@ impl SqliteStore {
         super::schema::migrate(&mut connection)?;
         let thread = StoreThread::start(connection).map_err(|error| failed(error.into()))?;
         Ok(Self { thread, _lock: lock })
-    }
-
-    /// Whether another process, or another store of this one, has the data directory open.
-    #[must_use]
-    pub fn is_in_use(data_dir: &Path) -> bool {
-        let lock = OpenOptions::new().read(true).open(data_dir.join(LOCK));
-        // Whatever else is wrong with it is told when it is opened.
-        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     fn read<T: Send + 'static>(
@@ -84,14 +65,7 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn create(&self, new: NewRecord) -> StoreFuture<'_, ()> {
         self.write(move |connection| {
-            let mut state = None;
-            for transition in &new.request.transitions {
-                check_transition(state, transition)?;
-                state = Some(transition.to);
-            }
-            if state != Some(new.request.state) {
-                return Err(StoreError::IllegalTransition { from: state, to: new.request.state });
-            }
+            check_history(&new.request)?;
             rows::insert(connection, &new)
         })
     }
@@ -180,7 +154,7 @@ fn open_requests(connection: &Connection, which: &str, params: impl rusqlite::Pa
     let rows = query.query_and_then(params, |row| {
         let state: String = row.get(1)?;
         Ok(Open {
-            id: rows::id_from(&row.get::<_, String>(0)?)?,
+            id: facts::id_from(&row.get::<_, String>(0)?)?,
             state: state.parse().map_err(|_unknown| StoreError::Invalid("state"))?,
             version: row.get(2)?,
         })
@@ -215,17 +189,6 @@ fn end(
     };
     write_change(connection, &change, open.state)?;
     Ok((open.id, transition))
-}
-
-fn check_transition(from: Option<State>, transition: &Transition) -> Result<(), StoreError> {
-    let legal = match from {
-        None => transition.to == State::Pending,
-        Some(from) => from.may_become(transition.to),
-    };
-    if legal && transition.from == from {
-        return Ok(());
-    }
-    Err(StoreError::IllegalTransition { from, to: transition.to })
 }
 
 /// The compare-and-set.
@@ -266,7 +229,7 @@ fn write_change(connection: &Connection, change: &Change, state: State) -> Resul
             decided_at,
             change.expires_at.map(Timestamp::as_microsecond),
             change.outcome,
-            change.mode.map(rows::mode_name)
+            change.mode.map(facts::mode_name)
         ])?;
     Ok(())
 }

@@ -1,4 +1,10 @@
+pub(crate) mod both;
+mod nodes;
+
 use super::*;
+use both::Place;
+use std::sync::Arc;
+
 use crate::review::fixture::at;
 use crate::review::{Parameter, Surface};
 use countersign_policy::verdict::ReviewerDemand;
@@ -52,11 +58,16 @@ fn change(id: u128, version: u64, from: State, to: State) -> Change {
 
 #[tokio::test]
 async fn a_request_is_read_back_as_it_was_written() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(dir.path()).unwrap();
+    for place in Place::both().await {
+        read_back(&place).await;
+    }
+}
+
+async fn read_back(place: &Place) {
+    let store = place.open().await;
     store.create(record(request(5))).await.unwrap();
     drop(store);
-    let store = SqliteStore::open(dir.path()).unwrap();
+    let store = place.open().await;
     let got = store.get(RequestId(ulid::Ulid(5))).await.unwrap().unwrap();
     assert_eq!(serde_json::to_string(&got).unwrap(), serde_json::to_string(&request(5)).unwrap());
     assert!(store.get(RequestId(ulid::Ulid(6))).await.unwrap().is_none());
@@ -65,8 +76,12 @@ async fn a_request_is_read_back_as_it_was_written() {
 
 #[tokio::test]
 async fn changes_need_the_version_and_the_state_table() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(dir.path()).unwrap();
+    for place in Place::both().await {
+        change_at_versions(&place.open().await).await;
+    }
+}
+
+async fn change_at_versions(store: &Arc<dyn Store>) {
     store.create(record(request(5))).await.unwrap();
     let stale = store.vote_and_transition(change(5, 2, State::Pending, State::Approved)).await.unwrap();
     assert!(stale.is_none());
@@ -83,8 +98,12 @@ async fn changes_need_the_version_and_the_state_table() {
 
 #[tokio::test]
 async fn a_job_that_fails_harms_no_other_of_its_batch() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(dir.path()).unwrap();
+    for place in Place::both().await {
+        create_with_duplicates(&place.open().await).await;
+    }
+}
+
+async fn create_with_duplicates(store: &Arc<dyn Store>) {
     let ids = [1_u128, 2, 2, 3, 1, 4];
     let created = futures_util::future::join_all(ids.map(|id| store.create(record(request(id))))).await;
     let kept: Vec<_> = created.iter().map(Result::is_ok).collect();
@@ -96,8 +115,12 @@ async fn a_job_that_fails_harms_no_other_of_its_batch() {
 
 #[tokio::test]
 async fn pages_follow_one_another_and_filters_hold() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(dir.path()).unwrap();
+    for place in Place::both().await {
+        page_through(&place.open().await).await;
+    }
+}
+
+async fn page_through(store: &Arc<dyn Store>) {
     for id in 1..=7_u128 {
         let user = if id % 2 == 0 { "bob" } else { "alice" };
         store.create(record(AccessRequest { user: user.to_owned(), ..request(id) })).await.unwrap();
@@ -121,14 +144,87 @@ async fn pages_follow_one_another_and_filters_hold() {
     assert!(ids(Filter { visible_to: viewer("eve", &["x"]), ..page }).await.is_empty());
 }
 
-#[test]
-fn a_store_has_one_owner_and_no_newer_schema() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(dir.path()).unwrap();
-    assert!(matches!(SqliteStore::open(dir.path()), Err(StoreError::InUse(_))));
-    drop(store);
-    let connection = rusqlite::Connection::open(dir.path().join("countersign.db")).unwrap();
-    connection.execute("UPDATE schema_version SET version = 99", []).unwrap();
-    drop(connection);
-    assert!(matches!(SqliteStore::open(dir.path()), Err(StoreError::Newer { found: 99, .. })));
+#[tokio::test]
+async fn a_store_has_one_owner_and_no_newer_schema() {
+    for place in Place::both().await {
+        let store = place.open().await;
+        assert!(matches!(place.try_open().await, Err(StoreError::InUse(_))));
+        drop(store);
+        place.execute("UPDATE countersign.schema_version SET version = 99").await;
+        assert!(matches!(place.try_open().await, Err(StoreError::Newer { found: 99, .. })));
+    }
+}
+
+#[tokio::test]
+async fn what_is_due_expires_once() {
+    for place in Place::both().await {
+        let store = place.open().await;
+        for id in 1..=3_u128 {
+            let expires_at = at(i64::try_from(id).unwrap() * 10);
+            store.create(record(AccessRequest { expires_at, ..request(id) })).await.unwrap();
+        }
+        store.vote_and_transition(change(2, 1, State::Pending, State::Approved)).await.unwrap().unwrap();
+        assert_eq!(store.next_expiry().await.unwrap(), Some(at(10)));
+        let due = store.expire_due(at(20), 10).await.unwrap();
+        let told: Vec<_> = due.iter().map(|(id, transition)| (id.0.0, transition.from, transition.to)).collect();
+        assert_eq!(told, [(1, Some(State::Pending), State::Expired), (2, Some(State::Approved), State::Expired)]);
+        let expired = store.get(RequestId(ulid::Ulid(1))).await.unwrap().unwrap();
+        assert_eq!((expired.version, expired.decided_at, expired.transitions.len()), (2, Some(at(20)), 2));
+        let approved = store.get(RequestId(ulid::Ulid(2))).await.unwrap().unwrap();
+        assert_eq!((approved.version, approved.decided_at), (3, Some(at(1))));
+        assert_eq!(approved.transitions.last().unwrap().reason.as_deref(), Some("approval was not used in time"));
+        assert!(store.expire_due(at(20), 10).await.unwrap().is_empty());
+        assert_eq!(store.next_expiry().await.unwrap(), Some(at(30)));
+    }
+}
+
+#[tokio::test]
+async fn a_restart_ends_what_waited_and_what_ran_and_nothing_else() {
+    for place in Place::both().await {
+        let store = place.open().await;
+        for (id, mode) in [(1, Mode::Wait), (2, Mode::Auto), (3, Mode::Resubmit), (4, Mode::Wait), (5, Mode::Auto)] {
+            store.create(NewRecord { mode, ..record(request(id)) }).await.unwrap();
+        }
+        for id in [4, 5, 6] {
+            if id == 6 {
+                store.create(record(request(6))).await.unwrap();
+            }
+            store.vote_and_transition(change(id, 1, State::Pending, State::Approved)).await.unwrap().unwrap();
+        }
+        store.vote_and_transition(change(6, 2, State::Approved, State::Executing)).await.unwrap().unwrap();
+        drop(store);
+        let store = place.open().await;
+        let mut ended: Vec<_> = store.recover(at(9)).await.unwrap().into_iter().map(|(id, _)| id.0.0).collect();
+        ended.sort_unstable();
+        assert_eq!(ended, [1, 2, 4, 6]);
+        let mut states = Vec::new();
+        for id in 1..=6 {
+            states.push(store.get(RequestId(ulid::Ulid(id))).await.unwrap().unwrap().state.as_str());
+        }
+        assert_eq!(states, ["CANCELLED", "CANCELLED", "PENDING", "CANCELLED", "APPROVED", "UNKNOWN"]);
+        assert!(store.recover(at(9)).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_approval_is_found_again_by_what_it_is_bound_to() {
+    for place in Place::both().await {
+        let store = place.open().await;
+        let found = async |user: &str, binding: u8, state: State, now: i64| {
+            let found = store.find_resubmittable(Binding([binding; 32]), user.to_owned(), state, at(now)).await;
+            found.unwrap().map(|request| request.id.0.0)
+        };
+        for (id, mode) in [(1, Mode::Wait), (2, Mode::Auto), (3, Mode::Resubmit)] {
+            store.create(NewRecord { mode, ..record(request(id)) }).await.unwrap();
+        }
+        assert_eq!(found("alice", 1, State::Pending, 0).await, Some(3));
+        assert_eq!(found("alice", 1, State::Approved, 0).await, None);
+        for id in [1, 2] {
+            store.vote_and_transition(change(id, 1, State::Pending, State::Approved)).await.unwrap().unwrap();
+        }
+        assert_eq!(found("alice", 1, State::Approved, 0).await, Some(2));
+        assert_eq!(found("alice", 1, State::Approved, 60).await, None);
+        assert_eq!(found("alice", 2, State::Approved, 0).await, None);
+        assert_eq!(found("bob", 1, State::Approved, 0).await, None);
+    }
 }

@@ -154,7 +154,7 @@ async fn visible(state: &ApiState, caller: &Caller, id: &str) -> Result<AccessRe
 
 fn view(state: &ApiState, request: AccessRequest) -> RequestView {
     let waits = matches!(request.state, RequestState::Pending | RequestState::Approved);
-    let left = Timestamp::now().duration_until(request.expires_at).as_secs().max(0);
+    let left = state.review.time(Timestamp::now()).duration_until(request.expires_at).as_secs().max(0);
     let url = format!("{}/requests/{}", state.config.load().web.public_url, request.id);
     RequestView { seconds_left: waits.then_some(left), url, request }
 }

@@ -184,7 +184,7 @@ async fn lists_show_what_concerns_the_caller() {
 #[tokio::test]
 async fn health_metrics_and_links_need_no_token() {
     let site = Site::start().await;
-    assert_eq!(site.get("/healthz", "").await, (200, json!({"status": "ok"})));
+    assert_eq!(site.get("/healthz", "").await, (200, json!({"status": "ok", "store": "ok"})));
     assert_eq!(site.get("/metrics", "").await.0, 200);
     let (id, _waiting) = site.hold("dba").await;
     let page = site.request(Method::GET, &format!("/requests/{id}"), "").send().await.unwrap().text().await.unwrap();

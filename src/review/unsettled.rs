@@ -1,0 +1,106 @@
+//! Executions whose end the store could not be told when it was due, because it was away.
+//!
+//! Never forgets one while this process lives. Invariant: a statement that was not released is not left EXECUTING, and one
+//! that ran is not left without its outcome, once the store is back.
+
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+
+use super::decide::{plan_end, proxy, unchanged};
+use super::{AccessRequest, RequestId, Review, ReviewError, State};
+use crate::store::{Change, StoreError};
+
+/// How an execution ended.
+#[derive(Clone, Debug)]
+pub(super) enum Ending {
+    /// The upstream answered, or its connection died.
+    Ran {
+        /// EXECUTED, FAILED or UNKNOWN.
+        to: State,
+        /// Command tag or SQLSTATE.
+        outcome: Option<String>,
+    },
+    /// The store did not say whether it had begun, so nothing was forwarded.
+    NotReleased {
+        /// When it would have begun, by which its beginning is known from that of another use of the approval.
+        begun_at: Timestamp,
+    },
+}
+
+impl Ending {
+    /// The change that ends the request, as it is now.
+    fn plan(&self, request: &AccessRequest, now: Timestamp) -> Result<Change, ReviewError> {
+        match self {
+            Self::Ran { to, outcome } => {
+                let change = plan_end(request, *to, &proxy(), None, now)?;
+                Ok(Change { outcome: outcome.clone(), ..change })
+            }
+            // One version more: should the call arrive only now, it finds nothing to begin.
+            Self::NotReleased { .. } if request.state == State::Approved => Ok(unchanged(request)),
+            Self::NotReleased { begun_at } => {
+                let last = request.transitions.last().map(|transition| transition.at.as_microsecond());
+                if last != Some(begun_at.as_microsecond()) {
+                    return Err(ReviewError::AlreadyDecided { state: request.state });
+                }
+                let reason = Some("not released: the store did not answer".to_owned());
+                plan_end(request, State::Failed, &proxy(), reason, now)
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Unsettled(Mutex<Vec<(RequestId, Ending)>>);
+
+impl Unsettled {
+    fn put(&self, entries: impl IntoIterator<Item = (RequestId, Ending)>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(entries);
+    }
+
+    fn take(&self) -> Vec<(RequestId, Ending)> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Review {
+    /// Remembers to end it later if the store has failed; any other error is an answer.
+    pub(super) fn doubt(&self, id: RequestId, error: &ReviewError, ending: Ending) {
+        match error {
+            ReviewError::Store(StoreError::IllegalTransition { .. }) => {}
+            ReviewError::Store(_) => self.unsettled.put([(id, ending)]),
+            ReviewError::NotFound
+            | ReviewError::NotEligible { .. }
+            | ReviewError::OwnRequest
+            | ReviewError::AlreadyVoted
+            | ReviewError::AlreadyDecided { .. }
+            | ReviewError::ReasonRequired
+            | ReviewError::Expired
+            | ReviewError::Audit(_) => {}
+        }
+    }
+
+    /// Ends an execution in the store.
+    pub(super) async fn end_execution(
+        &self,
+        id: RequestId,
+        ending: &Ending,
+        now: Timestamp,
+    ) -> Result<(), ReviewError> {
+        let ended = self.decide_after(id, |request| ending.plan(request, now));
+        ended.await.map(drop)
+    }
+
+    /// Tells the store what it could not be told before.
+    pub(super) async fn settle(&self, now: Timestamp) -> Result<(), ReviewError> {
+        let mut entries = self.unsettled.take().into_iter();
+        while let Some((id, ending)) = entries.next() {
+            // Any other error is an answer: it was never begun, or others count it as UNKNOWN, which stands.
+            if let Err(error @ ReviewError::Store(_)) = self.end_execution(id, &ending, now).await {
+                self.unsettled.put(entries.chain([(id, ending)]));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}

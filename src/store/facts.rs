@@ -1,0 +1,137 @@
+//! Parts of an access request ⇄ texts and numbers, the same in every store.
+//!
+//! Never hides damage: what cannot be read back is an error. Invariant: reading gives what was written.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use countersign_policy::rule::Mode;
+
+use super::StoreError;
+use crate::review::{AccessRequest, Parameter, RequestId, State, Surface};
+
+/// What nobody searches by, as one JSON text.
+#[derive(Serialize)]
+struct FactsOut<'a> {
+    groups: &'a [String],
+    client_address: &'a str,
+    application: &'a str,
+    statement: &'a str,
+    parameters: &'a [Parameter],
+    summary: &'a str,
+    effects: &'a [String],
+    rules: &'a [String],
+    messages: &'a [String],
+    in_transaction: bool,
+}
+
+#[derive(Deserialize)]
+struct FactsIn {
+    groups: Vec<String>,
+    client_address: String,
+    application: String,
+    statement: String,
+    parameters: Vec<Parameter>,
+    summary: String,
+    effects: Vec<String>,
+    rules: Vec<String>,
+    messages: Vec<String>,
+    in_transaction: bool,
+}
+
+/// What nobody searches by.
+pub(super) fn encode(request: &AccessRequest) -> Result<String, StoreError> {
+    let facts = FactsOut {
+        groups: &request.groups,
+        client_address: &request.client_address,
+        application: &request.application,
+        statement: &request.statement,
+        parameters: &request.parameters,
+        summary: &request.summary,
+        effects: &request.effects,
+        rules: &request.rules,
+        messages: &request.messages,
+        in_transaction: request.in_transaction,
+    };
+    serde_json::to_string(&facts).map_err(|_error| StoreError::Invalid("request"))
+}
+
+/// The columns of a request as a store gives them back.
+pub(super) struct Columns {
+    pub(super) id: String,
+    pub(super) state: String,
+    pub(super) version: u64,
+    pub(super) requester: String,
+    pub(super) database: String,
+    /// Microseconds since 1970, as every time here.
+    pub(super) created_at: i64,
+    pub(super) expires_at: i64,
+    pub(super) decided_at: Option<i64>,
+    pub(super) outcome: Option<String>,
+}
+
+impl Columns {
+    /// The request; its demands, votes and transitions stand elsewhere.
+    pub(super) fn with(self, facts: &str) -> Result<AccessRequest, StoreError> {
+        let facts: FactsIn = serde_json::from_str(facts).map_err(|_error| StoreError::Invalid("request"))?;
+        Ok(AccessRequest {
+            id: id_from(&self.id)?,
+            state: state_from(&self.state)?,
+            version: self.version,
+            user: self.requester,
+            groups: facts.groups,
+            database: self.database,
+            client_address: facts.client_address,
+            application: facts.application,
+            statement: facts.statement,
+            parameters: facts.parameters,
+            summary: facts.summary,
+            effects: facts.effects,
+            rules: facts.rules,
+            messages: facts.messages,
+            reviewers: Vec::new(),
+            in_transaction: facts.in_transaction,
+            created_at: time_from(self.created_at)?,
+            expires_at: time_from(self.expires_at)?,
+            decided_at: self.decided_at.map(time_from).transpose()?,
+            votes: Vec::new(),
+            transitions: Vec::new(),
+            outcome: self.outcome,
+        })
+    }
+}
+
+pub(super) fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Wait => "wait",
+        Mode::Resubmit => "resubmit",
+        Mode::Auto => "auto",
+    }
+}
+
+pub(super) fn surface_name(surface: Surface) -> &'static str {
+    match surface {
+        Surface::Wire => "wire",
+        Surface::Api => "api",
+        Surface::Proxy => "proxy",
+    }
+}
+
+pub(super) fn surface_from(name: &str) -> Result<Surface, StoreError> {
+    [Surface::Wire, Surface::Api, Surface::Proxy]
+        .into_iter()
+        .find(|surface| surface_name(*surface) == name)
+        .ok_or(StoreError::Invalid("surface"))
+}
+
+pub(super) fn state_from(name: &str) -> Result<State, StoreError> {
+    name.parse().map_err(|_unknown| StoreError::Invalid("state"))
+}
+
+pub(super) fn time_from(microseconds: i64) -> Result<Timestamp, StoreError> {
+    Timestamp::from_microsecond(microseconds).map_err(|_range| StoreError::Invalid("time"))
+}
+
+pub(super) fn id_from(text: &str) -> Result<RequestId, StoreError> {
+    ulid::Ulid::from_string(text).map(RequestId).map_err(|_invalid| StoreError::Invalid("request id"))
+}

@@ -1,0 +1,180 @@
+//! The statements of the shared store. Each changes one request, or many of one kind, as a whole: a statement is its own
+//! transaction, and what it did is notified when it commits.
+//!
+//! Never finds a table by the search path. Invariant: nothing sets `state` without adding a transition, and nothing but
+//! [`CREATE`] and [`BEGIN`] makes a node wait or run, which takes a lease that is not over.
+
+/// Columns of `requests r` in the order `rows::request_from` reads them.
+macro_rules! columns {
+    () => {
+        "r.id, r.state, r.version, r.requester, r.database, r.facts, r.created_at, r.expires_at, r.decided_at, r.outcome, \
+         (SELECT json_agg(d ORDER BY d.seq)::text FROM countersign.demands d WHERE d.request = r.id), \
+         (SELECT json_agg(v ORDER BY v.seq)::text FROM countersign.votes v WHERE v.request = r.id), \
+         (SELECT json_agg(t ORDER BY t.seq)::text FROM countersign.transitions t WHERE t.request = r.id)"
+    };
+}
+
+/// Rows for `votes` and `transitions` from JSON texts, for requests in `made`.
+macro_rules! add_rows {
+    ($votes:literal, $transitions:literal) => {
+        concat!(
+            ", vote AS (INSERT INTO countersign.votes (request, seq, person, groups, approve, reason, at, surface) \
+             SELECT made.id, x.seq, x.person, x.groups, x.approve, x.reason, x.at, x.surface FROM made, \
+             json_to_recordset(",
+            $votes,
+            "::text::json) AS x(seq bigint, person text, groups text[], approve boolean, reason text, at bigint, surface text)), \
+             transition AS (INSERT INTO countersign.transitions (request, seq, from_state, to_state, person, surface, at, reason) \
+             SELECT made.id, x.seq, x.from_state, x.to_state, x.person, x.surface, x.at, x.reason FROM made, \
+             json_to_recordset(",
+            $transitions,
+            "::text::json) AS x(seq bigint, from_state text, to_state text, person text, surface text, at bigint, reason text)) \
+             SELECT pg_catalog.pg_notify('countersign', made.id) FROM made"
+        )
+    };
+}
+
+/// The lease of node `$n`, if it is not over; nobody can end it before the statement has.
+macro_rules! fence {
+    ($node:literal) => {
+        concat!(
+            "WITH fence AS (SELECT n.id FROM countersign.nodes n WHERE n.id = ",
+            $node,
+            " AND NOT n.gone AND n.lease_until > clock_timestamp() FOR KEY SHARE)"
+        )
+    };
+}
+
+/// What a change sets; `$1` id, `$2` version, `$3` state before, `$4` state after, `$5` decided, `$6` expiry, `$7` outcome,
+/// `$8` mode.
+macro_rules! set {
+    () => {
+        "UPDATE countersign.requests r SET version = r.version + 1, state = coalesce($4, r.state), \
+         decided_at = coalesce(r.decided_at, $5), expires_at = coalesce($6, r.expires_at), \
+         outcome = coalesce($7, r.outcome), mode = coalesce($8, r.mode)"
+    };
+}
+
+/// Which request a change is for.
+macro_rules! at_version {
+    () => {
+        " WHERE r.id = $1 AND r.version = $2 AND r.state = coalesce($3, r.state)"
+    };
+}
+
+/// One page of a list; what follows is put together from the filter.
+pub(super) const LIST: &str = concat!("SELECT ", columns!(), " FROM countersign.requests r WHERE true");
+
+/// One request by id.
+pub(super) const GET: &str = concat!("SELECT ", columns!(), " FROM countersign.requests r WHERE r.id = $1");
+
+/// Those of `$1` that are not PENDING.
+pub(super) const DECIDED: &str =
+    concat!("SELECT ", columns!(), " FROM countersign.requests r WHERE r.id = ANY ($1) AND r.state <> 'PENDING'");
+
+/// `$1` binding, `$2` requester, `$3` state, `$4` now.
+pub(super) const RESUBMITTABLE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM countersign.requests r WHERE r.binding = $1 AND r.requester = $2 AND r.state = $3 \
+     AND r.state IN ('PENDING', 'APPROVED') AND r.mode <> 'wait' AND r.expires_at > $4 \
+     AND (r.state = 'APPROVED' OR r.mode = 'resubmit') ORDER BY r.id DESC LIMIT 1"
+);
+
+/// A new request: `$1` to `$12` its columns, `$13` the node, `$14` and `$15` groups and numbers of its demands, `$16` votes,
+/// `$17` transitions.
+pub(super) const CREATE: &str = concat!(
+    fence!("$13"),
+    ", made AS (INSERT INTO countersign.requests (id, state, version, requester, database, binding, mode, facts, created_at, \
+     expires_at, decided_at, outcome, node, reviewers) \
+     SELECT $1, $2, $3::bigint, $4, $5, $6::bytea, $7, $8, $9::bigint, $10::bigint, $11::bigint, $12, \
+     CASE WHEN $7 <> 'resubmit' THEN fence.id END, $14::text[] FROM fence \
+     RETURNING id), \
+     demand AS (INSERT INTO countersign.demands (request, seq, grp, approvals) \
+     SELECT made.id, x.seq, x.grp, x.approvals FROM made, \
+     unnest($14::text[], $15::bigint[]) WITH ORDINALITY AS x(grp, approvals, seq))",
+    add_rows!("$16", "$17")
+);
+
+/// A change: `$1` to `$8` what is set, `$9` votes, `$10` transitions. Whoever no longer waits for a request has no node.
+pub(super) const CHANGE: &str = concat!(
+    "WITH made AS (",
+    set!(),
+    ", node = CASE WHEN $8 = 'resubmit' THEN NULL ELSE r.node END",
+    at_version!(),
+    " RETURNING r.id)",
+    add_rows!("$9", "$10")
+);
+
+/// The change that uses an approval up: as [`CHANGE`], and `$11` the node that runs it.
+pub(super) const BEGIN: &str = concat!(
+    fence!("$11"),
+    ", made AS (",
+    set!(),
+    ", node = fence.id FROM fence",
+    at_version!(),
+    " RETURNING r.id)",
+    add_rows!("$9", "$10")
+);
+
+/// State and version of `$1`.
+pub(super) const STATE: &str = "SELECT r.state, r.version FROM countersign.requests r WHERE r.id = $1";
+
+/// Ends what is due at `$1`, at most `$2`. Other proxies do the same: each request is ended by one.
+pub(super) const EXPIRE: &str = "WITH due AS (SELECT r.id, r.state FROM countersign.requests r \
+     WHERE r.state IN ('PENDING', 'APPROVED') AND r.expires_at <= $1 ORDER BY r.expires_at LIMIT $2 FOR UPDATE SKIP LOCKED), \
+     made AS (UPDATE countersign.requests r SET version = r.version + 1, state = 'EXPIRED', \
+     decided_at = coalesce(r.decided_at, CASE WHEN due.state = 'PENDING' THEN $1 END) FROM due WHERE r.id = due.id \
+     RETURNING r.id, due.state AS from_state, r.version, \
+     CASE due.state WHEN 'PENDING' THEN 'nobody decided in time' ELSE 'approval was not used in time' END AS reason), \
+     transition AS (INSERT INTO countersign.transitions (request, seq, from_state, to_state, person, surface, at, reason) \
+     SELECT made.id, made.version, made.from_state, 'EXPIRED', 'proxy', 'proxy', $1, made.reason FROM made) \
+     SELECT made.id, made.from_state, 'EXPIRED', $1, made.reason, pg_catalog.pg_notify('countersign', made.id) FROM made";
+
+/// When the next request expires.
+pub(super) const NEXT_EXPIRY: &str =
+    "SELECT min(expires_at) FROM countersign.requests WHERE state IN ('PENDING', 'APPROVED')";
+
+/// Makes a node of installation `$1` with a lease of `$2` ms; its earlier ones are gone if `$3`. Yields id and time.
+pub(super) const REGISTER: &str = "WITH old AS (SELECT n.id FROM countersign.nodes n WHERE $3 AND n.installation = $1 FOR UPDATE), \
+     marked AS (UPDATE countersign.nodes n SET gone = true FROM old WHERE n.id = old.id) \
+     INSERT INTO countersign.nodes (installation, lease_ms, since, lease_until) \
+     VALUES ($1, $2::bigint, clock_timestamp(), clock_timestamp() + $2::bigint * interval '1 millisecond') \
+     RETURNING id, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+
+/// Keeps up the lease of node `$1`, even one that is over, as long as nobody counts it as gone. Yields the time.
+pub(super) const RENEW: &str = "UPDATE countersign.nodes SET \
+     since = CASE WHEN lease_until < clock_timestamp() THEN clock_timestamp() ELSE since END, \
+     lease_until = clock_timestamp() + lease_ms * interval '1 millisecond' WHERE id = $1 AND NOT gone \
+     RETURNING (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+
+/// Gives the lease of node `$1` up.
+pub(super) const LEAVE: &str = "UPDATE countersign.nodes SET lease_until = clock_timestamp() WHERE id = $1";
+
+/// Marks nodes whose lease is over as gone. Node `$1` may say so only while its own lease has been kept up for as long as
+/// theirs lasts: when the store itself was away, everybody has time to come back first.
+pub(super) const MARK_GONE: &str = "WITH me AS (SELECT n.since, n.lease_ms FROM countersign.nodes n \
+     WHERE n.id = $1 AND NOT n.gone AND n.lease_until > clock_timestamp()), \
+     dead AS (SELECT n.id FROM countersign.nodes n, me WHERE NOT n.gone AND n.id <> $1 AND n.lease_until < clock_timestamp() \
+     AND me.since < clock_timestamp() - greatest(me.lease_ms, n.lease_ms) * interval '1 millisecond' \
+     FOR UPDATE OF n SKIP LOCKED) \
+     UPDATE countersign.nodes n SET gone = true FROM dead WHERE n.id = dead.id";
+
+/// Ends what nodes that are gone have left open, at most `$1`.
+pub(super) const REAP: &str = "WITH lost AS (SELECT r.id, r.state FROM countersign.requests r \
+     WHERE r.node IN (SELECT n.id FROM countersign.nodes n WHERE n.gone) AND ((r.state = 'PENDING' AND r.mode <> 'resubmit') \
+     OR (r.state = 'APPROVED' AND r.mode = 'wait') OR r.state = 'EXECUTING') LIMIT $1 FOR UPDATE OF r SKIP LOCKED), \
+     made AS (UPDATE countersign.requests r SET version = r.version + 1, \
+     state = CASE lost.state WHEN 'EXECUTING' THEN 'UNKNOWN' ELSE 'CANCELLED' END, \
+     decided_at = coalesce(r.decided_at, CASE WHEN lost.state = 'PENDING' THEN t.at END) \
+     FROM lost, (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS at) t WHERE r.id = lost.id \
+     RETURNING r.id, lost.state AS from_state, r.state AS to_state, r.version, t.at, \
+     CASE lost.state WHEN 'EXECUTING' THEN 'proxy was gone while it ran' ELSE 'proxy was gone' END AS reason), \
+     transition AS (INSERT INTO countersign.transitions (request, seq, from_state, to_state, person, surface, at, reason) \
+     SELECT made.id, made.version, made.from_state, made.to_state, 'proxy', 'proxy', made.at, made.reason FROM made) \
+     SELECT made.id, made.from_state, made.to_state, made.at, made.reason, pg_catalog.pg_notify('countersign', made.id) \
+     FROM made";
+
+/// Forgets nodes that are gone and have left nothing open.
+pub(super) const FORGET: &str = "DELETE FROM countersign.nodes n WHERE n.gone AND NOT EXISTS (SELECT FROM countersign.requests r \
+     WHERE r.node = n.id AND ((r.state = 'PENDING' AND r.mode <> 'resubmit') \
+     OR (r.state = 'APPROVED' AND r.mode = 'wait') OR r.state = 'EXECUTING'))";

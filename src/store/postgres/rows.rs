@@ -1,0 +1,167 @@
+//! Access requests ⇄ rows of PostgreSQL.
+//!
+//! Never hides a damaged row: what cannot be read back is an error. Invariant: reading gives what was written, but for NUL,
+//! which PostgreSQL does not store in what people write.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio_postgres::Row;
+
+use countersign_policy::verdict::ReviewerDemand;
+
+use crate::review::{AccessRequest, RequestId, State, Transition, Vote};
+use crate::store::StoreError;
+use crate::store::facts::{self, Columns, state_from, surface_from, surface_name, time_from};
+
+#[derive(Deserialize)]
+struct DemandRow {
+    grp: String,
+    approvals: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct VoteRow {
+    seq: u64,
+    person: String,
+    groups: Vec<String>,
+    approve: bool,
+    reason: Option<String>,
+    at: i64,
+    surface: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TransitionRow {
+    seq: u64,
+    from_state: Option<String>,
+    to_state: String,
+    person: String,
+    surface: String,
+    at: i64,
+    reason: Option<String>,
+}
+
+/// PostgreSQL has no NUL in texts.
+pub(super) fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+fn encode<T: Serialize>(rows: &[T]) -> Result<String, StoreError> {
+    serde_json::to_string(rows).map_err(|_error| StoreError::Invalid("request"))
+}
+
+/// Votes as the statements take them; `seq` is the number of the first.
+pub(super) fn votes<'a>(votes: impl IntoIterator<Item = &'a Vote>, seq: u64) -> Result<String, StoreError> {
+    let row = |(seq, vote): (u64, &Vote)| VoteRow {
+        seq,
+        person: storable(&vote.by),
+        groups: vote.groups.iter().map(|group| storable(group)).collect(),
+        approve: vote.approve,
+        reason: vote.reason.as_deref().map(storable),
+        at: vote.at.as_microsecond(),
+        surface: surface_name(vote.surface).to_owned(),
+    };
+    encode(&(seq..).zip(votes).map(row).collect::<Vec<_>>())
+}
+
+/// Transitions as the statements take them; `seq` is the number of the first.
+pub(super) fn transitions<'a>(
+    transitions: impl IntoIterator<Item = &'a Transition>,
+    seq: u64,
+) -> Result<String, StoreError> {
+    let row = |(seq, transition): (u64, &Transition)| TransitionRow {
+        seq,
+        from_state: transition.from.map(|state| state.as_str().to_owned()),
+        to_state: transition.to.as_str().to_owned(),
+        person: storable(&transition.by),
+        surface: surface_name(transition.surface).to_owned(),
+        at: transition.at.as_microsecond(),
+        reason: transition.reason.as_deref().map(storable),
+    };
+    encode(&(seq..).zip(transitions).map(row).collect::<Vec<_>>())
+}
+
+/// Reads a row of `columns!`.
+pub(super) fn request_from(row: &Row) -> Result<AccessRequest, StoreError> {
+    let columns = Columns {
+        id: row.try_get(0)?,
+        state: row.try_get(1)?,
+        version: version_from(row.try_get(2)?)?,
+        requester: row.try_get(3)?,
+        database: row.try_get(4)?,
+        created_at: row.try_get(6)?,
+        expires_at: row.try_get(7)?,
+        decided_at: row.try_get(8)?,
+        outcome: row.try_get(9)?,
+    };
+    let mut request = columns.with(row.try_get(5)?)?;
+    let demands: Vec<DemandRow> = decode(row.try_get(10)?)?;
+    let demand = |row: DemandRow| ReviewerDemand { group: row.grp, approvals: row.approvals };
+    request.reviewers = demands.into_iter().map(demand).collect();
+    let votes: Vec<VoteRow> = decode(row.try_get(11)?)?;
+    request.votes = votes.into_iter().map(vote_from).collect::<Result<_, _>>()?;
+    let transitions: Vec<TransitionRow> = decode(row.try_get(12)?)?;
+    request.transitions = transitions.into_iter().map(transition_from).collect::<Result<_, _>>()?;
+    Ok(request)
+}
+
+/// Reads the rows of what was ended: id, state before, state after, when, why.
+pub(super) fn ended_from(row: &Row) -> Result<(RequestId, Transition), StoreError> {
+    let transition = TransitionRow {
+        seq: 0,
+        from_state: Some(row.try_get(1)?),
+        to_state: row.try_get(2)?,
+        person: "proxy".to_owned(),
+        surface: "proxy".to_owned(),
+        at: row.try_get(3)?,
+        reason: Some(row.try_get(4)?),
+    };
+    Ok((facts::id_from(row.try_get(0)?)?, transition_from(transition)?))
+}
+
+pub(super) fn version_from(version: i64) -> Result<u64, StoreError> {
+    u64::try_from(version).map_err(|_negative| StoreError::Invalid("version"))
+}
+
+/// A number as PostgreSQL stores it; what is too large for it is out of reach.
+pub(super) fn bigint(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn microseconds(at: Option<Timestamp>) -> Option<i64> {
+    at.map(Timestamp::as_microsecond)
+}
+
+pub(super) fn state_name(state: State) -> &'static str {
+    state.as_str()
+}
+
+/// No rows at all are NULL.
+fn decode<T: for<'de> Deserialize<'de>>(json: Option<&str>) -> Result<Vec<T>, StoreError> {
+    json.map_or_else(
+        || Ok(Vec::new()),
+        |json| serde_json::from_str(json).map_err(|_error| StoreError::Invalid("request")),
+    )
+}
+
+fn vote_from(row: VoteRow) -> Result<Vote, StoreError> {
+    Ok(Vote {
+        by: row.person,
+        groups: row.groups,
+        approve: row.approve,
+        reason: row.reason,
+        at: time_from(row.at)?,
+        surface: surface_from(&row.surface)?,
+    })
+}
+
+fn transition_from(row: TransitionRow) -> Result<Transition, StoreError> {
+    Ok(Transition {
+        from: row.from_state.as_deref().map(state_from).transpose()?,
+        to: state_from(&row.to_state)?,
+        by: row.person,
+        surface: surface_from(&row.surface)?,
+        at: time_from(row.at)?,
+        reason: row.reason,
+    })
+}
