@@ -16,6 +16,7 @@ mod constant;
 mod constructor;
 mod create;
 mod ddl;
+mod dialect;
 mod effects;
 mod expression;
 mod from;
@@ -118,7 +119,11 @@ impl Reading {
 }
 
 fn read(text: &str, context: &AnalysisContext<'_>) -> Reading {
-    match guard::measure(text) {
+    let measure = guard::measure(text).and_then(|measure| {
+        dialect::check_numbers(&measure, context.catalog)?;
+        Ok(measure)
+    });
+    match measure {
         Ok(measure) => {
             let read = || match grammar::parse(text) {
                 Ok(_) if !measure.is_complete => {

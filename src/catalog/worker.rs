@@ -19,6 +19,8 @@ use crate::config::{DatabaseConfig, UpstreamConfig};
 
 /// The first pause after a failed attempt; each further one is twice as long.
 const RETRY_MIN: Duration = Duration::from_millis(250);
+/// Major versions whose SQL the analysis knows.
+const SUPPORTED: std::ops::RangeInclusive<u32> = 13..=18;
 
 pub(super) struct Worker {
     name: String,
@@ -117,6 +119,9 @@ impl Worker {
         self.current = complete.then_some(probe);
         if self.shared.snapshot.load().version() == catalog.version() {
             return Ok(());
+        }
+        if !SUPPORTED.contains(&catalog.server_major()) {
+            tracing::warn!(database = %self.name, major = catalog.server_major(), "version of the upstream not supported");
         }
         tracing::info!(
             database = %self.name,

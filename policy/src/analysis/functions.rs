@@ -8,7 +8,7 @@ use pg_query::protobuf::{CoercionForm, FuncCall, Node, TypeName, WindowDef};
 use super::hidden::Hidden;
 use super::lineage::Scope;
 use super::walker::Walker;
-use super::{Lineage, NotUnderstood, SessionChange, builtins, names, settings};
+use super::{Lineage, NotUnderstood, SessionChange, builtins, dialect, names, settings};
 use crate::catalog::{Function, Volatility};
 use crate::effect::Effect;
 use crate::name::QualifiedName;
@@ -35,6 +35,10 @@ impl<'a> Walker<'a> {
         }
         let (schema, name) = names::qualified(&call.funcname);
         if call.funcformat() == CoercionForm::CoerceSqlSyntax && schema == "pg_catalog" {
+            if let Err(why) = dialect::check_keyword(&name, self.catalog()) {
+                self.give_up(why);
+                return Lineage::Unknown("a keyword is a column for the server");
+            }
             self.function(&schema, &name);
             return arguments;
         }

@@ -25,6 +25,8 @@ pub struct Measure {
     pub stack_bytes: usize,
     /// Whether the text ends outside of comments and strings. If not, the grammar must reject it.
     pub is_complete: bool,
+    /// Whether a number has letters or underscores in it (`0x1F`, `1_000`, `1a`, `$1a`), which servers read differently.
+    pub has_marked_number: bool,
 }
 
 /// Scans the text once.
@@ -38,9 +40,21 @@ pub fn measure(text: &str) -> Result<Measure, NotUnderstood> {
     if memchr::memchr(0, text.as_bytes()).is_some() {
         return Err(NotUnderstood::Guard("the text contains a NUL byte"));
     }
-    let mut scan = Scan { rest: text.as_bytes(), levels: vec![0], chain: 0, total: 0, deepest: 0, is_complete: true };
+    let mut scan = Scan {
+        rest: text.as_bytes(),
+        levels: vec![0],
+        chain: 0,
+        total: 0,
+        deepest: 0,
+        is_complete: true,
+        has_marked_number: false,
+    };
     while scan.token()? {}
-    Ok(Measure { stack_bytes: BASE_BYTES + scan.deepest * LEVEL_BYTES, is_complete: scan.is_complete })
+    Ok(Measure {
+        stack_bytes: BASE_BYTES + scan.deepest * LEVEL_BYTES,
+        is_complete: scan.is_complete,
+        has_marked_number: scan.has_marked_number,
+    })
 }
 
 struct Scan<'a> {
@@ -52,6 +66,7 @@ struct Scan<'a> {
     total: usize,
     deepest: usize,
     is_complete: bool,
+    has_marked_number: bool,
 }
 
 impl Scan<'_> {
@@ -202,8 +217,19 @@ impl Scan<'_> {
         if [&b"union"[..], b"intersect", b"except"].iter().any(|operator| word.eq_ignore_ascii_case(operator)) {
             self.chain += 1;
         }
+        self.has_marked_number |= is_marked_number(word);
         self.rest = after;
         self.count()
+    }
+}
+
+/// Whether a word that begins with a digit is more than digits and an exponent.
+fn is_marked_number(word: &[u8]) -> bool {
+    let digits = word.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    match word.get(digits..) {
+        Some([] | [b'e' | b'E']) | None => false,
+        Some([b'e' | b'E', exponent @ ..]) => digits > 0 && !exponent.iter().all(u8::is_ascii_digit),
+        Some(_) => digits > 0,
     }
 }
 

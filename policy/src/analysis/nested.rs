@@ -5,7 +5,7 @@
 
 use super::grammar::Tree;
 use super::walker::Walker;
-use super::{AnalysisContext, NotUnderstood, PreparedLookup, grammar, guard};
+use super::{AnalysisContext, NotUnderstood, PreparedLookup, dialect, grammar, guard};
 
 /// So many bytes of text cost about as much to parse as a step of the walk.
 const BYTES_PER_STEP: usize = 4;
@@ -40,6 +40,7 @@ impl Walker<'_> {
         if !measure.is_complete {
             return Err(NotUnderstood::Syntax);
         }
+        dialect::check_numbers(&measure, self.context.catalog)?;
         stacker::maybe_grow(measure.stack_bytes, measure.stack_bytes, || {
             let tree = grammar::parse(text)?;
             let context =

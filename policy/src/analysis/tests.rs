@@ -7,6 +7,7 @@ mod caching;
 mod columns;
 mod consequences;
 mod corpus;
+mod dialect;
 pub(super) mod fixture;
 mod hidden;
 mod limits;

@@ -243,7 +243,12 @@ fn types() -> Vec<Type> {
 
 /// The catalog of the tests.
 pub fn catalog() -> Catalog {
-    Catalog::new(1, relations(), types(), functions())
+    catalog_of(18)
+}
+
+/// The catalog of the tests on a server of that major version.
+pub fn catalog_of(major: u32) -> Catalog {
+    Catalog::new(u64::from(major), relations(), types(), functions()).with_server_version(major * 10_000)
 }
 
 /// The catalog of the tests with everything that the texts name besides, as tables and functions of all kinds.
@@ -263,7 +268,7 @@ pub fn catalog_for(texts: &[String]) -> Catalog {
             };
             let relations = relations().into_iter().chain(tables.iter().zip(30_000..).map(table));
             let functions = functions().into_iter().chain(calls.iter().map(call));
-            Catalog::new(1, relations.collect(), types(), functions.collect())
+            Catalog::new(1, relations.collect(), types(), functions.collect()).with_server_version(180_000)
         };
         let catalog = build(&tables, &calls);
         let context = AnalysisContext { catalog: &catalog, search_path: &path, prepared: &NothingPrepared };
