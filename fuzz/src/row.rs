@@ -8,8 +8,10 @@ use std::sync::LazyLock;
 use bytes::BytesMut;
 use countersign_policy::Catalog;
 use countersign_policy::catalog::{Column, Oid, Relation, RelationKind};
-use countersign_policy::mask::{FieldOrigin, MaskKind, MaskPlan, MaskRule, MaskSet, Masked, Masker, ViewsUnknown};
-use countersign_policy::rule::{Action, ColumnGlob, Policy};
+use countersign_policy::mask::{
+    FieldOrigin, MaskKind, MaskPlan, MaskRule, MaskSet, Masked, Masker, Predicates, ViewsUnknown,
+};
+use countersign_policy::rule::{ColumnGlob, Policy};
 use countersign_protocol::Frame;
 use countersign_protocol::row::{self, Cells, NewCell};
 
@@ -47,7 +49,7 @@ static MASKS: LazyLock<Vec<MaskSet>> = LazyLock::new(|| {
             columns: vec![ColumnGlob::new("public.people.*").expect("glob")],
             mask: *kind,
             except_groups: Vec::new(),
-            predicates: Action::Allow,
+            predicates: Predicates::Allow,
             key: [7; 32],
         };
         let policy = Policy { masks: vec![mask], ..Policy::default() };

@@ -5,8 +5,8 @@ use std::hint::black_box;
 use bytes::BytesMut;
 use countersign_policy::analysis::{Outputs, StatementAnalysis};
 use countersign_policy::catalog::{Catalog, Column, Relation, RelationKind};
-use countersign_policy::mask::{FieldOrigin, MaskKind, MaskPlan, MaskRule, MaskSet, ViewsUnknown};
-use countersign_policy::rule::{Action, ColumnGlob, Policy};
+use countersign_policy::mask::{FieldOrigin, MaskKind, MaskPlan, MaskRule, MaskSet, Predicates, ViewsUnknown};
+use countersign_policy::rule::{ColumnGlob, Policy};
 use countersign_policy::subject::Subject;
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -43,7 +43,7 @@ fn cells(c: &mut Criterion) {
             name: "m".to_owned(),
             columns: vec![ColumnGlob::new("*.*.email").expect("a glob")],
             mask: kind,
-            predicates: Action::Hold,
+            predicates: Predicates::Hold,
             except_groups: Vec::new(),
             key: [7; 32],
         };

@@ -25,10 +25,12 @@ mod grammar;
 mod guard;
 mod hidden;
 mod lineage;
+mod lookup;
 mod modify;
 mod names;
 mod nested;
 mod query;
+mod quiet;
 mod relations;
 mod second_opinion;
 mod settings;
@@ -142,6 +144,7 @@ fn read_tree(text: &str, tree: &grammar::Tree, context: &AnalysisContext<'_>) ->
     let mut walker = walker::Walker::new(context);
     let mut analysis = Analysis::default();
     for statement in tree.statements() {
+        walker.outermost = matches!(grammar::kind(statement), Some(pg_query::NodeEnum::SelectStmt(_)));
         walker.out.outputs = walker.statement(statement);
         analysis.statements.push(walker.finish());
     }
@@ -190,8 +193,12 @@ pub struct StatementAnalysis {
     pub not_understood: Option<NotUnderstood>,
     /// What it changes in the session that later statements depend on, in order.
     pub session_changes: Vec<SessionChange>,
-    /// Columns whose values decide which rows come back or in which order (WHERE, JOIN, GROUP BY, ORDER BY, …).
+    /// Columns whose values decide which rows come back or in which order (WHERE, JOIN, GROUP BY, ORDER BY, …), or whether
+    /// the statement fails.
     pub predicates: Lineage,
+    /// Stored columns that the outermost query compares with one value each, of the statement or bound to it, and that
+    /// decide in no other way.
+    pub lookups: Lineage,
     /// Columns whose values are stored or sent elsewhere (INSERT … SELECT, SET, CREATE TABLE AS, a file, a notification).
     pub stores: Lineage,
     /// Columns it refers to anywhere, of tables and of views; attribute number 0 stands for all of a relation. What is

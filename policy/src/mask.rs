@@ -12,6 +12,7 @@ mod maskers;
 mod nested;
 mod network;
 mod plan;
+mod predicates;
 mod records;
 mod set;
 #[cfg(test)]
@@ -23,8 +24,9 @@ use std::fmt;
 pub use self::exposure::Exposure;
 pub use self::maskers::{Masked, Masker};
 pub use self::plan::{FieldOrigin, MaskPlan};
+pub use self::predicates::Predicates;
 pub use self::set::{MaskSet, ViewLineage, ViewsUnknown};
-use crate::rule::{Action, ColumnGlob, Glob};
+use crate::rule::{ColumnGlob, Glob};
 use crate::subject::Subject;
 
 /// One `[[masks]]` entry.
@@ -38,7 +40,7 @@ pub struct MaskRule {
     /// Groups that see the values in clear.
     pub except_groups: Vec<Glob>,
     /// What a statement gets in which a masked column decides which rows come back, or in which order.
-    pub predicates: Action,
+    pub predicates: Predicates,
     /// Key of `hash`; shared by all masks.
     pub key: [u8; 32],
 }

@@ -3,7 +3,7 @@
 //! Never accepts a rule that could not match or whose keys would have no effect. Invariant: a rule that is made does
 //! what each of its keys says.
 
-use countersign_policy::mask::{MaskKind, MaskRule};
+use countersign_policy::mask::{MaskKind, MaskRule, Predicates};
 use countersign_policy::moment::Window;
 use countersign_policy::rule::{
     Action, ColumnGlob, Glob, GlobError, Matcher, Mode, NameGlob, RelationAccess, Rule, Stage, text_pattern,
@@ -206,8 +206,7 @@ pub(super) fn mask(section: &Section<'_>, key: [u8; 32]) -> Option<MaskRule> {
     let columns = section.required("columns", globs(section, "columns", ColumnGlob::new));
     let kind = section.required("mask", section.choice("mask", &kinds));
     let except_groups = globs(section, "except_groups", Glob::new).unwrap_or_default();
-    let actions = [("allow", Action::Allow), ("hold", Action::Hold), ("deny", Action::Deny)];
-    let predicates = section.choice("predicates", &actions).unwrap_or(Action::Hold);
+    let predicates = section.choice("predicates", &Predicates::ALL).unwrap_or_default();
     Some(MaskRule { name: name?.value, columns: columns?, mask: kind?, predicates, except_groups, key })
 }
 

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use countersign_policy::mask::Predicates;
 use countersign_policy::rule::{Action, Mode, Stage};
 
 use super::*;
@@ -248,9 +249,10 @@ fn masks_are_checked() {
         let config = with("", &(mask("*.*.email", "email") + line)).map_err(drop).unwrap();
         config.policy.masks[0].predicates
     };
-    assert_eq!(predicates(""), Action::Hold);
-    assert_eq!(predicates("predicates = \"allow\"\n"), Action::Allow);
-    assert_eq!(predicates("predicates = \"deny\"\n"), Action::Deny);
+    assert_eq!(predicates(""), Predicates::Hold);
+    for (name, expected) in Predicates::ALL {
+        assert_eq!(predicates(&format!("predicates = \"{name}\"\n")), expected);
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod cancel;
 mod deny;
 mod half_closed;
 mod hold;
+mod inference;
 mod large;
 mod limits;
 mod mask;

@@ -111,6 +111,7 @@ impl Walker<'_> {
             self.include_reads(&inner, Effects::of(&[Effect::Select]));
             self.out.predicates.absorb(&inner.predicates);
             self.out.reads.absorb(&inner.reads);
+            self.out.lookups.absorb(&inner.lookups);
             // The planner computes what is declared not to write.
             if inner.functions.iter().any(|called| self.is_doubted(called)) {
                 self.effect(Effect::FunctionCall);

@@ -22,6 +22,11 @@ impl Walker<'_> {
         all
     }
 
+    /// Each of a list by itself.
+    pub fn each(&mut self, nodes: &[Node], scope: &Scope<'_>) -> Vec<Lineage> {
+        nodes.iter().map(|node| self.expression(node, scope)).collect()
+    }
+
     /// An expression that may be absent.
     pub fn optional(&mut self, node: Option<&Node>, scope: &Scope<'_>) -> Lineage {
         node.map_or(Lineage::CLEAR, |node| self.expression(node, scope))
@@ -51,7 +56,12 @@ impl Walker<'_> {
             | NodeEnum::Boolean(_) => Lineage::CLEAR,
             NodeEnum::ColumnRef(column) => self.column(column, scope),
             NodeEnum::AExpr(expr) => self.operation(expr, scope),
-            NodeEnum::BoolExpr(expr) => self.expressions(&expr.args, scope),
+            NodeEnum::BoolExpr(expr) => {
+                let each = self.each(&expr.args, scope);
+                let shown = self.evaluation_shows(&expr.args, &each);
+                self.decides(&shown);
+                all_of(&each)
+            }
             NodeEnum::NullTest(test) => self.optional(test.arg.as_deref(), scope),
             NodeEnum::BooleanTest(test) => self.optional(test.arg.as_deref(), scope),
             NodeEnum::FuncCall(call) => self.call(call, scope),
@@ -59,11 +69,18 @@ impl Walker<'_> {
             NodeEnum::TypeCast(cast) => {
                 self.type_modifiers(cast.type_name.as_ref(), scope);
                 let value = self.optional(cast.arg.as_deref(), scope);
+                let failing = self.cast_fails_for(cast, &value, scope);
+                self.decides(&failing);
                 self.cast(cast.type_name.as_ref(), value)
             }
             NodeEnum::CollateClause(clause) => self.optional(clause.arg.as_deref(), scope),
             NodeEnum::CaseExpr(case) => self.case(case, scope),
-            NodeEnum::CoalesceExpr(expr) => self.expressions(&expr.args, scope),
+            NodeEnum::CoalesceExpr(expr) => {
+                let each = self.each(&expr.args, scope);
+                let shown = self.coalescing_shows(&expr.args, &each, scope);
+                self.decides(&shown);
+                all_of(&each)
+            }
             NodeEnum::MinMaxExpr(expr) => self.expressions(&expr.args, scope),
             NodeEnum::AArrayExpr(array) => self.expressions(&array.elements, scope),
             NodeEnum::RowExpr(row) => self.row(&row.args, scope),
@@ -96,31 +113,36 @@ impl Walker<'_> {
     }
 
     fn case(&mut self, case: &CaseExpr, scope: &Scope<'_>) -> Lineage {
-        let mut all = self.pair(case.arg.as_deref(), case.defresult.as_deref(), scope);
-        for when in &case.args {
+        let mut condition = self.optional(case.arg.as_deref(), scope);
+        let mut result = self.optional(case.defresult.as_deref(), scope);
+        let mut quiet = case.defresult.as_deref().is_none_or(|default| self.is_quiet(default));
+        for (position, when) in case.args.iter().enumerate() {
             match when.node.as_ref() {
                 Some(NodeEnum::CaseWhen(when)) => {
-                    let condition = self.optional(when.expr.as_deref(), scope);
-                    // Which branch is taken shows when a branch can fail, or takes its time.
-                    if !when.result.as_deref().is_none_or(is_quiet) {
-                        self.decides(&condition);
-                    }
-                    all.absorb(&condition.and(&self.optional(when.result.as_deref(), scope)));
+                    condition.absorb(&self.optional(when.expr.as_deref(), scope));
+                    result.absorb(&self.optional(when.result.as_deref(), scope));
+                    // The first condition is evaluated in any case.
+                    let later = when.expr.as_deref().filter(|_| position > 0);
+                    let branches = [later, when.result.as_deref()];
+                    quiet &= branches.into_iter().flatten().all(|branch| self.is_quiet(branch));
                 }
                 _ => self.give_up(NotUnderstood::Node("CaseExpr")),
             }
         }
-        all
+        // Which branch is taken shows when a branch, or a condition further down, can fail, or takes its time.
+        if !condition.is_clear() && !quiet {
+            self.decides(&condition);
+        }
+        condition.and(&result)
     }
 
-    /// An operator. What is divided by shows in the error of a division by zero.
+    /// An operator, which may fail for what it is given.
     fn operation(&mut self, expr: &AExpr, scope: &Scope<'_>) -> Lineage {
         let left = self.optional(expr.lexpr.as_deref(), scope);
         let right = self.optional(expr.rexpr.as_deref(), scope);
         let (schema, name) = names::qualified(&expr.name);
-        if matches!(name.as_str(), "/" | "%") {
-            self.decides(&right);
-        }
+        let failing = self.operator_fails_for(expr, scope, [&left, &right]);
+        self.decides(&failing);
         let operands = left.and(&right);
         self.operator(&schema, &name, operands)
     }
@@ -242,15 +264,11 @@ impl Walker<'_> {
     }
 }
 
-/// Whether evaluating it cannot fail, and takes no time.
-fn is_quiet(node: &Node) -> bool {
-    match node.node.as_ref() {
-        Some(NodeEnum::AConst(_) | NodeEnum::ColumnRef(_) | NodeEnum::ParamRef(_)) => true,
-        Some(NodeEnum::TypeCast(cast)) => {
-            cast.arg.as_deref().is_none_or(|arg| matches!(arg.node, Some(NodeEnum::AConst(_))))
-        }
-        _ => false,
-    }
+/// All of them together.
+pub fn all_of(each: &[Lineage]) -> Lineage {
+    let mut all = Lineage::CLEAR;
+    each.iter().for_each(|lineage| all.absorb(lineage));
+    all
 }
 
 /// The reference when the node is `*` or `source.*`.
@@ -262,6 +280,13 @@ pub fn star(node: &Node) -> Option<&ColumnRef> {
         },
         _ => None,
     }
+}
+
+/// Whether the expression is a whole row.
+pub fn is_row(node: &Node, scope: &Scope<'_>) -> bool {
+    let Some(NodeEnum::ColumnRef(column)) = node.node.as_ref() else { return false };
+    let is_name = |name: &str| matches!(scope.column(name), Found::Row(_));
+    star(node).is_some() || matches!(names::texts(&column.fields).as_slice(), [name] if is_name(name))
 }
 
 /// The columns of a whole-row reference such as `(c)` or `(c.*)`.

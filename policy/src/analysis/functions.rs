@@ -5,8 +5,10 @@
 
 use pg_query::protobuf::{CoercionForm, FuncCall, Node, TypeName, WindowDef};
 
+use super::expression::{all_of, is_row};
 use super::hidden::Hidden;
 use super::lineage::Scope;
+use super::lookup::is_stored;
 use super::walker::Walker;
 use super::{Lineage, NotUnderstood, SessionChange, builtins, dialect, names, settings};
 use crate::catalog::{Function, Volatility};
@@ -18,7 +20,10 @@ const USER_CODE: Lineage = Lineage::Unknown("it comes from a user-defined functi
 impl<'a> Walker<'a> {
     /// A call as an expression or FROM item.
     pub fn call(&mut self, call: &FuncCall, scope: &Scope<'_>) -> Lineage {
-        let mut arguments = self.expressions(&call.args, scope);
+        let given = self.each(&call.args, scope);
+        let failing = self.call_fails_for(call, &given, scope);
+        self.decides(&failing);
+        let mut arguments = all_of(&given);
         let order = self.sort_keys(&call.agg_order, scope);
         if call.agg_within_group {
             arguments.absorb(&order);
@@ -42,7 +47,10 @@ impl<'a> Walker<'a> {
             self.function(&schema, &name);
             return arguments;
         }
-        self.invoke(&schema, &name, &call.args, &arguments)
+        let result = self.invoke(&schema, &name, &call.args, &arguments);
+        // A count tells how often its argument is NULL, which an expression may have made of a value.
+        let is_plain = |arg: &Node| is_stored(arg, scope) || is_row(arg, scope);
+        if name == "count" && !call.args.iter().all(is_plain) { result.and(&arguments) } else { result }
     }
 
     /// A window definition: partitioning and ordering decide, they do not flow.
@@ -73,6 +81,21 @@ impl<'a> Walker<'a> {
     pub fn is_user_function(&mut self, name: &str) -> bool {
         self.overlay.functions.iter().any(|own| own == name)
             || self.candidates("", name).iter().any(|(_, function)| !function.built_in)
+    }
+
+    /// Whether whatever the name may mean for the server's own types came with the server, and nothing of that name writes.
+    pub fn are_servers_own(&mut self, schema: &str, name: &str) -> bool {
+        let candidates = self.candidates(schema, name);
+        let (mut first, mut others) = (candidates.iter().take(1), candidates.iter().skip(1));
+        first.any(|(_, function)| function.built_in)
+            && others.all(|(_, function)| function.built_in || function.volatility != Volatility::Volatile)
+    }
+
+    /// Whether the operator of that name is the server's own for its own types, and computes for others.
+    pub fn is_servers_operator(&mut self, name: &str) -> bool {
+        let in_c = |function: &Function| matches!(function.language.as_str(), "c" | "internal");
+        let computes = |function: &Function| in_c(function) && function.volatility != Volatility::Volatile;
+        self.candidates("", name).iter().all(|(_, function)| function.built_in || computes(function))
     }
 
     /// Whether the name means any function.

@@ -53,6 +53,8 @@ pub struct Column {
     pub name: String,
     pub lineage: Lineage,
     pub origin: Origin,
+    /// Its values are those of one column of a table, as they are stored.
+    pub stored: bool,
 }
 
 /// What a reference to a column reads that was not noted elsewhere.
@@ -100,7 +102,7 @@ impl Columns {
     }
 
     pub fn push(&mut self, name: impl Into<String>, lineage: Lineage) {
-        self.list.push(Column { name: name.into(), lineage, origin: Origin::Computed });
+        self.list.push(Column { name: name.into(), lineage, origin: Origin::Computed, stored: false });
     }
 
     /// What a reference to the columns of that name reads; `None` when there is none.
@@ -165,6 +167,7 @@ impl Columns {
         }
         for (column, other) in self.list.iter_mut().zip(&arm.list) {
             column.lineage.absorb(&other.lineage);
+            column.stored &= other.stored;
         }
     }
 
@@ -176,6 +179,7 @@ impl Columns {
                 name: name.clone(),
                 lineage: all.clone(),
                 origin: Origin::Computed,
+                stored: false,
             });
             let missing: Vec<_> = missing.collect();
             self.list.extend(missing);
@@ -185,6 +189,7 @@ impl Columns {
             column.name.clone_from(name);
             if let Some(all) = &incomplete {
                 column.lineage = all.clone();
+                column.stored = false;
             }
         }
     }

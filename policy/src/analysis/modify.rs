@@ -28,6 +28,9 @@ impl Walker<'_> {
         self.stores(&given.union());
         let columns = target_columns(&insert.cols, &target);
         self.writes_listed(&target, &insert.cols);
+        if let Some(conflict) = insert.on_conflict_clause.as_deref() {
+            self.arbiter(conflict, &columns, insert, &scope.with(Level::of(target.clone())));
+        }
         let mut excluded = target.clone();
         excluded.name = "excluded".to_owned();
         // Its columns are what was given, not what is stored.
@@ -41,6 +44,26 @@ impl Walker<'_> {
             }
         }
         self.returning(insert.returning_clause.as_ref(), &target, Level::default(), &scope)
+    }
+
+    /// Whether the table has a row of that key shows in how many rows are inserted.
+    fn arbiter(&mut self, conflict: &OnConflictClause, inserted: &[String], insert: &InsertStmt, scope: &Scope<'_>) {
+        let mut key = Lineage::CLEAR;
+        let named = |name: &str| scope.level.columns.named(name).unwrap_or(Lineage::Unknown("a column is not known"));
+        let elements = conflict.infer.as_deref().map(|infer| infer.index_elems.as_slice()).unwrap_or_default();
+        for element in elements {
+            match element.node.as_ref() {
+                Some(NodeEnum::IndexElem(element)) if element.expr.is_none() => key.absorb(&named(&element.name)),
+                Some(NodeEnum::IndexElem(element)) => key.absorb(&self.optional(element.expr.as_deref(), scope)),
+                _ => self.give_up(NotUnderstood::Node("OnConflictClause")),
+            }
+        }
+        if elements.is_empty() {
+            // Any unique index of the table may be meant.
+            inserted.iter().for_each(|name| key.absorb(&named(name)));
+        }
+        let is_one_guess = one_row(insert).is_some_and(|row| row.iter().all(|value| self.is_one_value(value)));
+        if is_one_guess { self.out.lookups.absorb(&key) } else { self.decides(&key) }
     }
 
     fn on_conflict(&mut self, clause: &OnConflictClause, target: &mut Source, excluded: Source, outer: &Scope<'_>) {
@@ -229,10 +252,14 @@ fn write(target: &mut Source, column: &str, value: &Lineage) {
     let mut found = false;
     for own in target.columns.list.iter_mut().filter(|own| own.name == column) {
         own.lineage.absorb(value);
+        own.stored = false;
         found = true;
     }
     if !found {
-        target.columns.list.iter_mut().for_each(|own| own.lineage.absorb(value));
+        for own in &mut target.columns.list {
+            own.lineage.absorb(value);
+            own.stored = false;
+        }
     }
     if let Some(rest) = &mut target.columns.rest {
         rest.absorb(value);
@@ -262,6 +289,18 @@ fn target_columns(list: &[Node], target: &Source) -> Vec<String> {
 /// The subscripts of an assignment's target; field names are none.
 fn subscripts(indirection: &[Node]) -> Vec<Node> {
     indirection.iter().filter(|step| matches!(step.node, Some(NodeEnum::AIndices(_)))).cloned().collect()
+}
+
+/// The values of an INSERT of one row.
+fn one_row(insert: &InsertStmt) -> Option<&[Node]> {
+    let Some(NodeEnum::SelectStmt(select)) = insert.select_stmt.as_deref()?.node.as_ref() else { return None };
+    match (is_plain_values(select), select.values_lists.as_slice()) {
+        (true, [row]) => match row.node.as_ref() {
+            Some(NodeEnum::List(list)) => Some(&list.items),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn is_plain_values(select: &SelectStmt) -> bool {

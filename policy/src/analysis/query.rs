@@ -8,7 +8,8 @@ use pg_query::protobuf::{CommonTableExpr, Node, ResTarget, SelectStmt, SetOperat
 
 use super::constant::Literals;
 use super::expression::{row_of, star};
-use super::lineage::{Columns, Found, Scope};
+use super::lineage::{Column, Columns, Found, Origin, Scope};
+use super::lookup::is_stored;
 use super::walker::Walker;
 use super::{Lineage, NotUnderstood, names};
 use crate::effect::{Effect, Effects};
@@ -41,6 +42,7 @@ impl Walker<'_> {
             return Columns::unknown("the statement is too complex");
         }
         self.effect(Effect::Select);
+        let outermost = std::mem::take(&mut self.outermost);
         let mut scope = outer.child();
         self.with_clause(select.with_clause.as_ref(), &mut scope);
         let columns = match select.op() {
@@ -50,17 +52,16 @@ impl Walker<'_> {
             SetOperation::SetopNone | SetOperation::Undefined if !select.values_lists.is_empty() => {
                 self.values(&select.values_lists, &scope)
             }
-            SetOperation::SetopNone | SetOperation::Undefined => return self.plain(select, &scope),
+            SetOperation::SetopNone | SetOperation::Undefined => return self.plain(select, outermost, &scope),
         };
         self.tail(select, &columns, &scope);
         columns
     }
 
-    fn plain(&mut self, select: &SelectStmt, outer: &Scope<'_>) -> Columns {
+    fn plain(&mut self, select: &SelectStmt, outermost: bool, outer: &Scope<'_>) -> Columns {
         let level = self.read_from(&select.from_clause, outer);
         let scope = outer.with(level);
-        let condition = self.optional(select.where_clause.as_deref(), &scope);
-        self.decides(&condition);
+        self.where_clause(select.where_clause.as_deref(), outermost, &scope);
         let columns = self.targets(&select.target_list, &scope);
         for keys in [&select.group_clause, &select.distinct_clause] {
             let deciding = self.keys(keys, &columns, &scope);
@@ -161,8 +162,11 @@ impl Walker<'_> {
         let lineage = self.expression(value, scope);
         match expanded {
             Some(arg) => columns.append(&row_of(arg, scope).unwrap_or_else(|| Columns::opaque(lineage))),
-            None if target.name.is_empty() => columns.push(names::of_column(value), lineage),
-            None => columns.push(&target.name, lineage),
+            None => {
+                let name = if target.name.is_empty() { names::of_column(value) } else { target.name.clone() };
+                let stored = is_stored(value, scope);
+                columns.list.push(Column { name, lineage, origin: Origin::Computed, stored });
+            }
         }
     }
 

@@ -232,7 +232,12 @@ impl<'a> Walker<'a> {
                     origin = Origin::Apart(own);
                 }
             }
-            columns.list.push(Column { name: column.name.clone(), lineage, origin });
+            let is_table = matches!(
+                relation.kind,
+                RelationKind::Table | RelationKind::PartitionedTable | RelationKind::ForeignTable
+            );
+            let stored = is_table && column.generated.is_none() && !revealing.contains(&column.name.as_str());
+            columns.list.push(Column { name: column.name.clone(), lineage, origin, stored });
         }
         columns
     }

@@ -10,6 +10,7 @@ mod corpus;
 mod dialect;
 pub(super) mod fixture;
 mod hidden;
+mod inference;
 mod limits;
 mod lineage;
 mod shape;

@@ -57,6 +57,8 @@ pub struct Walker<'a> {
     pub readings: HashMap<Oid, Arc<StatementAnalysis>>,
     /// Names of the parameters of the function whose body this walk is inside of.
     pub parameters: Vec<String>,
+    /// The next SELECT is the statement itself.
+    pub outermost: bool,
     pub(super) budget: u32,
 }
 
@@ -73,6 +75,7 @@ impl<'a> Walker<'a> {
             path_dependent: false,
             readings: HashMap::new(),
             parameters: Vec::new(),
+            outermost: false,
             budget: BUDGET,
         }
     }
@@ -165,6 +168,7 @@ impl<'a> Walker<'a> {
         self.include_reads(inner, Effects::NONE);
         self.out.no_where |= inner.no_where;
         self.out.predicates.absorb(&inner.predicates);
+        self.out.lookups.absorb(&inner.lookups);
         self.out.stores.absorb(&inner.stores);
         self.out.reads.absorb(&inner.reads);
         inner.writes.iter().for_each(|column| self.writes(*column));

@@ -3,7 +3,7 @@
 //! Never looks at values or at what is returned; [`super::MaskPlan`] does. Invariant: a lineage that cannot be told
 //! counts as one of every masked column.
 
-use super::MaskSet;
+use super::{MaskSet, Predicates};
 use crate::analysis::StatementAnalysis;
 use crate::catalog::Catalog;
 use crate::rule::Action;
@@ -26,8 +26,10 @@ impl MaskSet {
             return Exposure::default();
         }
         let stored = self.reaches(&statement.stores, catalog);
+        let deciding = self.deciding(&statement.predicates, catalog).map(Predicates::of_deciding);
+        let looked_up = self.deciding(&statement.lookups, catalog).map(Predicates::of_looked_up);
         Exposure {
-            predicates: self.deciding(&statement.predicates, catalog).unwrap_or_default(),
+            predicates: deciding.max(looked_up).unwrap_or_default(),
             stores: if stored { Action::Hold } else { Action::Allow },
         }
     }
@@ -51,7 +53,7 @@ mod tests {
     /// What a statement with these predicates gets under `email = hold` and `ssn = deny`.
     #[track_caller]
     fn check(predicates: Lineage, expected: Action) {
-        let rules = [("public.customers.email", Action::Hold), ("public.customers.ssn", Action::Deny)];
+        let rules = [("public.customers.email", Predicates::Hold), ("public.customers.ssn", Predicates::Deny)];
         let masks = rules.iter().map(|(column, action)| crate::mask::MaskRule {
             predicates: *action,
             ..mask_rule(column, MaskKind::Redact, &[])
@@ -73,6 +75,28 @@ mod tests {
         check(lineage(&[(ORDERS, 0)]), Action::Allow);
         check(lineage(&[(99_999, 1)]), Action::Deny);
         check(Lineage::Unknown("x"), Action::Deny);
+    }
+
+    #[test]
+    fn a_lookup_passes_where_equality_is_allowed() {
+        let exposed = |predicates, lookups, of| {
+            let rule =
+                crate::mask::MaskRule { predicates: of, ..mask_rule("public.customers.email", MaskKind::Redact, &[]) };
+            let policy = Policy { masks: vec![rule], ..Policy::default() };
+            let set = MaskSet::compile(&policy, &catalog(), &subject(), &ViewsUnknown);
+            let statement = StatementAnalysis { predicates, lookups, ..StatementAnalysis::default() };
+            set.exposure(&statement, &catalog()).predicates
+        };
+        let (email, clear) = (|| lineage(&[(CUSTOMERS, 2)]), || lineage(&[]));
+        assert_eq!(exposed(clear(), email(), Predicates::Allow), Action::Allow);
+        assert_eq!(exposed(clear(), email(), Predicates::AllowEquality), Action::Allow);
+        assert_eq!(exposed(email(), email(), Predicates::AllowEquality), Action::Hold);
+        assert_eq!(exposed(email(), clear(), Predicates::AllowEquality), Action::Hold);
+        assert_eq!(exposed(clear(), email(), Predicates::Hold), Action::Hold);
+        assert_eq!(exposed(clear(), email(), Predicates::Deny), Action::Deny);
+        assert_eq!(exposed(email(), clear(), Predicates::Allow), Action::Allow);
+        let unknown = exposed(clear(), Lineage::Unknown("x"), Predicates::AllowEquality);
+        assert_eq!(unknown, Action::Allow);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::nested::Maskers;
-use super::{MaskKind, MaskRule};
+use super::{MaskKind, MaskRule, Predicates};
 use crate::analysis::{BaseColumn, Lineage, StatementAnalysis};
 use crate::catalog::{Catalog, Oid, Relation, RelationKind};
 use crate::rule::{Action, Policy};
@@ -57,11 +57,11 @@ pub struct MaskSet {
     applies: bool,
     key: [u8; 32],
     columns: HashMap<BaseColumn, Masking>,
-    relations: HashMap<Oid, Action>,
+    relations: HashMap<Oid, Predicates>,
     /// Columns that are not masked but hold rows of masked relations, and the relations they are in.
     holders: HashSet<BaseColumn>,
     /// The strictest of all masks' `predicates`.
-    strictest: Action,
+    strictest: Predicates,
 }
 
 /// What holds for one masked column.
@@ -69,7 +69,7 @@ pub struct MaskSet {
 struct Masking {
     kind: MaskKind,
     /// What a statement gets in which it decides.
-    predicates: Action,
+    predicates: Predicates,
 }
 
 impl Masking {
@@ -161,11 +161,13 @@ impl MaskSet {
     /// to that.
     #[must_use]
     pub fn decided_by_masked(&self, statement: &StatementAnalysis, catalog: &Catalog) -> bool {
-        self.reaches(&statement.predicates, catalog) || self.exposure(statement, catalog).predicates != Action::Allow
+        self.reaches(&statement.predicates, catalog)
+            || self.reaches(&statement.lookups, catalog)
+            || self.exposure(statement, catalog).predicates != Action::Allow
     }
 
     /// What a statement gets in which a column of that lineage decides; `None` when no masked column is in it.
-    pub(super) fn deciding(&self, lineage: &Lineage, catalog: &Catalog) -> Option<Action> {
+    pub(super) fn deciding(&self, lineage: &Lineage, catalog: &Catalog) -> Option<Predicates> {
         if !self.reaches(lineage, catalog) {
             return None;
         }

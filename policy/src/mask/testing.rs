@@ -1,9 +1,9 @@
 //! A small catalog for the tests of masks.
 
-use super::{MaskKind, MaskRule, MaskSet, ViewLineage};
+use super::{MaskKind, MaskRule, MaskSet, Predicates, ViewLineage};
 use crate::analysis::{BaseColumn, Lineage};
 use crate::catalog::{Catalog, Column, Oid, Relation, RelationKind, Type};
-use crate::rule::{Action, ColumnGlob, Glob, Policy};
+use crate::rule::{ColumnGlob, Glob, Policy};
 use crate::subject::Subject;
 
 pub(super) const TEXT: Oid = 25;
@@ -102,7 +102,7 @@ pub(super) fn mask_rule(columns: &str, mask: MaskKind, except_groups: &[&str]) -
         name: "m".to_owned(),
         columns: vec![ColumnGlob::new(columns).unwrap()],
         mask,
-        predicates: Action::Hold,
+        predicates: Predicates::Hold,
         except_groups: except_groups.iter().map(|group| Glob::new(group).unwrap()).collect(),
         key: [7; 32],
     }

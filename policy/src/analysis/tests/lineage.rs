@@ -5,7 +5,7 @@ use crate::analysis::{Lineage, Outputs};
 
 /// One word per output column: `-` for clear, `?` for unknown, else `relation.column` joined by `+`; `*` before an
 /// opaque result.
-fn spell(lineage: &Lineage) -> String {
+pub fn spell(lineage: &Lineage) -> String {
     let catalog = catalog();
     match lineage {
         Lineage::Unknown(_) => "?".to_owned(),
@@ -35,7 +35,10 @@ fn check(text: &str, expected: &str) {
 
 #[track_caller]
 fn predicates(text: &str, expected: &str) {
-    assert_eq!(spell(&analysis(text).statements[0].predicates), expected, "{text}");
+    let found = analysis(text);
+    let mut deciding = found.statements[0].predicates.clone();
+    deciding.absorb(&found.statements[0].lookups);
+    assert_eq!(spell(&deciding), expected, "{text}");
 }
 
 #[track_caller]

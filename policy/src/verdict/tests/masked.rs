@@ -3,7 +3,7 @@
 use super::*;
 use crate::analysis::{BaseColumn, Lineage};
 use crate::catalog::{Column, Relation, RelationKind};
-use crate::mask::{MaskKind, MaskRule, ViewsUnknown};
+use crate::mask::{MaskKind, MaskRule, Predicates, ViewsUnknown};
 use crate::rule::ColumnGlob;
 
 const CUSTOMERS: u32 = 20_000;
@@ -38,7 +38,7 @@ fn check_masked(action: Action, asked: bool, predicates: Lineage, expected: &str
         columns: vec![ColumnGlob::new("*.*.email").unwrap()],
         mask: MaskKind::Email,
         except_groups: globs("privacy"),
-        predicates: Action::Allow,
+        predicates: Predicates::Allow,
         key: [0; 32],
     }];
     let (catalog, subject) = (catalog(), subject());
