@@ -109,6 +109,16 @@ pub struct TlsConfig {
 pub struct ReviewConfig {
     /// Whether members of `admin` approve their own requests.
     pub admins_bypass: bool,
+    /// Groups whose members may approve in everybody's place, with a reason.
+    pub force_groups: Vec<String>,
+    /// Longest time of a grant, where the database does not say; zero is none at all.
+    pub grant_max: Duration,
+}
+
+impl Default for ReviewConfig {
+    fn default() -> Self {
+        Self { admins_bypass: true, force_groups: Vec::new(), grant_max: Duration::from_secs(8 * 3600) }
+    }
 }
 
 /// `[audit]`.
@@ -258,6 +268,13 @@ impl Config {
     /// Every problem in it, by line.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigProblems> {
         resolve::config(path, text)
+    }
+
+    /// The longest time of a grant on that database; zero when none are given there.
+    #[must_use]
+    pub fn grant_max(&self, database: &str) -> Duration {
+        let known = self.policy.databases.iter().find(|known| known.name == database);
+        known.and_then(|known| known.review.grant_max).unwrap_or(self.review.grant_max)
     }
 
     /// Gives `hash` masks the key kept in the data directory, making it once, so that hashes stay the same over

@@ -7,6 +7,8 @@ mod decide;
 mod error;
 mod execution;
 mod follow;
+mod grant;
+mod grants;
 mod lifecycle;
 mod pending;
 mod service;
@@ -19,12 +21,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use countersign_policy::grant::Binding;
+use countersign_policy::grant::{Binding, ShapeDigest};
 use countersign_policy::rule::Mode;
 use countersign_policy::verdict::ReviewerDemand;
 
+pub use decide::Consent;
 pub use error::ReviewError;
 pub use execution::Execution;
+pub use grant::{
+    GrantId, GrantRecord, GrantScope, GrantState, GrantTransition, Offer, Scope, ScopeError, UnknownGrantState,
+};
+pub use grants::GrantAsk;
 pub use pending::Waiting;
 pub use service::{Opened, Review};
 pub use state::UnknownState;
@@ -94,6 +101,10 @@ pub struct NewRequest {
     pub effects: Vec<String>,
     /// Names of the rules that hold it.
     pub rules: Vec<String>,
+    /// Everything that holds it, as `HoldTerms::causes` names it.
+    pub causes: Vec<String>,
+    /// Digest of its shape with its role and search path; `None` when what it runs has a name of its session.
+    pub shape: Option<ShapeDigest>,
     /// Messages of those rules, and why it is not understood if so.
     pub messages: Vec<String>,
     /// Who must approve.
@@ -202,6 +213,14 @@ pub struct AccessRequest {
     pub effects: Vec<String>,
     /// Names of the rules that hold it.
     pub rules: Vec<String>,
+    /// Everything that holds it: those rules, and `databases.NAME.default`, `databases.NAME.unparsed`,
+    /// `masks.predicates` or `masks.stores`.
+    #[serde(default)]
+    pub causes: Vec<String>,
+    /// Digest of its shape with its role and search path, hexadecimal: the same for the same statement with other
+    /// literals. Empty when what it runs has a name of its session.
+    #[serde(default)]
+    pub shape: String,
     /// Messages of those rules.
     pub messages: Vec<String>,
     /// Who must approve.
@@ -237,6 +256,12 @@ pub struct Vote {
     pub at: Timestamp,
     /// Where.
     pub surface: Surface,
+    /// For how long the voter lets it be done again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer: Option<Offer>,
+    /// Whether it approves in everybody's place.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forced: bool,
 }
 
 /// One change of state.

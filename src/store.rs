@@ -4,6 +4,7 @@
 //! Invariant: one transaction per change; what a call has answered `Ok` survives a crash.
 
 mod facts;
+mod grants;
 mod owner;
 mod postgres;
 mod rows;
@@ -20,7 +21,7 @@ use tokio::sync::broadcast;
 use countersign_policy::grant::Binding;
 use countersign_policy::rule::Mode;
 
-use crate::review::{AccessRequest, RequestId, State, Transition, Vote};
+use crate::review::{AccessRequest, GrantId, GrantRecord, GrantState, RequestId, State, Transition, Vote};
 use crate::tls::TlsError;
 
 pub use owner::is_in_use;
@@ -66,6 +67,14 @@ pub enum StoreError {
         from: Option<State>,
         /// State asked for.
         to: State,
+    },
+    /// The state table of grants forbids it.
+    #[error("grant cannot go from {} to {to}", .from.map_or("nothing", GrantState::as_str))]
+    IllegalGrant {
+        /// State before.
+        from: Option<GrantState>,
+        /// State asked for.
+        to: GrantState,
     },
     /// The transaction it was part of could not be committed.
     #[error("could not commit to store")]
@@ -133,6 +142,25 @@ pub struct Change {
     pub outcome: Option<String>,
     /// New way in which the requester waits.
     pub mode: Option<Mode>,
+    /// A grant that is given with it.
+    pub grant: Option<Box<GrantRecord>>,
+}
+
+/// Which grants to list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct GrantFilter {
+    /// Only REQUESTED and ACTIVE ones.
+    pub open: bool,
+    /// In this state.
+    pub state: Option<GrantState>,
+    /// On this database.
+    pub database: Option<String>,
+    /// For this user.
+    pub user: Option<String>,
+    /// Older than this one: the last of the page before.
+    pub after: Option<GrantId>,
+    /// At most so many, capped at [`PAGE_MAX`].
+    pub limit: u32,
 }
 
 /// Which requests to list, newest first.
@@ -169,6 +197,8 @@ pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 pub enum StoreEvent {
     /// This request has changed.
     Changed(RequestId),
+    /// Some grant has changed.
+    Grants,
     /// Changes may have been missed.
     Missed,
 }
@@ -207,6 +237,18 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Ends what earlier processes on the same data directory have left open, and tells what. Call it once, before
     /// anything else.
     fn recover(&self, now: Timestamp) -> StoreFuture<'_, Vec<(RequestId, Transition)>>;
+
+    /// Stores a grant.
+    fn create_grant(&self, grant: GrantRecord) -> StoreFuture<'_, ()>;
+
+    /// The grant of that id.
+    fn grant(&self, id: GrantId) -> StoreFuture<'_, Option<GrantRecord>>;
+
+    /// One page of grants, by id descending.
+    fn grants(&self, filter: GrantFilter) -> StoreFuture<'_, Vec<GrantRecord>>;
+
+    /// Puts `next` in the place of the grant of its id, if that is at the version before; whether it was.
+    fn replace_grant(&self, next: GrantRecord) -> StoreFuture<'_, bool>;
 
     /// Ends what other processes that are gone have left open, and tells what. Empty where there are no others.
     fn reap(&self) -> StoreFuture<'_, Vec<(RequestId, Transition)>> {
@@ -255,6 +297,14 @@ fn check_transition(from: Option<State>, transition: &Transition) -> Result<(), 
         return Ok(());
     }
     Err(StoreError::IllegalTransition { from, to: transition.to })
+}
+
+/// Whether a grant may go from one state to the other; a vote leaves it where it is.
+fn check_grant(from: GrantState, to: GrantState) -> Result<(), StoreError> {
+    if from.may_become(to) || (from == to && from.is_open()) {
+        return Ok(());
+    }
+    Err(StoreError::IllegalGrant { from: Some(from), to })
 }
 
 /// Whether the transitions of a new request lead to its state.

@@ -201,6 +201,8 @@ impl Play {
             summary: "something".to_owned(),
             effects: Vec::new(),
             rules: Vec::new(),
+            causes: Vec::new(),
+            shape: String::new(),
             messages: Vec::new(),
             reviewers: met(),
             in_transaction: false,

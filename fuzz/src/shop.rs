@@ -58,6 +58,7 @@ static SHOP: LazyLock<Surroundings> = LazyLock::new(|| {
         config: Arc::new(config),
         catalog: Arc::new(catalog),
         masks: Arc::new(masks),
+        grants: Arc::default(),
         analyses: Arc::new(AnalysisCache::new(1000, 1 << 22)),
         audit_writable: true,
         now: Timestamp::UNIX_EPOCH,

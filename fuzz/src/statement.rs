@@ -5,6 +5,7 @@
 
 use countersign_policy::Verdict;
 use countersign_policy::analysis::{Analysis, AnalysisContext, NothingPrepared, analyze};
+use countersign_policy::grant::Grants;
 use countersign_policy::moment::Moment;
 use countersign_policy::verdict::Case;
 
@@ -39,6 +40,7 @@ fn judged(text: &str, analysis: &Analysis) {
         catalog,
         moment: Moment::default(),
         approval: None,
+        grants: Grants::default(),
     };
     let is_allowed = matches!(shop.config.policy.judge(case).verdict, Verdict::Allow(_));
     assert!(!is_allowed || analysis.not_understood().is_none(), "not understood, and allowed");

@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use countersign_policy::analysis::{Analysis, RelationUse, StatementAnalysis};
+use countersign_policy::grant::Grants;
 use countersign_policy::mask::MaskSet;
 use countersign_policy::moment::Moment;
 use countersign_policy::name::QualifiedName;
@@ -47,7 +48,8 @@ fn analysis(effect: Effect) -> Analysis {
 }
 
 fn judge(c: &mut Criterion) {
-    let review = ReviewDefaults { groups: Vec::new(), timeout: Duration::from_secs(60), mode: Mode::Auto };
+    let review =
+        ReviewDefaults { groups: Vec::new(), timeout: Duration::from_secs(60), mode: Mode::Auto, grant_max: None };
     let database = DatabasePolicy {
         name: "prod-db".to_owned(),
         default: Action::Allow,
@@ -76,6 +78,7 @@ fn judge(c: &mut Criterion) {
                     catalog: &catalog,
                     moment: Moment::default(),
                     approval: None,
+                    grants: Grants::default(),
                 };
                 policy.judge(case)
             });

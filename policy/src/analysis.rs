@@ -34,7 +34,7 @@ mod quiet;
 mod relations;
 mod second_opinion;
 mod settings;
-mod shape;
+pub(crate) mod shape;
 pub mod syntax;
 mod utility;
 mod walker;

@@ -66,6 +66,8 @@ pub struct ReviewDefaults {
     pub timeout: Duration,
     /// How the requester waits.
     pub mode: Mode,
+    /// Longest time of a grant; `None` where the database does not say.
+    pub grant_max: Option<Duration>,
 }
 
 /// One `[[rules]]` entry.

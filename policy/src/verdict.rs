@@ -15,13 +15,14 @@ use std::time::Duration;
 
 use crate::analysis::{Analysis, StatementAnalysis};
 use crate::catalog::Catalog;
-use crate::grant::{Approval, Binding};
+use crate::grant::{Approval, Binding, Grants};
 use crate::mask::MaskSet;
 use crate::moment::Moment;
 use crate::rule::{Action, Mode, PlainText, Policy, Rule, Scope, Stage};
 use crate::subject::Subject;
 
 use self::terms::Tally;
+pub(crate) use self::terms::{covers, must_be_seen};
 
 /// What is put before [`crate::rule::Policy::judge`].
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub struct Case<'a> {
     pub moment: Moment,
     /// An approval and the binding of this very request, when it is judged again after a decision.
     pub approval: Option<(Approval, Binding)>,
+    /// Grants that may lift a hold.
+    pub grants: Grants<'a>,
 }
 
 /// The outcome of judging a case.
@@ -59,7 +62,18 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Permit {
     serial: u64,
-    request: Option<String>,
+    basis: Basis,
+}
+
+/// What lets a request be forwarded.
+#[derive(Debug)]
+enum Basis {
+    /// Nothing holds it.
+    Rules,
+    /// The approval of the access request of this id.
+    Request(String),
+    /// The grant of this id.
+    Grant(String),
 }
 
 impl Permit {
@@ -72,7 +86,19 @@ impl Permit {
     /// Id of the access request whose approval it rests on, if any.
     #[must_use]
     pub fn approved_by_request(&self) -> Option<&str> {
-        self.request.as_deref()
+        match &self.basis {
+            Basis::Request(id) => Some(id),
+            Basis::Rules | Basis::Grant(_) => None,
+        }
+    }
+
+    /// Id of the grant it rests on, if any.
+    #[must_use]
+    pub fn granted_by(&self) -> Option<&str> {
+        match &self.basis {
+            Basis::Grant(id) => Some(id),
+            Basis::Rules | Basis::Request(_) => None,
+        }
     }
 }
 
@@ -94,6 +120,9 @@ pub struct Judgement {
 pub struct HoldTerms {
     /// Names of the rules that hold it; empty when the database's `default` or `unparsed` does, or a mask.
     pub rules: Vec<String>,
+    /// Everything that holds it, sorted: those rules, and of `databases.NAME.default`, `databases.NAME.unparsed`,
+    /// `masks.predicates` and `masks.stores` what does.
+    pub causes: Vec<String>,
     /// Every demand must be met, by distinct people.
     pub reviewers: Vec<ReviewerDemand>,
     /// How long it waits: the shortest of the rules that hold it.
@@ -126,7 +155,7 @@ impl Policy {
     /// Judges a case. The same policy and case always yield the same judgement.
     ///
     /// An approval turns a hold into an allow when it is bound to this very request and meets every demand that is made
-    /// now; it never turns a denial.
+    /// now, and a grant when it reaches that far; neither ever turns a denial.
     #[must_use]
     pub fn judge(&self, case: Case<'_>) -> Judgement {
         let Some(database) = self.databases.iter().find(|database| database.name == case.subject.database) else {
@@ -166,7 +195,22 @@ impl Policy {
         if let Some(reason) = case.analysis.not_understood() {
             tally.add_unparsed(reason);
         }
-        tally.conclude(case.serial, case.approval)
+        tally.conclude(case)
+    }
+}
+
+impl Policy {
+    /// Who would have to approve a grant on the subject's database: the reviewers of these rules, and those of the database
+    /// for `databases.NAME.default`; for `None`, of everything that could hold there.
+    ///
+    /// # Errors
+    /// A phrase, when one of the names is none of a rule that holds. What is not understood, and what is about masked
+    /// values, cannot be granted without having been seen.
+    pub fn demands(&self, subject: &Subject, causes: Option<&[String]>) -> Result<Vec<ReviewerDemand>, String> {
+        let Some(database) = self.databases.iter().find(|database| database.name == subject.database) else {
+            return Err("the policy does not know this database".to_owned());
+        };
+        terms::demands(database, &self.rules, subject, causes)
     }
 }
 
@@ -199,7 +243,7 @@ fn mark(covered: &mut Vec<bool>, index: usize, count: usize, stage: Stage) {
     }
 }
 
-/// Grants the permit; the only caller of its constructor is [`Tally::conclude`].
-fn permit(serial: u64, request: Option<String>) -> Verdict {
-    Verdict::Allow(Permit { serial, request })
+/// Gives the permit; the only caller of its constructor is [`Tally::conclude`].
+fn permit(serial: u64, basis: Basis) -> Verdict {
+    Verdict::Allow(Permit { serial, basis })
 }

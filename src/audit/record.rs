@@ -8,7 +8,9 @@ use serde::{Serialize, Serializer};
 
 use countersign_policy::Effects;
 
-use crate::review::{Parameter, RequestId, State, Surface};
+use countersign_policy::verdict::ReviewerDemand;
+
+use crate::review::{GrantId, GrantScope, GrantState, Offer, Parameter, RequestId, State, Surface};
 
 /// One thing that happened. Field names are the keys of the line (`docs/audit.md`).
 #[derive(Clone, Debug, Serialize)]
@@ -59,6 +61,9 @@ pub enum Record<'a> {
         observed: &'a [String],
         /// The access request, when it was judged again after an approval.
         request: Option<RequestId>,
+        /// The grant that lifted its hold.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        grant: Option<&'a str>,
     },
     /// A held statement is about to be released; durable before it is.
     Intent {
@@ -108,6 +113,12 @@ pub enum Record<'a> {
         surface: Surface,
         /// Reason given.
         reason: Option<&'a str>,
+        /// For how long, and for what, it may be done again.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        offer: Option<Offer>,
+        /// Whether it stands in for everybody's.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        forced: bool,
     },
     /// An access request changed its state.
     Transition {
@@ -122,6 +133,48 @@ pub enum Record<'a> {
         /// Where.
         surface: Surface,
         /// Why.
+        reason: Option<&'a str>,
+    },
+    /// A grant was asked for, given, refused, taken back, or has ended.
+    Grant {
+        /// The grant.
+        grant: GrantId,
+        /// State before; `None` when it was made.
+        from: Option<GrantState>,
+        /// State after.
+        to: GrantState,
+        /// Who made it.
+        by: &'a str,
+        /// Where.
+        surface: Surface,
+        /// Why.
+        reason: Option<&'a str>,
+        /// For whom.
+        user: &'a str,
+        /// On which database.
+        database: &'a str,
+        /// What it lifts.
+        scope: &'a GrantScope,
+        /// Who had to approve it.
+        reviewers: &'a [ReviewerDemand],
+        /// When it ends; while it is REQUESTED, until when it can be approved.
+        expires_at: Timestamp,
+        /// The access request whose approval it came with.
+        request: Option<RequestId>,
+    },
+    /// A reviewer voted on a grant.
+    GrantVote {
+        /// The grant.
+        grant: GrantId,
+        /// Who.
+        by: &'a str,
+        /// In which of the demanded groups.
+        groups: &'a [String],
+        /// Whether it approves.
+        approve: bool,
+        /// Where.
+        surface: Surface,
+        /// Reason given.
         reason: Option<&'a str>,
     },
     /// A configuration was put into force.
@@ -196,6 +249,7 @@ mod tests {
                 rules: &["writes".to_owned()],
                 observed: &[],
                 request: None,
+                grant: None,
             },
             r#""at":"2026-01-02T03:04:05Z","kind":"verdict","session":"7","user":"alice","database":"shop","statement":"DELETE FROM t\r\n","effects":["delete"],"verdict":"hold","rules":["writes"],"observed":[],"request":null}"#,
         );

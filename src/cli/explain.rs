@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use countersign_policy::analysis::{Analysis, AnalysisContext, NothingPrepared};
+use countersign_policy::grant::Grants;
 use countersign_policy::mask::{FieldOrigin, MaskPlan, MaskSet};
 use countersign_policy::subject::Subject;
 use countersign_policy::verdict::{Case, Judgement, Verdict};
@@ -128,6 +129,7 @@ async fn report(args: &ExplainArgs) -> Result<Report, Failure> {
         catalog: &catalog,
         moment: clock::outside_of_transactions(Timestamp::now()),
         approval: None,
+        grants: Grants::default(),
     };
     let judgement = config.policy.judge(case);
     let columns = columns(connection.as_ref(), &text, &analysis, &catalog, &masks).await;

@@ -196,6 +196,12 @@ impl<'a> Section<'a> {
         duration
     }
 
+    /// A duration, or `"never"` for none at all.
+    pub(super) fn duration_or_none(&self, key: &str) -> Option<Duration> {
+        let never = self.text_quietly(key).is_some_and(|text| text.value == "never");
+        if never { Some(Duration::ZERO) } else { self.duration(key) }
+    }
+
     /// One of a few words.
     pub(super) fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Option<T> {
         let text = self.text(key)?;

@@ -50,15 +50,16 @@ const TOP_KEYS: Keys = Keys {
 const WEB_KEYS: Keys = Keys { table: "[web]", known: &["listen", "public_url"], unavailable: &[] };
 const AUDIT_KEYS: Keys =
     Keys { table: "[audit]", known: &["fail_open", "record_results", "retention"], unavailable: &[] };
-const REVIEW_KEYS: Keys = Keys { table: "[review]", known: &["admins_bypass"], unavailable: &["force_groups"] };
+const REVIEW_KEYS: Keys =
+    Keys { table: "[review]", known: &["admins_bypass", "force_groups", "grant_max"], unavailable: &[] };
 const MASKING_KEYS: Keys = Keys { table: "[masking]", known: &["hash_key"], unavailable: &[] };
 const DATABASE_KEYS: Keys = Keys {
     table: "[databases.NAME]",
     known: &["upstream", "password", "groups", "default", "unparsed", "review", "stage", "sessions", "auth"],
-    unavailable: &["allow_encodings", "force_groups"],
+    unavailable: &["allow_encodings"],
 };
 const DATABASE_REVIEW_KEYS: Keys =
-    Keys { table: "review of [databases.NAME]", known: &["groups", "timeout", "mode"], unavailable: &[] };
+    Keys { table: "review of [databases.NAME]", known: &["groups", "timeout", "mode", "grant_max"], unavailable: &[] };
 
 /// Every kind of table with its keys, for the documentation's test.
 #[cfg(test)]
@@ -255,8 +256,13 @@ impl<'a> Reading<'a> {
     }
 
     fn review(&self) -> ReviewConfig {
-        let bypass = self.section("review", &REVIEW_KEYS).and_then(|section| section.flag("admins_bypass"));
-        ReviewConfig { admins_bypass: bypass.unwrap_or(true) }
+        let Some(section) = self.section("review", &REVIEW_KEYS) else { return ReviewConfig::default() };
+        let none = ReviewConfig::default();
+        ReviewConfig {
+            admins_bypass: section.flag("admins_bypass").unwrap_or(none.admins_bypass),
+            force_groups: section.strings("force_groups").unwrap_or(none.force_groups),
+            grant_max: section.duration_or_none("grant_max").unwrap_or(none.grant_max),
+        }
     }
 
     /// The key of `hash` masks, and whether it will be the same at the next start.
@@ -329,7 +335,7 @@ impl<'a> Reading<'a> {
     }
 
     fn review_defaults(&self, section: &Section<'_>, name: &str, known: &Known<'_>) -> ReviewDefaults {
-        let none = ReviewDefaults { groups: Vec::new(), timeout: HOUR, mode: Mode::Auto };
+        let none = ReviewDefaults { groups: Vec::new(), timeout: HOUR, mode: Mode::Auto, grant_max: None };
         let title = format!("\"review\" in [databases.{name}]");
         let Some(review) = section.section("review", title, &DATABASE_REVIEW_KEYS) else { return none };
         let groups = review.list("groups").unwrap_or_default();
@@ -338,6 +344,7 @@ impl<'a> Reading<'a> {
             groups: groups.into_iter().map(|group| group.value).collect(),
             timeout: review.duration("timeout").unwrap_or(none.timeout),
             mode: review.choice("mode", MODES).unwrap_or(none.mode),
+            grant_max: review.duration_or_none("grant_max"),
         }
     }
 }

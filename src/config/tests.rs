@@ -186,11 +186,6 @@ fn keys_that_nothing_enforces_yet_are_refused() {
     }
     check("", "[notify.slack]\n", "key \"notify\" in the file is not available in this version");
     check("", "[audit]\nrecord_results = \"counts\"\n", "recording results is not available in this version");
-    check(
-        "",
-        "[review]\nforce_groups = [\"a\"]\n",
-        "key \"force_groups\" in [review] is not available in this version",
-    );
 }
 
 #[test]

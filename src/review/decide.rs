@@ -3,31 +3,56 @@
 //! Never trusts the groups a surface brings: membership is read from the configuration in force at each vote.
 //! Invariant: a change that lost the race is worked out anew from what is then in the store.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::votes::{are_met, demanded_groups};
 use super::{
-    ADMIN_GROUP, AccessRequest, Actor, Decision, RequestId, Review, ReviewError, State, Surface, Transition, Vote,
+    ADMIN_GROUP, AccessRequest, Actor, Decision, GrantState, GrantTransition, Offer, RequestId, Review, ReviewError,
+    State, Surface, Transition, Vote,
 };
 use crate::store::Change;
+
+/// Reason of the approval that an admin gives to an own request.
+pub(super) const BYPASS: &str = "own request of an admin (admins_bypass)";
+
+/// An approval as it is given.
+#[derive(Clone, Debug, Default)]
+pub struct Consent {
+    /// Why.
+    pub reason: Option<String>,
+    /// For how long, and for what, it may be done again.
+    pub offer: Option<Offer>,
+    /// Whether it is to stand in for everybody's: break-glass, for members of `force_groups`.
+    pub forced: bool,
+}
+
+impl From<Option<String>> for Consent {
+    fn from(reason: Option<String>) -> Self {
+        Self { reason, ..Self::default() }
+    }
+}
 
 /// A change worked out from one version of a request.
 type Plan = Result<Change, ReviewError>;
 
 impl Review {
-    /// Counts the actor's approval; the request becomes APPROVED when all demands are met.
+    /// Counts the actor's approval; the request becomes APPROVED when all demands are met, or when the approval is forced.
+    /// When every approval offers a grant, the grant is given with it.
     ///
     /// # Errors
-    /// When the actor may not approve it, it is no longer open, or it cannot be recorded.
+    /// When the actor may not approve it, it is no longer open, the grant would be against the policy, or it cannot be
+    /// recorded.
     pub async fn approve(
         &self,
         id: RequestId,
         actor: &Actor,
-        reason: Option<String>,
+        consent: impl Into<Consent>,
         now: Timestamp,
     ) -> Result<AccessRequest, ReviewError> {
-        let now = self.time(now);
-        self.decide(id, |request| self.plan_approval(request, actor, reason.clone(), now)).await
+        let (now, consent) = (self.time(now), consent.into());
+        self.decide(id, |request| self.plan_approval(request, actor, &consent, now)).await
     }
 
     /// Ends the request: one eligible reviewer is enough, and a reason is required.
@@ -109,7 +134,7 @@ impl Review {
         loop {
             let request = self.get(id).await?;
             let change = plan(&request)?;
-            let (vote, transition) = (change.vote.clone(), change.transition.clone());
+            let (vote, transition, grant) = (change.vote.clone(), change.transition.clone(), change.grant.clone());
             let Some(changed) = self.store.vote_and_transition(change).await? else { continue };
             // Whoever waits is told whatever becomes of the trail: nothing runs without its durable intent.
             if let Some(decision) = transition.as_ref().and_then(|transition| decision_of(&changed, transition)) {
@@ -117,44 +142,85 @@ impl Review {
             }
             vote.iter().try_for_each(|vote| self.note_vote(id, vote))?;
             transition.iter().try_for_each(|transition| self.note_transition(id, transition))?;
+            if let Some(grant) = grant {
+                self.note_grant(&grant)?;
+                self.reload_grants().await?;
+            }
             return Ok(changed);
         }
     }
 
-    fn is_admin(&self, actor: &Actor) -> bool {
+    pub(super) fn is_admin(&self, actor: &Actor) -> bool {
         self.groups_of(&actor.name).iter().any(|group| group == ADMIN_GROUP)
     }
 
-    fn plan_approval(&self, request: &AccessRequest, actor: &Actor, reason: Option<String>, now: Timestamp) -> Plan {
+    fn plan_approval(&self, request: &AccessRequest, actor: &Actor, consent: &Consent, now: Timestamp) -> Plan {
         let own = request.user == actor.name;
         if own && !self.bypasses(&actor.name) {
             return Err(ReviewError::OwnRequest);
         }
-        let groups = if own {
-            vec![ADMIN_GROUP.to_owned()]
-        } else {
-            demanded_groups(&request.reviewers, &self.groups_of(&actor.name))
-        };
-        if groups.is_empty() {
-            return Err(not_eligible(request));
-        }
+        let groups = self.approves_in(request, actor, consent)?;
         is_open(request, now)?;
-        let approvers = || request.votes.iter().filter(|vote| vote.approve).map(|vote| vote.by.as_str());
-        if approvers().any(|by| by == actor.name) {
+        let approving = || request.votes.iter().filter(|vote| vote.approve);
+        if !consent.forced && approving().any(|vote| vote.by == actor.name) {
             return Err(ReviewError::AlreadyVoted);
         }
-        let people: Vec<_> = approvers().chain([actor.name.as_str()]).map(|name| self.groups_of(name)).collect();
-        let approved = own || are_met(&request.reviewers, &people);
-        let vote = vote_of(actor, groups, reason.clone(), now);
-        let mut change = Change { vote: Some(Vote { approve: true, ..vote }), ..unchanged(request) };
-        if approved {
-            let why = if own { Some("own request of an admin (admins_bypass)".to_owned()) } else { reason };
-            change.transition = Some(transition_of(request, State::Approved, actor, why, now));
-            // The approval may be used for as long as the request was allowed to wait.
-            let window = request.created_at.duration_until(request.expires_at).max(SignedDuration::ZERO);
-            change.expires_at = Some(now.checked_add(window).unwrap_or(Timestamp::MAX));
+        if let Some(offer) = consent.offer {
+            self.grant_fits(&request.database, Duration::from_secs(offer.seconds))?;
+        }
+        let given = vote_of(actor, groups, consent.reason.clone(), now);
+        let vote = Vote { approve: true, offer: consent.offer, forced: consent.forced, ..given };
+        let names = approving().map(|vote| vote.by.as_str()).chain([actor.name.as_str()]);
+        let people: Vec<_> = names.map(|name| self.groups_of(name)).collect();
+        let approved = own || consent.forced || are_met(&request.reviewers, &people);
+        let mut change = Change { vote: Some(vote.clone()), ..unchanged(request) };
+        if !approved {
+            return Ok(change);
+        }
+        let why = if own { Some(BYPASS.to_owned()) } else { consent.reason.clone() };
+        change.transition = Some(transition_of(request, State::Approved, actor, why.clone(), now));
+        // The approval may be used for as long as the request was allowed to wait.
+        let window = request.created_at.duration_until(request.expires_at).max(SignedDuration::ZERO);
+        change.expires_at = Some(now.checked_add(window).unwrap_or(Timestamp::MAX));
+        if !own {
+            let counted = approving().filter(|_vote| !consent.forced).chain([&vote]);
+            let surface = actor.surface;
+            let given = GrantTransition {
+                from: None,
+                to: GrantState::Active,
+                by: actor.name.clone(),
+                surface,
+                at: now,
+                reason: why,
+            };
+            change.grant = self.offered(request, counted, &given)?.map(Box::new);
         }
         Ok(change)
+    }
+
+    /// Groups in which the actor approves.
+    fn approves_in(
+        &self,
+        request: &AccessRequest,
+        actor: &Actor,
+        consent: &Consent,
+    ) -> Result<Vec<String>, ReviewError> {
+        if request.user == actor.name {
+            return Ok(vec![ADMIN_GROUP.to_owned()]);
+        }
+        let own = self.groups_of(&actor.name);
+        if consent.forced {
+            let config = self.config.load();
+            let forcing = &config.review.force_groups;
+            let groups: Vec<_> = own.into_iter().filter(|group| forcing.contains(group)).collect();
+            if groups.is_empty() {
+                return Err(ReviewError::NotEligible { groups: forcing.join(" and ") });
+            }
+            let has_reason = consent.reason.as_deref().is_some_and(|reason| !reason.trim().is_empty());
+            return if has_reason { Ok(groups) } else { Err(ReviewError::ReasonRequired) };
+        }
+        let groups = demanded_groups(&request.reviewers, &own);
+        if groups.is_empty() { Err(not_eligible(request)) } else { Ok(groups) }
     }
 
     fn plan_rejection(&self, request: &AccessRequest, actor: &Actor, reason: &str, now: Timestamp) -> Plan {
@@ -200,6 +266,7 @@ pub(super) fn unchanged(request: &AccessRequest) -> Change {
         expires_at: None,
         outcome: None,
         mode: None,
+        grant: None,
     }
 }
 
@@ -247,6 +314,8 @@ fn transition_of(
     Transition { from: Some(request.state), to, by: actor.name.clone(), surface: actor.surface, at: now, reason }
 }
 
-fn vote_of(actor: &Actor, groups: Vec<String>, reason: Option<String>, now: Timestamp) -> Vote {
-    Vote { by: actor.name.clone(), groups, approve: false, reason, at: now, surface: actor.surface }
+/// A vote against.
+pub(super) fn vote_of(actor: &Actor, groups: Vec<String>, reason: Option<String>, now: Timestamp) -> Vote {
+    let (by, surface) = (actor.name.clone(), actor.surface);
+    Vote { by, groups, approve: false, reason, at: now, surface, offer: None, forced: false }
 }

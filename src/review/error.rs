@@ -1,7 +1,10 @@
 //! Why a decision was not accepted.
 
+use std::time::Duration;
+
 use crate::audit::AuditError;
-use crate::review::State;
+use crate::duration::in_words;
+use crate::review::{GrantState, State};
 use crate::store::StoreError;
 
 /// Why a decision was not accepted. Nothing has changed then, unless the variant says so.
@@ -34,6 +37,30 @@ pub enum ReviewError {
     /// Its time is over.
     #[error("access request has expired")]
     Expired,
+    /// There is no such grant.
+    #[error("grant does not exist")]
+    NoSuchGrant,
+    /// It is no longer in a state that allows this.
+    #[error("grant is already {state}")]
+    GrantDecided {
+        /// The state it is in.
+        state: GrantState,
+    },
+    /// There is no such database for this person.
+    #[error("database does not exist")]
+    NoSuchDatabase,
+    /// A grant for what is asked for makes no sense.
+    #[error("grant cannot be for that: {0}")]
+    BadScope(String),
+    /// Grants are not given on this database.
+    #[error("no grants are given on this database")]
+    NoGrants,
+    /// It is longer than the policy allows.
+    #[error("a grant on this database lasts from 1 second to {}", in_words(*.max))]
+    TooLong {
+        /// The longest.
+        max: Duration,
+    },
     /// The store failed; the decision may or may not stand.
     #[error("could not record decision")]
     Store(#[from] StoreError),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 
-use countersign_policy::grant::Binding;
+use countersign_policy::grant::{Binding, ShapeDigest};
 use countersign_policy::rule::{Mode, Policy};
 use countersign_policy::verdict::ReviewerDemand;
 
@@ -47,7 +47,7 @@ pub(crate) fn config(people: &str) -> Config {
         web: WebConfig { listen: ([127, 0, 0, 1], 0).into(), public_url: "https://countersign.example.com".to_owned() },
         tls: None,
         store: crate::config::StoreConfig::Sqlite,
-        review: ReviewConfig { admins_bypass: true },
+        review: ReviewConfig::default(),
         audit: AuditConfig { fail_open: false },
         users: people.split_whitespace().map(user).collect(),
         databases: Vec::new(),
@@ -81,6 +81,8 @@ pub(crate) fn new_request(demands: &str, mode: Mode) -> NewRequest {
         summary: "update on public.t".to_owned(),
         effects: vec!["update".to_owned()],
         rules: vec!["writes".to_owned()],
+        causes: vec!["writes".to_owned()],
+        shape: Some(ShapeDigest([3; 32])),
         messages: vec!["Ask first".to_owned()],
         reviewers: demands.split_whitespace().map(demand).collect(),
         timeout: Duration::from_secs(60),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
 use super::decide::decision_of;
+use super::pending::Pending;
 use super::{AccessRequest, Decision, RequestId, Review, ReviewError};
 use crate::store::StoreEvent;
 
@@ -16,6 +17,27 @@ use crate::store::StoreEvent;
 const LOOK_MAX: usize = 500;
 /// How often a part of what waits is looked at without a hint.
 const POLL: Duration = Duration::from_secs(1);
+
+/// What is to be looked at.
+#[derive(Default)]
+struct Hints {
+    wanted: Vec<RequestId>,
+    grants: bool,
+}
+
+impl Hints {
+    fn add(&mut self, event: Result<StoreEvent, RecvError>, pending: &Pending) {
+        match event {
+            Ok(StoreEvent::Changed(id)) if pending.waits(id) => self.wanted.push(id),
+            Ok(StoreEvent::Changed(_)) | Err(RecvError::Closed) => {}
+            Ok(StoreEvent::Grants) => self.grants = true,
+            Ok(StoreEvent::Missed) | Err(RecvError::Lagged(_)) => {
+                self.wanted.extend(pending.ids());
+                self.grants = true;
+            }
+        }
+    }
+}
 
 impl Review {
     /// Wakes sessions whose requests are decided elsewhere, until `shutdown`. Ends at once where there is no elsewhere.
@@ -29,11 +51,13 @@ impl Review {
             // All are cancel safe: an event is taken or not, and the signal stays set.
             let looked = tokio::select! {
                 event = events.recv() => {
-                    let mut wanted = self.hinted(event);
-                    while wanted.len() < LOOK_MAX && let Some(event) = queued(&mut events) {
-                        wanted.extend(self.hinted(event));
+                    let mut hints = Hints::default();
+                    hints.add(event, &self.pending);
+                    while hints.wanted.len() < LOOK_MAX && let Some(event) = queued(&mut events) {
+                        hints.add(event, &self.pending);
                     }
-                    self.look(wanted).await
+                    let grants = if hints.grants { self.reload_grants().await } else { Ok(()) };
+                    self.look(hints.wanted).await.and(grants)
                 }
                 _ = poll.tick() => {
                     // Hints are lost only with the connection, which is told; so a part of many is enough each time.
@@ -47,15 +71,6 @@ impl Review {
             if let Err(error) = looked {
                 tracing::debug!(%error, "could not look for decisions of other proxies");
             }
-        }
-    }
-
-    /// What is to be looked at after an event.
-    fn hinted(&self, event: Result<StoreEvent, RecvError>) -> Vec<RequestId> {
-        match event {
-            Ok(StoreEvent::Changed(id)) if self.pending.waits(id) => vec![id],
-            Ok(StoreEvent::Changed(_)) | Err(RecvError::Closed) => Vec::new(),
-            Ok(StoreEvent::Missed) | Err(RecvError::Lagged(_)) => self.pending.ids(),
         }
     }
 

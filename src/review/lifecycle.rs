@@ -69,7 +69,8 @@ impl Review {
     pub async fn recover(&self, now: Timestamp) -> Result<(), ReviewError> {
         let now = self.time(now);
         let ended = self.store.recover(now).await?;
-        ended.iter().try_for_each(|(id, transition)| self.note_transition(*id, transition))
+        ended.iter().try_for_each(|(id, transition)| self.note_transition(*id, transition))?;
+        self.sweep_grants(now).await
     }
 
     /// Expires what is due, and withdraws what sessions have abandoned.
@@ -98,7 +99,7 @@ impl Review {
             }
             recorded?;
             if expired.len() < SWEEP_BATCH as usize {
-                return Ok(());
+                return self.sweep_grants(now).await;
             }
         }
     }

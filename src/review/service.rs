@@ -7,8 +7,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 
+use countersign_policy::grant::Grant;
 use countersign_policy::rule::Mode;
 
+use super::decide::BYPASS;
 use super::pending::Pending;
 use super::unsettled::Unsettled;
 use super::votes::covers;
@@ -30,6 +32,10 @@ pub struct Review {
     pub(super) pending: Arc<Pending>,
     /// What the store could not be told when it was due.
     pub(super) unsettled: Unsettled,
+    /// Grants that lift holds.
+    pub(super) in_force: ArcSwap<Vec<Arc<Grant>>>,
+    /// Held while they are read from the store.
+    pub(super) reading_grants: tokio::sync::Mutex<()>,
 }
 
 /// What became of a request that is to be held.
@@ -59,7 +65,8 @@ impl Review {
     /// Puts the parts together. Call [`Review::recover`] before the first session.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, audit: Arc<Audit>, config: Arc<ArcSwap<Config>>) -> Arc<Self> {
-        Arc::new(Self { store, audit, config, pending: Arc::default(), unsettled: Unsettled::default() })
+        let (pending, unsettled, in_force, reading_grants) = Default::default();
+        Arc::new(Self { store, audit, config, pending, unsettled, in_force, reading_grants })
     }
 
     /// Takes in a request whose verdict is Hold.
@@ -192,6 +199,8 @@ impl Review {
             approve: vote.approve,
             surface: vote.surface,
             reason: vote.reason.as_deref(),
+            offer: vote.offer,
+            forced: vote.forced,
         };
         self.note(vote.at, &record)
     }
@@ -213,7 +222,7 @@ impl Review {
     async fn self_approve(&self, new: NewRequest, now: Timestamp) -> Result<Opened, ReviewError> {
         let mut record = record_of(new, now);
         let request = &mut record.request;
-        let reason = Some("own request of an admin (admins_bypass)".to_owned());
+        let reason = Some(BYPASS.to_owned());
         request.votes.push(Vote {
             by: request.user.clone(),
             groups: vec![ADMIN_GROUP.to_owned()],
@@ -221,6 +230,8 @@ impl Review {
             reason: reason.clone(),
             at: request.created_at,
             surface: Surface::Wire,
+            offer: None,
+            forced: false,
         });
         request.transitions.push(Transition {
             from: Some(State::Pending),
@@ -270,6 +281,8 @@ fn record_of(new: NewRequest, now: Timestamp) -> NewRecord {
         summary: new.summary,
         effects: new.effects,
         rules: new.rules,
+        causes: new.causes,
+        shape: new.shape.map(|shape| hex::encode(shape.0)).unwrap_or_default(),
         messages: new.messages,
         reviewers: new.reviewers,
         in_transaction: new.in_transaction,

@@ -1,4 +1,5 @@
 mod crash;
+mod grants;
 mod model;
 
 use std::sync::Arc;

@@ -66,17 +66,10 @@ impl Unsettled {
 impl Review {
     /// Remembers to end it later if the store has failed; any other error is an answer.
     pub(super) fn doubt(&self, id: RequestId, error: &ReviewError, ending: Ending) {
-        match error {
-            ReviewError::Store(StoreError::IllegalTransition { .. }) => {}
-            ReviewError::Store(_) => self.unsettled.put([(id, ending)]),
-            ReviewError::NotFound
-            | ReviewError::NotEligible { .. }
-            | ReviewError::OwnRequest
-            | ReviewError::AlreadyVoted
-            | ReviewError::AlreadyDecided { .. }
-            | ReviewError::ReasonRequired
-            | ReviewError::Expired
-            | ReviewError::Audit(_) => {}
+        if let ReviewError::Store(failed) = error
+            && !matches!(failed, StoreError::IllegalTransition { .. })
+        {
+            self.unsettled.put([(id, ending)]);
         }
     }
 

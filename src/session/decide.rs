@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use countersign_policy::analysis::{AnalysisContext, NotUnderstood, SessionChange};
 use countersign_policy::catalog::Volatility;
-use countersign_policy::grant::{Approval, Binding};
+use countersign_policy::grant::{Approval, Binding, Grants};
 use countersign_policy::moment::Moment;
 use countersign_policy::verdict::{Case, HoldTerms, Verdict};
 use countersign_policy::{Analysis, Effect, Effects, Permit};
@@ -116,7 +116,14 @@ impl Machine {
     fn case<'a>(&'a self, serial: u64, text: &'a str, analysis: &'a Analysis, around: &'a Surroundings) -> Case<'a> {
         let (masks, catalog) = (&*around.masks, &*around.catalog);
         let moment = self.moment(around);
-        Case { serial, subject: &self.identity.subject, text, analysis, masks, catalog, moment, approval: None }
+        let grants = Grants {
+            given: &around.grants,
+            now: around.now.as_microsecond(),
+            role: &self.names.role,
+            search_path: &self.names.search_path,
+        };
+        let subject = &self.identity.subject;
+        Case { serial, subject, text, analysis, masks, catalog, moment, approval: None, grants }
     }
 
     fn moment(&self, around: &Surroundings) -> Moment {
@@ -146,6 +153,10 @@ impl Machine {
         });
         let case = Case { approval, ..self.case(self.serial, text, analysis, around) };
         let judgement = around.config.policy.judge(case);
+        let grant = match &judgement.verdict {
+            Verdict::Allow(permit) => permit.granted_by().map(str::to_owned),
+            Verdict::Hold(_) | Verdict::Deny(_) => None,
+        };
         let (verdict, ruling) = self.ruling(judgement.verdict, text, analysis, around);
         self.commands.push_back(Command::Record(Box::new(Judged {
             statement: Arc::clone(text),
@@ -154,6 +165,7 @@ impl Machine {
             rules: judgement.matched,
             observed: judgement.observed,
             access_request,
+            grant,
         })));
         ruling
     }

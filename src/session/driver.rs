@@ -81,6 +81,7 @@ impl Driver {
             config: shared.config(),
             catalog: database.catalog(),
             masks: Arc::default(),
+            grants: shared.review.grants_in_force(),
             analyses: database.analyses(),
             audit_writable: true,
             now: Timestamp::now(),
@@ -188,6 +189,7 @@ impl Driver {
     fn look_around(&mut self) {
         self.around.now = Timestamp::now();
         self.around.audit_writable = self.shared.audit.health().is_ok();
+        self.around.grants = self.shared.review.grants_in_force();
         let config = self.shared.config();
         let catalog = self.database.catalog();
         let same = Arc::ptr_eq(&config, &self.around.config) && catalog.version() == self.around.catalog.version();
@@ -241,6 +243,7 @@ impl Driver {
             rules: &judged.rules,
             observed: &judged.observed,
             request: judged.access_request,
+            grant: judged.grant.as_deref(),
         };
         let written = self.shared.audit.record(self.around.now, &record);
         if written.is_err() && !self.around.config.audit.fail_open {
@@ -321,15 +324,7 @@ impl Driver {
                 Ok(())
             }
             Err(ReviewError::Store(_) | ReviewError::Audit(_)) => Err(BeginRefused::Unavailable),
-            Err(
-                ReviewError::NotFound
-                | ReviewError::NotEligible { .. }
-                | ReviewError::OwnRequest
-                | ReviewError::AlreadyVoted
-                | ReviewError::AlreadyDecided { .. }
-                | ReviewError::ReasonRequired
-                | ReviewError::Expired,
-            ) => Err(BeginRefused::Unusable),
+            Err(_answer) => Err(BeginRefused::Unusable),
         };
         self.machine.on_event(Event::Begun(id, begun), &self.around);
     }

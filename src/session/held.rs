@@ -26,6 +26,8 @@ impl Machine {
             subject: &self.identity.subject,
             binding,
             client_address: &self.identity.client_address,
+            role: &self.names.role,
+            search_path: &self.names.search_path,
             in_transaction: self.status != TransactionStatus::Idle || self.in_pipeline,
         };
         let (number, mode) = (self.serial, terms.mode);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use countersign_policy::analysis::{SessionChange, StatementAnalysis};
-use countersign_policy::grant::{Binding, BindingFacts};
+use countersign_policy::grant::{Binding, BindingFacts, ShapeDigest};
 use countersign_policy::rule::Mode;
 use countersign_policy::subject::Subject;
 use countersign_policy::verdict::HoldTerms;
@@ -218,6 +218,8 @@ impl Asked {
             summary: summary(&self.analysis),
             effects: self.analysis.effects().iter().map(|effect| effect.as_str().to_owned()).collect(),
             rules: terms.rules,
+            causes: terms.causes,
+            shape: (!runs_a_name(&self.analysis)).then(|| ShapeDigest::of(&self.text, facts.role, facts.search_path)),
             messages,
             reviewers: terms.reviewers,
             timeout: terms.timeout,
@@ -233,6 +235,8 @@ pub(super) struct RequestFacts<'a> {
     pub(super) subject: &'a Subject,
     pub(super) binding: Binding,
     pub(super) client_address: &'a str,
+    pub(super) role: &'a str,
+    pub(super) search_path: &'a [String],
     pub(super) in_transaction: bool,
 }
 

@@ -5,6 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 use countersign_policy::analysis::{AnalysisContext, NothingPrepared};
+use countersign_policy::grant::Grants;
 use countersign_policy::subject::Subject;
 use countersign_policy::verdict::{Case, Verdict};
 use countersign_protocol::response::{ErrorFields, error_response};
@@ -33,9 +34,17 @@ pub(crate) fn judge(
     for (name, value) in settings {
         let text = set(name, value);
         let analysis = analyses.analyze(&text, &context);
-        let (masks, catalog) = (&*masks, &*catalog);
-        let case =
-            Case { serial: 0, subject, text: &text, analysis: &analysis, masks, catalog, moment, approval: None };
+        let case = Case {
+            serial: 0,
+            subject,
+            text: &text,
+            analysis: &analysis,
+            masks: &masks,
+            catalog: &catalog,
+            moment,
+            approval: None,
+            grants: Grants::default(),
+        };
         match config.policy.judge(case).verdict {
             Verdict::Allow(_) => {}
             Verdict::Hold(_) => return Err(refusal(name, None)),

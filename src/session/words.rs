@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use countersign_policy::analysis::AnalysisCache;
+use countersign_policy::grant::Grant;
 use countersign_policy::mask::MaskSet;
 use countersign_policy::subject::Subject;
 use countersign_policy::verdict::ReviewerDemand;
@@ -23,6 +24,8 @@ pub struct Surroundings {
     pub catalog: Arc<Catalog>,
     /// Masks for this session's subject under that catalog.
     pub masks: Arc<MaskSet>,
+    /// Grants in force, of anybody.
+    pub grants: Arc<Vec<Arc<Grant>>>,
     /// Shared cache of analyses.
     pub analyses: Arc<AnalysisCache>,
     /// Whether a record of a statement can be kept.
@@ -87,6 +90,8 @@ pub struct Judged {
     pub observed: Vec<String>,
     /// The access request it rests on, if it was judged again after an approval.
     pub access_request: Option<RequestId>,
+    /// The grant that lifted its hold.
+    pub grant: Option<String>,
 }
 
 /// The end of an approved request.

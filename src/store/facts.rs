@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use countersign_policy::rule::Mode;
 
 use super::StoreError;
-use crate::review::{AccessRequest, Parameter, RequestId, State, Surface};
+use crate::review::{AccessRequest, GrantRecord, Offer, Parameter, RequestId, State, Surface, Vote};
 
 /// What nobody searches by, as one JSON text.
 #[derive(Serialize)]
@@ -21,6 +21,8 @@ struct FactsOut<'a> {
     summary: &'a str,
     effects: &'a [String],
     rules: &'a [String],
+    causes: &'a [String],
+    shape: &'a str,
     messages: &'a [String],
     in_transaction: bool,
 }
@@ -35,6 +37,10 @@ struct FactsIn {
     summary: String,
     effects: Vec<String>,
     rules: Vec<String>,
+    #[serde(default)]
+    causes: Vec<String>,
+    #[serde(default)]
+    shape: String,
     messages: Vec<String>,
     in_transaction: bool,
 }
@@ -50,6 +56,8 @@ pub(super) fn encode(request: &AccessRequest) -> Result<String, StoreError> {
         summary: &request.summary,
         effects: &request.effects,
         rules: &request.rules,
+        causes: &request.causes,
+        shape: &request.shape,
         messages: &request.messages,
         in_transaction: request.in_transaction,
     };
@@ -88,6 +96,8 @@ impl Columns {
             summary: facts.summary,
             effects: facts.effects,
             rules: facts.rules,
+            causes: facts.causes,
+            shape: facts.shape,
             messages: facts.messages,
             reviewers: Vec::new(),
             in_transaction: facts.in_transaction,
@@ -99,6 +109,24 @@ impl Columns {
             outcome: self.outcome,
         })
     }
+}
+
+/// What a voter offers, as one JSON text.
+pub(super) fn encode_offer(vote: &Vote) -> Result<Option<String>, StoreError> {
+    vote.offer.as_ref().map(serde_json::to_string).transpose().map_err(|_error| StoreError::Invalid("vote"))
+}
+
+pub(super) fn offer_from(text: Option<&str>) -> Result<Option<Offer>, StoreError> {
+    text.map(serde_json::from_str).transpose().map_err(|_error| StoreError::Invalid("vote"))
+}
+
+/// A grant as one JSON text; nobody searches by more of it than stands beside it.
+pub(super) fn encode_grant(grant: &GrantRecord) -> Result<String, StoreError> {
+    serde_json::to_string(grant).map_err(|_error| StoreError::Invalid("grant"))
+}
+
+pub(super) fn grant_from(text: &str) -> Result<GrantRecord, StoreError> {
+    serde_json::from_str(text).map_err(|_error| StoreError::Invalid("grant"))
 }
 
 pub(super) fn mode_name(mode: Mode) -> &'static str {

@@ -27,11 +27,11 @@ use self::node::{Keeper, Node};
 use self::pool::Pool;
 use self::rows::{bigint, microseconds, request_from, state_name, storable};
 use super::{
-    Change, Filter, NewRecord, PAGE_MAX, Store, StoreError, StoreEvent, StoreFuture, check_history, check_transition,
-    facts, owner,
+    Change, Filter, GrantFilter, NewRecord, PAGE_MAX, Store, StoreError, StoreEvent, StoreFuture, check_grant,
+    check_history, check_transition, facts, owner,
 };
 use crate::config::UpstreamConfig;
-use crate::review::{AccessRequest, RequestId, State, Transition};
+use crate::review::{AccessRequest, GrantId, GrantRecord, GrantState, RequestId, State, Transition};
 
 /// Requests of nodes that are gone that are ended in one transaction.
 const REAP_BATCH: i64 = 1000;
@@ -205,12 +205,12 @@ async fn write(conn: &Conn, change: &Change, from: Option<State>, node: i64) -> 
     let (decided_at, expires_at) = (microseconds(decided_at), microseconds(change.expires_at));
     let (version, mode) = (bigint(change.expected_version), change.mode.map(facts::mode_name));
     let from = from.map(state_name);
+    let grants = rows::grants(change.grant.as_deref())?;
+    let begins = to == Some("EXECUTING");
+    let last: &(dyn ToSql + Sync) = if begins { &node } else { &grants };
     let set: [&(dyn ToSql + Sync); 11] =
-        [&id, &version, &from, &to, &decided_at, &expires_at, &outcome, &mode, &votes, &transitions, &node];
-    let made = match to {
-        Some("EXECUTING") => conn.query(queries::BEGIN, &set).await?,
-        Some(_) | None => conn.query(queries::CHANGE, &set[..10]).await?,
-    };
+        [&id, &version, &from, &to, &decided_at, &expires_at, &outcome, &mode, &votes, &transitions, last];
+    let made = conn.query(if begins { queries::BEGIN } else { queries::CHANGE }, &set).await?;
     Ok(!made.is_empty())
 }
 
@@ -271,6 +271,39 @@ impl Store for PostgresStore {
                 }
                 all.extend(ended);
             }
+        })
+    }
+
+    fn create_grant(&self, grant: GrantRecord) -> StoreFuture<'_, ()> {
+        Box::pin(async move { self.query(queries::GIVE, &[&rows::grants([&grant])?]).await.map(drop) })
+    }
+
+    fn grant(&self, id: GrantId) -> StoreFuture<'_, Option<GrantRecord>> {
+        Box::pin(async move {
+            let found = self.query(queries::GRANT, &[&id.to_string()]).await?;
+            found.first().map(rows::grant_from).transpose()
+        })
+    }
+
+    fn grants(&self, filter: GrantFilter) -> StoreFuture<'_, Vec<GrantRecord>> {
+        Box::pin(async move {
+            let limit = i64::from(filter.limit.clamp(1, PAGE_MAX));
+            let (database, user) = (filter.database.as_deref().map(storable), filter.user.as_deref().map(storable));
+            let (state, after) = (filter.state.map(GrantState::as_str), filter.after.map(|id| id.to_string()));
+            let page = self.query(queries::GRANTS, &[&filter.open, &state, &database, &user, &after, &limit]).await?;
+            page.iter().map(rows::grant_from).collect()
+        })
+    }
+
+    fn replace_grant(&self, next: GrantRecord) -> StoreFuture<'_, bool> {
+        Box::pin(async move {
+            let Some(found) = self.grant(next.id).await? else { return Ok(false) };
+            if found.version.checked_add(1) != Some(next.version) {
+                return Ok(false);
+            }
+            check_grant(found.state, next.state)?;
+            let made = self.query(queries::REPLACE_GRANT, &[&rows::grants([&next])?, &found.state.as_str()]).await?;
+            Ok(!made.is_empty())
         })
     }
 

@@ -7,7 +7,8 @@ use rusqlite::Connection;
 
 use super::StoreError;
 
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE requests (
     id          TEXT    NOT NULL PRIMARY KEY,
     state       TEXT    NOT NULL,
@@ -59,7 +60,25 @@ CREATE TABLE transitions (
     reason      TEXT,
     PRIMARY KEY (request, seq)
 ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+ALTER TABLE votes ADD COLUMN offer TEXT;
+ALTER TABLE votes ADD COLUMN forced INTEGER NOT NULL DEFAULT 0;
+DROP INDEX votes_once;
+CREATE UNIQUE INDEX votes_once ON votes (request, person, approve, forced);
+
+CREATE TABLE grants (
+    id          TEXT    NOT NULL PRIMARY KEY,
+    state       TEXT    NOT NULL,
+    version     INTEGER NOT NULL,
+    grantee     TEXT    NOT NULL,
+    database    TEXT    NOT NULL,
+    expires_at  INTEGER NOT NULL,
+    record      TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX grants_open ON grants (expires_at) WHERE state IN ('REQUESTED', 'ACTIVE');
+",
+];
 
 /// Brings the schema up to date, all of it or nothing.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {

@@ -12,11 +12,14 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use countersign_policy::grant::Binding;
 
+use super::grants;
 use super::rows::{self, COLUMNS};
 use super::thread::{Access, StoreThread};
-use super::{Change, Filter, NewRecord, PAGE_MAX, Store, StoreError, StoreFuture, check_history, check_transition};
+use super::{
+    Change, Filter, GrantFilter, NewRecord, PAGE_MAX, Store, StoreError, StoreFuture, check_history, check_transition,
+};
 use super::{facts, owner};
-use crate::review::{AccessRequest, RequestId, State, Surface, Transition};
+use crate::review::{AccessRequest, GrantId, GrantRecord, RequestId, State, Surface, Transition};
 
 /// Requests in `countersign.db`.
 #[derive(Debug)]
@@ -140,6 +143,22 @@ impl Store for SqliteStore {
             Ok(ended)
         })
     }
+
+    fn create_grant(&self, grant: GrantRecord) -> StoreFuture<'_, ()> {
+        self.write(move |connection| grants::insert(connection, &grant))
+    }
+
+    fn grant(&self, id: GrantId) -> StoreFuture<'_, Option<GrantRecord>> {
+        self.read(move |connection| grants::get(connection, id))
+    }
+
+    fn grants(&self, filter: GrantFilter) -> StoreFuture<'_, Vec<GrantRecord>> {
+        self.read(move |connection| grants::list(connection, &filter))
+    }
+
+    fn replace_grant(&self, next: GrantRecord) -> StoreFuture<'_, bool> {
+        self.write(move |connection| grants::replace(connection, &next))
+    }
 }
 
 struct Open {
@@ -186,6 +205,7 @@ fn end(
         expires_at: None,
         outcome: None,
         mode: None,
+        grant: None,
     };
     write_change(connection, &change, open.state)?;
     Ok((open.id, transition))
@@ -217,6 +237,9 @@ fn write_change(connection: &Connection, change: &Change, state: State) -> Resul
     }
     if let Some(vote) = &change.vote {
         rows::insert_vote(connection, change.id, vote)?;
+    }
+    if let Some(grant) = &change.grant {
+        grants::insert(connection, grant)?;
     }
     connection
         .prepare_cached(

@@ -1,4 +1,5 @@
 pub(crate) mod both;
+mod grants;
 mod nodes;
 
 use super::*;
@@ -24,6 +25,8 @@ fn request(id: u128) -> AccessRequest {
         summary: "delete on public.t".to_owned(),
         effects: vec!["delete".to_owned()],
         rules: Vec::new(),
+        causes: Vec::new(),
+        shape: String::new(),
         messages: vec!["it's".to_owned()],
         reviewers: vec![ReviewerDemand { group: "dba".to_owned(), approvals: 2 }],
         in_transaction: false,
@@ -53,6 +56,7 @@ fn change(id: u128, version: u64, from: State, to: State) -> Change {
         expires_at: None,
         outcome: Some("x".to_owned()),
         mode: None,
+        grant: None,
     }
 }
 

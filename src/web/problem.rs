@@ -38,6 +38,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such access request, or you may not see it")
     }
 
+    /// There is no such grant, or it is not for the caller to see.
+    pub(super) fn no_such_grant() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such grant, or you may not see it")
+    }
+
     /// The call is not what the endpoint takes.
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", detail)
@@ -54,6 +59,12 @@ impl From<ReviewError> for Problem {
             ReviewError::AlreadyDecided { .. } => (StatusCode::CONFLICT, "already-decided"),
             ReviewError::Expired => (StatusCode::CONFLICT, "expired"),
             ReviewError::ReasonRequired => (StatusCode::UNPROCESSABLE_ENTITY, "reason-required"),
+            ReviewError::NoSuchGrant => return Self::no_such_grant(),
+            ReviewError::GrantDecided { .. } => (StatusCode::CONFLICT, "already-decided"),
+            ReviewError::NoSuchDatabase => (StatusCode::UNPROCESSABLE_ENTITY, "no-such-database"),
+            ReviewError::BadScope(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bad-scope"),
+            ReviewError::NoGrants => (StatusCode::UNPROCESSABLE_ENTITY, "no-grants"),
+            ReviewError::TooLong { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "too-long"),
             ReviewError::Store(_) | ReviewError::Audit(_) => {
                 tracing::error!(error = %error, "could not serve call");
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable")

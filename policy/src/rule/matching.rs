@@ -57,11 +57,15 @@ impl Matcher {
 
     /// Whether the rule speaks of this subject on its database.
     pub(crate) fn fits_subject(&self, subject: &Subject) -> bool {
+        self.fits_database_and_user(subject) && fits_name(self.applications.as_deref(), &subject.application)
+    }
+
+    /// The same, whatever program the subject uses.
+    pub(crate) fn fits_database_and_user(&self, subject: &Subject) -> bool {
         fits_name(self.databases.as_deref(), &subject.database)
             && fits_name(self.users.as_deref(), &subject.user)
             && self.groups.as_deref().is_none_or(|globs| fits_group(globs, subject))
             && !fits_group(&self.except_groups, subject)
-            && fits_name(self.applications.as_deref(), &subject.application)
     }
 
     /// Whether the rule speaks of this moment.

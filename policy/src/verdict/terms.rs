@@ -3,12 +3,15 @@
 //! Never matches anything itself. Invariant: the outcome does not depend on the order in which things are added, and
 //! adding a denial or a hold never makes it more lenient.
 
-use crate::analysis::NotUnderstood;
-use crate::grant::{Approval, Binding};
-use crate::mask::Exposure;
-use crate::rule::{Action, DatabasePolicy, Mode, Rule, Stage};
+use std::sync::Arc;
 
-use super::{Denial, HoldTerms, Judgement, ReviewerDemand, Verdict, permit};
+use crate::analysis::NotUnderstood;
+use crate::grant::Grant;
+use crate::mask::Exposure;
+use crate::rule::{Action, DatabasePolicy, Mode, ReviewDefaults, Rule, Stage};
+use crate::subject::Subject;
+
+use super::{Basis, Case, Denial, HoldTerms, Judgement, ReviewerDemand, Verdict, permit};
 
 /// What was found so far for one case.
 pub(super) struct Tally<'a> {
@@ -68,21 +71,21 @@ impl<'a> Tally<'a> {
 
     /// What masks hold or deny: a name for it, the action, and what to tell people.
     fn exposed(&self) -> impl Iterator<Item = (&'static str, Action, &'static str)> {
-        [("masks.predicates", self.exposure.predicates, DECIDES), ("masks.stores", self.exposure.stores, STORED)]
+        [(PREDICATES, self.exposure.predicates, DECIDES), (STORES, self.exposure.stores, STORED)]
             .into_iter()
             .filter(|(_, action, _)| *action != Action::Allow)
     }
 
     /// The judgement of everything added.
-    pub(super) fn conclude(mut self, serial: u64, approval: Option<(Approval, Binding)>) -> Judgement {
+    pub(super) fn conclude(mut self, case: Case<'_>) -> Judgement {
         self.matched.sort_unstable();
         self.denying.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         self.holding.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let verdict = match self.database.stage {
-            Stage::Enforce => self.enforced(serial, approval),
+            Stage::Enforce => self.enforced(case),
             Stage::Observe => {
                 self.observe_all();
-                permit(serial, None)
+                permit(case.serial, Basis::Rules)
             }
         };
         self.observed.sort_unstable();
@@ -95,32 +98,42 @@ impl<'a> Tally<'a> {
     }
 
     fn observe_all(&mut self) {
-        let name = &self.database.name;
         self.observed.extend(self.denying.iter().chain(&self.holding).map(|rule| rule.name.clone()));
-        self.observed.extend(self.default.map(|_| format!("databases.{name}.default")));
-        let exposed: Vec<_> = self.exposed().map(|(name, _, _)| name.to_owned()).collect();
-        self.observed.extend(exposed);
-        self.observed.extend(self.unparsed.as_ref().map(|_| format!("databases.{name}.unparsed")));
+        let own = self.own_causes();
+        self.observed.extend(own);
     }
 
-    fn enforced(&self, serial: u64, approval: Option<(Approval, Binding)>) -> Verdict {
+    /// What holds or denies besides rules.
+    fn own_causes(&self) -> Vec<String> {
+        let name = &self.database.name;
+        let default = self.default.map(|_| format!("databases.{name}.default"));
+        let unparsed = self.unparsed.as_ref().map(|_| format!("databases.{name}{UNPARSED}"));
+        self.exposed().map(|(name, _, _)| name.to_owned()).chain(default).chain(unparsed).collect()
+    }
+
+    fn enforced(&self, case: Case<'_>) -> Verdict {
         if let Some(denial) = self.denial() {
             return Verdict::Deny(denial);
         }
         let database_holds =
             self.default == Some(Action::Hold) || self.unparsed.is_some() || self.exposed().next().is_some();
         if self.holding.is_empty() && !database_holds {
-            return permit(serial, None);
+            return permit(case.serial, Basis::Rules);
         }
         let terms = self.terms(database_holds);
         if terms.reviewers.is_empty() {
             return Verdict::Deny(Denial { rule: terms.rules.into_iter().next(), message: Some(NOBODY.to_owned()) });
         }
-        match approval {
-            Some((approval, binding)) if approval.binding == binding && covers(&approval.met, &terms.reviewers) => {
-                permit(serial, Some(approval.request))
-            }
-            _ => Verdict::Hold(terms),
+        if let Some((approval, binding)) = &case.approval
+            && approval.binding == *binding
+            && covers(&approval.met, &terms.reviewers)
+        {
+            return permit(case.serial, Basis::Request(approval.request.clone()));
+        }
+        let lifts = |grant: &&Arc<Grant>| grant.lifts(&case, &terms);
+        match case.grants.given.iter().find(lifts) {
+            Some(grant) => permit(case.serial, Basis::Grant(grant.id.clone())),
+            None => Verdict::Hold(terms),
         }
     }
 
@@ -144,18 +157,19 @@ impl<'a> Tally<'a> {
         if database_holds {
             demand(&mut reviewers, &review.groups, 1);
         }
-        for rule in &self.holding {
-            let groups = if rule.reviewers.is_empty() { &review.groups } else { &rule.reviewers };
-            demand(&mut reviewers, groups, rule.approvals.max(1));
-        }
+        self.holding.iter().for_each(|rule| rule.demand(review, &mut reviewers));
         reviewers.sort_unstable_by(|a: &ReviewerDemand, b| a.group.cmp(&b.group));
         let own = || database_holds.then_some(review);
         let timeouts = self.holding.iter().map(|rule| rule.timeout.unwrap_or(review.timeout));
         let modes = self.holding.iter().map(|rule| rule.mode.unwrap_or(review.mode));
         let exposed = self.exposed().map(|(_, _, message)| message.to_owned());
         let reason = self.unparsed.as_ref().map(|(_, reason)| not_understood(reason));
+        let rules: Vec<_> = self.holding.iter().map(|rule| rule.name.clone()).collect();
+        let mut causes = [rules.clone(), self.own_causes()].concat();
+        causes.sort_unstable();
         HoldTerms {
-            rules: self.holding.iter().map(|rule| rule.name.clone()).collect(),
+            rules,
+            causes,
             reviewers,
             timeout: timeouts.chain(own().map(|own| own.timeout)).min().unwrap_or(review.timeout),
             mode: modes.chain(own().map(|own| own.mode)).max_by_key(|mode| weight(*mode)).unwrap_or(review.mode),
@@ -170,6 +184,9 @@ impl<'a> Tally<'a> {
     }
 }
 
+const PREDICATES: &str = "masks.predicates";
+const STORES: &str = "masks.stores";
+const UNPARSED: &str = ".unparsed";
 const DECIDES: &str = "A masked column decides which rows come back, or in which order.";
 const STORED: &str = "A masked value would be stored or sent elsewhere.";
 const NOBODY: &str =
@@ -189,7 +206,46 @@ fn demand(reviewers: &mut Vec<ReviewerDemand>, groups: &[String], approvals: u32
     }
 }
 
-fn covers(met: &[ReviewerDemand], asked: &[ReviewerDemand]) -> bool {
+/// Who reviews what these causes hold on the database.
+pub(super) fn demands(
+    database: &DatabasePolicy,
+    rules: &[Rule],
+    subject: &Subject,
+    causes: Option<&[String]>,
+) -> Result<Vec<ReviewerDemand>, String> {
+    let holds = |rule: &&Rule| rule.action == Action::Hold && rule.matcher.fits_database_and_user(subject);
+    let default = format!("databases.{}.default", database.name);
+    let own = |cause: &str| cause == default;
+    let mut reviewers = Vec::new();
+    if causes.is_none_or(|causes| causes.iter().any(|cause| own(cause))) {
+        demand(&mut reviewers, &database.review.groups, 1);
+    }
+    let named = |rule: &&Rule| causes.is_none_or(|causes| causes.contains(&rule.name));
+    for rule in rules.iter().filter(holds).filter(named) {
+        rule.demand(&database.review, &mut reviewers);
+    }
+    let is_known = |cause: &&String| own(cause) || rules.iter().filter(holds).any(|rule| rule.name == **cause);
+    match causes.unwrap_or_default().iter().find(|cause| !is_known(cause)) {
+        Some(cause) => Err(format!("\"{cause}\" is no rule that holds statements of {} here", subject.user)),
+        None => Ok(reviewers),
+    }
+}
+
+impl Rule {
+    /// Adds who must approve what it holds.
+    fn demand(&self, review: &ReviewDefaults, reviewers: &mut Vec<ReviewerDemand>) {
+        let groups = if self.reviewers.is_empty() { &review.groups } else { &self.reviewers };
+        demand(reviewers, groups, self.approvals.max(1));
+    }
+}
+
+/// Whether a hold for this cause is one that people must have seen the statement of: what it does is not known, or it
+/// is about values that are masked.
+pub(crate) fn must_be_seen(cause: &str) -> bool {
+    [PREDICATES, STORES].contains(&cause) || cause.ends_with(UNPARSED)
+}
+
+pub(crate) fn covers(met: &[ReviewerDemand], asked: &[ReviewerDemand]) -> bool {
     asked.iter().all(|asked| met.iter().any(|met| met.group == asked.group && met.approvals >= asked.approvals))
 }
 

@@ -1,4 +1,5 @@
 mod approval;
+mod grant;
 mod masked;
 mod moment;
 
@@ -70,7 +71,12 @@ fn observed(mut rule: Rule) -> Rule {
 }
 
 fn policy(default: Action, rules: Vec<Rule>) -> Policy {
-    let review = ReviewDefaults { groups: strings("dba"), timeout: Duration::from_secs(3600), mode: Mode::Auto };
+    let review = ReviewDefaults {
+        groups: strings("dba"),
+        timeout: Duration::from_secs(3600),
+        mode: Mode::Auto,
+        grant_max: None,
+    };
     let database =
         DatabasePolicy { name: "shop".to_owned(), default, unparsed: Action::Hold, review, stage: Stage::Enforce };
     Policy { revision: "r".to_owned(), rules, masks: Vec::new(), databases: vec![database] }
@@ -129,6 +135,7 @@ fn case<'a>(
         catalog: &NOTHING.1,
         moment: Moment::default(),
         approval,
+        grants: Grants::default(),
     }
 }
 

@@ -9,8 +9,10 @@ use super::{executed, run};
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
+    let mut entries: Vec<_> = std::fs::read_dir(from).unwrap().map(Result::unwrap).collect();
+    // The writer goes on meanwhile, and writes what `head` speaks of before `head`: so must the copy find it.
+    entries.sort_by_key(|entry| entry.file_name() != "head");
+    for entry in entries {
         if entry.file_type().unwrap().is_dir() {
             copy(&entry.path(), &to.join(entry.file_name()));
         } else {

@@ -70,7 +70,7 @@ fn context_with(tls: Option<TlsConfig>, change: impl FnOnce(&mut Config)) -> Sta
         web: WebConfig { listen: ([127, 0, 0, 1], 0).into(), public_url: String::new() },
         tls,
         store: crate::config::StoreConfig::Sqlite,
-        review: ReviewConfig { admins_bypass: true },
+        review: ReviewConfig::default(),
         audit: AuditConfig { fail_open: false },
         users: vec![user("alice", &["engineering"], Some(PASSWORD)), user("bob", &["engineering"], None)],
         databases: vec![

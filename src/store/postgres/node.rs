@@ -139,6 +139,7 @@ impl Keeper {
             // Both are cancel safe.
             tokio::select! {
                 payload = line.notifications.recv() => match payload {
+                    Some(what) if what == "grants" => self.node.tell(StoreEvent::Grants),
                     Some(id) => self.node.tell(facts::id_from(&id).map_or(StoreEvent::Missed, StoreEvent::Changed)),
                     None => return StoreError::Unreachable,
                 },

@@ -18,11 +18,12 @@ macro_rules! columns {
 macro_rules! add_rows {
     ($votes:literal, $transitions:literal) => {
         concat!(
-            ", vote AS (INSERT INTO countersign.votes (request, seq, person, groups, approve, reason, at, surface) \
-             SELECT made.id, x.seq, x.person, x.groups, x.approve, x.reason, x.at, x.surface FROM made, \
+            ", vote AS (INSERT INTO countersign.votes (request, seq, person, groups, approve, reason, at, surface, offer, forced) \
+             SELECT made.id, x.seq, x.person, x.groups, x.approve, x.reason, x.at, x.surface, x.offer, x.forced FROM made, \
              json_to_recordset(",
             $votes,
-            "::text::json) AS x(seq bigint, person text, groups text[], approve boolean, reason text, at bigint, surface text)), \
+            "::text::json) AS x(seq bigint, person text, groups text[], approve boolean, reason text, at bigint, surface text, \
+             offer text, forced boolean)), \
              transition AS (INSERT INTO countersign.transitions (request, seq, from_state, to_state, person, surface, at, reason) \
              SELECT made.id, x.seq, x.from_state, x.to_state, x.person, x.surface, x.at, x.reason FROM made, \
              json_to_recordset(",
@@ -95,14 +96,55 @@ pub(super) const CREATE: &str = concat!(
     add_rows!("$16", "$17")
 );
 
-/// A change: `$1` to `$8` what is set, `$9` votes, `$10` transitions. Whoever no longer waits for a request has no node.
+/// What `given` adds to the grants.
+macro_rules! grant_rows {
+    ($rows:literal) => {
+        concat!(
+            "json_to_recordset(",
+            $rows,
+            "::text::json) AS x(id text, state text, version bigint, grantee text, database text, expires_at bigint, record text)"
+        )
+    };
+}
+
+/// A change: `$1` to `$8` what is set, `$9` votes, `$10` transitions, `$11` grants that come with it. Whoever no longer
+/// waits for a request has no node.
 pub(super) const CHANGE: &str = concat!(
     "WITH made AS (",
     set!(),
     ", node = CASE WHEN $8 = 'resubmit' THEN NULL ELSE r.node END",
     at_version!(),
-    " RETURNING r.id)",
-    add_rows!("$9", "$10")
+    " RETURNING r.id), given AS (INSERT INTO countersign.grants (id, state, version, grantee, database, expires_at, record) \
+     SELECT x.id, x.state, x.version, x.grantee, x.database, x.expires_at, x.record FROM made, ",
+    grant_rows!("$11"),
+    " RETURNING id)",
+    add_rows!("$9", "$10"),
+    ", (SELECT count(pg_catalog.pg_notify('countersign', 'grants')) FROM given) AS told"
+);
+
+/// New grants: `$1`.
+pub(super) const GIVE: &str = concat!(
+    "WITH given AS (INSERT INTO countersign.grants (id, state, version, grantee, database, expires_at, record) \
+     SELECT x.id, x.state, x.version, x.grantee, x.database, x.expires_at, x.record FROM ",
+    grant_rows!("$1"),
+    " RETURNING id) SELECT pg_catalog.pg_notify('countersign', 'grants') FROM given"
+);
+
+/// The grant of id `$1`.
+pub(super) const GRANT: &str = "SELECT record FROM countersign.grants WHERE id = $1";
+
+/// Grants: `$1` only open ones, `$2` state, `$3` database, `$4` grantee, `$5` older than, `$6` at most.
+pub(super) const GRANTS: &str = "SELECT record FROM countersign.grants WHERE (NOT $1 OR state IN ('REQUESTED', 'ACTIVE')) \
+     AND ($2::text IS NULL OR state = $2) AND ($3::text IS NULL OR database = $3) AND ($4::text IS NULL OR grantee = $4) \
+     AND ($5::text IS NULL OR id < $5) ORDER BY id DESC LIMIT $6";
+
+/// Puts the grants `$1` in the place of those of their ids that are at the version before and in state `$2`.
+pub(super) const REPLACE_GRANT: &str = concat!(
+    "WITH changed AS (UPDATE countersign.grants g SET state = x.state, version = x.version, expires_at = x.expires_at, \
+     record = x.record FROM ",
+    grant_rows!("$1"),
+    " WHERE g.id = x.id AND g.version = x.version - 1 AND g.state = $2 RETURNING g.id) \
+     SELECT pg_catalog.pg_notify('countersign', 'grants') FROM changed"
 );
 
 /// The change that uses an approval up: as [`CHANGE`], and `$11` the node that runs it.

@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 
 use countersign_policy::verdict::ReviewerDemand;
 
-use crate::review::{AccessRequest, RequestId, State, Transition, Vote};
+use crate::review::{AccessRequest, GrantRecord, RequestId, State, Transition, Vote};
 use crate::store::StoreError;
 use crate::store::facts::{self, Columns, state_from, surface_from, surface_name, time_from};
 
@@ -28,6 +28,20 @@ struct VoteRow {
     reason: Option<String>,
     at: i64,
     surface: String,
+    offer: Option<String>,
+    forced: bool,
+}
+
+/// A grant as the statements take it.
+#[derive(Serialize)]
+struct GrantRow {
+    id: String,
+    state: &'static str,
+    version: i64,
+    grantee: String,
+    database: String,
+    expires_at: i64,
+    record: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -52,16 +66,41 @@ fn encode<T: Serialize>(rows: &[T]) -> Result<String, StoreError> {
 
 /// Votes as the statements take them; `seq` is the number of the first.
 pub(super) fn votes<'a>(votes: impl IntoIterator<Item = &'a Vote>, seq: u64) -> Result<String, StoreError> {
-    let row = |(seq, vote): (u64, &Vote)| VoteRow {
-        seq,
-        person: storable(&vote.by),
-        groups: vote.groups.iter().map(|group| storable(group)).collect(),
-        approve: vote.approve,
-        reason: vote.reason.as_deref().map(storable),
-        at: vote.at.as_microsecond(),
-        surface: surface_name(vote.surface).to_owned(),
+    let row = |(seq, vote): (u64, &Vote)| {
+        Ok::<_, StoreError>(VoteRow {
+            seq,
+            person: storable(&vote.by),
+            groups: vote.groups.iter().map(|group| storable(group)).collect(),
+            approve: vote.approve,
+            reason: vote.reason.as_deref().map(storable),
+            at: vote.at.as_microsecond(),
+            surface: surface_name(vote.surface).to_owned(),
+            offer: facts::encode_offer(vote)?,
+            forced: vote.forced,
+        })
     };
-    encode(&(seq..).zip(votes).map(row).collect::<Vec<_>>())
+    encode(&(seq..).zip(votes).map(row).collect::<Result<Vec<_>, _>>()?)
+}
+
+/// Grants as the statements take them.
+pub(super) fn grants<'a>(grants: impl IntoIterator<Item = &'a GrantRecord>) -> Result<String, StoreError> {
+    let row = |grant: &GrantRecord| {
+        Ok::<_, StoreError>(GrantRow {
+            id: grant.id.to_string(),
+            state: grant.state.as_str(),
+            version: bigint(grant.version),
+            grantee: storable(&grant.user),
+            database: storable(&grant.database),
+            expires_at: grant.expires_at.as_microsecond(),
+            record: facts::encode_grant(grant)?,
+        })
+    };
+    encode(&grants.into_iter().map(row).collect::<Result<Vec<_>, _>>()?)
+}
+
+/// Reads a row with the record of a grant.
+pub(super) fn grant_from(row: &Row) -> Result<GrantRecord, StoreError> {
+    facts::grant_from(row.try_get(0)?)
 }
 
 /// Transitions as the statements take them; `seq` is the number of the first.
@@ -152,6 +191,8 @@ fn vote_from(row: VoteRow) -> Result<Vote, StoreError> {
         reason: row.reason,
         at: time_from(row.at)?,
         surface: surface_from(&row.surface)?,
+        offer: facts::offer_from(row.offer.as_deref())?,
+        forced: row.forced,
     })
 }
 

@@ -238,6 +238,7 @@ impl Seat {
                     rules: &judged.rules,
                     observed: &judged.observed,
                     request: judged.access_request,
+                    grant: judged.grant.as_deref(),
                 };
                 house.audit.record(now, &record).unwrap();
                 None

@@ -172,6 +172,7 @@ impl World {
             config: Arc::clone(&self.policies[usize::from(self.denying)]),
             catalog: Arc::clone(&self.catalog),
             masks: Arc::default(),
+            grants: Arc::default(),
             analyses: Arc::clone(&self.analyses),
             audit_writable: true,
             now: self.now,
