@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connection;
+mod crash_point;
 pub mod database;
 pub mod demo;
 mod drain;

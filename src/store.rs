@@ -321,4 +321,4 @@ fn check_history(request: &AccessRequest) -> Result<(), StoreError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

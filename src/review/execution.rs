@@ -11,6 +11,7 @@ use super::decide::{plan_end, proxy, unchanged};
 use super::unsettled::Ending;
 use super::{AccessRequest, Outcome, RequestId, Review, ReviewError, State};
 use crate::audit::Record;
+use crate::crash_point::{self, CrashPoint};
 use crate::store::Change;
 
 /// What is known of an execution when it has ended.
@@ -36,6 +37,7 @@ impl Review {
     /// When the future is dropped the approval may be used up; nothing was forwarded.
     pub async fn begin_execution(&self, id: RequestId, now: Timestamp) -> Result<(), ReviewError> {
         let now = self.time(now);
+        crash_point::reach(CrashPoint::BeforeUse);
         let request = self
             .decide(id, |request| {
                 let change = plan_end(request, State::Executing, &proxy(), None, now)?;
@@ -43,7 +45,11 @@ impl Review {
             })
             .await
             .inspect_err(|error| self.doubt(id, error, Ending::NotReleased { begun_at: now }))?;
-        let Err(error) = self.record_intent(&request, now).await else { return Ok(()) };
+        crash_point::reach(CrashPoint::BeforeIntent);
+        let Err(error) = self.record_intent(&request, now).await else {
+            crash_point::reach(CrashPoint::AfterIntent);
+            return Ok(());
+        };
         if self.config.load().audit.fail_open {
             tracing::warn!(request = %id, "intent not recorded; released because of audit.fail_open");
             return Ok(());
@@ -76,6 +82,7 @@ impl Review {
     /// When the request is not EXECUTING or it cannot be recorded.
     pub async fn finish(&self, id: RequestId, execution: &Execution, now: Timestamp) -> Result<(), ReviewError> {
         let now = self.time(now);
+        crash_point::reach(CrashPoint::BeforeOutcome);
         let (to, name, detail) = match &execution.outcome {
             Outcome::Executed(tag) => (State::Executed, "executed", Some(tag.as_str())),
             Outcome::Failed(sqlstate) => (State::Failed, "failed", Some(sqlstate.as_str())),
@@ -97,6 +104,7 @@ impl Review {
         let runs = matches!(request.state, State::Executing | State::Unknown);
         let recorded = if runs { self.note(now, &record) } else { Ok(()) };
         self.end_execution(id, &ending, now).await.inspect_err(|error| self.doubt(id, error, ending.clone()))?;
+        crash_point::reach(CrashPoint::AfterOutcome);
         recorded
     }
 

@@ -14,6 +14,7 @@ use super::{Actor, NewRequest, Opened, Parameter, RequestId, Review, Surface, Wa
 use crate::audit::Audit;
 use crate::config::{AuditConfig, Config, LimitsConfig, ReviewConfig, TcpConfig, UserConfig, WebConfig};
 use crate::store::SqliteStore;
+use crate::store::tests::both::Place;
 
 /// Seconds after an arbitrary beginning.
 pub(crate) fn at(seconds: i64) -> Timestamp {
@@ -112,6 +113,16 @@ impl Bench {
         let audit = Arc::new(Audit::open(&dir.path().join("audit"), at(0)).unwrap());
         let config = Arc::new(ArcSwap::from_pointee(config(PEOPLE)));
         Self { review: Review::new(store, audit, Arc::clone(&config)), config, dir }
+    }
+
+    /// One proxy of several; `elsewhere` of a place on PostgreSQL is another.
+    pub(crate) async fn node(place: &Place, lease: Duration) -> Self {
+        let store = Arc::new(place.open_postgres(lease).await.unwrap());
+        let audit = Arc::new(Audit::open(&place.dir.path().join("audit"), at(0)).unwrap());
+        let config = Arc::new(ArcSwap::from_pointee(config(PEOPLE)));
+        let review = Review::new(store, audit, Arc::clone(&config));
+        tokio::spawn(Arc::clone(&review).run_follower(std::future::pending()));
+        Self { review, config, dir: Arc::clone(&place.dir) }
     }
 
     pub(crate) fn restart(self) -> Self {

@@ -1,6 +1,7 @@
 mod crash;
 mod grants;
 mod model;
+mod shared;
 
 use std::sync::Arc;
 

@@ -16,6 +16,7 @@ use super::sockets::{Io, Sockets};
 use super::words::{BeginRefused, Command, Event, Finished, Identity, Judged, Opening, Surroundings};
 use crate::audit::Record;
 use crate::cancel::CancelListener;
+use crate::crash_point::{self, CrashPoint};
 use crate::database::Database;
 use crate::drain::Phase;
 use crate::live::LiveEvent;
@@ -123,6 +124,9 @@ impl Driver {
                 break;
             }
             let woken = self.wait(&mut drain).await;
+            if self.began.is_some() && self.machine.upstream_output().is_empty() {
+                crash_point::reach(CrashPoint::AfterForward);
+            }
             self.look_around();
             let event = match woken {
                 Woken::Io(Io::Progress) => {
@@ -320,6 +324,7 @@ impl Driver {
     async fn begin(&mut self, id: RequestId) {
         let begun = match self.shared.review.begin_execution(id, Timestamp::now()).await {
             Ok(()) => {
+                crash_point::reach(CrashPoint::BeforeForward);
                 self.began = Some(Instant::now());
                 Ok(())
             }

@@ -6,6 +6,7 @@ use super::*;
 use both::Place;
 use std::sync::Arc;
 
+use crate::config::UpstreamConfig;
 use crate::review::fixture::at;
 use crate::review::{Parameter, Surface};
 use countersign_policy::verdict::ReviewerDemand;

@@ -2,6 +2,7 @@
 
 mod audit;
 mod cancel;
+mod crash;
 mod deny;
 mod half_closed;
 mod hold;
@@ -10,6 +11,7 @@ mod large;
 mod limits;
 mod mask;
 mod mask_types;
+mod nodes;
 mod operations;
 mod pass;
 mod passthrough;

@@ -8,6 +8,7 @@ pub mod client;
 pub mod config;
 pub mod proxy;
 pub mod server;
+pub mod shared_store;
 pub mod wire;
 
 use std::time::Duration;

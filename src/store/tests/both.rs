@@ -20,26 +20,26 @@ static SERIAL: AtomicU32 = AtomicU32::new(1);
 /// A store that can be opened.
 pub(crate) struct Place {
     /// The data directory.
-    pub(crate) dir: tempfile::TempDir,
+    pub(crate) dir: Arc<tempfile::TempDir>,
     database: Option<String>,
 }
 
 impl Place {
     /// A file of its own.
     pub(crate) fn sqlite() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), database: None }
+        Self { dir: Arc::new(tempfile::tempdir().unwrap()), database: None }
     }
 
     /// A database of its own.
     pub(crate) async fn postgres() -> Self {
         let name = format!("store_{}", SERIAL.fetch_add(1, Ordering::Relaxed));
         SERVER.execute("postgres", &format!("CREATE DATABASE {name}")).await.unwrap();
-        Self { dir: tempfile::tempdir().unwrap(), database: Some(name) }
+        Self { dir: Arc::new(tempfile::tempdir().unwrap()), database: Some(name) }
     }
 
     /// The same store as another proxy sees it, which has a data directory of its own.
     pub(crate) fn elsewhere(&self) -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), database: self.database.clone() }
+        Self { dir: Arc::new(tempfile::tempdir().unwrap()), database: self.database.clone() }
     }
 
     /// One of each kind.
@@ -76,6 +76,20 @@ impl Place {
             connect_timeout: Duration::from_secs(10),
             tcp: TcpConfig::default(),
         }
+    }
+
+    /// A connection past the store.
+    pub(crate) fn superuser(&self) -> tokio_postgres::Config {
+        SERVER.superuser(self.database.as_deref().unwrap())
+    }
+
+    /// Lets nobody connect any more, and ends all connections; or lets them connect again.
+    pub(crate) async fn set_away(&self, away: bool) {
+        let name = self.database.as_deref().unwrap();
+        SERVER.execute("postgres", &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {}", !away)).await.unwrap();
+        // Only then does nobody come back in between.
+        let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {away} AND datname = '{name}'");
+        SERVER.execute("postgres", &end).await.unwrap();
     }
 
     /// Runs statements past the store.

@@ -119,10 +119,15 @@ impl Proxy {
         fs::write(path, text.replacen(from, to, 1)).expect("configuration");
     }
 
-    /// Kills the proxy (SIGKILL) and starts it again with the same files; its ports may change.
-    pub async fn restart(&mut self) {
+    /// Kills the proxy (SIGKILL).
+    pub fn kill(&mut self) {
         self.child.kill().expect("SIGKILL");
         self.child.wait().expect("end of the proxy");
+    }
+
+    /// Kills the proxy (SIGKILL) and starts it again with the same files; its ports may change.
+    pub async fn restart(&mut self) {
+        self.kill();
         self.relaunch(Launch::default()).await;
     }
 
@@ -153,6 +158,13 @@ impl Proxy {
         let text = answer.expect("metrics").text().await.expect("metrics");
         let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         value.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
+    /// What `/healthz` answers.
+    pub async fn health(&self) -> serde_json::Value {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let answer = super::within("health", reqwest::get(format!("http://{}/healthz", self.ready.web))).await;
+        answer.expect("health").json().await.expect("health")
     }
 
     /// The HTTP API as that person.
@@ -236,6 +248,8 @@ pub struct Launch<'a> {
     pub socket: Option<&'a TcpListener>,
     /// Socket of the service manager.
     pub notify: Option<&'a Path>,
+    /// Further environment variables.
+    pub environment: &'a [(&'a str, &'a str)],
     /// Further arguments of `serve`.
     pub arguments: &'a [&'a str],
 }
@@ -259,6 +273,7 @@ impl Launch<'_> {
             .args(["serve", "-c", "countersign.toml"])
             .args(self.arguments)
             .env("COUNTERSIGN_READY_FILE", home.join(ready))
+            .envs(self.environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()

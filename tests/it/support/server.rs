@@ -39,6 +39,7 @@ pub static SERVER: LazyLock<ThrowawayPostgres> = LazyLock::new(|| {
 static SERIAL: AtomicU32 = AtomicU32::new(1);
 
 /// A database of its own, a copy of the sample shop.
+#[derive(Clone)]
 pub struct Database {
     /// Name upstream.
     pub name: String,

@@ -1,0 +1,38 @@
+//! Places where a test kills the proxy, as a power cut would: between what is written down and what is done.
+//!
+//! Never does anything in a release build, whatever the environment says. Invariant: a point is reached only after
+//! everything before it has happened.
+
+/// Around the release of one approved request, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CrashPoint {
+    /// Approved; nothing of the execution is written down.
+    BeforeUse,
+    /// EXECUTING in the store; the trail does not know yet.
+    BeforeIntent,
+    /// The intent is on stable storage.
+    AfterIntent,
+    /// The session may forward the statement and has not.
+    BeforeForward,
+    /// The upstream has it.
+    AfterForward,
+    /// How it ended is known and not written down.
+    BeforeOutcome,
+    /// The outcome is in the store.
+    AfterOutcome,
+}
+
+/// Dies by SIGKILL if the environment variable `COUNTERSIGN_CRASH_AT` names this point. Only in debug builds.
+#[cfg(debug_assertions)]
+pub(crate) fn reach(point: CrashPoint) {
+    static WANTED: std::sync::LazyLock<Option<String>> =
+        std::sync::LazyLock::new(|| std::env::var("COUNTERSIGN_CRASH_AT").ok());
+    if WANTED.as_deref() == Some(format!("{point:?}").as_str()) {
+        // It does not come back from this.
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+}
+
+/// Nothing.
+#[cfg(not(debug_assertions))]
+pub(crate) fn reach(_point: CrashPoint) {}
