@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
 
 /// What became of one text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,35 +30,45 @@ pub struct Report {
     pub refused: usize,
     pub skipped: usize,
     pub conceded: BTreeMap<String, usize>,
-    pub wrong: usize,
+    /// What was wrong, with the text.
+    pub wrong: Vec<String>,
     /// Texts of which the analysis carries what PostgreSQL shows that it cannot do.
     pub too_much: usize,
-    /// What is to be looked at: wrong, conceded and too much, with the text.
-    pub findings: Vec<String>,
+    /// Gets what is to be looked at: wrong, conceded and too much, with the text.
+    findings: Option<File>,
 }
 
 impl Report {
-    pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), ..Self::default() }
+    /// Counts from nought; findings are appended to the file of that name.
+    pub fn new(name: &str, findings: Option<&str>) -> Self {
+        let open = |path| OpenOptions::new().create(true).append(true).open(path).expect("findings");
+        Self { name: name.to_owned(), findings: findings.map(open), ..Self::default() }
+    }
+
+    fn find(&mut self, finding: &str) {
+        if let Some(file) = &mut self.findings {
+            writeln!(file, "=== {}: {finding}", self.name).expect("findings");
+        }
     }
 
     /// Counts one text.
     pub fn count(&mut self, text: &str, verdict: Verdict, too_much: Option<String>) {
         if let Some(what) = too_much {
             self.too_much += 1;
-            self.findings.push(format!("too much: {what}\n{text}"));
+            self.find(&format!("too much: {what}\n{text}"));
         }
         match verdict {
             Verdict::Equal => self.equal += 1,
             Verdict::Refused => self.refused += 1,
             Verdict::Skipped => self.skipped += 1,
             Verdict::Conceded(why) => {
-                self.findings.push(format!("conceded: {why}\n{text}"));
+                self.find(&format!("conceded: {why}\n{text}"));
                 *self.conceded.entry(class(&why)).or_default() += 1;
             }
             Verdict::Wrong(what) => {
-                self.wrong += 1;
-                self.findings.push(format!("WRONG: {}\n{text}", what.join("; ")));
+                let finding = format!("WRONG: {}\n{text}", what.join("; "));
+                self.find(&finding);
+                self.wrong.push(finding);
             }
         }
     }
@@ -67,7 +79,7 @@ impl Report {
 
     /// Texts that PostgreSQL ran.
     pub fn ran(&self) -> usize {
-        self.equal + self.conceded() + self.wrong
+        self.equal + self.conceded() + self.wrong.len()
     }
 
     /// Conceded texts in a hundred of those that PostgreSQL ran.
@@ -101,7 +113,7 @@ impl fmt::Display for Report {
             self.equal,
             self.conceded(),
             self.conceded_percent(),
-            self.wrong,
+            self.wrong.len(),
             self.too_much,
             self.refused
         )
