@@ -32,6 +32,7 @@ mod nested;
 mod query;
 mod quiet;
 mod relations;
+mod rewrite;
 mod second_opinion;
 mod settings;
 pub(crate) mod shape;

@@ -29,6 +29,7 @@ pub struct Catalog {
     functions: HashMap<String, HashMap<String, Vec<Function>>>,
     function_names: HashMap<Oid, (String, String)>,
     temporary: BTreeMap<String, u64>,
+    rules: HashMap<Oid, Vec<String>>,
     readings: Mutex<HashMap<Oid, Arc<StatementAnalysis>>>,
 }
 
@@ -52,7 +53,7 @@ pub struct Relation {
     pub definition: Option<String>,
     /// Direct parents by inheritance or partitioning (`pg_inherits.inhparent`).
     pub parents: Vec<Oid>,
-    /// Whether the relation has rules other than a view's own `_RETURN`.
+    /// Whether the relation has rules other than a view's own `_RETURN` that are not disabled.
     pub has_rules: bool,
     /// What writing to it sets off.
     pub consequences: Vec<Consequence>,
@@ -245,6 +246,20 @@ impl Catalog {
     #[must_use]
     pub fn server_major(&self) -> u32 {
         self.server_version / 10_000
+    }
+
+    /// Adds the rules of relations, by `pg_rewrite.ev_class`: `pg_get_ruledef` of each, with only `pg_catalog` in the search
+    /// path. A relation with [`Relation::has_rules`] that is left out has rules which could not be read.
+    #[must_use]
+    pub fn with_rules(mut self, rules: HashMap<Oid, Vec<String>>) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// The definitions of the relation's rules, other than a view's own; `None` when they could not be read.
+    #[must_use]
+    pub fn rules(&self, oid: Oid) -> Option<&[String]> {
+        self.rules.get(&oid).map(Vec::as_slice)
     }
 
     /// Stands for all content, temporary objects of every session included; 0 means that nothing was ever loaded.

@@ -20,8 +20,8 @@ const DEFINITIONS_LIMIT: Duration = Duration::from_secs(2);
 /// The first OID that is not for objects which come with the server.
 const FIRST_USER_OID: Oid = 16_384;
 
-/// Text of views (attribute number 0) and generated columns. One that could not be read, because a transaction that is
-/// still open has locked its relation, is absent: the view then has no definition, the column an empty expression.
+/// Text of views (attribute number 0), generated columns and rules (-1, -2, …). One that could not be read, because a transaction that is
+/// still open has locked its relation, is absent: the view then has no definition, the column an empty expression, the relation no rules.
 pub(super) type Definitions = HashMap<(Oid, i16), String>;
 
 /// Definitions of what came with the server: half of the work of a load, and hardly ever different.

@@ -3,6 +3,7 @@
 //! Never publishes anything. Invariant: all rows are read in one read-only snapshot of the database together with the
 //! probe that stands for them; what cannot be read fails the load, except single definitions (see [`Definitions`]).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use countersign_policy::Catalog;
@@ -76,9 +77,10 @@ pub(super) async fn load(client: &mut Client, known: &mut BuiltIn) -> Result<Loa
         relations.iter().filter(|(relation, _)| needs_definition(relation)).map(|(relation, _)| relation.oid).collect();
     let definitions = definitions::read(client, &needing, &probe, known).await?;
     let bodies = functions::read_bodies(client, &with_sql_body).await?;
-    let complete = add_definitions(&mut relations, definitions) && bodies.are_complete();
+    let (rules, definitions_complete) = add_definitions(&mut relations, definitions);
+    let complete = definitions_complete && bodies.are_complete();
     let functions = functions.read(&bodies)?;
-    Ok(Loaded { probe, complete, catalog: assemble(server_version, relations, types, functions) })
+    Ok(Loaded { probe, complete, catalog: assemble(server_version, relations, types, functions).with_rules(rules) })
 }
 
 pub(super) async fn query(
@@ -161,13 +163,16 @@ fn is_view(relation: &Relation) -> bool {
 }
 
 fn needs_definition(relation: &Relation) -> bool {
-    is_view(relation) || relation.columns.iter().any(|column| column.generated.is_some())
+    is_view(relation) || relation.has_rules || relation.columns.iter().any(|column| column.generated.is_some())
 }
 
-/// Puts the definitions in their places; says whether none was missing.
-fn add_definitions(relations: &mut Stamped<Relation>, mut definitions: Definitions) -> bool {
-    let mut complete = true;
-    for (relation, _) in relations {
+/// Definitions of rules, by relation.
+type Rules = HashMap<Oid, Vec<String>>;
+
+/// Puts the definitions in their places; yields the rules, and whether nothing was missing.
+fn add_definitions(relations: &mut Stamped<Relation>, mut definitions: Definitions) -> (Rules, bool) {
+    let (mut all_rules, mut complete) = (Rules::new(), true);
+    for (relation, stamp) in relations {
         if is_view(relation) {
             relation.definition = definitions.remove(&(relation.oid, 0));
             complete &= relation.definition.is_some();
@@ -178,8 +183,14 @@ fn add_definitions(relations: &mut Stamped<Relation>, mut definitions: Definitio
             complete &= expression.is_some();
             column.generated = Some(expression.unwrap_or_default());
         }
+        if relation.has_rules {
+            let rules: Vec<String> = (1..=i16::MAX).map_while(|number| definitions.remove(&(oid, -number))).collect();
+            complete &= !rules.is_empty();
+            stamp.push_str(&rules.concat());
+            all_rules.extend((!rules.is_empty()).then_some((oid, rules)));
+        }
     }
-    complete
+    (all_rules, complete)
 }
 
 fn types(rows: &[Row]) -> Result<Vec<Type>, CatalogError> {

@@ -30,7 +30,8 @@ pub(super) const RELATIONS: &str = "\
 SELECT c.oid, n.nspname, c.relname, c.relkind::pg_catalog.text, c.reltype,
     ARRAY(SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno, i.inhparent),
     c.relhasrules AND EXISTS (
-        SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN'),
+        SELECT FROM pg_catalog.pg_rewrite r
+        WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN' AND r.ev_enabled <> 'D'),
     CASE WHEN c.oid < 16384 THEN '' ELSE pg_catalog.concat_ws('/', c.relrowsecurity, c.relforcerowsecurity,
         c.reloptions::pg_catalog.text,
         ARRAY(SELECT xmin FROM pg_catalog.pg_trigger WHERE tgrelid = c.oid ORDER BY oid)::pg_catalog.text,
@@ -163,8 +164,8 @@ pub(super) const WITH_SQL_BODY: &str =
 pub(super) const SQL_BODIES: &str = "\
 SELECT p.oid, pg_catalog.pg_get_function_sqlbody(p.oid) FROM pg_catalog.pg_proc p WHERE p.oid = ANY ($1) ORDER BY p.oid";
 
-/// Definitions of views, and expressions of generated columns (by relation and attribute number; 0 is the view), of the
-/// relations from this OID on. These functions lock the relations they speak of, so that they can fail with
+/// Definitions of views, expressions of generated columns, and rules (by relation and attribute number; 0 is the view, rules
+/// are numbered from -1 down), of the relations from this OID on. These functions lock the relations they speak of, so that they can fail with
 /// `lock_not_available`.
 pub(super) const DEFINITIONS: &str = "\
 SELECT c.oid, 0::pg_catalog.int2, pg_catalog.pg_get_viewdef(c.oid)
@@ -173,6 +174,10 @@ UNION ALL
 SELECT d.adrelid, d.adnum, pg_catalog.pg_get_expr(d.adbin, d.adrelid)
 FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
 WHERE a.attgenerated <> '' AND d.adrelid >= $1
+UNION ALL
+SELECT r.ev_class, (-pg_catalog.row_number() OVER (PARTITION BY r.ev_class ORDER BY r.rulename))::pg_catalog.int2,
+    pg_catalog.pg_get_ruledef(r.oid)
+FROM pg_catalog.pg_rewrite r WHERE r.rulename <> '_RETURN' AND r.ev_enabled <> 'D' AND r.ev_class >= $1
 ORDER BY 1, 2";
 
 /// As [`DEFINITIONS`], for one relation.
@@ -183,6 +188,10 @@ UNION ALL
 SELECT d.adrelid, d.adnum, pg_catalog.pg_get_expr(d.adbin, d.adrelid)
 FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
 WHERE a.attgenerated <> '' AND d.adrelid = $1
+UNION ALL
+SELECT r.ev_class, (-pg_catalog.row_number() OVER (PARTITION BY r.ev_class ORDER BY r.rulename))::pg_catalog.int2,
+    pg_catalog.pg_get_ruledef(r.oid)
+FROM pg_catalog.pg_rewrite r WHERE r.rulename <> '_RETURN' AND r.ev_enabled <> 'D' AND r.ev_class = $1
 ORDER BY 1, 2";
 
 /// Whether somebody has replaced a view that came with the server by one over objects which did not.

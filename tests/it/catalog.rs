@@ -62,6 +62,8 @@ async fn knows_tables_views_functions_and_types() {
     let trigger = Consequence { on: UPDATE, columns: vec![3], what: SetOff::Call(touch.oid) };
     assert!(customers.consequences.contains(&trigger), "{:?}", customers.consequences);
     assert!(public("products").has_rules);
+    let rules = catalog.rules(public("products").oid).expect("rules");
+    assert!(matches!(rules, [rule] if rule.contains("ON DELETE TO public.products DO INSTEAD NOTHING")), "{rules:?}");
     let ssn = customers.column_named("ssn").expect("column");
     assert_eq!(catalog.type_of(ssn.type_oid).map(|found| found.name.as_str()), Some("text"));
     let is_call = |consequence: &Consequence| matches!(consequence.what, SetOff::Call(_));

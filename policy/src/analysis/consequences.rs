@@ -11,7 +11,7 @@ use pg_query::protobuf::{DropBehavior, Node, TruncateStmt};
 use super::lineage::Source;
 use super::walker::Walker;
 use super::{BaseColumn, Lineage, builtins};
-use crate::catalog::{Consequence, Oid, Relation, RelationKind, SetOff};
+use crate::catalog::{Column, Consequence, Oid, Relation, RelationKind, SetOff};
 use crate::effect::{Effect, Effects};
 use crate::name::QualifiedName;
 
@@ -21,6 +21,8 @@ struct Write {
     relation: Oid,
     /// Attribute numbers that it assigns; `None` when they are not known.
     assigned: Option<Vec<i16>>,
+    /// It is half of an update that moves a row to another partition.
+    is_move: bool,
 }
 
 impl Write {
@@ -38,9 +40,23 @@ impl Walker<'_> {
     pub fn sets_off(&mut self, target: &Source, effect: Effect, assigned: Option<&[Node]>) {
         let Some(relation) = target.relation.and_then(|oid| self.context.catalog.relation(oid)) else { return };
         let mut writes = Vec::new();
-        for oid in self.written_through(relation, effect) {
-            let columns = assigned.and_then(|list| self.attribute_numbers(oid, list));
-            writes.push(Write { effect, relation: oid, assigned: columns });
+        let written = self.written_through(relation, effect);
+        let is_partitioned = |oid: &Oid| {
+            let relation = self.context.catalog.relation(*oid);
+            relation.is_some_and(|relation| relation.kind == RelationKind::PartitionedTable)
+        };
+        let moves = effect == Effect::Update && written.len() > 1 && written.iter().any(is_partitioned);
+        for oid in written {
+            let through_view = relation.kind == RelationKind::View && oid != relation.oid;
+            let columns = assigned.and_then(|list| match through_view {
+                true => self.attribute_numbers(oid, &self.names_behind(target, list)?),
+                false => self.attribute_numbers(oid, &self.known_names(oid, list)?),
+            });
+            writes.push(Write { effect, relation: oid, assigned: columns, is_move: false });
+            if moves {
+                let half = |effect| Write { effect, relation: oid, assigned: None, is_move: true };
+                writes.extend([half(Effect::Delete), half(Effect::Insert)]);
+            }
         }
         self.follow(writes, true);
     }
@@ -48,7 +64,7 @@ impl Walker<'_> {
     /// TRUNCATE fires triggers; with CASCADE it empties the tables whose foreign keys refer to it.
     pub fn truncates(&mut self, truncate: &TruncateStmt) {
         let emptied = self.out.relations.iter().filter_map(|used| used.oid);
-        let write = |oid| Write { effect: Effect::Truncate, relation: oid, assigned: None };
+        let write = |oid| Write { effect: Effect::Truncate, relation: oid, assigned: None, is_move: false };
         self.follow(emptied.map(write).collect(), truncate.behavior() == DropBehavior::DropCascade);
     }
 
@@ -64,20 +80,25 @@ impl Walker<'_> {
                         self.is_called(function);
                         continue;
                     }
+                    // For foreign keys it is an update; up to PostgreSQL 14 it was a deletion.
+                    SetOff::Write(..) if write.is_move && self.context.catalog.server_major() >= 15 => continue,
                     SetOff::Write(effect, other) => (effect, other),
                 };
                 let reached = self.descendants(other).into_iter().filter(|oid| cascades && seen.insert((*oid, effect)));
                 for oid in reached.collect::<Vec<_>>() {
                     self.is_written(oid, effect);
-                    open.push(Write { effect, relation: oid, assigned: None });
+                    open.push(Write { effect, relation: oid, assigned: None, is_move: false });
                 }
             }
         }
     }
 
-    /// The tables that a write to this relation writes to: what inherits from it, and what a view reads.
+    /// The tables that a write to this relation writes to: what inherits from it unless it says ONLY, and what a view reads.
     fn written_through(&mut self, relation: &Relation, effect: Effect) -> Vec<Oid> {
+        let is_touched =
+            |oid: &Oid| self.out.relations.iter().any(|used| used.oid == Some(*oid) && used.effects.contains(effect));
         let mut written = self.descendants(relation.oid);
+        written.retain(is_touched);
         if relation.kind == RelationKind::View {
             let read = self.out.relations.iter().filter(|used| used.effects.contains(effect));
             written.extend(read.filter_map(|used| used.oid).filter(|oid| *oid != relation.oid));
@@ -100,14 +121,30 @@ impl Walker<'_> {
         found
     }
 
-    /// Attribute numbers of the columns in a SET list.
-    fn attribute_numbers(&self, oid: Oid, list: &[Node]) -> Option<Vec<i16>> {
+    /// Attribute numbers of columns by name, and of what is generated, which may follow from them.
+    fn attribute_numbers(&self, oid: Oid, names: &[String]) -> Option<Vec<i16>> {
         let relation = self.context.catalog.relation(oid)?;
-        let number = |node: &Node| match node.node.as_ref()? {
-            NodeEnum::ResTarget(assignment) => relation.column_named(&assignment.name).map(|column| column.attnum),
-            _ => None,
-        };
-        list.iter().map(number).collect()
+        let is_meant = |column: &&Column| column.generated.is_some() || names.contains(&column.name);
+        Some(relation.columns.iter().filter(is_meant).map(|column| column.attnum).collect())
+    }
+
+    /// The assigned columns; `None` when the relation does not have one of them.
+    fn known_names(&self, oid: Oid, list: &[Node]) -> Option<Vec<String>> {
+        let relation = self.context.catalog.relation(oid)?;
+        assigned_names(list).filter(|names| names.iter().all(|name| relation.column_named(name).is_some()))
+    }
+
+    /// The columns of tables behind the assigned columns of a view, which may have other names.
+    fn names_behind(&self, view: &Source, list: &[Node]) -> Option<Vec<String>> {
+        let mut names = Vec::new();
+        for name in assigned_names(list)? {
+            let Lineage::Columns(columns) = view.columns.named(&name)? else { return None };
+            for column in columns {
+                let relation = self.context.catalog.relation(column.relation)?;
+                names.push(relation.column(column.attnum)?.name.clone());
+            }
+        }
+        Some(names)
     }
 
     fn is_written(&mut self, oid: Oid, effect: Effect) {
@@ -116,6 +153,11 @@ impl Walker<'_> {
             let name = QualifiedName::new(&relation.schema, &relation.name);
             self.relation(Some(oid), name, Effects::of(&[effect]));
             self.writes(BaseColumn { relation: oid, attnum: 0 });
+            // What a foreign key does is a statement of its own, which rules rewrite.
+            if relation.has_rules {
+                let mut source = self.source_of(relation);
+                self.rewrites(&mut source, effect);
+            }
         }
     }
 
@@ -130,4 +172,13 @@ impl Walker<'_> {
             self.invoke_user(name, function, &Lineage::CLEAR, false);
         }
     }
+}
+
+/// The columns in a SET list.
+fn assigned_names(list: &[Node]) -> Option<Vec<String>> {
+    let name = |node: &Node| match node.node.as_ref()? {
+        NodeEnum::ResTarget(assignment) => Some(assignment.name.clone()),
+        _ => None,
+    };
+    list.iter().map(name).collect()
 }

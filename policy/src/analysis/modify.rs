@@ -38,11 +38,12 @@ impl Walker<'_> {
         write_by_position(&mut target, &columns, &given);
         write_by_position(&mut excluded, &columns, &given);
         if let Some(conflict) = insert.on_conflict_clause.as_deref() {
-            self.on_conflict(conflict, &mut target, excluded, &scope);
             if conflict.action() == OnConflictAction::OnconflictUpdate {
-                self.touch(name, Effects::of(&[Effect::Update]));
+                self.target(name, Effect::Update);
             }
+            self.on_conflict(conflict, &mut target, excluded, &scope);
         }
+        self.rewrites(&mut target, Effect::Insert);
         self.returning(insert.returning_clause.as_ref(), &target, Level::default(), &scope)
     }
 
@@ -98,6 +99,7 @@ impl Walker<'_> {
         let inner = scope.with(level);
         self.restriction(update.where_clause.as_deref(), &inner);
         self.assignments(&update.target_list, &mut target, &inner);
+        self.rewrites(&mut target, Effect::Update);
         if update.returning_clause.is_some() {
             self.reads_target(name);
         }
@@ -108,12 +110,13 @@ impl Walker<'_> {
         let Some(name) = delete.relation.as_ref() else { return self.incomplete() };
         let mut scope = outer.child();
         self.with_clause(delete.with_clause.as_ref(), &mut scope);
-        let target = self.target(name, Effect::Delete);
+        let mut target = self.target(name, Effect::Delete);
         self.sets_off(&target, Effect::Delete, None);
         let using = self.read_from(&delete.using_clause, &scope);
         let mut level = Level::of(target.clone());
         level.append(using.clone());
         self.restriction(delete.where_clause.as_deref(), &scope.with(level));
+        self.rewrites(&mut target, Effect::Delete);
         if delete.returning_clause.is_some() {
             self.reads_target(name);
         }

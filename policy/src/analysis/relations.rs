@@ -136,12 +136,10 @@ impl<'a> Walker<'a> {
         let effects = Effects::of(&[effect]);
         let resolved = self.touch(name, effects);
         if let Some(relation) = resolved {
-            if relation.has_rules {
-                self.give_up(NotUnderstood::Other("a rule rewrites statements on the relation"));
-            }
+            let replaced = self.is_replaced(relation, effect);
             if relation.kind == RelationKind::View {
                 let reading = self.reading(relation);
-                self.include_reads(&reading, effects);
+                self.include_reads(&reading, if replaced { Effects::NONE } else { effects });
                 self.reads_through(&reading);
             }
         }

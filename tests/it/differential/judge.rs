@@ -77,6 +77,16 @@ impl Claim<'_> {
         called.any(|function| function.name == name)
     }
 
+    /// Functions that print a definition lock what it is about; the server's views call them. PREPARE locks what its
+    /// statement names.
+    fn shows_definitions(&self) -> bool {
+        let mut called = self.analysis.statements.iter().flat_map(|statement| &statement.functions);
+        let mut used = self.analysis.statements.iter().flat_map(|statement| &statement.relations);
+        self.effects().contains(Effect::Prepare)
+            || called.any(|function| function.name.starts_with("pg_get_") || function.name.ends_with("_size"))
+            || used.any(|used| matches!(used.name.schema.as_str(), "pg_catalog" | "information_schema"))
+    }
+
     /// Everything that PostgreSQL did and the analysis does not carry.
     pub fn misses(&self, facts: &Facts) -> Vec<String> {
         let mut missed = Vec::new();
@@ -192,8 +202,11 @@ impl Claim<'_> {
         let is_named = match lock.mode.as_str() {
             // Checking a foreign key looks at the table that it refers to.
             "AccessShareLock" | "RowShareLock" => {
-                used.is_some() || self.effects().intersects(Effects::WRITES) || self.effects().intersects(DEFINING)
+                used.is_some() || self.effects().intersects(Effects::WRITES) || self.shows_definitions()
             }
+            // EXPLAIN plans what it does not execute.
+            "RowExclusiveLock" if self.effects().contains(Effect::Explain) => used.is_some(),
+            "RowExclusiveLock" if self.effects().contains(Effect::Prepare) => true,
             _ => used.is_some_and(|used| !used.without(Effects::of(&[Effect::Select])).is_empty()),
         };
         (!is_named && !self.effects().intersects(DEFINING))
@@ -206,7 +219,10 @@ impl Claim<'_> {
         }
         let expected = match command.tag.as_str() {
             // ALTER TABLE drops columns and constraints.
-            "DROPPED" => Effects::of(&[Effect::Drop, Effect::Alter, Effect::Discard, Effect::Create]),
+            "DROPPED" if command.kind == "default acl" => Effects::of(&[Effect::Grant, Effect::Revoke]),
+            "DROPPED" => {
+                Effects::of(&[Effect::Drop, Effect::Alter, Effect::Discard, Effect::Create, Effect::Maintenance])
+            }
             // An identity column has one.
             "CREATE SEQUENCE" => Effects::of(&[Effect::Create, Effect::Alter]),
             tag => tags::effects(tag).unwrap_or_default(),

@@ -171,7 +171,14 @@ impl Stage {
                 (Verdict::Skipped, None)
             }
             Some(Outcome::Skipped) => (Verdict::Skipped, None),
-            Some(Outcome::Refused(columns)) => (self.described(&analysis, columns).await, None),
+            Some(Outcome::Refused(columns)) => {
+                let verdict = self.described(&analysis, columns).await;
+                // Outside of a transaction something may have happened before it failed.
+                if keep && self.witness.left_transaction() {
+                    self.refresh().await;
+                }
+                (verdict, None)
+            }
             Some(Outcome::Ran(facts)) => {
                 let judged = self.judge(&analysis, &facts).await;
                 if let Some(after) = &facts.after {

@@ -9,6 +9,7 @@ pub fn effects(tag: &str) -> Option<Effects> {
     let list: &[Effect] = match tag {
         // A query that makes a table has the tag of a query.
         "SELECT" => &[Effect::Select, Effect::Create, Effect::Maintenance],
+        "SELECT INTO" => &[Effect::Create],
         "INSERT" => &[Effect::Insert],
         "UPDATE" => &[Effect::Update],
         "DELETE" => &[Effect::Delete],

@@ -86,6 +86,8 @@ pub struct Witness {
     client: WireClient,
     /// A transaction is open, because a cursor is.
     is_open: bool,
+    /// The last text ran outside of a transaction.
+    left_transaction: bool,
 }
 
 /// The answers to one Query or up to one Sync.
@@ -150,12 +152,17 @@ impl Witness {
     pub async fn connect(server: &ThrowawayPostgres, database: &str) -> Self {
         let address = ([127, 0, 0, 1], server.port()).into();
         let client = WireClient::connect_to(address, SUPERUSER, server.password(), database).await;
-        Self { client, is_open: false }
+        Self { client, is_open: false, left_transaction: false }
     }
 
     /// Whether a transaction is left open, because a cursor is.
     pub fn is_open(&self) -> bool {
         self.is_open
+    }
+
+    /// Whether the last text ran outside of a transaction.
+    pub fn left_transaction(&self) -> bool {
+        self.left_transaction
     }
 
     /// Runs a text; `None` when the connection ended.
@@ -164,6 +171,7 @@ impl Witness {
         if NOT_RUN.iter().any(|word| lower.contains(word)) || text.contains('\0') {
             return Some(Outcome::Skipped);
         }
+        self.left_transaction = false;
         let mut facts = Facts { before: self.begin().await?, ..Facts::default() };
         let described = self.describe(text).await?;
         let parameters = described.parameters();
@@ -202,6 +210,7 @@ impl Witness {
     }
 
     async fn outside(&mut self, text: &str, mut facts: Facts) -> Option<Outcome> {
+        self.left_transaction = true;
         let reply = self.query(text).await?;
         let refused = reply.error();
         self.query("ROLLBACK").await?;

@@ -71,6 +71,41 @@ fn what_inherits_is_written_too_unless_it_says_only() {
 }
 
 #[test]
+fn an_update_that_moves_a_row_to_another_partition_inserts_and_deletes() {
+    check("UPDATE entries SET amount = 1", "update function_call", "public.entries public.entries_2024");
+    check("UPDATE entries_2024 SET amount = 1", "update", "public.entries public.entries_2024");
+}
+
+#[test]
+fn a_view_may_call_a_column_otherwise() {
+    let written = "public.accounts public.holders";
+    check("UPDATE holders SET note = 'x'", "update function_call", written);
+    let upsert = "INSERT INTO holders VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET note = excluded.note";
+    check(upsert, "insert update function_call", written);
+}
+
+#[test]
+fn an_update_of_what_a_generated_column_is_made_of_is_one_of_it() {
+    check("UPDATE people SET ssn = 'x'", "update function_call", "public.people");
+}
+
+#[test]
+fn rules_do_what_their_actions_do() {
+    check("INSERT INTO logged VALUES (1, 'x')", "insert", "public.logged public.orders");
+    check("DELETE FROM logged WHERE id = 1", "delete", "public.logged");
+    check("INSERT INTO board VALUES (1, 'x')", "insert", "public.board public.payments");
+    check("DELETE FROM board WHERE id = 1", "delete notify", "public.board public.orders");
+    check("UPDATE board SET label = 'x'", "update", "public.board public.customers public.customers_eu");
+}
+
+#[test]
+fn rules_that_are_not_known_or_never_end_are_not_understood() {
+    for text in ["INSERT INTO ruled VALUES (1)", "INSERT INTO looping VALUES (1)", "UPDATE logged SET id = 1"] {
+        assert!(analysis(text).not_understood().is_some(), "{text}");
+    }
+}
+
+#[test]
 fn reads_set_nothing_off() {
     check("SELECT * FROM accounts JOIN entries ON account = accounts.id", "select", "");
     check("EXPLAIN DELETE FROM accounts", "explain", "");

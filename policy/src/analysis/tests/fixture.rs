@@ -1,5 +1,7 @@
 //! A small catalog made by hand: a shop, its view, its functions, and the built-in functions that the tests call.
 
+use std::collections::HashMap;
+
 use crate::analysis::{Analysis, AnalysisContext, NotUnderstood, NothingPrepared, analyze};
 use crate::catalog::{
     Catalog, Column, Consequence, Function, Oid, Prelude, Relation, RelationKind, SetOff, SqlBody, Type, Volatility,
@@ -83,6 +85,7 @@ fn relations() -> Vec<Relation> {
     let shop = ["id", "name", "email", "phone", "ssn"];
     let mut generated = relation(20_007, "public", "people", Table, &["id", "ssn", "ssn_up"]);
     generated.columns[2].generated = Some("upper(ssn)".to_owned());
+    generated.consequences = vec![Consequence { on: UPDATE, columns: vec![3], what: SetOff::Call(PURGE) }];
     vec![
         relation(CUSTOMERS, "public", "customers", Table, &shop),
         relation(ORDERS, "public", "orders", Table, &["id", "customer_id", "total", "note", "status"]),
@@ -98,6 +101,13 @@ fn relations() -> Vec<Relation> {
         view(CONTACTS, "contacts", &["id", "label"], "SELECT v.id, v.label FROM public.customer_view v"),
         generated,
         Relation { has_rules: true, ..relation(20_008, "public", "ruled", Table, &["id"]) },
+        Relation { has_rules: true, ..relation(20_030, "public", "logged", Table, &["id", "note"]) },
+        Relation {
+            has_rules: true,
+            ..view(20_031, "board", &["id", "label"], "SELECT c.id, c.email AS label FROM public.customers c")
+        },
+        Relation { has_rules: true, ..relation(20_032, "public", "looping", Table, &["id"]) },
+        view(20_033, "holders", &["id", "note"], "SELECT a.id, a.owner AS note FROM public.accounts a"),
         view(20_009, "broken", &["id"], "SELECT FROM WHERE"),
         view(
             20_013,
@@ -241,6 +251,35 @@ fn types() -> Vec<Type> {
     ]
 }
 
+/// The rules of `logged`, `board` and `looping`; those of `ruled` could not be read.
+fn rules() -> HashMap<Oid, Vec<String>> {
+    let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    HashMap::from([
+        (
+            20_030,
+            texts(&[
+                "CREATE RULE keep AS\n    ON INSERT TO public.logged DO  INSERT INTO public.orders (id, note)\n  \
+                 VALUES (new.id, new.note);",
+                "CREATE RULE stay AS ON DELETE TO public.logged WHERE (old.id > 1) DO INSTEAD NOTHING;",
+                "CREATE RULE show AS ON UPDATE TO public.logged DO SELECT customers.ssn FROM public.customers;",
+            ]),
+        ),
+        (
+            20_031,
+            texts(&[
+                "CREATE RULE put AS ON INSERT TO public.board DO INSTEAD INSERT INTO public.payments (id, card) \
+                 VALUES (new.id, new.label) RETURNING payments.id, payments.card;",
+                "CREATE RULE take AS ON DELETE TO public.board DO INSTEAD ( DELETE FROM public.orders \
+                 WHERE (orders.id = old.id); NOTIFY board; );",
+            ]),
+        ),
+        (
+            20_032,
+            texts(&["CREATE RULE again AS ON INSERT TO public.looping DO INSERT INTO public.looping VALUES (1);"]),
+        ),
+    ])
+}
+
 /// The catalog of the tests.
 pub fn catalog() -> Catalog {
     catalog_of(18)
@@ -248,7 +287,9 @@ pub fn catalog() -> Catalog {
 
 /// The catalog of the tests on a server of that major version.
 pub fn catalog_of(major: u32) -> Catalog {
-    Catalog::new(u64::from(major), relations(), types(), functions()).with_server_version(major * 10_000)
+    Catalog::new(u64::from(major), relations(), types(), functions())
+        .with_server_version(major * 10_000)
+        .with_rules(rules())
 }
 
 /// The catalog of the tests with everything that the texts name besides, as tables and functions of all kinds.
