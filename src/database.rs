@@ -13,9 +13,11 @@ use countersign_policy::catalog::Oid;
 use countersign_policy::mask::{MaskSet, ViewLineage};
 use countersign_policy::subject::Subject;
 use dashmap::DashMap;
+use tokio_rustls::TlsConnector;
 
 use crate::catalog::{CatalogError, CatalogService};
 use crate::config::{Config, UpstreamConfig};
+use crate::estimate::Estimator;
 
 /// About how many analyses are kept.
 const ANALYSES: usize = 10_000;
@@ -43,6 +45,7 @@ pub struct Database {
     upstream: UpstreamConfig,
     catalog: Arc<CatalogService>,
     analyses: Arc<AnalysisCache>,
+    estimator: Estimator,
     views: ArcSwap<Views>,
     masks: DashMap<Vec<String>, Compiled>,
 }
@@ -50,9 +53,16 @@ pub struct Database {
 impl Database {
     /// Puts the parts of one database together.
     #[must_use]
-    pub fn new(catalog: Arc<CatalogService>, upstream: UpstreamConfig) -> Self {
+    pub fn new(catalog: Arc<CatalogService>, upstream: UpstreamConfig, tls: Option<TlsConnector>) -> Self {
+        let estimator = Estimator::new(upstream.clone(), tls);
         let analyses = Arc::new(AnalysisCache::new(ANALYSES, ANALYSES_BYTES_MAX));
-        Self { upstream, catalog, analyses, views: ArcSwap::default(), masks: DashMap::new() }
+        Self { upstream, catalog, analyses, estimator, views: ArcSwap::default(), masks: DashMap::new() }
+    }
+
+    /// Who asks its planner.
+    #[must_use]
+    pub fn estimator(&self) -> &Estimator {
+        &self.estimator
     }
 
     /// Whether it stands for this upstream.

@@ -16,6 +16,7 @@ pub mod database;
 pub mod demo;
 mod drain;
 pub mod duration;
+pub mod estimate;
 pub mod fault;
 pub mod identity;
 pub mod inherited;

@@ -390,11 +390,11 @@ async fn open_database(database: &DatabaseConfig) -> Result<Database, ServerErro
         SslMode::Disable => None,
         SslMode::Prefer | SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Some(tls::connector(upstream)?),
     };
-    let catalog = CatalogService::start(database, tls, CatalogOptions::default()).await;
+    let catalog = CatalogService::start(database, tls.clone(), CatalogOptions::default()).await;
     if let Err(error) = catalog.status() {
         tracing::warn!(database = %database.name, %error, "catalog not loaded yet; clients are refused until it is");
     }
-    Ok(Database::new(catalog, upstream.clone()))
+    Ok(Database::new(catalog, upstream.clone(), tls))
 }
 
 /// Accepts clients until the drain begins, then waits for their sessions.

@@ -10,6 +10,7 @@ mod decide;
 mod definitions;
 pub(crate) mod driver;
 mod ending;
+mod estimates;
 mod expected;
 mod held;
 pub(crate) mod hopeless;

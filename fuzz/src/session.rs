@@ -171,6 +171,9 @@ impl Play {
                 };
                 self.cause(Event::Begun(id, begun));
             }
+            Command::Estimate(_) => {
+                self.cause(Event::Estimated(countersign_policy::verdict::Rows::Estimated(u64::from(how))))
+            }
             Command::RefreshCatalog => self.cause(Event::CatalogRefreshed),
             Command::CancelUpstream => self.cause(Event::CancelSent),
             Command::LeaveOpen(id) => {

@@ -39,6 +39,7 @@ fn judged(text: &str, analysis: &Analysis) {
         masks,
         catalog,
         moment: Moment::default(),
+        rows: None,
         approval: None,
         grants: Grants::default(),
     };

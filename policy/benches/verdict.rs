@@ -77,6 +77,7 @@ fn judge(c: &mut Criterion) {
                     masks: &masks,
                     catalog: &catalog,
                     moment: Moment::default(),
+                    rows: None,
                     approval: None,
                     grants: Grants::default(),
                 };

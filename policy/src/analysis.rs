@@ -372,4 +372,4 @@ impl Analysis {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -35,6 +35,12 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Whether a judgement may depend on the planner's estimate.
+    #[must_use]
+    pub fn asks_for_rows(&self) -> bool {
+        self.rules.iter().any(|rule| rule.matcher.max_rows.is_some())
+    }
+
     /// Whether a judgement depends on the time of day.
     #[must_use]
     pub fn asks_for_time(&self) -> bool {
@@ -122,6 +128,8 @@ pub struct Matcher {
     pub functions: Option<Vec<NameGlob>>,
     /// An UPDATE or DELETE without a restricting WHERE.
     pub no_where: Option<bool>,
+    /// Most rows, by the planner's estimate, that it does not speak of.
+    pub max_rows: Option<u64>,
     /// Whether a column that is masked for the requester decides which rows come back, or in which order.
     pub masked_predicate: Option<bool>,
     /// Regular expression over the statement with comments removed.

@@ -7,6 +7,7 @@
 //! the whole, and everything that holds adds up in one [`HoldTerms`]. The order of rules has no influence on any part
 //! of the outcome: names are sorted, and among several denials the first by name speaks.
 
+mod rows;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use crate::moment::Moment;
 use crate::rule::{Action, Mode, PlainText, Policy, Rule, Scope, Stage};
 use crate::subject::Subject;
 
+pub use self::rows::{Estimate, Rows};
 use self::terms::Tally;
 pub(crate) use self::terms::{covers, must_be_seen};
 
@@ -41,6 +43,8 @@ pub struct Case<'a> {
     pub catalog: &'a Catalog,
     /// When it is judged.
     pub moment: Moment,
+    /// The planner's estimate, where it was asked for.
+    pub rows: Option<Rows>,
     /// An approval and the binding of this very request, when it is judged again after a decision.
     pub approval: Option<(Approval, Binding)>,
     /// Grants that may lift a hold.
@@ -113,6 +117,9 @@ pub struct Judgement {
     /// those of enforced rules, `databases.NAME.default` or `databases.NAME.unparsed`, `masks.predicates` and
     /// `masks.stores`; sorted.
     pub observed: Vec<String>,
+    /// Whether a rule asks for the planner's estimate. While it is [`Estimate::Wanted`] the verdict is that without the rules
+    /// that ask for it.
+    pub estimate: Estimate,
 }
 
 /// On which terms a request is held.
@@ -160,7 +167,12 @@ impl Policy {
     pub fn judge(&self, case: Case<'_>) -> Judgement {
         let Some(database) = self.databases.iter().find(|database| database.name == case.subject.database) else {
             let denial = Denial { rule: None, message: Some("The policy does not know this database.".to_owned()) };
-            return Judgement { verdict: Verdict::Deny(denial), matched: Vec::new(), observed: Vec::new() };
+            return Judgement {
+                verdict: Verdict::Deny(denial),
+                matched: Vec::new(),
+                observed: Vec::new(),
+                estimate: Estimate::NotNeeded,
+            };
         };
         let statements = &case.analysis.statements;
         let mut tally = Tally::new(database);
@@ -176,7 +188,7 @@ impl Policy {
         for rule in self.rules.iter().filter(speaks) {
             let mut matched = false;
             for (index, statement) in statements.iter().enumerate() {
-                if rule.fits(statement, index, &case, &mut plain) {
+                if rule.fits(statement, index, &case, &mut plain) && tally.exceeds(rule, statement, &case) {
                     matched = true;
                     mark(&mut covered, index, statements.len(), rule.stage);
                 }

@@ -75,7 +75,7 @@ impl Side {
         &mut self.client
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed()
     }
 }

@@ -135,6 +135,7 @@ fn rule_line(rule: &Rule) -> String {
     add("access", access(matcher.access).map(|word| vec![word.to_owned()]));
     add("functions", matcher.functions.as_deref().map(texts));
     add("no_where", matcher.no_where.map(|value| vec![value.to_string()]));
+    add("max_rows", matcher.max_rows.map(|rows| vec![rows.to_string()]));
     add("masked_predicate", matcher.masked_predicate.map(|value| vec![value.to_string()]));
     add("text", matcher.text.as_ref().map(|pattern| vec![pattern.to_string()]));
     let when = if parts.is_empty() { "everything".to_owned() } else { parts.join(", ") };

@@ -128,6 +128,7 @@ async fn report(args: &ExplainArgs) -> Result<Report, Failure> {
         masks: &masks,
         catalog: &catalog,
         moment: clock::outside_of_transactions(Timestamp::now()),
+        rows: None,
         approval: None,
         grants: Grants::default(),
     };
@@ -181,7 +182,7 @@ async fn connect(database: &DatabaseConfig) -> Result<(Database, Option<Side>), 
     let catalog = CatalogService::start(database, connector.clone(), CatalogOptions::default()).await;
     catalog.status().map_err(|error| (Exit::Unavailable, with_causes(&error)))?;
     let client = Side::connect_plain(upstream, connector.as_ref()).await.ok();
-    Ok((Database::new(Arc::clone(&catalog), upstream.clone()), client))
+    Ok((Database::new(Arc::clone(&catalog), upstream.clone(), connector), client))
 }
 
 /// The search path a new session has.

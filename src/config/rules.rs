@@ -31,6 +31,7 @@ pub(super) const RULE_KEYS: Keys = Keys {
         "access",
         "functions",
         "no_where",
+        "max_rows",
         "masked_predicate",
         "text",
         "action",
@@ -41,7 +42,7 @@ pub(super) const RULE_KEYS: Keys = Keys {
         "mode",
         "stage",
     ],
-    unavailable: &["max_rows", "justification"],
+    unavailable: &["justification"],
 };
 
 pub(super) const MASK_KEYS: Keys =
@@ -77,6 +78,10 @@ pub(super) fn rule(section: &Section<'_>, known: &Known<'_>) -> Option<Rule> {
             section.problem(key, message, None);
         }
     }
+    if action == Some(Action::Allow) && section.has("max_rows") {
+        let message = format!("\"max_rows\" in {} would allow only what has more rows", section.title);
+        section.problem("max_rows", message, Some("hold or deny what has more".to_owned()));
+    }
     let reviewers = section.list("reviewers").unwrap_or_default();
     known.warn_of_empty_groups(section, &reviewers, NO_REVIEWER);
     // Everything is read before anything is given up, so that every problem is reported.
@@ -110,6 +115,7 @@ fn matcher(section: &Section<'_>, known: &Known<'_>) -> Matcher {
         access: section.choice("access", ACCESSES).unwrap_or_default(),
         functions: globs(section, "functions", NameGlob::unqualified),
         no_where: section.flag("no_where"),
+        max_rows: section.number("max_rows", 0..=u32::MAX).map(u64::from),
         masked_predicate: section.flag("masked_predicate"),
         text: text(section),
     };

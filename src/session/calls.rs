@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use countersign_policy::Analysis;
+use countersign_policy::verdict::Rows;
 use countersign_protocol::Frame;
 use countersign_protocol::backend::Field;
 use countersign_protocol::frontend::{FunctionCall, format_of, tag};
@@ -83,6 +84,7 @@ impl Machine {
             named_by_sql: false,
             parameter_part: frame.bytes.slice_ref(call.parameter_part),
             parameters: Vec::new(),
+            rows: Some(Rows::Estimated(1)),
         };
         self.decide_query(frame, asked, around)
     }

@@ -10,7 +10,7 @@ use countersign_policy::analysis::{AnalysisContext, NotUnderstood, SessionChange
 use countersign_policy::catalog::Volatility;
 use countersign_policy::grant::{Approval, Binding, Grants};
 use countersign_policy::moment::Moment;
-use countersign_policy::verdict::{Case, HoldTerms, Verdict};
+use countersign_policy::verdict::{Case, Estimate, HoldTerms, Judgement, Rows, Verdict};
 use countersign_policy::{Analysis, Effect, Effects, Permit};
 use countersign_protocol::Frame;
 use countersign_protocol::backend::{Field, TransactionStatus};
@@ -25,7 +25,7 @@ use super::hopeless::Hopeless;
 use super::machine::{Machine, Stop};
 use super::messages;
 use super::names;
-use super::parked::{Asked, Group, Parked, Shape, readable, runs_a_name};
+use super::parked::{Asked, Group, Parked, Shape, asked_execute, readable, runs_a_name};
 use super::results::{self, ResultPlan};
 use super::statements::{Described, Given, Portal, PreparedStatement};
 use super::words::{Command, Finished, Judged, Surroundings};
@@ -41,6 +41,8 @@ const BOUND_EARLIER: &str = "it was bound when names meant something else";
 const DEFINED_ANEW: &str = "the open transaction has changed what it names";
 /// Why a statement with a parameter of some types is not understood.
 const BOUND_CODE: &str = "reading a parameter of that type runs code";
+/// Why there is no estimate where nobody could wait for one.
+const NOT_ASKED: Rows = Rows::Unavailable("the planner was not asked before it was approved");
 /// How long after one load of the catalog an unknown name may ask for the next.
 const CATALOG_RELOAD_INTERVAL: SignedDuration = SignedDuration::from_millis(200);
 
@@ -97,9 +99,9 @@ impl Machine {
         analysis: &Arc<Analysis>,
         around: &Surroundings,
     ) -> Option<Bytes> {
-        let case = self.case(0, text, analysis, around);
-        match around.config.policy.judge(case).verdict {
-            Verdict::Deny(_) => match self.rule(text, analysis, None, around) {
+        let asked = Asked::query(Arc::clone(text), Arc::clone(analysis), self.names.generation(&around.catalog));
+        match self.judge(&asked, around).verdict {
+            Verdict::Deny(_) => match self.rule(&asked, None, around) {
                 Ruling::Refuse(error) => Some(error),
                 Ruling::Run(_) | Ruling::Park(_) | Ruling::Fail(_) => None,
             },
@@ -107,10 +109,17 @@ impl Machine {
         }
     }
 
+    /// The judgement of it as it stands; nothing is recorded.
+    pub(super) fn judge(&self, asked: &Asked, around: &Surroundings) -> Judgement {
+        let case = self.case(0, &asked.text, &asked.analysis, around);
+        around.config.policy.judge(Case { rows: asked.rows, ..case })
+    }
+
     /// Whether the statement is allowed whatever its parameters are. Nothing is recorded: its Execute is judged.
     pub(super) fn is_allowed(&self, statement: &PreparedStatement, around: &Surroundings) -> bool {
         let case = self.case(0, &statement.text, &statement.analysis, around);
-        matches!(around.config.policy.judge(case).verdict, Verdict::Allow(_))
+        let judgement = around.config.policy.judge(case);
+        matches!(judgement.verdict, Verdict::Allow(_)) && judgement.estimate != Estimate::Wanted
     }
 
     fn case<'a>(&'a self, serial: u64, text: &'a str, analysis: &'a Analysis, around: &'a Surroundings) -> Case<'a> {
@@ -123,7 +132,7 @@ impl Machine {
             search_path: &self.names.search_path,
         };
         let subject = &self.identity.subject;
-        Case { serial, subject, text, analysis, masks, catalog, moment, approval: None, grants }
+        Case { serial, subject, text, analysis, masks, catalog, moment, rows: None, approval: None, grants }
     }
 
     fn moment(&self, around: &Surroundings) -> Moment {
@@ -135,14 +144,9 @@ impl Machine {
         }
     }
 
-    /// Judges, and records the judgement.
-    pub(super) fn rule(
-        &mut self,
-        text: &Arc<str>,
-        analysis: &Arc<Analysis>,
-        approved: Approved<'_>,
-        around: &Surroundings,
-    ) -> Ruling {
+    /// Judges for good, and records the judgement.
+    pub(super) fn rule(&mut self, asked: &Asked, approved: Approved<'_>, around: &Surroundings) -> Ruling {
+        let (text, analysis) = (&asked.text, &asked.analysis);
         if !around.audit_writable && !around.config.audit.fail_open {
             return Ruling::Refuse(messages::record_unavailable());
         }
@@ -151,7 +155,9 @@ impl Machine {
         let approval = approved.map(|(given, now)| {
             (Approval { request: given.id.to_string(), binding: given.binding, met: given.met.clone() }, now)
         });
-        let case = Case { approval, ..self.case(self.serial, text, analysis, around) };
+        // Whoever could wait for an estimate has one.
+        let rows = asked.rows.or(Some(NOT_ASKED));
+        let case = Case { rows, approval, ..self.case(self.serial, text, analysis, around) };
         let judgement = around.config.policy.judge(case);
         let grant = match &judgement.verdict {
             Verdict::Allow(permit) => permit.granted_by().map(str::to_owned),
@@ -221,20 +227,17 @@ impl Machine {
             return Ok(());
         };
         self.statements.end_unnamed();
-        let asked = Asked {
-            text,
-            analysis,
-            generation: self.names.generation(&around.catalog),
-            named_by_sql: false,
-            parameter_part: Bytes::new(),
-            parameters: Vec::new(),
-        };
+        let asked = Asked::query(text, analysis, self.names.generation(&around.catalog));
         self.decide_query(frame, asked, around)
     }
 
     /// Decides what comes as one frame and is answered up to ReadyForQuery: a Query or a FunctionCall.
     pub(super) fn decide_query(&mut self, frame: &Frame, mut asked: Asked, around: &Surroundings) -> Result<(), Stop> {
-        match self.rule(&asked.text, &asked.analysis, None, around) {
+        self.recall_rows(&mut asked, around);
+        if self.wants_rows(&asked, around) {
+            return self.ask_rows(frame, &asked, None, around);
+        }
+        match self.rule(&asked, None, around) {
             Ruling::Run(permit) => self.run_query(&frame.bytes, Run::new(&asked, None), permit),
             Ruling::Park(terms) => {
                 asked.parameters = calls::arguments(frame);
@@ -267,8 +270,17 @@ impl Machine {
             return Ok(());
         }
         self.read_when_executed(&mut asked, around);
+        self.recall_rows(&mut asked, around);
+        if self.wants_rows(&asked, around) {
+            let bind = self
+                .statements
+                .portal(&portal)
+                .map(|known| (known.bind.clone(), known.statement.parameter_types.clone()));
+            let bind = bind.as_ref().map(|(bytes, types)| (bytes, types.as_slice()));
+            return self.ask_rows(frame, &asked, bind, around);
+        }
         let again = approved.as_ref().map(|given| (given, self.binding_of(&asked, around)));
-        match self.rule(&asked.text, &asked.analysis, again, around) {
+        match self.rule(&asked, again, around) {
             Ruling::Run(permit) => {
                 let group = std::mem::take(&mut self.group);
                 let messages = ExecuteMessages { group, execute: frame.bytes.clone(), portal };
@@ -426,23 +438,6 @@ fn may_end_portals(run: &Run) -> bool {
     let ends = |change: &SessionChange| matches!(change, SessionChange::Transaction);
     let by_itself = run.analysis.statements.iter().any(|statement| statement.session_changes.iter().any(ends));
     by_itself || run.analysis.effects().intersects(Effects::of(&[Effect::Call, Effect::Do]))
-}
-
-/// What an Execute of this portal asks for.
-fn asked_execute(portal: &Portal) -> Result<Asked, Stop> {
-    let statement = &portal.statement;
-    let parameter_part = match portal.bind.get(frame::HEADER_LEN..) {
-        None => Bytes::new(),
-        Some(body) => portal.bind.slice_ref(Bind::read(body)?.parameter_part),
-    };
-    Ok(Asked {
-        text: Arc::clone(&statement.text),
-        analysis: Arc::clone(&statement.analysis),
-        generation: statement.generation,
-        named_by_sql: statement.named_by_sql,
-        parameter_part,
-        parameters: Vec::new(),
-    })
 }
 
 /// The messages of one Execute.

@@ -215,6 +215,11 @@ impl Driver {
                 Command::Begin(id) => self.begin(id).await,
                 Command::Revoke(id) => self.revoke(id).await,
                 Command::Finish(finished) => self.finish(*finished).await,
+                Command::Estimate(question) => {
+                    let rows = self.database.estimator().rows(&question).await;
+                    self.look_around();
+                    self.machine.on_event(Event::Estimated(rows), &self.around);
+                }
                 Command::RefreshCatalog => self.refresh_catalog().await,
                 Command::CancelUpstream => {
                     let cancel = Arc::clone(&self.upstream_cancel);

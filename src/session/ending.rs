@@ -104,6 +104,7 @@ impl Machine {
             Gate::Open => {}
             Gate::Held(_) => self.cancel(),
             Gate::Refreshing
+            | Gate::Estimating(_)
             | Gate::Opening(_)
             | Gate::Approved(_)
             | Gate::Releasing(_)
@@ -167,7 +168,8 @@ impl Machine {
             Draining::No | Draining::Soon => false,
             Draining::WhenIdle => self.is_idle(),
             Draining::WhenSettled => {
-                let waits = matches!(self.gate, Gate::Refreshing | Gate::Releasing(_) | Gate::Closed);
+                let waits =
+                    matches!(self.gate, Gate::Refreshing | Gate::Estimating(_) | Gate::Releasing(_) | Gate::Closed);
                 !waits && (self.expected.is_settled() || self.copy_in == CopyIn::Active)
             }
         }

@@ -129,7 +129,7 @@ impl Machine {
         }
         let id = given.id;
         let now = self.binding_of(&parked.asked, around);
-        match self.rule(&parked.asked.text, &parked.asked.analysis, Some((&given, now)), around) {
+        match self.rule(&parked.asked, Some((&given, now)), around) {
             Ruling::Run(permit) => {
                 self.commands.push_back(Command::Begin(id));
                 self.gate = Gate::Releasing(Box::new(Releasing { parked, given, permit }));

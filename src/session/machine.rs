@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::copy_in::{CopyIn, CopySent};
 use super::definitions::Definitions;
+use super::estimates::Answer;
 use super::expected::{Expected, ExpectedQueue, Run};
 use super::messages;
 use super::names::Names;
@@ -106,6 +107,8 @@ pub struct Machine {
     pub(super) cancelling: bool,
     /// The catalog must be loaded again before the next judgement outside a transaction.
     pub(super) catalog_stale: bool,
+    /// The planner's estimate for the frame that waited for it.
+    pub(super) rows: Option<Answer>,
     pub(super) catalog_asked: Timestamp,
     /// The catalog was loaded again for the frame that waits.
     pub(super) catalog_tried: bool,
@@ -171,6 +174,7 @@ impl Machine {
             flushed: false,
             cancelling: false,
             catalog_stale: false,
+            rows: None,
             catalog_asked: Timestamp::UNIX_EPOCH,
             catalog_tried: false,
             upstream_fatal: false,
@@ -232,6 +236,7 @@ impl Machine {
             Gate::Held(held) => Some(held.next_notice),
             Gate::Open => self.idle_until,
             Gate::Refreshing
+            | Gate::Estimating(_)
             | Gate::Opening(_)
             | Gate::Approved(_)
             | Gate::Releasing(_)
@@ -295,6 +300,7 @@ impl Machine {
             Event::Decided(id, decision) => self.decided(id, decision),
             Event::Begun(id, begun) => return self.begun(id, begun, around),
             Event::CatalogRefreshed => self.catalog_refreshed(around),
+            Event::Estimated(rows) => self.estimated(rows),
             Event::RecordFailed => {
                 // What it was about must not run, and it may already stand in the buffer.
                 self.relay.pending().clear();
@@ -328,6 +334,7 @@ impl Machine {
             | Event::Decided(..)
             | Event::Begun(_, Err(_))
             | Event::CatalogRefreshed
+            | Event::Estimated(_)
             | Event::RecordFailed
             | Event::Cancel
             | Event::CancelSent
@@ -409,7 +416,8 @@ impl Machine {
             Gate::Opening(_) => self.refuse_gated(messages::withdrawn()),
             // Between a decision and the first byte upstream there is nothing to cancel that has begun; the record of
             // the run is being written and its outcome will follow.
-            Gate::Open | Gate::Refreshing | Gate::Releasing(_) | Gate::Leaving | Gate::Closed => {}
+            Gate::Open | Gate::Refreshing | Gate::Estimating(_) | Gate::Releasing(_) | Gate::Leaving | Gate::Closed => {
+            }
         }
     }
 }

@@ -9,15 +9,16 @@ use countersign_policy::analysis::{SessionChange, StatementAnalysis};
 use countersign_policy::grant::{Binding, BindingFacts, ShapeDigest};
 use countersign_policy::rule::Mode;
 use countersign_policy::subject::Subject;
-use countersign_policy::verdict::HoldTerms;
+use countersign_policy::verdict::{HoldTerms, Rows};
 use countersign_policy::{Analysis, Effect, Permit};
-use countersign_protocol::value;
+use countersign_protocol::frontend::Bind;
+use countersign_protocol::{frame, value};
 use jiff::Timestamp;
 
 use super::expected::Expected;
-use super::machine::Machine;
+use super::machine::{Machine, Stop};
 use super::names::Generation;
-use super::statements::{Given, NameId, Undo};
+use super::statements::{Given, NameId, Portal, Undo};
 use super::words::Surroundings;
 use crate::review::{NewRequest, Parameter, RequestId};
 
@@ -33,6 +34,8 @@ pub(super) struct Asked {
     /// Bind's parameter part; empty for a Query.
     pub(super) parameter_part: Bytes,
     pub(super) parameters: Vec<Parameter>,
+    /// The planner's estimate, where it was asked for.
+    pub(super) rows: Option<Rows>,
 }
 
 /// Extended-protocol messages that wait for the Execute, Flush or Sync behind them.
@@ -124,6 +127,8 @@ pub(super) enum Gate {
     Open,
     /// The catalog is being loaded again.
     Refreshing,
+    /// The planner is being asked about the frame that is postponed, under this binding.
+    Estimating(Box<Binding>),
     /// The store is recording the request.
     Opening(Box<OpeningRequest>),
     /// People are deciding.
@@ -200,6 +205,29 @@ pub(super) fn runs_a_name(analysis: &Analysis) -> bool {
 }
 
 impl Asked {
+    /// A text without parameters.
+    pub(super) fn query(text: Arc<str>, analysis: Arc<Analysis>, generation: Generation) -> Self {
+        Self {
+            text,
+            analysis,
+            generation,
+            named_by_sql: false,
+            parameter_part: Bytes::new(),
+            parameters: Vec::new(),
+            rows: None,
+        }
+    }
+
+    /// What it does in one line, with how many rows where that is known.
+    fn summary(&self) -> String {
+        let summary = summary(&self.analysis);
+        match self.rows {
+            Some(Rows::Estimated(1)) => format!("{summary} (about 1 row)"),
+            Some(Rows::Estimated(rows)) => format!("{summary} (about {rows} rows)"),
+            Some(Rows::Unavailable(_)) | None => summary,
+        }
+    }
+
     /// The record of this as a new access request.
     pub(super) fn request(&self, facts: RequestFacts<'_>, terms: HoldTerms) -> NewRequest {
         let mut messages = terms.messages;
@@ -215,7 +243,7 @@ impl Asked {
             application: facts.subject.application.clone(),
             statement: self.text.to_string(),
             parameters: self.parameters.clone(),
-            summary: summary(&self.analysis),
+            summary: self.summary(),
             effects: self.analysis.effects().iter().map(|effect| effect.as_str().to_owned()).collect(),
             rules: terms.rules,
             causes: terms.causes,
@@ -227,6 +255,24 @@ impl Asked {
             in_transaction: facts.in_transaction,
         }
     }
+}
+
+/// What an Execute of this portal asks for.
+pub(super) fn asked_execute(portal: &Portal) -> Result<Asked, Stop> {
+    let statement = &portal.statement;
+    let parameter_part = match portal.bind.get(frame::HEADER_LEN..) {
+        None => Bytes::new(),
+        Some(body) => portal.bind.slice_ref(Bind::read(body)?.parameter_part),
+    };
+    Ok(Asked {
+        text: Arc::clone(&statement.text),
+        analysis: Arc::clone(&statement.analysis),
+        generation: statement.generation,
+        named_by_sql: statement.named_by_sql,
+        parameter_part,
+        parameters: Vec::new(),
+        rows: None,
+    })
 }
 
 /// Facts of the session that belong to the record of a request.

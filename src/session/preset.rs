@@ -42,6 +42,7 @@ pub(crate) fn judge(
             masks: &masks,
             catalog: &catalog,
             moment,
+            rows: None,
             approval: None,
             grants: Grants::default(),
         };

@@ -8,11 +8,12 @@ use countersign_policy::analysis::AnalysisCache;
 use countersign_policy::grant::Grant;
 use countersign_policy::mask::MaskSet;
 use countersign_policy::subject::Subject;
-use countersign_policy::verdict::ReviewerDemand;
+use countersign_policy::verdict::{ReviewerDemand, Rows};
 use countersign_policy::{Catalog, Effects};
 use jiff::Timestamp;
 
 use crate::config::Config;
+use crate::estimate::Question;
 use crate::review::{AccessRequest, Decision, NewRequest, Outcome, RequestId};
 
 /// What the session sees of the world at one moment.
@@ -65,6 +66,8 @@ pub enum Command {
     Revoke(RequestId),
     /// It ran.
     Finish(Box<Finished>),
+    /// Ask the planner for an estimate; answered by [`Event::Estimated`].
+    Estimate(Box<Question>),
     /// Load the catalog again; answered by [`Event::CatalogRefreshed`].
     RefreshCatalog,
     /// Cancel what the upstream is running; answered by [`Event::CancelSent`].
@@ -118,6 +121,8 @@ pub enum Event {
     Begun(RequestId, Result<(), BeginRefused>),
     /// The catalog was loaded, or could not be; the surroundings tell.
     CatalogRefreshed,
+    /// What the planner says.
+    Estimated(Rows),
     /// A held request waits for its approval without this session, or it has been decided in this moment (`None`).
     LeftOpen(RequestId, Option<Box<AccessRequest>>),
     /// A [`Command::Record`] could not be carried out.

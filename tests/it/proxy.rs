@@ -17,5 +17,6 @@ mod pass;
 mod passthrough;
 mod programs;
 mod review;
+mod rows;
 mod startup;
 mod tls;

@@ -8,7 +8,7 @@ mod columns;
 mod consequences;
 mod corpus;
 mod dialect;
-pub(super) mod fixture;
+pub(crate) mod fixture;
 mod hidden;
 mod inference;
 mod limits;

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use crate::analysis::NotUnderstood;
+use crate::analysis::{NotUnderstood, StatementAnalysis};
 use crate::grant::Grant;
 use crate::mask::Exposure;
 use crate::rule::{Action, DatabasePolicy, Mode, ReviewDefaults, Rule, Stage};
 use crate::subject::Subject;
 
-use super::{Basis, Case, Denial, HoldTerms, Judgement, ReviewerDemand, Verdict, permit};
+use super::{Basis, Case, Denial, Estimate, HoldTerms, Judgement, ReviewerDemand, Rows, Verdict, permit, rows};
 
 /// What was found so far for one case.
 pub(super) struct Tally<'a> {
@@ -25,6 +25,7 @@ pub(super) struct Tally<'a> {
     unparsed: Option<(Action, String)>,
     /// What masks ask for, of all statements together.
     exposure: Exposure,
+    estimate: Estimate,
 }
 
 impl<'a> Tally<'a> {
@@ -38,6 +39,29 @@ impl<'a> Tally<'a> {
             default: None,
             unparsed: None,
             exposure: Exposure::default(),
+            estimate: Estimate::NotNeeded,
+        }
+    }
+
+    /// Whether the statement has more rows than the rule's `max_rows`, if it has one. One that is not known yet is wanted.
+    pub(super) fn exceeds(&mut self, rule: &Rule, statement: &StatementAnalysis, case: &Case<'_>) -> bool {
+        let Some(limit) = rule.matcher.max_rows else { return true };
+        if !rows::concerns_rows(statement) {
+            return false;
+        }
+        let obstacle = rows::obstacle(case.analysis, case.catalog).map(Rows::Unavailable);
+        match obstacle.or(case.rows) {
+            Some(rows) => {
+                self.estimate = Estimate::Known(rows);
+                match rows {
+                    Rows::Estimated(count) => count > limit,
+                    Rows::Unavailable(_) => true,
+                }
+            }
+            None => {
+                self.estimate = Estimate::Wanted;
+                false
+            }
         }
     }
 
@@ -81,6 +105,10 @@ impl<'a> Tally<'a> {
         self.matched.sort_unstable();
         self.denying.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         self.holding.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        // Nothing that it could add would be stricter.
+        let settled =
+            self.database.stage == Stage::Enforce && self.estimate == Estimate::Wanted && self.denial().is_some();
+        let estimate = if settled { Estimate::NotNeeded } else { self.estimate };
         let verdict = match self.database.stage {
             Stage::Enforce => self.enforced(case),
             Stage::Observe => {
@@ -94,6 +122,7 @@ impl<'a> Tally<'a> {
             verdict,
             matched: self.matched.iter().map(|name| (*name).to_owned()).collect(),
             observed: self.observed,
+            estimate,
         }
     }
 
@@ -139,7 +168,8 @@ impl<'a> Tally<'a> {
 
     fn denial(&self) -> Option<Denial> {
         if let Some(rule) = self.denying.first() {
-            return Some(Denial { rule: Some(rule.name.clone()), message: rule.message.clone() });
+            let message = rule.message.clone().or_else(|| rule.matcher.max_rows.and_then(|_| self.about_rows()));
+            return Some(Denial { rule: Some(rule.name.clone()), message });
         }
         if let Some((Action::Deny, reason)) = &self.unparsed {
             return Some(Denial { rule: None, message: Some(not_understood(reason)) });
@@ -163,6 +193,8 @@ impl<'a> Tally<'a> {
         let timeouts = self.holding.iter().map(|rule| rule.timeout.unwrap_or(review.timeout));
         let modes = self.holding.iter().map(|rule| rule.mode.unwrap_or(review.mode));
         let exposed = self.exposed().map(|(_, _, message)| message.to_owned());
+        let asked = self.holding.iter().any(|rule| rule.matcher.max_rows.is_some());
+        let rows = if asked { self.about_rows() } else { None };
         let reason = self.unparsed.as_ref().map(|(_, reason)| not_understood(reason));
         let rules: Vec<_> = self.holding.iter().map(|rule| rule.name.clone()).collect();
         let mut causes = [rules.clone(), self.own_causes()].concat();
@@ -177,9 +209,20 @@ impl<'a> Tally<'a> {
                 .holding
                 .iter()
                 .filter_map(|rule| rule.message.clone())
+                .chain(rows)
                 .chain(reason)
                 .chain(exposed)
                 .collect(),
+        }
+    }
+}
+
+impl Tally<'_> {
+    fn about_rows(&self) -> Option<String> {
+        match self.estimate {
+            Estimate::NotNeeded | Estimate::Wanted => None,
+            Estimate::Known(Rows::Estimated(rows)) => Some(format!("About {rows} rows, by the planner's estimate.")),
+            Estimate::Known(Rows::Unavailable(why)) => Some(format!("How many rows is not known: {why}.")),
         }
     }
 }

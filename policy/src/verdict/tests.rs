@@ -2,6 +2,7 @@ mod approval;
 mod grant;
 mod masked;
 mod moment;
+mod rows;
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -134,6 +135,7 @@ fn case<'a>(
         masks: &NOTHING.0,
         catalog: &NOTHING.1,
         moment: Moment::default(),
+        rows: None,
         approval,
         grants: Grants::default(),
     }

@@ -10,6 +10,7 @@ mod copy;
 mod copy_failed;
 mod deny;
 mod end;
+mod estimate;
 mod found;
 mod hold;
 mod limits;

@@ -16,7 +16,7 @@ use countersign_policy::analysis::AnalysisCache;
 use countersign_policy::catalog::{Column, Function, Relation, RelationKind, Type, Volatility};
 use countersign_policy::mask::{MaskSet, ViewsUnknown};
 use countersign_policy::subject::Subject;
-use countersign_policy::verdict::ReviewerDemand;
+use countersign_policy::verdict::{ReviewerDemand, Rows};
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::Machine;
@@ -68,6 +68,16 @@ columns = ["public.customers.email"]
 mask = "redact"
 "#;
 
+const COUNTS: &str = r#"
+[[rules]]
+name = "many"
+effects = ["update"]
+relations = ["public.free"]
+max_rows = 100
+action = "hold"
+reviewers = ["dba"]
+"#;
+
 const LIMITS: &str = r#"
 [limits]
 idle_timeout = "30s"
@@ -90,6 +100,8 @@ pub enum Setting {
     Auto,
     /// Names are known; idle for 30 s, or 10 s within a transaction, is too long, and so is a request of more than 1 MiB.
     Limited,
+    /// Names are known; updates of `public.free` with more than 100 rows are held.
+    Counted,
 }
 
 /// How the bytes of both sides arrive.
@@ -239,6 +251,7 @@ impl Stage {
                     Outcome::Failed(sqlstate) => format!("Failed({sqlstate})"),
                     Outcome::Unknown => "Unknown".to_owned(),
                 },
+                Command::Estimate(question) => format!("Estimate({})", question.values.len()),
                 Command::RefreshCatalog => "Refresh".to_owned(),
                 Command::CancelUpstream => "CancelUpstream".to_owned(),
                 Command::ShutUpstream => "Shut".to_owned(),
@@ -272,6 +285,9 @@ impl Stage {
             "unusable" => Event::Begun(self.request, Err(BeginRefused::Unusable)),
             "unavailable" => Event::Begun(self.request, Err(BeginRefused::Unavailable)),
             "refreshed" => Event::CatalogRefreshed,
+            "few rows" => Event::Estimated(Rows::Estimated(10)),
+            "many rows" => Event::Estimated(Rows::Estimated(5000)),
+            "no estimate" => Event::Estimated(Rows::Unavailable("there is none")),
             "redefined" => {
                 self.around.catalog = Arc::new(catalog(2));
                 Event::CatalogRefreshed
@@ -399,6 +415,7 @@ fn make_surroundings(setting: Setting) -> Surroundings {
         Setting::Masked => format!("{CONFIG}{MASKS}"),
         Setting::Auto => CONFIG.replace("mode = \"wait\"", "mode = \"auto\""),
         Setting::Limited => format!("{CONFIG}{LIMITS}"),
+        Setting::Counted => format!("{CONFIG}{COUNTS}"),
         Setting::Plain | Setting::Fresh => CONFIG.to_owned(),
         Setting::Observed => CONFIG.replace(r#"unparsed = "hold""#, "unparsed = \"hold\"\nstage = \"observe\""),
     };

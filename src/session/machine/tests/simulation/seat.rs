@@ -265,6 +265,9 @@ impl Seat {
                 finish(*finished, house, now);
                 None
             }
+            Command::Estimate(_) => {
+                Some(Event::Estimated(countersign_policy::verdict::Rows::Unavailable("nobody plans here")))
+            }
             Command::RefreshCatalog => Some(Event::CatalogRefreshed),
             Command::CancelUpstream => {
                 self.cancels_under_way += 1;
@@ -363,6 +366,7 @@ impl Seat {
         let gate = match &machine.gate {
             Gate::Open => "open",
             Gate::Refreshing => "refreshing",
+            Gate::Estimating(_) => "estimating",
             Gate::Opening(_) => "opening",
             Gate::Held(_) => "held",
             Gate::Approved(_) => "approved",

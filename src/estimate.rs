@@ -1,0 +1,312 @@
+//! The planner's estimate of how many rows a statement returns or writes, over side connections.
+//!
+//! Never executes the statement: it is given to plain EXPLAIN, in a read-only transaction that is rolled back, as the role
+//! and along the search path of its session. Invariant: whoever asks gets an answer in a bounded time; when there is no
+//! estimate the answer says so, without a word of the upstream's.
+//!
+//! Planning computes functions that are declared not to change. What may be planned is decided before
+//! ([`countersign_policy::verdict::Estimate`]).
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use countersign_policy::verdict::Rows;
+use serde::Deserialize;
+use std::error::Error as StdError;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio_postgres::Client;
+use tokio_postgres::types::{Format, FromSql, IsNull, Kind, ToSql, Type};
+use tokio_rustls::TlsConnector;
+
+use crate::catalog::side::Side;
+use crate::config::UpstreamConfig;
+
+/// Connections that ask at the same time, per database.
+const CONNECTIONS_MAX: usize = 4;
+/// How long a session waits for an estimate at most, waiting for a connection included.
+const ANSWER_WAIT: Duration = Duration::from_secs(3);
+const SETTINGS: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout = '2s'; SET LOCAL lock_timeout = '500ms'";
+/// Set in this order: after the role, nothing else may be settable.
+const PLACE: &str = "SELECT pg_catalog.set_config('search_path', $1, true)";
+const ROLE: &str = "SELECT pg_catalog.set_config('role', $1, true)";
+
+const NO_CONNECTION: Rows = Rows::Unavailable("the planner could not be reached");
+const TOO_LATE: Rows = Rows::Unavailable("the planner did not answer in time");
+const NOT_AS_ROLE: Rows = Rows::Unavailable("the proxy cannot take the role of the session to ask the planner");
+const NOT_PLANNED: Rows = Rows::Unavailable("the planner did not take the statement");
+
+/// What is asked.
+#[derive(Clone)]
+pub struct Question {
+    /// The statement.
+    pub text: Arc<str>,
+    /// OIDs of its parameters' types, as far as the client gave them; 0 is a type that it did not give.
+    pub types: Vec<u32>,
+    /// Its parameters.
+    pub values: Vec<Value>,
+    /// The role that would execute it.
+    pub role: String,
+    /// The effective search path.
+    pub search_path: Vec<String>,
+}
+
+/// A parameter as Bind has it.
+#[derive(Clone)]
+pub struct Value {
+    /// 0 is text, 1 is binary.
+    pub format: i16,
+    /// `None` is NULL.
+    pub bytes: Option<Bytes>,
+}
+
+impl std::fmt::Debug for Question {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Question")
+            .field("len", &self.text.len())
+            .field("values", &self.values.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Asks the planner of one database.
+pub struct Estimator {
+    upstream: UpstreamConfig,
+    tls: Option<TlsConnector>,
+    turns: Semaphore,
+    idle: Mutex<Vec<Side>>,
+}
+
+impl std::fmt::Debug for Estimator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Estimator").finish_non_exhaustive()
+    }
+}
+
+impl Estimator {
+    /// One that connects when it is first asked.
+    #[must_use]
+    pub fn new(upstream: UpstreamConfig, tls: Option<TlsConnector>) -> Self {
+        Self { upstream, tls, turns: Semaphore::new(CONNECTIONS_MAX), idle: Mutex::default() }
+    }
+
+    /// How many rows the statement returns, or one of its INSERT, UPDATE, DELETE or MERGE writes, whichever is more.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the connection it used is closed.
+    pub async fn rows(&self, question: &Question) -> Rows {
+        tokio::time::timeout(ANSWER_WAIT, self.ask(question)).await.unwrap_or(TOO_LATE)
+    }
+
+    async fn ask(&self, question: &Question) -> Rows {
+        let Ok(_turn) = self.turns.acquire().await else { return NO_CONNECTION };
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let side = match idle.filter(|side| !side.is_closed()) {
+            Some(side) => side,
+            None => match Side::connect_plain(&self.upstream, self.tls.as_ref()).await {
+                Ok(side) => side,
+                Err(error) => {
+                    tracing::warn!(%error, "could not connect to ask the planner");
+                    return NO_CONNECTION;
+                }
+            },
+        };
+        let rows = plan(side.client(), question).await;
+        if side.client().batch_execute("ROLLBACK").await.is_ok() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(side);
+        }
+        rows
+    }
+}
+
+async fn plan(client: &Client, question: &Question) -> Rows {
+    if client.batch_execute(SETTINGS).await.is_err() {
+        return NO_CONNECTION;
+    }
+    let path = path_of(&question.search_path);
+    for (set, value, otherwise) in [(PLACE, &path, NOT_PLANNED), (ROLE, &question.role, NOT_AS_ROLE)] {
+        if client.query_typed(set, &[(value, Type::TEXT)]).await.is_err() {
+            return otherwise;
+        }
+    }
+    let types: Vec<Type> = question.types.iter().map(|oid| type_of(*oid)).collect();
+    let text = format!("EXPLAIN (FORMAT JSON) {}", question.text);
+    let Ok(prepared) = client.prepare_typed(&text, &types).await else { return NOT_PLANNED };
+    if prepared.params().len() != question.values.len() {
+        return NOT_PLANNED;
+    }
+    let values: Vec<&(dyn ToSql + Sync)> = question.values.iter().map(|value| value as _).collect();
+    let Ok(row) = client.query_one(&prepared, &values).await else { return NOT_PLANNED };
+    match row.try_get::<_, Json>(0) {
+        Ok(Json(text)) => rows_of(&text).map_or(NOT_PLANNED, Rows::Estimated),
+        Err(_) => NOT_PLANNED,
+    }
+}
+
+/// The search path for another session: temporary objects are left out, and nothing is planned that names one.
+fn path_of(schemas: &[String]) -> String {
+    let durable = schemas.iter().filter(|schema| !schema.starts_with("pg_temp_"));
+    let quoted: Vec<_> = durable.map(|schema| format!("\"{}\"", schema.replace('"', "\"\""))).collect();
+    quoted.join(", ")
+}
+
+/// A type of that OID. Only the OID is sent; 0 and `unknown` both leave the type to the server.
+fn type_of(oid: u32) -> Type {
+    match oid {
+        0 => Type::UNKNOWN,
+        oid => Type::from_oid(oid)
+            .unwrap_or_else(|| Type::new("parameter".to_owned(), oid, Kind::Simple, "public".to_owned())),
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
+        match &self.bytes {
+            Some(bytes) => {
+                out.put_slice(bytes);
+                Ok(IsNull::No)
+            }
+            None => Ok(IsNull::Yes),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        if self.format == 0 { Format::Text } else { Format::Binary }
+    }
+
+    tokio_postgres::types::to_sql_checked!();
+}
+
+impl std::fmt::Debug for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Value").field("len", &self.bytes.as_ref().map(Bytes::len)).finish_non_exhaustive()
+    }
+}
+
+/// A value of type json as text.
+struct Json(String);
+
+impl<'a> FromSql<'a> for Json {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn StdError + Sync + Send>> {
+        Ok(Self(std::str::from_utf8(raw)?.to_owned()))
+    }
+
+    fn accepts(of: &Type) -> bool {
+        *of == Type::JSON
+    }
+}
+
+#[derive(Deserialize)]
+struct Explained {
+    #[serde(rename = "Plan")]
+    plan: Node,
+}
+
+#[derive(Deserialize)]
+struct Node {
+    #[serde(rename = "Node Type")]
+    kind: String,
+    #[serde(rename = "Parent Relationship", default)]
+    relationship: String,
+    #[serde(rename = "Plan Rows", default)]
+    rows: f64,
+    #[serde(rename = "Plans", default)]
+    plans: Vec<Self>,
+}
+
+/// The rows of a plan in JSON; `None` when it is none.
+fn rows_of(json: &str) -> Option<u64> {
+    let plans: Vec<Explained> = serde_json::from_str(json).ok()?;
+    let most = plans.iter().map(|explained| most(&explained.plan, true)).reduce(f64::max)?;
+    // Saturates, and no plan has a negative number of rows.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as saturates, and NaN becomes 0")]
+    let rows = most.ceil() as u64;
+    Some(rows)
+}
+
+/// The rows of the node where it is the top, and of what is written anywhere in it.
+fn most(node: &Node, top: bool) -> f64 {
+    let own = if node.kind == "ModifyTable" {
+        let fed = node.plans.iter().filter(|plan| matches!(plan.relationship.as_str(), "Outer" | "Member"));
+        fed.map(|plan| plan.rows).sum::<f64>().max(node.rows)
+    } else if top {
+        node.rows
+    } else {
+        0.0
+    };
+    node.plans.iter().map(|plan| most(plan, false)).fold(own, f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(json: &str, expected: Option<u64>) {
+        assert_eq!(rows_of(json), expected, "{json}");
+    }
+
+    #[test]
+    fn the_top_of_a_plan_counts() {
+        check(r#"[{"Plan": {"Node Type": "Seq Scan", "Plan Rows": 1200, "Plan Width": 4}}]"#, Some(1200));
+        check(
+            r#"[{"Plan": {"Node Type": "Aggregate", "Plan Rows": 1, "Plans": [
+                {"Node Type": "Seq Scan", "Parent Relationship": "Outer", "Plan Rows": 5000}]}}]"#,
+            Some(1),
+        );
+        check(r#"[{"Plan": {"Node Type": "Seq Scan", "Plan Rows": 1e40}}]"#, Some(u64::MAX));
+    }
+
+    #[test]
+    fn what_is_written_counts_wherever_it_is() {
+        check(
+            r#"[{"Plan": {"Node Type": "ModifyTable", "Operation": "Delete", "Plan Rows": 0, "Plans": [
+                {"Node Type": "Seq Scan", "Parent Relationship": "Outer", "Plan Rows": 300}]}}]"#,
+            Some(300),
+        );
+        check(
+            r#"[{"Plan": {"Node Type": "ModifyTable", "Plan Rows": 0, "Plans": [
+                {"Node Type": "Seq Scan", "Parent Relationship": "Member", "Plan Rows": 3},
+                {"Node Type": "Seq Scan", "Parent Relationship": "Member", "Plan Rows": 4},
+                {"Node Type": "Result", "Parent Relationship": "InitPlan", "Plan Rows": 100}]}}]"#,
+            Some(7),
+        );
+        check(
+            r#"[{"Plan": {"Node Type": "Aggregate", "Plan Rows": 1, "Plans": [
+                {"Node Type": "ModifyTable", "Parent Relationship": "InitPlan", "Plan Rows": 900, "Plans": [
+                    {"Node Type": "Seq Scan", "Parent Relationship": "Outer", "Plan Rows": 900}]},
+                {"Node Type": "CTE Scan", "Parent Relationship": "Outer", "Plan Rows": 900}]}}]"#,
+            Some(900),
+        );
+    }
+
+    #[test]
+    fn what_is_no_plan_has_no_rows() {
+        for json in ["", "[]", "{}", r#"["Utility Statement"]"#, r#"[{"Plan": {"Plan Rows": 1}}]"#] {
+            check(json, None);
+        }
+    }
+
+    #[test]
+    fn the_path_leaves_temporary_schemas_out() {
+        let path = ["pg_temp_3", "pg_catalog", "odd\"name", "public"].map(str::to_owned);
+        assert_eq!(path_of(&path), r#""pg_catalog", "odd""name", "public""#);
+    }
+
+    #[test]
+    fn nothing_of_a_question_is_printed() {
+        let question = Question {
+            text: "SELECT 'canary'".into(),
+            types: vec![25],
+            values: vec![Value { format: 0, bytes: Some(Bytes::from_static(b"canary")) }],
+            role: String::new(),
+            search_path: Vec::new(),
+        };
+        assert!(!format!("{question:?} {:?}", question.values).contains("canary"));
+    }
+}
