@@ -27,6 +27,7 @@ mod hidden;
 mod lineage;
 mod lookup;
 mod modify;
+mod moves;
 mod names;
 mod nested;
 mod query;

@@ -10,6 +10,8 @@ use std::mem::discriminant;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AConst, Node, a_const::Val};
 
+use super::shape::SMALL_MAX;
+
 use super::names;
 
 /// The literals of one text: closed until one of them is asked for.
@@ -113,4 +115,14 @@ pub fn keyword(constant: &AConst) -> Keyword {
 /// Whether the node is an integer constant, which the shape tells.
 pub fn is_integer(node: &Node) -> bool {
     matches!(&node.node, Some(NodeEnum::AConst(constant)) if matches!(constant.val, Some(Val::Ival(_))))
+}
+
+/// Whether the node is a small integer constant, which the shape tells as well: it is what [`SMALL`](super::shape::SMALL)
+/// stands for, with or without a sign.
+pub fn is_small(node: &Node) -> bool {
+    let Some(NodeEnum::AConst(constant)) = &node.node else { return false };
+    match &constant.val {
+        Some(Val::Ival(integer)) => u64::from(integer.ival.unsigned_abs()) <= SMALL_MAX,
+        Some(Val::Fval(_) | Val::Boolval(_) | Val::Sval(_) | Val::Bsval(_)) | None => false,
+    }
 }

@@ -16,6 +16,7 @@ const MADE_BESIDE: &str = "an element of CREATE SCHEMA names what another one ma
 
 impl Walker<'_> {
     pub(super) fn create_or_alter(&mut self, kind: &NodeEnum) {
+        self.connects(kind);
         match kind {
             NodeEnum::CreateStmt(create) => self.create_table(create),
             NodeEnum::CreateForeignTableStmt(create) => match &create.base_stmt {

@@ -47,6 +47,7 @@ impl Walker<'_> {
                 if alter.missing_ok && alter.relation.as_ref().is_some_and(|name| self.resolve(name).is_none()) {
                     return self.absent(alter.relation.as_ref(), Effect::Alter);
                 }
+                self.moved_with(alter.object_type(), alter.relation.as_ref());
                 self.altered(alter.relation.as_ref(), alter.object_type(), Changed::Gone);
                 if let Some(NodeEnum::ObjectWithArgs(moved)) =
                     alter.object.as_deref().and_then(|node| node.node.as_ref())
@@ -137,6 +138,9 @@ impl Walker<'_> {
         for command in &alter.cmds {
             match command.node.as_ref() {
                 Some(NodeEnum::AlterTableCmd(command)) => {
+                    if let Some(name) = alter.relation.as_ref() {
+                        self.alters(name, command);
+                    }
                     if let Some(definition) = command.def.as_deref() {
                         self.element(definition, Effect::Alter);
                     }
@@ -154,6 +158,7 @@ impl Walker<'_> {
 
     fn rename(&mut self, rename: &RenameStmt) {
         self.effect(Effect::Alter);
+        self.renames(rename);
         let Some(name) = rename.relation.as_ref() else {
             // A function may be called by its new name later in the text.
             self.overlay.functions.push(rename.newname.clone());
@@ -255,6 +260,8 @@ impl Walker<'_> {
         for action in &rule.actions {
             let inner = self.apart(|walker| walker.statement(action));
             self.include_reads(&inner, Effects::NONE);
+            // It will run with every statement on the relation.
+            self.stores(&inner.stores);
             self.reads(&inner.reads);
         }
     }

@@ -166,6 +166,8 @@ impl<'a> Walker<'a> {
                 self.effect(Effect::Notify);
                 self.stores(arguments);
             }
+            // What random() yields afterwards follows from it.
+            "setseed" => self.stores(arguments),
             _ if builtins::is_dangerous(name) || (volatile && !builtins::is_harmless(name)) => {
                 self.effect(Effect::FunctionCall);
                 self.stores(arguments);

@@ -207,6 +207,8 @@ impl Walker<'_> {
                 name if PATTERNS.contains(&name) => right.clone(),
                 // A whole number makes nothing too large.
                 "/" | "%" if expr.rexpr.as_deref().is_some_and(constant::is_integer) => Lineage::CLEAR,
+                // Adding little to what is stored makes it too large only where that is as large as its type can be.
+                "+" | "-" if adds_little(expr, scope) => Lineage::CLEAR,
                 _ => both,
             },
             AExprKind::AexprDistinct
@@ -307,5 +309,15 @@ impl Walker<'_> {
     /// Whether every function the name may mean came with the server.
     fn is_servers_function(&mut self, schema: &str, name: &str) -> bool {
         !self.overlay.functions.iter().any(|own| own == name) && self.are_servers_own(schema, name)
+    }
+}
+
+fn adds_little(expr: &AExpr, scope: &Scope<'_>) -> bool {
+    match (expr.lexpr.as_deref(), expr.rexpr.as_deref()) {
+        (Some(left), Some(right)) => {
+            (is_stored(left, scope) && constant::is_small(right))
+                || (constant::is_small(left) && is_stored(right, scope))
+        }
+        _ => false,
     }
 }

@@ -3,8 +3,8 @@
 //! Never decides what may be shared; [`super::cache`] does. Invariant: **two texts of one shape are one sequence of tokens
 //! to PostgreSQL, but for the values of their literals**, so they have one parse tree, but for those values.
 //!
-//! A literal becomes a control byte that says which token of PostgreSQL's scanner it is ([`TEXT`], [`INTEGER`], [`FLOAT`],
-//! [`BITS`], [`HEX`]); white space and comments become one space; everything else stays byte for byte. The scan gives up
+//! A literal becomes a control byte that says which token of PostgreSQL's scanner it is ([`TEXT`], [`SMALL`], [`INTEGER`],
+//! [`FLOAT`], [`BITS`], [`HEX`]); white space and comments become one space; everything else stays byte for byte. The scan gives up
 //! ([`scan`] yields `None`) wherever that could be untrue: where the server's version or settings decide (a backslash in
 //! a plain string, `\v`, `1a`, `0x1F`, `1_000`, `1..2`), where literals are looked into by the grammar itself
 //! (`U&'…'`, `float(24)`, `E'\x…'`), where white space has a meaning (`'a'` newline `'b'` is one string), and where it is
@@ -14,7 +14,7 @@
 
 /// A string constant, however it is quoted.
 pub const TEXT: u8 = 1;
-/// A number that PostgreSQL reads as an `int4`.
+/// A larger number that PostgreSQL reads as an `int4`.
 pub const INTEGER: u8 = 2;
 /// Any other number.
 pub const FLOAT: u8 = 3;
@@ -22,6 +22,11 @@ pub const FLOAT: u8 = 3;
 pub const BITS: u8 = 4;
 /// `X'…'`
 pub const HEX: u8 = 5;
+/// A number from 0 to [`SMALL_MAX`].
+pub const SMALL: u8 = 6;
+
+/// Largest number of the kind [`SMALL`].
+pub const SMALL_MAX: u64 = 9999;
 
 /// Longest text that is scanned, in bytes. So short a text has too few tokens for the limit on nesting of [`super::guard`],
 /// whose counts literals take part in.
@@ -90,7 +95,7 @@ impl Scan<'_> {
     fn literal(&mut self, start: usize, token: u8) {
         self.replace(start, token);
         self.literals = true;
-        self.after_string = !matches!(token, INTEGER | FLOAT);
+        self.after_string = !matches!(token, SMALL | INTEGER | FLOAT);
     }
 
     /// Consumes one token, or a run of white space and comments.
@@ -250,7 +255,7 @@ impl Scan<'_> {
     fn number(&mut self) -> Option<()> {
         let start = self.at;
         self.skip(DIGIT);
-        let mut token = if is_int4(self.text.get(start..self.at)?) { INTEGER } else { FLOAT };
+        let mut token = whole(self.text.get(start..self.at)?);
         if self.peek(0) == Some(b'.') {
             token = FLOAT;
             self.at += 1;
@@ -280,14 +285,20 @@ enum Backslash {
     GiveUp,
 }
 
-/// Whether the digits are an `int4`.
-fn is_int4(digits: &[u8]) -> bool {
-    if digits.len() < 10 {
-        return true;
+/// The kind of a whole number.
+fn whole(digits: &[u8]) -> u8 {
+    match digits {
+        [_] | [_, _] | [_, _, _] | [_, _, _, _] => return SMALL,
+        [b'1'..=b'9', ..] if digits.len() < 10 => return INTEGER,
+        _ => {}
     }
     let value =
         digits.iter().fold(0_u64, |value, digit| value.saturating_mul(10).saturating_add(u64::from(digit & 0x0f)));
-    value <= u64::from(i32::MAX.cast_unsigned())
+    match value {
+        0..=SMALL_MAX => SMALL,
+        value if value <= u64::from(i32::MAX.cast_unsigned()) => INTEGER,
+        _ => FLOAT,
+    }
 }
 
 /// Letters, `_` and everything that is not ASCII: what identifiers begin with.

@@ -190,7 +190,7 @@ fn functions() -> Vec<(String, String, Function)> {
         percentile_disc format array_to_json table_to_xml schema_to_xml to_char date_trunc now version \
         pg_table_is_visible current_setting has_table_privilege repeat chr int4 text json_populate_record \
         quote_ident obj_description pg_get_expr replace regexp_replace concat_ws";
-    let volatile = "random nextval currval setval pg_sleep clock_timestamp gen_random_uuid set_config pg_notify lo_export \
+    let volatile = "random setseed nextval currval setval pg_sleep clock_timestamp gen_random_uuid set_config pg_notify lo_export \
         lo_import lo_get pg_read_file pg_ls_dir pg_terminate_backend pg_cancel_backend pg_advisory_lock pg_advisory_unlock_all \
         pg_try_advisory_xact_lock query_to_xml cursor_to_xml ts_stat ts_rewrite pg_reload_conf pg_switch_wal pg_relation_size";
     let scalar = |name: &str| if matches!(name, "json_each" | "ts_stat") { RECORD } else { TEXT };

@@ -112,6 +112,10 @@ fn what_may_fail_for_a_value_decides() {
         "ssn / 0.5",
         "length(ssn) + 2147483640",
         "length(ssn) * $1",
+        "ssn + 10000",
+        "ssn + 9999 + 9999",
+        "ssn * 2",
+        "ssn + $1",
         "-(length(ssn) - 5)",
         "(ssn || 'x')::int",
         "(CASE WHEN ssn LIKE '7%' THEN 'x' ELSE '1' END)::int",
@@ -161,7 +165,7 @@ fn what_fails_for_no_value_is_free() {
         "ssn > '7' AND name IS NOT NULL, NOT (ssn = '1' OR id = 5)",
         "jsonb_build_object('ssn', ssn, 'name', lower(name)), format('%s', ssn), concat(ssn, name)",
         "to_char(ssn, 'YYYY'), date_trunc('month', ssn), -length(ssn)",
-        "id + 5, id::text::int, 1 / id",
+        "ssn + 1, 9999 - ssn, id + 5, id::text::int, 1 / id",
     ] {
         free(&format!("SELECT {value} FROM customers WHERE id = 1"));
     }

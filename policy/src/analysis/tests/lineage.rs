@@ -233,3 +233,48 @@ fn predicates_and_stores_are_kept_apart() {
     stores("UPDATE customers SET name = ssn", "customers.ssn");
     stores("UPDATE customers SET ssn = ssn || email", "customers.email+customers.ssn");
 }
+
+/// Masks are configured by name: what moves values to another name takes them out of reach.
+#[test]
+fn definitions_that_move_values_store_them() {
+    let row = "customers.*";
+    stores("ALTER TABLE customers RENAME TO other", row);
+    stores("ALTER TABLE customers SET SCHEMA app", row);
+    stores("ALTER VIEW customer_view RENAME TO other", "customer_view.*");
+    stores("ALTER TABLE customers RENAME COLUMN ssn TO note", "customers.ssn+customers_eu.ssn");
+    stores("ALTER TABLE customers RENAME ssn TO note", "customers.ssn+customers_eu.ssn");
+    stores("ALTER TABLE customers ALTER COLUMN name TYPE text USING ssn", "customers.ssn");
+    stores("ALTER TABLE customers ALTER COLUMN ssn TYPE text USING upper(ssn)", "-");
+    stores("ALTER TABLE customers ALTER COLUMN ssn TYPE varchar", "-");
+    stores("ALTER TABLE people ALTER COLUMN ssn_up DROP EXPRESSION", "people.ssn_up");
+    stores("ALTER TABLE customers_eu NO INHERIT customers", "customers_eu.*");
+    stores("ALTER TABLE entries DETACH PARTITION entries_2024", "entries_2024.*");
+    stores("ALTER SCHEMA app RENAME TO other", "customers.*");
+    stores(
+        "CREATE RULE r AS ON INSERT TO orders DO ALSO INSERT INTO payments (card) SELECT ssn FROM customers",
+        "customers.ssn",
+    );
+    for connecting in [
+        "CREATE FOREIGN TABLE f (id int) SERVER s",
+        "CREATE SERVER s FOREIGN DATA WRAPPER w",
+        "CREATE USER MAPPING FOR current_user SERVER s",
+        "IMPORT FOREIGN SCHEMA x FROM SERVER s INTO public",
+        "CREATE PUBLICATION p FOR TABLE customers",
+    ] {
+        stores(connecting, "?");
+    }
+    stores("SELECT setseed(ssn) FROM customers", "customers.ssn");
+    for harmless in [
+        "ALTER TABLE orders ADD COLUMN extra text DEFAULT 'x'",
+        "ALTER TABLE customers ADD COLUMN extra text",
+        "ALTER TABLE customers ALTER COLUMN name SET NOT NULL, DROP COLUMN phone",
+        "ALTER INDEX i RENAME TO j",
+        "CREATE INDEX ON customers (lower(ssn))",
+        "CREATE TABLE copied (LIKE customers INCLUDING ALL)",
+        "CREATE VIEW v AS SELECT ssn FROM customers",
+        "ALTER TABLE entries ATTACH PARTITION balances DEFAULT",
+        "SELECT setseed(0.5)",
+    ] {
+        stores(harmless, "-");
+    }
+}

@@ -3,7 +3,7 @@
 use pg_query::protobuf::Token;
 
 use super::corpus::{self, Mutator};
-use crate::analysis::shape::{self, BITS, FLOAT, HEX, INTEGER, TEXT};
+use crate::analysis::shape::{self, BITS, FLOAT, HEX, INTEGER, SMALL, TEXT};
 
 const LITERALS: &[Token] = &[Token::Sconst, Token::Iconst, Token::Fconst, Token::Bconst, Token::Xconst];
 const COMMENTS: &[Token] = &[Token::SqlComment, Token::CComment];
@@ -14,7 +14,7 @@ fn shape_of(text: &str) -> Option<String> {
     shape::scan(text, &mut shape)?;
     let visible = shape.iter().flat_map(|byte| match *byte {
         TEXT => b"<t>".to_vec(),
-        INTEGER => b"<i>".to_vec(),
+        SMALL | INTEGER => b"<i>".to_vec(),
         FLOAT => b"<f>".to_vec(),
         BITS => b"<b>".to_vec(),
         HEX => b"<x>".to_vec(),
@@ -45,11 +45,12 @@ fn tokens(text: &str) -> Vec<(i32, &str)> {
 fn agrees(text: &str) -> bool {
     let mut shape = Vec::new();
     let Some(seen) = shape::scan(text, &mut shape) else { return false };
-    assert_eq!(seen.literals, shape.iter().any(|byte| (TEXT..=HEX).contains(byte)), "{text}");
+    assert_eq!(seen.literals, shape.iter().any(|byte| (TEXT..=SMALL).contains(byte)), "{text}");
     assert!(shape.len() <= text.len(), "{text}");
     let other = shape.iter().flat_map(|byte| match *byte {
         TEXT => b" 'it' ".to_vec(),
-        INTEGER => b" 7 ".to_vec(),
+        SMALL => b" 7 ".to_vec(),
+        INTEGER => b" 10000 ".to_vec(),
         FLOAT => b" 2.5 ".to_vec(),
         BITS => b" B'1' ".to_vec(),
         HEX => b" X'F' ".to_vec(),
@@ -58,6 +59,22 @@ fn agrees(text: &str) -> bool {
     let other = String::from_utf8(other.collect()).unwrap();
     assert_eq!(tokens(text), tokens(&other), "{text}");
     true
+}
+
+#[test]
+fn small_numbers_are_a_kind_of_their_own() {
+    let kind = |number: &str| {
+        let mut shape = Vec::new();
+        shape::scan(number, &mut shape).and_then(|_| shape.last().copied())
+    };
+    let kinds = [
+        (SMALL, ["0", "9999", "0009999", "00000000000007"]),
+        (INTEGER, ["10000", "0010000", "2147483647", "00000000010000"]),
+        (FLOAT, ["2147483648", "1.", "7e1", "99999999999999999999"]),
+    ];
+    for (expected, numbers) in kinds {
+        numbers.iter().for_each(|number| assert_eq!(kind(number), Some(expected), "{number}"));
+    }
 }
 
 #[test]
