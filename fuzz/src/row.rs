@@ -127,7 +127,10 @@ fn mask_cell(masker: &Masker, cell: &[u8], out: &mut BytesMut) -> NewCell {
         | MaskKind::First1
         | MaskKind::Hash
         | MaskKind::DateYear
-        | MaskKind::Ip => {}
+        | MaskKind::Ip
+        | MaskKind::Iban
+        | MaskKind::Detect
+        | MaskKind::Statement => {}
     }
     match masked {
         Masked::Value => NewCell::Replaced,

@@ -7,6 +7,7 @@
 
 mod arrays;
 mod dates;
+mod detect;
 mod exposure;
 mod maskers;
 mod nested;
@@ -15,12 +16,14 @@ mod plan;
 mod predicates;
 mod records;
 mod set;
+mod statements;
 #[cfg(test)]
 mod testing;
 mod values;
 
 use std::fmt;
 
+pub use self::detect::{Detected, detect_whole};
 pub use self::exposure::Exposure;
 pub use self::maskers::{Masked, Masker};
 pub use self::plan::{FieldOrigin, MaskPlan};
@@ -107,6 +110,12 @@ masks! {
     Ip = "ip",
     /// Zero, or the empty string.
     Zero = "zero",
+    /// Keeps the country and the last four characters of an account number.
+    Iban = "iban",
+    /// Replaces what looks like personal data in a text, and keeps the rest.
+    Detect = "detect",
+    /// Replaces the literals in the text of a statement, and keeps the rest.
+    Statement = "statement",
 }
 
 impl MaskKind {
@@ -124,7 +133,16 @@ impl MaskKind {
     /// 0 for a mask that shows part of the value; more for one that shows less of it.
     fn strictness(self) -> u8 {
         match self {
-            Self::Email | Self::Phone | Self::Card | Self::Last4 | Self::First1 | Self::DateYear | Self::Ip => 0,
+            Self::Email
+            | Self::Phone
+            | Self::Card
+            | Self::Last4
+            | Self::First1
+            | Self::DateYear
+            | Self::Ip
+            | Self::Iban
+            | Self::Detect
+            | Self::Statement => 0,
             Self::Hash => 1,
             Self::Zero => 2,
             Self::Redact => 3,

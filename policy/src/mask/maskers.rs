@@ -24,7 +24,7 @@ use sha2::Sha256;
 
 use super::nested::{Maskers, Nested, put_hidden_json};
 use super::values::{self, HIDDEN, TextMask};
-use super::{MaskKind, dates, network};
+use super::{MaskKind, dates, detect, network, statements};
 use crate::catalog::{Catalog, Oid};
 
 /// What became of a cell.
@@ -234,5 +234,8 @@ fn text_cell(kind: MaskKind, key: &[u8; 32]) -> Cell {
         }),
         MaskKind::Ip => Cell::Text(network::address_text),
         MaskKind::Zero => Cell::Fixed(b""),
+        MaskKind::Iban => Cell::Text(values::iban),
+        MaskKind::Detect => Cell::Text(detect::hide),
+        MaskKind::Statement => Cell::Text(statements::without_literals),
     }
 }

@@ -102,7 +102,10 @@ impl Planner<'_> {
         let maskers = Maskers { catalog: self.catalog, key: self.masks.key(), binary: field.format == 1 };
         let masker = match self.whole(field, lineage) {
             Some(kind) => Some(maskers.whole(kind, field.type_oid)),
-            None => maskers.inside(field.type_oid, self.masks),
+            None => maskers.inside(field.type_oid, self.masks).or_else(|| {
+                let foreign = self.masks.is_foreign(field.table_oid, lineage);
+                (foreign && self.is_text(field)).then(|| maskers.whole(MaskKind::Detect, field.type_oid))
+            }),
         }?;
         // Formats other than text and binary do not exist yet.
         Some(if matches!(field.format, 0 | 1) { masker } else { Masker::null(masker.kind()) })
@@ -127,6 +130,11 @@ impl Planner<'_> {
             }
         };
         [by_origin, elsewhere.then_some(MaskKind::Redact)].into_iter().flatten().reduce(MaskKind::stricter)
+    }
+
+    /// Whether it is a text, whose contents can be looked at.
+    fn is_text(&self, field: &FieldOrigin) -> bool {
+        matches!(base_type(field.type_oid, self.catalog), 25 | 1042 | 1043)
     }
 
     /// Whether PostgreSQL says that it is the whole row of a relation, of that relation's type.
@@ -229,6 +237,17 @@ mod tests {
     }
 
     #[test]
+    fn texts_of_foreign_tables_are_looked_into() {
+        check(field(REMOTE, 2, TEXT), None, Some(MaskKind::Detect));
+        check(field(REMOTE, 1, INT4), None, None);
+        check(field(0, 0, TEXT), Some(columns(&[&[(REMOTE, 2)]])), Some(MaskKind::Detect));
+        check(field(0, 0, TEXT), Some(columns(&[&[(REMOTE, 2), (CUSTOMERS, 2)]])), Some(MaskKind::Redact));
+        let named = compile(&[("*.customers.email", MaskKind::Email), ("*.remote.ref", MaskKind::Null)], &[]);
+        let plan = plan(&named, &[field(REMOTE, 2, TEXT)], None);
+        assert_eq!(plan.masker(0).map(Masker::kind), Some(MaskKind::Null));
+    }
+
+    #[test]
     fn without_an_origin_lineage_decides() {
         check(field(0, 0, TEXT), Some(columns(&[&[]])), None);
         check(field(0, 0, TEXT), Some(columns(&[&[(ORDERS, 1), (CUSTOMERS, 2)]])), Some(MaskKind::Redact));
@@ -305,10 +324,16 @@ mod tests {
         2950, 3802,
     ];
 
+    /// The masks that keep nothing of a word they do not know.
+    fn hiding() -> Vec<MaskKind> {
+        let keeps = |kind: &MaskKind| matches!(kind, MaskKind::Detect | MaskKind::Statement);
+        MaskKind::ALL.iter().filter(|kind| !keeps(kind)).copied().collect()
+    }
+
     proptest! {
         #[test]
         fn a_masked_cell_is_a_value_of_its_type_without_the_canary(
-            kind in prop::sample::select(MaskKind::ALL.to_vec()),
+            kind in prop::sample::select(hiding()),
             type_oid in prop::sample::select(TYPES.to_vec()),
             format in 0..3_i16,
             cell in prop::collection::vec(any::<u8>(), 0..40),

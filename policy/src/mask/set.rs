@@ -60,6 +60,8 @@ pub struct MaskSet {
     relations: HashMap<Oid, Predicates>,
     /// Columns that are not masked but hold rows of masked relations, and the relations they are in.
     holders: HashSet<BaseColumn>,
+    /// Foreign tables that no mask speaks of: what they hold may come from anywhere.
+    foreign: HashSet<Oid>,
     /// The strictest of all masks' `predicates`.
     strictest: Predicates,
 }
@@ -107,6 +109,10 @@ impl MaskSet {
         set.add_holders(catalog);
         set.add_views(catalog, views);
         set.add_holders(catalog);
+        if set.touches_database() {
+            let foreign = catalog.relations().filter(|relation| relation.kind == RelationKind::ForeignTable);
+            set.foreign = foreign.map(|relation| relation.oid).collect();
+        }
         set
     }
 
@@ -140,6 +146,15 @@ impl MaskSet {
     /// Whether what is made of the column may show a masked value: it is masked, or holds rows of a masked relation.
     pub(super) fn conceals(&self, column: BaseColumn) -> bool {
         self.mask_of(column).is_some() || self.holders.contains(&column)
+    }
+
+    /// Whether values of a foreign table may be in a column of that origin or lineage.
+    pub(super) fn is_foreign(&self, origin: Oid, lineage: &Lineage) -> bool {
+        self.foreign.contains(&origin)
+            || match lineage {
+                Lineage::Columns(columns) => columns.iter().any(|column| self.foreign.contains(&column.relation)),
+                Lineage::Unknown(_) => false,
+            }
     }
 
     pub(super) fn key(&self) -> &[u8; 32] {
@@ -250,11 +265,20 @@ impl MaskSet {
         if !self.touches_database() {
             return;
         }
-        for relation in catalog.relations().filter(|relation| relation.oid < FIRST_USER_OID) {
-            let holding = |name: &str| SYSTEM_VALUE_COLUMNS.contains(&name);
-            for column in relation.columns.iter().filter(|column| holding(&column.name)) {
-                let masking = Masking { kind: MaskKind::Redact, predicates: self.strictest };
-                self.add(relation.oid, column.attnum, masking);
+        let (strictest, redacted) = (self.strictest, MaskKind::Redact);
+        for relation in catalog.relations() {
+            let kind_of = |name: &str| match (relation.schema.as_str(), relation.name.as_str(), name) {
+                // What other people's statements look for, or write.
+                ("pg_catalog", "pg_stat_activity", "query") => Some(MaskKind::Statement),
+                // Parts of large values of a table.
+                ("pg_toast", _, "chunk_data") => Some(redacted),
+                _ if relation.oid < FIRST_USER_OID && SYSTEM_VALUE_COLUMNS.contains(&name) => Some(redacted),
+                _ => None,
+            };
+            for column in &relation.columns {
+                if let Some(kind) = kind_of(&column.name) {
+                    self.add(relation.oid, column.attnum, Masking { kind, predicates: strictest });
+                }
             }
         }
     }
@@ -391,6 +415,15 @@ mod tests {
         check(&[("*.customers.email", MaskKind::Email)], (PG_STATS, 1), None);
         check(&[("*.customers.email", MaskKind::Email)], (PG_STATS, 2), Some(MaskKind::Redact));
         check(&[("*.nothing.email", MaskKind::Email)], (PG_STATS, 2), None);
+    }
+
+    #[test]
+    fn what_other_places_of_the_server_hold_is_masked() {
+        check(&[("*.customers.email", MaskKind::Email)], (PG_STAT_ACTIVITY, 1), None);
+        check(&[("*.customers.email", MaskKind::Email)], (PG_STAT_ACTIVITY, 2), Some(MaskKind::Statement));
+        check(&[("*.customers.email", MaskKind::Email)], (CHUNKS, 1), None);
+        check(&[("*.customers.email", MaskKind::Email)], (CHUNKS, 2), Some(MaskKind::Redact));
+        check(&[("*.nothing.email", MaskKind::Email)], (CHUNKS, 2), None);
     }
 
     #[test]

@@ -11,6 +11,11 @@ pub(super) const INT4: Oid = 23;
 pub(super) const TEXT_ARRAY: Oid = 1009;
 
 pub(super) const PG_STATS: Oid = 12_000;
+pub(super) const PG_STAT_ACTIVITY: Oid = 12_001;
+/// A foreign table.
+pub(super) const REMOTE: Oid = 20_050;
+/// A table of `pg_toast`.
+pub(super) const CHUNKS: Oid = 20_051;
 /// id, email, ssn, handle (generated from email).
 pub(super) const CUSTOMERS: Oid = 20_000;
 /// history: an array of customers' rows.
@@ -62,7 +67,7 @@ fn type_of(oid: Oid, name: &str, kind: char, category: char, points_to: [Oid; 3]
 }
 
 pub(super) fn catalog() -> Catalog {
-    use RelationKind::{MaterializedView, PartitionedTable, Table, View};
+    use RelationKind::{ForeignTable, MaterializedView, PartitionedTable, Table, View};
     let relations = vec![
         relation(PG_STATS, "pg_stats", View, &[("tablename", 19), ("most_common_vals", 2277)], &[]),
         relation(CUSTOMERS, "customers", Table, &[("id", INT4), ("email", TEXT), ("ssn", TEXT), ("handle", TEXT)], &[]),
@@ -74,6 +79,12 @@ pub(super) fn catalog() -> Catalog {
         relation(CONTACTS, "contacts", View, &[("id", INT4), ("mail", TEXT)], &[]),
         relation(SNAPSHOT, "snapshot", MaterializedView, &[("mail", TEXT)], &[]),
         relation(VISITS, "visits", Table, &[("id", INT4), ("who", CUSTOMERS_ROWS)], &[]),
+        relation(PG_STAT_ACTIVITY, "pg_stat_activity", View, &[("pid", INT4), ("query", TEXT)], &[]),
+        relation(REMOTE, "remote", ForeignTable, &[("id", INT4), ("ref", TEXT)], &[]),
+        Relation {
+            schema: "pg_toast".to_owned(),
+            ..relation(CHUNKS, "pg_toast_20000", Table, &[("chunk_id", 26), ("chunk_data", 17)], &[])
+        },
         relation(OPAQUE, "opaque", View, &[("x", TEXT)], &[]),
     ];
     let types = vec![

@@ -5,6 +5,8 @@
 
 use bytes::{BufMut, BytesMut};
 
+use super::detect::is_mod_97;
+
 /// What stands for a hidden text.
 pub(super) const HIDDEN: &[u8] = b"***";
 
@@ -44,6 +46,26 @@ pub(super) fn phone(value: &str, out: &mut BytesMut) -> Option<()> {
 /// The last four of 12 to 19 digits, and spaces and hyphens.
 pub(super) fn card(value: &str, out: &mut BytesMut) -> Option<()> {
     last_digits(value, out, b" -", 12..=19, 4)
+}
+
+/// The country and the last four characters of an account number that fits its check digits, and spaces.
+pub(super) fn iban(value: &str, out: &mut BytesMut) -> Option<()> {
+    let known = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b' ';
+    if value.len() > 64 || !value.bytes().all(known) {
+        return None;
+    }
+    let account: Vec<u8> = value.bytes().filter(|byte| *byte != b' ').collect();
+    let has_country = account.iter().take(2).all(u8::is_ascii_uppercase);
+    if !(15..=34).contains(&account.len()) || !has_country || !is_mod_97(&account) {
+        return None;
+    }
+    let mut position = 0;
+    for byte in value.bytes() {
+        let shown = byte == b' ' || position < 2 || position + 4 >= account.len();
+        out.put_u8(if shown { byte } else { b'*' });
+        position += usize::from(byte != b' ');
+    }
+    Some(())
 }
 
 fn last_digits(
@@ -139,6 +161,16 @@ mod tests {
     }
 
     #[test]
+    fn iban_shows_the_country_and_four_characters() {
+        check(iban, "DE89 3704 0044 0532 0130 00", Some("DE** **** **** **** **30 00"));
+        check(iban, "GB29NWBK60161331926819", Some("GB****************6819"));
+        check(iban, "DE89 3704 0044 0532 0130 01", None);
+        check(iban, "de89370400440532013000", None);
+        check(iban, "721-07-4426", None);
+        check(iban, "", None);
+    }
+
+    #[test]
     fn last4_and_first1_hide_short_values() {
         check(last4, "721-07-4426", Some("***4426"));
         check(last4, "1234567", None);
@@ -152,7 +184,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_mask_repeats_the_value(value in "[a-z0-9@. é日+-]{1,24}|[a-z]{1,9}@[a-z]{1,9}\\.[a-z]{2,3}|[0-9 ]{7,25}") {
-            for mask in [email, phone, card, last4, first1] as [TextMask; 5] {
+            for mask in [email, phone, card, iban, last4, first1] as [TextMask; 6] {
                 let mut out = BytesMut::new();
                 if mask(&value, &mut out).is_some() {
                     let shown = std::str::from_utf8(&out).unwrap();
@@ -163,7 +195,7 @@ mod tests {
 
         #[test]
         fn any_text_is_survived(value in any::<String>()) {
-            for mask in [email, phone, card, last4, first1] as [TextMask; 5] {
+            for mask in [email, phone, card, iban, last4, first1] as [TextMask; 6] {
                 mask(&value, &mut BytesMut::new());
             }
         }

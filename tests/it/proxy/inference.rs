@@ -113,3 +113,33 @@ async fn support_staff_look_people_up_by_equality() {
     )
     .await;
 }
+
+/// Masks are configured by name: what changes a name takes values out of their reach.
+#[tokio::test]
+async fn definitions_that_unmask_are_held() {
+    check_held(
+        PII_MASKED,
+        &[
+            "ALTER TABLE customers RENAME COLUMN ssn TO harmless",
+            "ALTER TABLE customers RENAME TO harmless",
+            "ALTER SCHEMA public RENAME TO harmless",
+            "ALTER TABLE customers ALTER COLUMN note TYPE text USING ssn",
+            "CREATE SERVER elsewhere FOREIGN DATA WRAPPER postgres_fdw",
+            "CREATE PUBLICATION everything FOR TABLE customers",
+        ],
+    )
+    .await;
+}
+
+/// Statements of others show without what they look for.
+#[tokio::test]
+async fn activity_shows_no_literals() {
+    let proxy = Proxy::start(PII_MASKED).await;
+    let other = proxy.client("erin").await;
+    other.value("SELECT name FROM customers WHERE ssn = '913-30-7919'").await;
+    let mut wire = proxy.wire("alice").await;
+    let frames = wire.query("SELECT query FROM pg_stat_activity").await;
+    let shown = frames.iter().map(|frame| String::from_utf8_lossy(&frame.body).into_owned()).collect::<String>();
+    assert!(shown.contains("SELECT name FROM customers WHERE ssn = ?"), "{shown}");
+    assert!(!shown.contains("913-30"), "{shown}");
+}
