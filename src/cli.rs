@@ -6,6 +6,7 @@ pub mod audit;
 pub mod check;
 pub mod demo;
 pub mod explain;
+pub mod grants;
 pub mod output;
 pub mod requests;
 pub mod serve;
@@ -56,6 +57,13 @@ enum Command {
         #[command(subcommand)]
         command: requests::RequestsCommand,
     },
+    /// Ask for, give and take back leave to run what would be held, for a time
+    Grants {
+        #[command(flatten)]
+        api: requests::ApiArgs,
+        #[command(subcommand)]
+        command: grants::GrantsCommand,
+    },
     /// Read and verify the audit trail
     Audit {
         #[command(subcommand)]
@@ -80,6 +88,7 @@ impl Cli {
             Command::Check { config, format } => check::run(&config.config, format),
             Command::Explain(args) => block_on(|| explain::run(args)),
             Command::Requests { api, command } => block_on(|| async move { requests::run(command, &api).await }),
+            Command::Grants { api, command } => block_on(|| async move { grants::run(command, &api).await }),
             Command::Audit { command } => audit::run(command),
             Command::Users { config, command } => users::run(command, &config.config),
         }

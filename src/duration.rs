@@ -1,8 +1,29 @@
 //! Durations in the words people use.
 //!
-//! Never rounds: the unit is the largest that divides the duration.
+//! Never rounds: the unit is the largest that divides the duration. Invariant: what is read is at least a second and at
+//! most ten years.
 
 use std::time::Duration;
+
+const LONGEST: u64 = 3650 * 86_400;
+
+/// Reads `90s`, `30m`, `1h`, `400d`.
+#[must_use]
+pub fn parse(text: &str) -> Option<Duration> {
+    let unit = match text.chars().next_back()? {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return None,
+    };
+    let digits = &text[..text.len() - 1];
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let seconds = digits.parse::<u64>().ok()?.checked_mul(unit)?;
+    (1..=LONGEST).contains(&seconds).then(|| Duration::from_secs(seconds))
+}
 
 /// `30 minutes`, `1 hour`, `45 seconds`: the largest unit that divides the duration.
 #[must_use]
@@ -22,6 +43,23 @@ pub fn in_words(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[track_caller]
+    fn check(text: &str, seconds: Option<u64>) {
+        assert_eq!(parse(text), seconds.map(Duration::from_secs), "{text}");
+    }
+
+    #[test]
+    fn durations_have_one_number_and_one_unit() {
+        check("90s", Some(90));
+        check("30m", Some(1800));
+        check("1h", Some(3600));
+        check("400d", Some(34_560_000));
+        for bad in ["", "m", "30", "1.5h", "-1m", "+1m", "1 h", "0s", "1w", "1h30m", "99999999999999999999d", "5é", "é"]
+        {
+            check(bad, None);
+        }
+    }
 
     #[test]
     fn durations_read_as_people_say_them() {

@@ -282,7 +282,8 @@ pub struct Transition {
 }
 
 impl AccessRequest {
-    /// Whether a person of that name and in those groups may know of it: the requester, those who may be asked, and admins.
+    /// Whether a person of that name and in those groups may know of it: the requester, those who are asked, and admins;
+    /// besides those of [`Review::sees_all`].
     #[must_use]
     pub fn is_visible_to(&self, name: &str, groups: &[String]) -> bool {
         self.user == name

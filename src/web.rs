@@ -5,6 +5,7 @@
 
 mod api;
 mod caller;
+mod grants;
 mod problem;
 mod server;
 
@@ -24,6 +25,7 @@ use crate::config::Config;
 use crate::review::Review;
 
 pub use api::{Page, RequestView};
+pub use grants::{GrantPage, GrantView};
 pub use problem::Problem;
 pub use server::serve;
 
@@ -54,6 +56,12 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/requests/{id}/reject", post(api::reject))
         .route("/api/v1/requests/{id}/cancel", post(api::cancel))
         .route("/api/v1/requests/{id}/revoke", post(api::revoke))
+        .route("/api/v1/grants", get(grants::list).post(grants::request))
+        .route("/api/v1/grants/{id}", get(grants::show))
+        .route("/api/v1/grants/{id}/approve", post(grants::approve))
+        .route("/api/v1/grants/{id}/reject", post(grants::reject))
+        .route("/api/v1/grants/{id}/cancel", post(grants::cancel))
+        .route("/api/v1/grants/{id}/revoke", post(grants::revoke))
         .route("/requests/{id}", get(link))
         .route("/healthz", get(health))
         .route("/metrics", get(render_metrics))

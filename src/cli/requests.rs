@@ -3,15 +3,17 @@
 //! Never decides by itself and never reads the store: it does what the person could do with `curl`.
 
 mod client;
-mod view;
+pub(super) mod view;
 
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::output::{Colour, Exit, Format};
-use crate::review::State;
+use crate::review::{Scope, State};
 use crate::web::{Page, RequestView};
 
 pub use client::{Client, Failure};
@@ -66,6 +68,16 @@ pub enum RequestsCommand {
         /// Why
         #[arg(long)]
         reason: Option<String>,
+        /// Let it be done again for so long, such as 30m
+        #[arg(long = "for", value_name = "TIME")]
+        time: Option<String>,
+        /// What may be done again: the same statement with other literals, what the same rules hold, or anything on the
+        /// database
+        #[arg(long, value_enum, requires = "time")]
+        scope: Option<Scope>,
+        /// Approve in everybody's place; for members of [review] force_groups, with a reason
+        #[arg(long, requires = "reason")]
+        force: bool,
     },
     /// Reject a request
     Reject {
@@ -101,14 +113,21 @@ pub enum RequestsCommand {
 
 /// Runs the command and prints to standard output and error.
 pub async fn run(command: RequestsCommand, args: &ApiArgs) -> ExitCode {
+    with_api(args, async |client, print| execute(command, client, print).await).await
+}
+
+/// Runs a command that calls the API, and tells what went wrong.
+pub(super) async fn with_api(
+    args: &ApiArgs,
+    command: impl AsyncFnOnce(&Client, Print<io::Stdout>) -> Result<(), Failure>,
+) -> ExitCode {
     let token = std::env::var("COUNTERSIGN_TOKEN").ok();
     let done = match Client::new(&args.url, token) {
         Ok(client) => {
             if client.is_in_clear() {
                 eprintln!("countersign: warning: the token travels unencrypted; use an https URL");
             }
-            let print = Print { format: args.format, colour: Colour::detect(), out: io::stdout() };
-            execute(command, &client, print).await
+            command(&client, Print { format: args.format, colour: Colour::detect(), out: io::stdout() }).await
         }
         Err(failure) => Err(failure),
     };
@@ -121,14 +140,15 @@ pub async fn run(command: RequestsCommand, args: &ApiArgs) -> ExitCode {
     }
 }
 
-struct Print<W> {
-    format: Format,
-    colour: Colour,
-    out: W,
+/// Where and how a command prints.
+pub(super) struct Print<W> {
+    pub(super) format: Format,
+    pub(super) colour: Colour,
+    pub(super) out: W,
 }
 
 impl<W: Write> Print<W> {
-    fn json(&mut self, value: &impl serde::Serialize) -> Result<(), Failure> {
+    pub(super) fn json(&mut self, value: &impl serde::Serialize) -> Result<(), Failure> {
         let written = serde_json::to_writer(&mut self.out, value).map_err(io::Error::from);
         written
             .and_then(|()| self.out.write_all(b"\n"))
@@ -136,7 +156,7 @@ impl<W: Write> Print<W> {
             .map_err(|error| unprinted(&error))
     }
 
-    fn text(&mut self, text: &str) -> Result<(), Failure> {
+    pub(super) fn text(&mut self, text: &str) -> Result<(), Failure> {
         self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()).map_err(|error| unprinted(&error))
     }
 
@@ -153,7 +173,7 @@ fn unprinted(error: &io::Error) -> Failure {
 }
 
 async fn execute<W: Write>(command: RequestsCommand, client: &Client, mut print: Print<W>) -> Result<(), Failure> {
-    let (id, verb, reason) = match command {
+    let (id, verb, body) = match command {
         RequestsCommand::List { status, database, user, after, limit } => {
             let mut query = vec![("limit", limit.to_string())];
             query.extend(status.map(|status| ("status", status.to_string())));
@@ -174,12 +194,14 @@ async fn execute<W: Write>(command: RequestsCommand, client: &Client, mut print:
             return print.request(&shown, view::full);
         }
         RequestsCommand::Watch { database } => return watch(client, database, print).await,
-        RequestsCommand::Approve { id, reason } => (id, "approve", reason),
-        RequestsCommand::Reject { id, reason } => (id, "reject", Some(reason)),
-        RequestsCommand::Cancel { id, reason } => (id, "cancel", reason),
-        RequestsCommand::Revoke { id, reason } => (id, "revoke", reason),
+        RequestsCommand::Approve { id, reason, time, scope, force } => {
+            (id, "approve", json!({ "reason": reason, "for": time, "scope": scope, "force": force }))
+        }
+        RequestsCommand::Reject { id, reason } => (id, "reject", json!({ "reason": reason })),
+        RequestsCommand::Cancel { id, reason } => (id, "cancel", json!({ "reason": reason })),
+        RequestsCommand::Revoke { id, reason } => (id, "revoke", json!({ "reason": reason })),
     };
-    let decided = client.post(&["requests", &id, verb], reason).await?;
+    let decided = client.post(&["requests", &id, verb], body).await?;
     print.request(&decided, view::line)
 }
 

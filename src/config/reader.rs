@@ -10,7 +10,6 @@ use std::time::Duration;
 use toml_edit::{Item, TableLike};
 
 use super::problem::{Report, nearest};
-use super::values;
 
 /// The keys of a kind of table.
 pub(super) struct Keys {
@@ -183,7 +182,7 @@ impl<'a> Section<'a> {
 
     pub(super) fn duration(&self, key: &str) -> Option<Duration> {
         let text = self.text(key)?;
-        let duration = values::duration(&text.value);
+        let duration = crate::duration::parse(&text.value);
         if duration.is_none() {
             let message = format!("\"{}\" is not a duration", text.value);
             self.report.problem(

@@ -214,7 +214,7 @@ impl Review {
             let forcing = &config.review.force_groups;
             let groups: Vec<_> = own.into_iter().filter(|group| forcing.contains(group)).collect();
             if groups.is_empty() {
-                return Err(ReviewError::NotEligible { groups: forcing.join(" and ") });
+                return Err(ReviewError::NotEligible { groups: "[review] force_groups".to_owned() });
             }
             let has_reason = consent.reason.as_deref().is_some_and(|reason| !reason.trim().is_empty());
             return if has_reason { Ok(groups) } else { Err(ReviewError::ReasonRequired) };

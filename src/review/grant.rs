@@ -104,7 +104,7 @@ impl FromStr for GrantState {
 }
 
 /// How far an approval "for a time" reaches, from narrow to wide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// The same statement with other literals, under the same role and search path.

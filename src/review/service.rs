@@ -137,6 +137,13 @@ impl Review {
         self.store.now().unwrap_or(now)
     }
 
+    /// Whether a person in those groups may know of every request: admins, and who may approve in everybody's place.
+    #[must_use]
+    pub fn sees_all(&self, groups: &[String]) -> bool {
+        let forcing = &self.config.load().review.force_groups;
+        groups.iter().any(|group| group == ADMIN_GROUP || forcing.contains(group))
+    }
+
     /// Whether the store can be used at this moment.
     #[must_use]
     pub fn is_store_reachable(&self) -> bool {

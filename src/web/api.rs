@@ -2,15 +2,19 @@
 //!
 //! Never shows a request to people it does not concern: for them it does not exist, whatever they try to do with it.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::caller::{Caller, Decided};
+use super::caller::{Body, Caller, Decided, Form};
 use super::{ApiState, Problem};
-use crate::review::{ADMIN_GROUP, AccessRequest, RequestId, ReviewError, State as RequestState};
+use crate::duration;
+use crate::identity::Principal;
+use crate::review::{AccessRequest, Consent, Offer, RequestId, ReviewError, Scope, State as RequestState};
 use crate::store::{Filter, PAGE_MAX, Viewer};
 
 /// Rows of a page when the caller does not say.
@@ -53,6 +57,36 @@ pub(super) struct ListQuery {
     limit: Option<u32>,
 }
 
+/// How a request is approved.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Approved {
+    reason: Option<String>,
+    /// Offers a grant for so long.
+    #[serde(rename = "for")]
+    time: Option<String>,
+    scope: Option<Scope>,
+    #[serde(default)]
+    force: bool,
+}
+
+impl Form for Approved {
+    const EXAMPLE: &'static str =
+        r#"{"reason": "...", "for": "30m", "scope": "shape" or "rules" or "database", "force": false}"#;
+}
+
+impl Approved {
+    fn consent(self) -> Result<Consent, Problem> {
+        if self.scope.is_some() && self.time.is_none() {
+            return Err(Problem::bad_request("\"scope\" says what a grant is for; say for how long with \"for\""));
+        }
+        let time = self.time.map(|time| parse_time(&time)).transpose()?;
+        let scope = self.scope.unwrap_or(Scope::Rules);
+        let offer = time.map(|time| Offer { seconds: time.as_secs(), scope });
+        Ok(Consent { reason: self.reason, offer, forced: self.force })
+    }
+}
+
 type Answer = Result<Json<RequestView>, Problem>;
 
 pub(super) async fn me(caller: Caller) -> Json<Me> {
@@ -69,13 +103,13 @@ pub(super) async fn list(
     })?;
     let status = query.status.filter(|status| !status.is_empty());
     let limit = query.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
-    let is_admin = caller.0.groups.iter().any(|group| group == ADMIN_GROUP);
+    let sees_all = state.review.sees_all(&caller.0.groups);
     let viewer = Viewer { name: caller.0.name, groups: caller.0.groups };
     let filter = Filter {
         state: status.map(|status| parse_status(&status)).transpose()?,
         database: query.database,
         user: query.user,
-        visible_to: (!is_admin).then_some(viewer),
+        visible_to: (!sees_all).then_some(viewer),
         after: query.after.map(|after| parse_id(&after)).transpose()?,
         limit,
     };
@@ -94,10 +128,11 @@ pub(super) async fn approve(
     State(state): State<ApiState>,
     caller: Caller,
     Path(id): Path<String>,
-    decided: Decided,
+    Body(approved): Body<Approved>,
 ) -> Answer {
     let id = visible(&state, &caller, &id).await?.id;
-    let request = state.review.approve(id, &caller.actor(), decided.reason, Timestamp::now()).await?;
+    let consent = approved.consent()?;
+    let request = state.review.approve(id, &caller.actor(), consent, Timestamp::now()).await?;
     Ok(Json(view(&state, request)))
 }
 
@@ -105,7 +140,7 @@ pub(super) async fn reject(
     State(state): State<ApiState>,
     caller: Caller,
     Path(id): Path<String>,
-    decided: Decided,
+    Body(decided): Body<Decided>,
 ) -> Answer {
     let id = visible(&state, &caller, &id).await?.id;
     let reason = decided.reason.ok_or(ReviewError::ReasonRequired)?;
@@ -117,7 +152,7 @@ pub(super) async fn cancel(
     State(state): State<ApiState>,
     caller: Caller,
     Path(id): Path<String>,
-    decided: Decided,
+    Body(decided): Body<Decided>,
 ) -> Answer {
     let id = visible(&state, &caller, &id).await?.id;
     let request = state.review.cancel(id, &caller.actor(), decided.reason, Timestamp::now()).await?;
@@ -128,7 +163,7 @@ pub(super) async fn revoke(
     State(state): State<ApiState>,
     caller: Caller,
     Path(id): Path<String>,
-    decided: Decided,
+    Body(decided): Body<Decided>,
 ) -> Answer {
     let id = visible(&state, &caller, &id).await?.id;
     let request = state.review.revoke(id, &caller.actor(), decided.reason, Timestamp::now()).await?;
@@ -140,6 +175,11 @@ pub(super) fn parse_id(text: &str) -> Result<RequestId, Problem> {
     ulid::Ulid::from_string(text).map(RequestId).map_err(|_invalid| Problem::no_such_request())
 }
 
+/// A time as people write it.
+pub(super) fn parse_time(text: &str) -> Result<Duration, Problem> {
+    duration::parse(text).ok_or_else(|| Problem::bad_request("\"for\" is a time such as \"90s\", \"30m\" or \"2h\""))
+}
+
 fn parse_status(text: &str) -> Result<RequestState, Problem> {
     text.parse().map_err(|_unknown| {
         let names: Vec<_> = RequestState::ALL.iter().map(|state| state.as_str()).collect();
@@ -149,7 +189,9 @@ fn parse_status(text: &str) -> Result<RequestState, Problem> {
 
 async fn visible(state: &ApiState, caller: &Caller, id: &str) -> Result<AccessRequest, Problem> {
     let request = state.review.get(parse_id(id)?).await?;
-    if request.is_visible_to(&caller.0.name, &caller.0.groups) { Ok(request) } else { Err(Problem::no_such_request()) }
+    let Principal { name, groups } = &caller.0;
+    let is_visible = request.is_visible_to(name, groups) || state.review.sees_all(groups);
+    if is_visible { Ok(request) } else { Err(Problem::no_such_request()) }
 }
 
 fn view(state: &ApiState, request: AccessRequest) -> RequestView {

@@ -7,6 +7,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::{ApiState, Problem};
 use crate::identity::{self, Principal};
@@ -42,14 +43,27 @@ impl FromRequestParts<ApiState> for Caller {
     }
 }
 
-/// `{"reason": "…"}`; no body at all counts as `{}`.
-#[derive(Debug, Default, Deserialize)]
+/// What a call takes as its body; no body at all counts as `{}`.
+pub(super) trait Form: DeserializeOwned {
+    /// What it looks like, for who gets it wrong.
+    const EXAMPLE: &'static str;
+}
+
+/// `{"reason": "…"}`.
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Decided {
     pub(super) reason: Option<String>,
 }
 
-impl FromRequest<ApiState> for Decided {
+impl Form for Decided {
+    const EXAMPLE: &'static str = r#"{"reason": "..."}"#;
+}
+
+/// A body that was read.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: Form> FromRequest<ApiState> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, Problem> {
@@ -63,16 +77,14 @@ impl FromRequest<ApiState> for Decided {
             let word = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE { "too-large" } else { "bad-request" };
             Problem::new(rejection.status(), word, "The body could not be read, or is larger than 64 KiB")
         })?;
-        if body.is_empty() {
-            return Ok(Self::default());
-        }
-        if !json {
+        if !json && !body.is_empty() {
             let detail = "Send the body as application/json";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail));
         }
-        serde_json::from_slice(&body).map_err(|error| {
+        let text = if body.is_empty() { b"{}".as_slice() } else { &body };
+        serde_json::from_slice(text).map(Self).map_err(|error| {
             let place = format!("line {}, column {}", error.line(), error.column());
-            Problem::bad_request(format!("The body must be {{\"reason\": \"...\"}}; the error is at {place}"))
+            Problem::bad_request(format!("The body must be like {}; the error is at {place}", T::EXAMPLE))
         })
     }
 }

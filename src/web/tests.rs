@@ -125,7 +125,11 @@ async fn refusals_say_why_and_change_nothing() {
         ("bob", "reject", json!({"reason": "  "}), 422, "reason-required"),
         ("bob", "cancel", json!({}), 403, "not-eligible"),
         ("bob", "revoke", json!({}), 409, "already-decided"),
-        ("bob", "approve", json!({"force": true}), 400, "bad-request"),
+        ("bob", "approve", json!({"force": true, "reason": "x"}), 403, "not-eligible"),
+        ("bob", "approve", json!({"forced": true}), 400, "bad-request"),
+        ("bob", "approve", json!({"for": "soon"}), 400, "bad-request"),
+        ("bob", "approve", json!({"scope": "rules"}), 400, "bad-request"),
+        ("bob", "approve", json!({"for": "9h"}), 422, "too-long"),
         ("bob", "approve", json!([1]), 400, "bad-request"),
     ] {
         let (status, body) = site.post(&path(verb), who, body).await;

@@ -1,4 +1,4 @@
-//! The HTTP client of the `requests` commands.
+//! The HTTP client of the commands.
 //!
 //! Never prints the token, follows no redirect with it. Invariant: every failure becomes a [`Failure`] that says what to do.
 
@@ -91,12 +91,11 @@ impl Client {
         self.send(self.http.request(Method::GET, self.address(path)).query(query)).await
     }
 
-    /// POST a reason to `path` under the API.
+    /// POST a body to `path` under the API.
     ///
     /// # Errors
     /// As [`Client::get`].
-    pub async fn post<T: DeserializeOwned>(&self, path: &[&str], reason: Option<String>) -> Result<T, Failure> {
-        let body = serde_json::json!({ "reason": reason });
+    pub async fn post<T: DeserializeOwned>(&self, path: &[&str], body: serde_json::Value) -> Result<T, Failure> {
         self.send(self.http.request(Method::POST, self.address(path)).json(&body)).await
     }
 
@@ -138,10 +137,12 @@ fn refused(status: StatusCode, detail: &str) -> Failure {
         StatusCode::UNAUTHORIZED => {
             (Exit::Permission, "check COUNTERSIGN_TOKEN; \"countersign users token NAME\" makes a new one")
         }
-        StatusCode::FORBIDDEN => (Exit::Permission, "\"countersign requests show ID\" tells who must approve"),
-        StatusCode::NOT_FOUND => (Exit::Data, "\"countersign requests list\" shows the requests you may see"),
-        StatusCode::CONFLICT => (Exit::Data, "\"countersign requests show ID\" tells what happened to it"),
-        StatusCode::UNPROCESSABLE_ENTITY => (Exit::Usage, "give --reason 'why'"),
+        StatusCode::FORBIDDEN => {
+            (Exit::Permission, "\"countersign requests show ID\", or grants, tells who must approve")
+        }
+        StatusCode::NOT_FOUND => (Exit::Data, "\"countersign requests list\", or grants, shows those you may see"),
+        StatusCode::CONFLICT => (Exit::Data, "\"countersign requests show ID\", or grants, tells what happened to it"),
+        StatusCode::UNPROCESSABLE_ENTITY if detail.contains("reason") => (Exit::Usage, "give --reason 'why'"),
         status if status.is_client_error() => (Exit::Usage, ""),
         _ => (Exit::Unavailable, "see the log of the proxy"),
     };

@@ -54,6 +54,10 @@ impl Drop for Site {
     }
 }
 
+fn approve(id: &str) -> RequestsCommand {
+    RequestsCommand::Approve { id: id.to_owned(), reason: None, time: None, scope: None, force: false }
+}
+
 fn list() -> RequestsCommand {
     RequestsCommand::List { status: None, database: None, user: None, after: None, limit: 50 }
 }
@@ -71,12 +75,12 @@ async fn a_request_is_listed_shown_and_decided() {
     assert!(shown.ends_with("UPDATE t SET v = 'ü\n<U+202E>' WHERE id = $1\n"), "{shown}");
     assert!(shown.contains("$2           NULL (text)") && shown.contains("inside an open transaction"), "{shown}");
 
-    let approve = RequestsCommand::Approve { id: id.clone(), reason: None };
-    let line = site.run("bob", Format::Text, approve.clone()).await.unwrap();
+    let approving = approve(&id);
+    let line = site.run("bob", Format::Text, approving.clone()).await.unwrap();
     assert!(line.contains("PENDING") && line.contains("(1 so far)"), "{line}");
-    let failure = site.run("bob", Format::Text, approve.clone()).await.unwrap_err();
+    let failure = site.run("bob", Format::Text, approving.clone()).await.unwrap_err();
     assert_eq!((failure.exit, failure.message.as_str()), (Exit::Data, "You have approved this request already"));
-    let json = site.run("carol", Format::Json, approve).await.unwrap();
+    let json = site.run("carol", Format::Json, approving).await.unwrap();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((json["state"].as_str(), json["id"].as_str()), (Some("APPROVED"), Some(id.as_str())));
 }
@@ -90,7 +94,7 @@ async fn failures_say_what_to_do() {
         assert_eq!(failure.exit, want, "{failure}");
         assert!(failure.hint.is_some(), "{failure}");
     };
-    check("alice", RequestsCommand::Approve { id: id.clone(), reason: None }, Exit::Permission).await;
+    check("alice", approve(&id), Exit::Permission).await;
     check("nobody", list(), Exit::Permission).await;
     check("bob", RequestsCommand::Show { id: "nonsense".to_owned() }, Exit::Data).await;
     check("bob", RequestsCommand::Show { id: "../me".to_owned() }, Exit::Data).await;

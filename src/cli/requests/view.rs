@@ -120,10 +120,16 @@ fn needs(view: &RequestView) -> String {
     format!("{}{so_far}", demands.join(" and "))
 }
 
-fn vote_text(vote: &Vote) -> String {
-    let verb = if vote.approve { "approved" } else { "rejected" };
+pub(crate) fn vote_text(vote: &Vote) -> String {
+    let verb = match (vote.approve, vote.forced) {
+        (true, false) => "approved",
+        (true, true) => "approved in everybody's place",
+        (false, _) => "rejected",
+    };
+    let offer = vote.offer.map(|offer| format!(" for {}", duration(i64::try_from(offer.seconds).unwrap_or(i64::MAX))));
     let reason = vote.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    format!("{} {verb} by {} ({}){reason}", time(vote.at), vote.by, vote.groups.join(", "))
+    let groups = vote.groups.join(", ");
+    format!("{} {verb}{} by {} ({groups}){reason}", time(vote.at), offer.unwrap_or_default(), vote.by)
 }
 
 fn paint(state: State, text: &str, colour: Colour) -> String {
@@ -135,12 +141,12 @@ fn paint(state: State, text: &str, colour: Colour) -> String {
     }
 }
 
-fn time(at: Timestamp) -> String {
+pub(crate) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// `59s`, `12m 5s`, `3h 7m`.
-fn duration(seconds: i64) -> String {
+pub(crate) fn duration(seconds: i64) -> String {
     match seconds {
         ..60 => format!("{seconds}s"),
         60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),

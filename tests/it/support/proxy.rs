@@ -199,6 +199,17 @@ impl Proxy {
         command(self.home.path()).args(arguments).output().expect("the proxy binary")
     }
 
+    /// Runs the program as that person of the API.
+    pub fn run_as(&self, user: &str, arguments: &[&str]) -> Output {
+        let url = format!("http://{}", self.ready.web);
+        command(self.home.path())
+            .args(arguments)
+            .env("COUNTERSIGN_URL", url)
+            .env("COUNTERSIGN_TOKEN", config::token(user))
+            .output()
+            .expect("the proxy binary")
+    }
+
     /// Resident memory of the proxy in kB.
     pub fn resident_kb(&self) -> u64 {
         self.status_kb("VmRSS:")
