@@ -100,12 +100,20 @@ impl Machine {
         around: &Surroundings,
     ) -> Option<Bytes> {
         let asked = Asked::query(Arc::clone(text), Arc::clone(analysis), self.names.generation(&around.catalog));
-        match self.judge(&asked, around).verdict {
-            Verdict::Deny(_) => match self.rule(&asked, None, around) {
-                Ruling::Refuse(error) => Some(error),
-                Ruling::Run(_) | Ruling::Park(_) | Ruling::Fail(_) => None,
-            },
-            Verdict::Allow(_) | Verdict::Hold(_) => None,
+        let judgement = self.judge(&asked, around);
+        let denied = match judgement.verdict {
+            Verdict::Allow(_) if judgement.estimate != Estimate::Wanted => return None,
+            Verdict::Allow(_) | Verdict::Hold(_) => {
+                self.group.mark_guarded();
+                return None;
+            }
+            denied @ Verdict::Deny(_) => denied,
+        };
+        // What can only fail does so when it is executed, and is recorded then.
+        let (_, Ruling::Refuse(_)) = self.ruling(denied, text, analysis, around) else { return None };
+        match self.rule(&asked, None, around) {
+            Ruling::Refuse(error) => Some(error),
+            Ruling::Run(_) | Ruling::Park(_) | Ruling::Fail(_) => None,
         }
     }
 

@@ -45,6 +45,8 @@ pub(super) struct Group {
     pub(super) expected: Vec<Expected>,
     /// Binds of statements that are not allowed as they are.
     undecided: Option<Undecided>,
+    /// What comes before the first Parse or Bind of such a statement: bytes and messages.
+    harmless: Option<(usize, usize)>,
 }
 
 /// See [`Group`].
@@ -61,9 +63,15 @@ impl Group {
         self.expected.is_empty()
     }
 
+    /// Notes that the next message is about a statement that is not allowed as it stands.
+    pub(super) fn mark_guarded(&mut self) {
+        self.harmless.get_or_insert((self.bytes.len(), self.expected.len()));
+    }
+
     /// Notes that the next message is a Bind of a statement that is not allowed as it stands, and makes this portal.
     pub(super) fn mark_undecided(&mut self, portal: NameId) {
         let (bytes, messages) = (self.bytes.len(), self.expected.len());
+        self.mark_guarded();
         let undecided = self.undecided.get_or_insert(Undecided { bytes, messages, portals: Vec::new() });
         undecided.portals.push(portal);
     }
@@ -80,14 +88,21 @@ impl Group {
 
     /// Splits off that Bind and what follows it.
     pub(super) fn split_undecided(&mut self) -> Self {
-        match self.undecided.take() {
-            Some(Undecided { bytes, messages, .. }) => Self {
-                bytes: self.bytes.split_off(bytes),
-                expected: self.expected.split_off(messages),
-                undecided: None,
-            },
-            None => Self::default(),
-        }
+        let at = self.undecided.take().map(|undecided| (undecided.bytes, undecided.messages));
+        self.split_off(at)
+    }
+
+    /// Splits off what is about statements that are not allowed as they stand, and what follows it.
+    pub(super) fn split_guarded(&mut self) -> Self {
+        self.undecided = None;
+        let at = self.harmless.take();
+        self.split_off(at)
+    }
+
+    fn split_off(&mut self, at: Option<(usize, usize)>) -> Self {
+        let Some((bytes, messages)) = at else { return Self::default() };
+        let (bytes, expected) = (self.bytes.split_off(bytes), self.expected.split_off(messages));
+        Self { bytes, expected, ..Self::default() }
     }
 
     /// Whether the Bind that makes this portal is among them.

@@ -55,9 +55,12 @@ impl Machine {
     }
 
     /// Answers an extended-protocol message with an error: the upstream is made to fail in its place and skips to Sync.
-    /// What was collected before it is answered first, unless it waits for the very decision that has been made.
+    /// What was collected before it is answered first, except for what waits for the very decision that has been made.
     pub(super) fn refuse_extended(&mut self, error: Bytes) {
         if self.group.is_undecided() {
+            let unsent = self.group.split_guarded();
+            self.release_group();
+            self.group = unsent;
             self.drop_group();
         } else {
             self.release_group();
@@ -68,7 +71,7 @@ impl Machine {
         self.skipping = true;
     }
 
-    /// Answers an extended-protocol message that fails whatever is decided. When what was collected before it waits for a
+    /// Answers an extended-protocol message that fails whatever is decided. When something collected before it waits for a
     /// decision, that is what fails: its replies, which would come before this error, are not to be had.
     pub(super) fn fail_extended(&mut self, error: Bytes) {
         self.release_group();

@@ -96,6 +96,8 @@ pub enum Setting {
     Fresh,
     /// Names are known, the database is only observed.
     Observed,
+    /// Names are known, and what is not understood is denied.
+    Strict,
     /// Names are known, and what is held waits in mode `auto`.
     Auto,
     /// Names are known; idle for 30 s, or 10 s within a transaction, is too long, and so is a request of more than 1 MiB.
@@ -417,6 +419,7 @@ fn make_surroundings(setting: Setting) -> Surroundings {
         Setting::Limited => format!("{CONFIG}{LIMITS}"),
         Setting::Counted => format!("{CONFIG}{COUNTS}"),
         Setting::Plain | Setting::Fresh => CONFIG.to_owned(),
+        Setting::Strict => CONFIG.replace(r#"unparsed = "hold""#, r#"unparsed = "deny""#),
         Setting::Observed => CONFIG.replace(r#"unparsed = "hold""#, "unparsed = \"hold\"\nstage = \"observe\""),
     };
     let config = Config::parse(Path::new("countersign.toml"), &text).expect("configuration");

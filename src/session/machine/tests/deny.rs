@@ -342,6 +342,66 @@ fn a_bind_that_needs_approval_does_not_leave_with_the_execute_of_another() {
 
 /// What the transaction has made may be there for a name, but makes no text valid.
 #[test]
+fn what_can_only_fail_is_recorded_once() {
+    check_in(
+        Setting::Strict,
+        "> P - SELEC 1 | B - - | E - | S
+         ^ P - SELEC 1 | E nowhere | S
+         = error
+         v E 42601 | Z I
+         < E 42601 | Z I
+         > P - DO 'begin end' | S
+         ^ E nowhere | S
+         = deny
+         v E 34000 | Z I
+         < E 42501 | Z I",
+    );
+}
+
+#[test]
+fn harmless_messages_before_a_refusal_are_answered() {
+    let told = "v 1 | t | T id:20002:1 | E 34000 | Z I\n< 1 | t | T id | E 42501 | Z I";
+    let harmless = "P a SELECT id FROM free | D S a";
+    // Rejected, and bound without being executed. What was rejected does not leave.
+    check(&format!(
+        "> {harmless} | P - DELETE FROM customers | B - - | E - | S
+         = hold Open
+         ! opened
+         < N 00000
+         ! rejected
+         ^ {harmless} | E nowhere | S
+         {told}
+         > B - a | E - | S
+         ^ B - a | E - | S
+         = allow"
+    ));
+    check(&format!(
+        "> {harmless} | P - DELETE FROM customers | B - - | D P - | S
+         ^ {harmless} | E nowhere | S
+         {told}
+         > B - - | S
+         ^ E nowhere | S
+         v E 34000 | Z I
+         < E 26000 | Z I"
+    ));
+    // Prepared before: only its Bind does not leave.
+    check(&format!(
+        "> P h DELETE FROM customers | S
+         ^ P h DELETE FROM customers | S
+         v 1 | Z I
+         < 1 | Z I
+         > {harmless} | B - h | D P - | E - | S
+         = hold Open
+         ! opened
+         < N 00000
+         ! expired
+         ^ {harmless} | E nowhere | S
+         v 1 | t | T id:20002:1 | E 34000 | Z I
+         < 1 | t | T id | E 57014 | Z I"
+    ));
+}
+
+#[test]
 fn a_syntax_error_is_one_whatever_the_transaction_has_made() {
     check(
         "> Q BEGIN\n^ Q BEGIN\n= allow\nv C BEGIN | Z T\n< C BEGIN | Z T

@@ -198,9 +198,9 @@ fn names_of_sql_and_of_the_protocol_are_the_same_names() {
          v C DECLARE CURSOR | Z T
          < C DECLARE CURSOR | Z T
          > C P c | P - DELETE FROM customers RETURNING id | B c - | S
-         ^ E nowhere | S
-         v E 34000 | Z E
-         < E 42501 | Z E",
+         ^ C P c | E nowhere | S
+         v 3 | E 34000 | Z E
+         < 3 | E 42501 | Z E",
     );
     // A statement that SQL prepared, bound by the protocol; a cursor that SQL declared, executed by it.
     check(
