@@ -356,7 +356,7 @@ impl Machine {
         };
         let is_allowed = self.is_allowed(&portal.statement, around);
         let undo = self.statements.bind(Bytes::copy_from_slice(cut(bind.portal)), portal);
-        if let Undo::Portal(_, made) = &undo
+        if let Undo::Portal(_, made, _) = &undo
             && !is_allowed
         {
             self.group.mark_undecided(*made);
@@ -406,10 +406,7 @@ impl Machine {
                 return Ok(());
             }
             Target::Statement(name) => self.statements.close_statement(cut(name)),
-            Target::Portal(name) => {
-                self.statements.close_portal(cut(name));
-                Undo::Nothing
-            }
+            Target::Portal(name) => self.statements.close_portal(cut(name)),
         };
         self.collect(frame, Expected::Close(undo));
         Ok(())

@@ -107,7 +107,7 @@ impl Group {
 
     /// Whether the Bind that makes this portal is among them.
     pub(super) fn binds(&self, portal: &[u8]) -> bool {
-        self.expected.iter().any(|entry| matches!(entry, Expected::Bind(Undo::Portal(name, _)) if name == portal))
+        self.expected.iter().any(|entry| matches!(entry, Expected::Bind(Undo::Portal(name, ..)) if name == portal))
     }
 }
 

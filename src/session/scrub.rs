@@ -48,7 +48,7 @@ impl Machine {
             Some(Expected::Query(reply)) => concerns_masked(&reply.run.analysis, around),
             Some(Expected::Execute(reply)) => concerns_masked(&reply.run.analysis, around),
             // Planning may fold function calls; otherwise only the client's own parameters can be quoted.
-            Some(Expected::Bind(Undo::Portal(name, _))) => self
+            Some(Expected::Bind(Undo::Portal(name, ..))) => self
                 .statements
                 .portal(name)
                 .is_none_or(|portal| portal.statement.analysis.statements.iter().any(calls_foreign)),

@@ -13,6 +13,10 @@ use countersign_policy::grant::Binding;
 use countersign_policy::verdict::ReviewerDemand;
 use countersign_protocol::backend::Field;
 
+mod undo;
+
+pub(super) use undo::{Before, Undo};
+
 use super::definitions::Definitions;
 use super::names::Generation;
 use super::parked::runs_a_name;
@@ -84,23 +88,6 @@ pub(super) struct Given {
     pub(super) binding: Binding,
 }
 
-/// How to take a change back.
-pub(super) enum Undo {
-    /// Nothing was changed.
-    Nothing,
-    /// What that name was, unless another message has changed it again.
-    Statement(Bytes, NameId, Before),
-    /// No portal of that name: what is taken back fell to an error, and portals end with the transaction that failed.
-    Portal(Bytes, NameId),
-}
-
-/// What a name of a prepared statement was: nothing, or one or both of these.
-#[derive(Default)]
-pub(super) struct Before {
-    prepared: Option<Box<PreparedStatement>>,
-    by_sql: Option<Box<SqlNamed>>,
-}
-
 /// A statement named by SQL (`PREPARE`, `DECLARE`): names of SQL and of the protocol are the same names.
 struct SqlNamed {
     /// The text that named it.
@@ -129,11 +116,15 @@ pub(super) struct Statements {
     cursors: HashMap<Bytes, SqlNamed>,
     /// Names of prepared statements that were closed, with the cycle: behind an error nothing is closed.
     closed: HashMap<Bytes, u64>,
+    /// The same for cursors, and for portals that may stand in the place of one.
+    closed_cursors: HashMap<Bytes, u64>,
     ids: u64,
     /// At least the bytes that are kept.
     kept: usize,
     /// Grows with every change of what a name other than the unnamed ones means.
     revision: u64,
+    /// Grows whenever SQL has made, ended or forgotten cursors.
+    cursors_revision: u64,
     /// Cycles that the client has ended.
     cycles_sent: u64,
     /// Cycles that the upstream has ended.
@@ -156,10 +147,10 @@ impl Statements {
 
     pub(super) fn bind(&mut self, name: Bytes, portal: Portal) -> Undo {
         self.renamed(&name);
-        self.cursors.remove(&name);
+        let cursor = self.take_cursor(&name);
         let id = self.next_id();
         self.portals.insert(name.clone(), Portal { id, cycle: self.cycles_sent, ..portal });
-        Undo::Portal(name, id)
+        Undo::Portal(name, id, cursor)
     }
 
     pub(super) fn close_statement(&mut self, name: &[u8]) -> Undo {
@@ -176,10 +167,18 @@ impl Statements {
         Undo::Statement(name, NameId::default(), before)
     }
 
-    pub(super) fn close_portal(&mut self, name: &[u8]) {
+    pub(super) fn close_portal(&mut self, name: &[u8]) -> Undo {
         self.renamed(name);
-        self.cursors.remove(name);
-        self.portals.remove(name);
+        let closed = self.portals.remove(name);
+        let cursor = self.take_cursor(name);
+        // A portal that is perhaps not made leaves the cursor of its name.
+        let perhaps = !name.is_empty() && closed.is_some_and(|portal| portal.cycle == self.cycles_sent);
+        if cursor.is_none() && !perhaps {
+            return Undo::Nothing;
+        }
+        let name = Bytes::copy_from_slice(name);
+        self.closed_cursors.insert(name.clone(), self.cycles_sent);
+        Undo::Portal(name, NameId::default(), cursor)
     }
 
     /// Whether it is not yet known that what was made in this cycle has been made: the client has ended the cycle, so
@@ -196,7 +195,8 @@ impl Statements {
 
     /// Whether it is not yet known what the portal of that name is.
     pub(super) fn is_unsettled_portal(&self, name: &[u8]) -> bool {
-        self.portals.get(name).is_some_and(|known| self.is_unsettled(known.cycle))
+        let made = self.portals.get(name).map(|known| known.cycle);
+        made.or_else(|| self.closed_cursors.get(name).copied()).is_some_and(|cycle| self.is_unsettled(cycle))
     }
 
     /// Whether it is not yet known what some name is.
@@ -250,36 +250,15 @@ impl Statements {
         if !self.closed.is_empty() {
             self.closed.retain(|_, cycle| *cycle >= self.cycles_done);
         }
+        if !self.closed_cursors.is_empty() {
+            self.closed_cursors.retain(|_, cycle| *cycle >= self.cycles_done);
+        }
         if !in_transaction {
             let ended = self.cycles_done;
             self.cycles_ended = ended;
             self.portals.retain(|_, portal| portal.cycle >= ended);
         }
         self.cycles_done
-    }
-
-    pub(super) fn undo(&mut self, undo: Undo) {
-        match undo {
-            Undo::Nothing => {}
-            Undo::Statement(name, id, before) => {
-                let now = self.prepared.get(&name).map_or(NameId::default(), |known| known.id);
-                if now != id {
-                    return;
-                }
-                self.prepared.remove(&name);
-                if let Some(before) = before.prepared {
-                    self.prepared.insert(name.clone(), *before);
-                }
-                if let Some(before) = before.by_sql {
-                    self.sql_prepared.entry(name).or_insert(*before);
-                }
-            }
-            Undo::Portal(name, id) => {
-                if self.portals.get(&name).is_some_and(|known| known.id == id) {
-                    self.portals.remove(&name);
-                }
-            }
-        }
     }
 
     pub(super) fn statement(&mut self, name: &[u8]) -> Option<&mut PreparedStatement> {
@@ -325,6 +304,7 @@ impl Statements {
     /// Forgets cursors that have ended unless they were declared WITH HOLD: a function may open others of their names.
     pub(super) fn forget_old_cursors(&mut self) {
         let ended = self.cycles_ended;
+        self.cursors_revision = self.cursors_revision.saturating_add(1);
         self.cursors.retain(|_, cursor| cursor.cycle >= ended);
     }
 
@@ -398,11 +378,13 @@ impl Statements {
             }
             SessionChange::DeclareCursor(name, _) | SessionChange::CloseCursor(name) => {
                 self.renamed(name.as_bytes());
+                self.cursors_revision = self.cursors_revision.saturating_add(1);
                 self.cursors.remove(cut(name.as_bytes()));
                 self.portals.remove(cut(name.as_bytes()));
             }
             SessionChange::DiscardAll => {
                 self.revision = self.revision.saturating_add(1);
+                self.cursors_revision = self.cursors_revision.saturating_add(1);
                 self.forget_named();
                 self.sql_prepared.clear();
                 self.portals.clear();

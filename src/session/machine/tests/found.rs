@@ -76,3 +76,72 @@ fn portals_live_on_when_a_transaction_begins() {
          = allow"
     ));
 }
+
+/// A cursor WITH HOLD outlives the transaction in which a Bind of its name has failed, or a Close was skipped.
+#[test]
+fn a_held_cursor_whose_name_was_not_taken_is_still_there() {
+    let declare = "DECLARE q CURSOR WITH HOLD FOR SELECT 1";
+    let declared =
+        format!("> Q {declare}\n^ Q {declare}\n= allow\nv C DECLARE CURSOR | Z I\n< C DECLARE CURSOR | Z I\n");
+    let executed = "> E q | S\n^ E q | S\n= allow\nv D 1 | C SELECT 1 | Z I\n< D 1 | C SELECT 1 | Z I";
+    check(&format!(
+        "{declared}> P b SELECT 2 | B q b | S\n^ P b SELECT 2 | B q b | S\nv 1 | E 42P03 | Z I\n< 1 | E 42P03 | Z I\n{executed}"
+    ));
+    check(&format!(
+        "{declared}> P b SELECT 2 | B q b | C P q | S | E q | S
+         ^ P b SELECT 2 | B q b | C P q | S
+         v 1 | E 42P03 | Z I
+         < 1 | E 42P03 | Z I
+         ^ E q | S
+         = allow"
+    ));
+    check(&format!(
+        "{declared}> B - nothing | C P q | S\n^ E nowhere | S\nv E 34000 | Z I\n< E 26000 | Z I\n{executed}"
+    ));
+    check(&format!(
+        "{declared}> D S nothing | C P q | S | E q | S
+         ^ D S nothing | C P q | S
+         v E 26000 | Z I
+         < E 26000 | Z I
+         ^ E q | S
+         = allow"
+    ));
+    check(&format!(
+        "{declared}> C P q | S\n^ C P q | S\nv 3 | Z I\n< 3 | Z I\n> E q | S\n^ E nowhere | S\nv E 34000 | Z I\n< E 34000 | Z I"
+    ));
+}
+
+/// What SQL has done to cursors since is not undone with the Bind.
+#[test]
+fn a_cursor_that_sql_has_replaced_is_not_brought_back() {
+    let declare = "DECLARE q CURSOR WITH HOLD FOR SELECT 1";
+    check(&format!(
+        "> Q {declare}
+         ^ Q {declare}
+         = allow
+         v C DECLARE CURSOR | Z I
+         < C DECLARE CURSOR | Z I
+         > P b SELECT 2 | B q b | P - CLOSE q | B - - | E - | H
+         ^ P b SELECT 2 | B q b | P - CLOSE q | B - - | E - | H
+         = allow
+         v 1 | E 42P03
+         < 1 | E 42P03
+         > S
+         ^ S
+         v Z I
+         < Z I
+         > Q CLOSE q
+         ^ Q CLOSE q
+         = allow
+         v C CLOSE CURSOR | Z I
+         < C CLOSE CURSOR | Z I
+         > B q b | E - | S
+         ^ B q b | E nowhere | S
+         v 2 | E 34000 | Z I
+         < 2 | E 34000 | Z I
+         > E q | S
+         ^ E nowhere | S
+         v E 34000 | Z I
+         < E 34000 | Z I"
+    ));
+}
