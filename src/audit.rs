@@ -126,6 +126,12 @@ impl Audit {
         self.queue.health()
     }
 
+    /// Lets it fail, as when the disk is full.
+    #[cfg(test)]
+    pub(crate) fn fail(&self) {
+        self.queue.fail();
+    }
+
     /// Bytes waiting to be written.
     #[must_use]
     pub fn lag_bytes(&self) -> usize {

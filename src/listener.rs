@@ -26,9 +26,6 @@ const UNIX_SOCKET_MODE: u32 = 0o770;
 /// How long to wait before the next accept when the process has run out of descriptors or memory.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// What a unix client is called where a TCP client has `ip:port`.
-const LOCAL_PEER: &str = "local";
-
 impl std::fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -118,7 +115,7 @@ impl Listener {
     /// Clients whose connection is complete and was not accepted yet; they would be reset with the socket. A socket that
     /// was handed over keeps them for whoever takes it next.
     #[must_use]
-    pub fn take_queued(&self) -> Vec<(ClientStream, String)> {
+    pub fn take_queued(&self) -> Vec<ClientStream> {
         let mut queued = Vec::new();
         if self.origin == Origin::Inherited {
             return queued;
@@ -143,22 +140,18 @@ impl Listener {
         &self.address
     }
 
-    /// Waits for the next client; returns the stream and `ip:port`, or `local` for a unix socket.
+    /// Waits for the next client.
     ///
     /// Failures are logged and retried: a listener ends only by being dropped.
     ///
     /// # Cancel safety
     /// Cancel safe: no accepted connection is lost.
-    pub async fn accept(&self) -> (ClientStream, String) {
+    pub async fn accept(&self) -> ClientStream {
         loop {
             let accepted = match &self.socket {
-                Socket::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
-                    // A client that is gone already fails here; that is not the listener's trouble.
-                    Stream::tcp(stream).ok().map(|stream| (stream, peer.to_string()))
-                }),
-                Socket::Unix(listener) => {
-                    listener.accept().await.map(|(stream, _)| Some((Stream::Unix(stream), LOCAL_PEER.to_owned())))
-                }
+                // A client that is gone already fails here; that is not the listener's trouble.
+                Socket::Tcp(listener) => listener.accept().await.map(|(stream, _)| Stream::tcp(stream).ok()),
+                Socket::Unix(listener) => listener.accept().await.map(|(stream, _)| Some(Stream::Unix(stream))),
             };
             match accepted {
                 Ok(Some(client)) => return client,
@@ -181,15 +174,14 @@ fn unix_socket(listener: io::Result<UnixListener>) -> io::Result<Socket> {
     listener.map(Socket::Unix)
 }
 
-fn queued_tcp((socket, peer): (socket2::Socket, SockAddr)) -> io::Result<(ClientStream, String)> {
+fn queued_tcp((socket, _): (socket2::Socket, SockAddr)) -> io::Result<ClientStream> {
     socket.set_nonblocking(true)?;
-    let peer = peer.as_socket().map(|peer| peer.to_string()).unwrap_or_default();
-    Ok((Stream::tcp(TcpStream::from_std(socket.into())?)?, peer))
+    Stream::tcp(TcpStream::from_std(socket.into())?)
 }
 
-fn queued_unix((socket, _): (socket2::Socket, SockAddr)) -> io::Result<(ClientStream, String)> {
+fn queued_unix((socket, _): (socket2::Socket, SockAddr)) -> io::Result<ClientStream> {
     socket.set_nonblocking(true)?;
-    Ok((Stream::Unix(UnixStream::from_std(socket.into())?), LOCAL_PEER.to_owned()))
+    Ok(Stream::Unix(UnixStream::from_std(socket.into())?))
 }
 
 /// Binds a TCP address and listens.
@@ -276,8 +268,8 @@ mod tests {
         let ListenAddress::Tcp(address) = listener.local_addr() else { panic!("it was TCP") };
         assert_ne!(address.port(), 0);
         let mut client = TcpStream::connect(address).await.unwrap();
-        let (mut accepted, peer) = listener.accept().await;
-        assert_eq!(peer, client.local_addr().unwrap().to_string());
+        let mut accepted = listener.accept().await;
+        assert_eq!(accepted.peer_addr().unwrap(), Some(client.local_addr().unwrap()));
         client.write_all(b"x").await.unwrap();
         assert_eq!(accepted.read_u8().await.unwrap(), b'x');
     }
@@ -298,8 +290,8 @@ mod tests {
         let alone = bind(&address).unwrap();
         let ListenAddress::Tcp(port) = alone.local_addr() else { panic!("it was TCP") };
         let clients = [TcpStream::connect(port).await.unwrap(), TcpStream::connect(port).await.unwrap()];
-        let peers: Vec<String> = alone.take_queued().into_iter().map(|(_, peer)| peer).collect();
-        assert_eq!(peers, clients.map(|client| client.local_addr().unwrap().to_string()));
+        let peers: Vec<_> = alone.take_queued().iter().map(|stream| stream.peer_addr().unwrap()).collect();
+        assert_eq!(peers, clients.map(|client| Some(client.local_addr().unwrap())));
         assert!(alone.take_queued().is_empty());
     }
 
@@ -309,8 +301,7 @@ mod tests {
         let listener = bind(&address).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, UNIX_SOCKET_MODE);
         let _client = UnixStream::connect(&path).await.unwrap();
-        let (stream, peer) = listener.accept().await;
-        assert_eq!((stream.is_unix(), peer.as_str()), (true, "local"));
+        assert!(listener.accept().await.is_unix());
         drop(listener);
         assert!(!path.exists());
     }

@@ -401,10 +401,7 @@ async fn open_database(database: &DatabaseConfig) -> Result<Database, ServerErro
 async fn accept(listener: Listener, shared: Arc<Shared>, phase: watch::Receiver<Phase>) {
     let mut sessions = JoinSet::new();
     let mut stop = phase.clone();
-    let begin = |sessions: &mut JoinSet<()>, (stream, _): (ClientStream, String)| match shared
-        .places
-        .take_stranger(&shared.config())
-    {
+    let begin = |sessions: &mut JoinSet<()>, stream: ClientStream| match shared.places.take_stranger(&shared.config()) {
         Ok(place) => {
             let newcomer = Newcomer { stream, place };
             sessions.spawn(connection::serve(newcomer, Arc::clone(&shared), phase.clone()));

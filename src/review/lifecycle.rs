@@ -76,30 +76,30 @@ impl Review {
     /// Expires what is due, and withdraws what sessions have abandoned.
     ///
     /// # Errors
-    /// When the store or the audit trail fails; the rest is done by the next sweep.
+    /// When the store or the audit trail fails; what could not be done is done by the next sweep, and the rest by this one:
+    /// nobody waits longer because of the trail.
     pub async fn sweep(&self, now: Timestamp) -> Result<(), ReviewError> {
         let now = self.time(now);
-        let mut abandoned = self.pending.take_abandoned().into_iter();
-        while let Some(id) = abandoned.next() {
+        let mut swept = Ok(());
+        for id in self.pending.take_abandoned() {
             if let Err(error) = self.withdraw(id, now).await {
-                self.pending.put_back_abandoned(abandoned.chain([id]));
-                return Err(error);
+                self.pending.put_back_abandoned([id]);
+                swept = swept.and(Err(error));
             }
         }
-        self.settle(now).await?;
+        swept = swept.and(self.settle(now).await);
         for (id, transition) in self.store.reap().await? {
-            self.note_transition(id, &transition)?;
+            swept = swept.and(self.note_transition(id, &transition));
         }
         loop {
             let expired = self.store.expire_due(now, SWEEP_BATCH).await?;
-            let mut recorded = Ok(());
             for (id, transition) in &expired {
                 self.pending.wake(*id, Decision::Expired);
-                recorded = recorded.and(self.note_transition(*id, transition));
+                swept = swept.and(self.note_transition(*id, transition));
             }
-            recorded?;
             if expired.len() < SWEEP_BATCH as usize {
-                return self.sweep_grants(now).await;
+                let grants = self.sweep_grants(now).await;
+                return swept.and(grants);
             }
         }
     }

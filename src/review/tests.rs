@@ -371,6 +371,23 @@ fn nothing_is_released_when_the_trail_cannot_be_written() {
     });
 }
 
+#[test]
+fn nobody_waits_longer_because_the_trail_has_failed() {
+    run(async {
+        let bench = Bench::new();
+        let (one, other, mut expires) = (bench.hold("dba").await, bench.hold("dba").await, bench.hold("dba").await);
+        let abandoned = [one.request.id, other.request.id];
+        drop((one, other));
+        bench.review.audit.fail();
+        let expiry = expires.request.expires_at;
+        assert!(matches!(bench.review.sweep(expiry).await, Err(ReviewError::Audit(_))));
+        assert_eq!(expires.decision().await, Decision::Expired);
+        for id in abandoned {
+            assert_eq!(bench.review.get(id).await.unwrap().state, State::Cancelled);
+        }
+    });
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_concurrent_voters_exactly_one_approves() {
     let bench = Bench::new();

@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign_policy::analysis::{AnalysisContext, NotUnderstood, SessionChange};
+use countersign_policy::analysis::{AnalysisContext, NotUnderstood};
 use countersign_policy::catalog::Volatility;
 use countersign_policy::grant::{Approval, Binding, Grants};
 use countersign_policy::moment::Moment;
 use countersign_policy::verdict::{Case, Estimate, HoldTerms, Judgement, Rows, Verdict};
-use countersign_policy::{Analysis, Effect, Effects, Permit};
+use countersign_policy::{Analysis, Effect, Permit};
 use countersign_protocol::Frame;
 use countersign_protocol::backend::{Field, TransactionStatus};
 use countersign_protocol::frontend::{self, Bind, Target, tag};
@@ -20,7 +20,7 @@ use jiff::SignedDuration;
 
 use super::calls;
 use super::copy_in::CopyIn;
-use super::expected::{DescribeTarget, ExecuteReply, Expected, QueryReply, Run};
+use super::expected::{DescribeTarget, Ends, ExecuteReply, Expected, QueryReply, Run};
 use super::hopeless::Hopeless;
 use super::machine::{Machine, Stop};
 use super::messages;
@@ -359,7 +359,7 @@ impl Machine {
         self.in_pipeline = false;
         let is_call = bytes.first() == Some(&tag::FUNCTION_CALL);
         if !is_call {
-            self.forwarded(&run);
+            self.forwarded(&run, None);
         }
         let reply = QueryReply { run, is_call, completed: 0, failed: false, plan: ResultPlan::Unknown };
         self.expect(Expected::Query(Box::new(reply)));
@@ -388,7 +388,7 @@ impl Machine {
             self.expect(Expected::OwnDescribe(DescribeTarget::Portal(messages.portal.clone(), id)));
         }
         self.in_pipeline = true;
-        self.forwarded(&run);
+        self.forwarded(&run, Some(&messages.portal));
         let plan = plan.unwrap_or(ResultPlan::Unknown);
         self.expect(Expected::Execute(Box::new(ExecuteReply { run, portal: messages.portal, plan })));
         Ok(())
@@ -412,7 +412,8 @@ impl Machine {
         })
     }
 
-    fn forwarded(&mut self, run: &Run) {
+    /// Notes what may have changed because of a request that was sent; `portal` is the one that it executes.
+    fn forwarded(&mut self, run: &Run, portal: Option<&[u8]>) {
         let analysis = &run.analysis;
         self.names.forwarded(analysis, self.statements.cycle());
         self.definitions.forwarded(&run.text, analysis);
@@ -422,8 +423,10 @@ impl Machine {
             self.copy_in = CopyIn::Awaited;
         }
         self.status_moved |= run.may_change_transaction();
-        if may_end_portals(run) {
-            self.statements.end_portals();
+        match run.ends() {
+            Ends::None => {}
+            Ends::Others => self.statements.end_portals(portal),
+            Ends::All => self.statements.end_portals(None),
         }
         if names::may_change(analysis) {
             self.statements.forget_old_cursors();
@@ -439,13 +442,6 @@ impl Machine {
 
 fn refused(error: Bytes) -> (&'static str, Ruling) {
     ("deny", Ruling::Refuse(error))
-}
-
-/// Whether it may end a transaction, and with it the portals.
-fn may_end_portals(run: &Run) -> bool {
-    let ends = |change: &SessionChange| matches!(change, SessionChange::Transaction);
-    let by_itself = run.analysis.statements.iter().any(|statement| statement.session_changes.iter().any(ends));
-    by_itself || run.analysis.effects().intersects(Effects::of(&[Effect::Call, Effect::Do]))
 }
 
 /// The messages of one Execute.

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use countersign_policy::analysis::SessionChange;
 use countersign_policy::{Analysis, Effect, Effects};
 
 use super::copy_in::Doubt;
@@ -108,10 +109,32 @@ impl Run {
         self.analysis.effects().intersects(CHANGES)
     }
 
+    /// Which portals it may end: they end with the transaction.
+    pub(super) fn ends(&self) -> Ends {
+        let by_itself = |change: &SessionChange| matches!(change, SessionChange::Transaction);
+        if self.analysis.statements.iter().any(|statement| statement.session_changes.iter().any(by_itself)) {
+            Ends::All
+        } else if self.analysis.effects().intersects(Effects::of(&[Effect::Call, Effect::Do])) {
+            Ends::Others
+        } else {
+            Ends::None
+        }
+    }
+
     /// Whether it may read CopyData: it is a COPY, or not understood.
     pub(super) fn may_copy_in(&self) -> bool {
         self.analysis.effects().intersects(Effects::of(&[Effect::CopyIn, Effect::Unknown]))
     }
+}
+
+/// Which portals a request may end.
+pub(super) enum Ends {
+    /// None.
+    None,
+    /// All but the one that it executes: code that ends a transaction goes on.
+    Others,
+    /// All.
+    All,
 }
 
 /// State of the replies to the proxy's own query.

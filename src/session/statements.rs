@@ -296,9 +296,9 @@ impl Statements {
         }
     }
 
-    /// Portals that exist now end with the transaction that a statement ends.
-    pub(super) fn end_portals(&mut self) {
-        self.portals.clear();
+    /// Portals that exist now end with the transaction that a statement ends, but for this one.
+    pub(super) fn end_portals(&mut self, stays: Option<&[u8]>) {
+        self.portals.retain(|name, _| stays.is_some_and(|stays| name == stays));
     }
 
     /// Forgets cursors that have ended unless they were declared WITH HOLD: a function may open others of their names.

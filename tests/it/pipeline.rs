@@ -26,7 +26,7 @@ const NORMAL: Duration = Duration::from_secs(10);
 const SEEDS: std::ops::Range<u64> = 1..40;
 
 /// Seeds that once found a defect.
-const FOUND: &[u64] = &[1_795_314_347_000_111, 1_795_316_630_000_046, 1_795_319_636_000_457, 1_795_320_405_000_051];
+const FOUND: &[u64] = &[1_795_314_347_000_111, 1_795_316_630_000_046, 1_795_320_405_000_051, 1_795_321_083_000_598];
 
 /// Seeds to be played, and until when.
 struct Seeds {

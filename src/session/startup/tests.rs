@@ -94,7 +94,7 @@ fn loopback() -> (Listener, SocketAddr) {
 
 /// Accepts one client; after a login sends the greeting and reads until the client leaves.
 async fn serve(listener: &Listener, shared: &StartupContext) -> Result<StartupOutcome, StartupError> {
-    let (stream, _) = listener.accept().await;
+    let stream = listener.accept().await;
     let mut outcome = accept(stream, shared).await?;
     if let StartupOutcome::Session(client) = &mut outcome {
         let key = CancelKey { process_id: 42, secret: bytes::Bytes::from_static(b"abcd") };

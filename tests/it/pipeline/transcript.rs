@@ -54,7 +54,6 @@ pub fn lines(heard: &Heard, first_new: FirstNewOid) -> Vec<String> {
 
 const FAILED_BLOCK: &str = "E SERROR VERROR C25P02";
 const NO_PORTAL: &str = "E SERROR VERROR C34000";
-const FAILED_PORTAL: &str = "E SERROR VERROR C55000 Mportal";
 
 fn is_fatal(line: &str) -> bool {
     line.starts_with("E SFATAL")
@@ -68,9 +67,7 @@ fn is_same(one: Option<&String>, other: Option<&String>) -> bool {
     let is_malformed = |line: &String| line.starts_with("E SERROR VERROR C08P01");
     match (one, other) {
         (Some(one), Some(other)) if is_error(one) && is_error(other) && is_malformed(other) => true,
-        (Some(one), Some(other)) if other.starts_with(NO_PORTAL) => {
-            one == other || one.starts_with(FAILED_BLOCK) || one.starts_with(FAILED_PORTAL)
-        }
+        (Some(one), Some(other)) if one.starts_with(FAILED_BLOCK) && other.starts_with(NO_PORTAL) => true,
         _ => one == other,
     }
 }

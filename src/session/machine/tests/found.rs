@@ -145,3 +145,40 @@ fn a_cursor_that_sql_has_replaced_is_not_brought_back() {
          < E 34000 | Z I"
     ));
 }
+
+/// Code that may end a transaction ends the portals, but not the one that runs it.
+#[test]
+fn the_portal_that_runs_code_is_still_there() {
+    super::check_in(
+        super::Setting::Observed,
+        "> P - DO 'begin end' | P s SELECT 1 | B p s | B - - | E - | E - | S
+         ^ P - DO 'begin end' | P s SELECT 1 | B p s | B - - | E - | H
+         = allow
+         v 1 | 1 | 2 | 2 | C DO
+         < 1 | 1 | 2 | 2 | C DO
+         ^ OWN | H
+         v 1 | 2 | D shop [\"pg_catalog\",\"public\"] | C SELECT 1 | 3 | 3
+         ^ E - | H
+         = allow
+         v E 55000
+         ^ S
+         < E 55000
+         v Z I
+         = Refresh
+         < Z I",
+    );
+    super::check_in(
+        super::Setting::Observed,
+        "> P - DO 'begin end' | P s SELECT 1 | B p s | B - - | E - | E p | S
+         ^ P - DO 'begin end' | P s SELECT 1 | B p s | B - - | E - | H
+         = allow
+         v 1 | 1 | 2 | 2 | C DO
+         < 1 | 1 | 2 | 2 | C DO
+         ^ OWN | H
+         v 1 | 2 | D shop [\"pg_catalog\",\"public\"] | C SELECT 1 | 3 | 3
+         ^ E nowhere | S
+         v E 34000 | Z I
+         = Refresh
+         < E 34000 | Z I",
+    );
+}

@@ -1,5 +1,5 @@
 //! Everything at once, from a seed: clients, reviewers, cancels, lost connections, slow peers, changes of policy, drains,
-//! crashes, and a clock that jumps.
+//! crashes, full disks, and a clock that jumps.
 //!
 //! Real are the session core, review, store and audit; simulated are sockets, time and PostgreSQL. Nothing waits for the
 //! clock of this machine, and one seed plays the same every time.
@@ -59,7 +59,7 @@ fn promises_hold_whatever_happens() {
     let mut all = Tally::default();
     SEEDS.chain(FOUND.iter().copied()).for_each(|seed| all += play(seed, STEPS));
     // A simulation in which nothing happens shows nothing.
-    let rare = [all.released, all.rejected, all.executed, all.crashes, all.drains, all.sessions];
+    let rare = [all.released, all.rejected, all.executed, all.crashes, all.full_disks, all.drains, all.sessions];
     assert!(rare.iter().all(|count| *count > 5), "{all:?}");
     let Some(minutes) = number("COUNTERSIGN_SIMULATION_MINUTES") else { return };
     let (begin, first) = (Instant::now(), number("COUNTERSIGN_SIMULATION_FROM").unwrap_or(SEEDS.end));

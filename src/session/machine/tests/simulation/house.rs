@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use crate::audit::{Audit, verify};
 use crate::config::Config;
-use crate::review::{RequestId, Review};
+use crate::review::{RequestId, Review, ReviewError};
 use crate::store::SqliteStore;
 
 /// See the module documentation.
@@ -61,6 +61,26 @@ impl House {
     /// Waits for what does not wait for the simulated world.
     pub fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
+    }
+
+    /// Waits for what may fail only when the disk is full.
+    pub fn must<T>(&self, future: impl Future<Output = Result<T, ReviewError>>) -> Option<T> {
+        match self.wait(future) {
+            Ok(done) => Some(done),
+            Err(error) => {
+                assert!(self.is_disk_full(), "{error}");
+                None
+            }
+        }
+    }
+
+    /// From now on nothing can be recorded.
+    pub fn fill_disk(&self) {
+        self.audit.fail();
+    }
+
+    pub fn is_disk_full(&self) -> bool {
+        self.audit.health().is_err()
     }
 
     /// SIGKILL, and a new start with what the files hold.

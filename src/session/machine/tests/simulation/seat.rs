@@ -14,7 +14,7 @@ use super::super::upstream::Postgres;
 use super::house::House;
 use super::replies::{self, Extent};
 use crate::audit::Record;
-use crate::review::{Execution, NewRequest, Opened, Outcome, RequestId, Waiting};
+use crate::review::{Execution, NewRequest, Opened, Outcome, RequestId, ReviewError, Waiting};
 use crate::session::parked::Gate;
 use crate::session::words::{BeginRefused, Command, Event, Finished, Identity, Opening, Surroundings};
 
@@ -47,6 +47,8 @@ pub struct Seat {
     pub is_closed: bool,
     /// The statements whose runs have been recorded.
     pub begun: Vec<String>,
+    /// How many requests were allowed and stand in the audit trail.
+    allowed: usize,
     commands: VecDeque<Command>,
     waiting: Option<Waiting>,
     to_proxy: BytesMut,
@@ -70,6 +72,7 @@ impl Seat {
             client: Client::Open,
             is_closed: false,
             begun: Vec::new(),
+            allowed: 0,
             commands: VecDeque::new(),
             waiting: None,
             to_proxy: BytesMut::new(),
@@ -240,14 +243,15 @@ impl Seat {
                     request: judged.access_request,
                     grant: judged.grant.as_deref(),
                 };
-                house.audit.record(now, &record).unwrap();
-                None
+                let written = house.audit.record(now, &record);
+                self.allowed += usize::from(written.is_ok() && judged.verdict == "allow");
+                written.err().map(|_| Event::RecordFailed)
             }
             Command::Open(number, request) => return Some(self.open(number, *request, house, now)),
             Command::Begin(id) => return Some(self.begin(id, house, now)),
             Command::Withdraw(id) => {
                 self.waiting = None;
-                house.wait(review.withdraw(id, now)).unwrap();
+                house.must(review.withdraw(id, now));
                 None
             }
             Command::LeaveOpen(id) => {
@@ -295,7 +299,11 @@ impl Seat {
     }
 
     fn open(&mut self, number: u64, request: NewRequest, house: &House, now: Timestamp) -> Done {
-        let (id, opening) = match house.wait(house.review.open(request, now)).unwrap() {
+        let Some(opened) = house.must(house.review.open(request, now)) else {
+            self.answer(Some(Event::Opened(number, None)));
+            return Done::Nothing;
+        };
+        let (id, opening) = match opened {
             Opened::Waiting(waiting) => {
                 let request = waiting.request.clone();
                 self.waiting = Some(waiting);
@@ -309,8 +317,12 @@ impl Seat {
     }
 
     fn begin(&mut self, id: RequestId, house: &House, now: Timestamp) -> Done {
-        if house.wait(house.review.begin_execution(id, now)).is_err() {
-            self.answer(Some(Event::Begun(id, Err(BeginRefused::Unusable))));
+        if let Err(error) = house.wait(house.review.begin_execution(id, now)) {
+            let refused = match error {
+                ReviewError::Audit(_) => BeginRefused::Unavailable,
+                _ => BeginRefused::Unusable,
+            };
+            self.answer(Some(Event::Begun(id, Err(refused))));
             return Done::Nothing;
         }
         let request = house.wait(house.review.get(id)).unwrap();
@@ -346,6 +358,7 @@ impl Seat {
     /// Nothing was executed that was not approved, and the client was told nothing that PostgreSQL would not have told.
     pub fn check(&self, extent: Extent) {
         let executed = &self.upstream.executed;
+        assert!(executed.len() <= self.allowed, "executed without a record: {}", self.story());
         let guarded: Vec<_> = executed.iter().filter(|done| super::is_guarded(&done.text, &done.schema)).collect();
         assert!(guarded.len() <= self.begun.len(), "executed {guarded:?}, approved {:?}", self.begun);
         for done in &guarded {
@@ -411,5 +424,5 @@ fn finish(finished: Finished, house: &House, now: Timestamp) {
     let Finished { id, outcome, rows, masked } = finished;
     debug_assert!(!matches!(&outcome, Outcome::Executed(tag) if tag.is_empty()), "an outcome has its tag");
     let execution = Execution { outcome, rows, duration: std::time::Duration::ZERO, masked_columns: masked };
-    house.wait(house.review.finish(id, &execution, now)).unwrap();
+    house.must(house.review.finish(id, &execution, now));
 }

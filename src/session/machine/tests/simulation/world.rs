@@ -89,6 +89,7 @@ pub struct Tally {
     pub released: usize,
     pub rejected: usize,
     pub crashes: usize,
+    pub full_disks: usize,
     pub drains: usize,
 }
 
@@ -100,6 +101,7 @@ impl std::ops::AddAssign for Tally {
         self.released += other.released;
         self.rejected += other.rejected;
         self.crashes += other.crashes;
+        self.full_disks += other.full_disks;
         self.drains += other.drains;
     }
 }
@@ -174,7 +176,7 @@ impl World {
             masks: Arc::default(),
             grants: Arc::default(),
             analyses: Arc::clone(&self.analyses),
-            audit_writable: true,
+            audit_writable: !self.house().is_disk_full(),
             now: self.now,
         }
     }
@@ -311,7 +313,7 @@ impl World {
 
     fn rarely(&mut self, at: usize) {
         match self.rng.random_range(0..100) {
-            0..25 => self.sweep(),
+            0..20 => self.sweep(),
             25..45 => {
                 let seconds = self.pick(&[1, 30, 61, 600, 1800, 3700]);
                 self.now += SignedDuration::from_secs(seconds);
@@ -338,13 +340,19 @@ impl World {
             }
             80..90 => self.drain(),
             90..95 => self.crash(),
+            20..25 | 95..100 if !self.house().is_disk_full() => {
+                self.note("the disk is full".to_owned());
+                self.tally.full_disks += 1;
+                self.house().fill_disk();
+            }
+            _ if self.house().is_disk_full() => self.crash(),
             _ => {}
         }
     }
 
     fn sweep(&mut self) {
         self.note("sweep".to_owned());
-        self.house().wait(self.house().review.sweep(self.now)).unwrap();
+        self.house().must(self.house().review.sweep(self.now));
     }
 
     /// The first time sessions are asked to end, the second time they are told to, and the proxy starts again.
@@ -398,6 +406,10 @@ impl World {
 
     /// Everything that can happen by itself happens, and nobody approves any more.
     pub fn settle(&mut self) {
+        if self.house().is_disk_full() {
+            // Nobody can decide any more; time still does.
+            self.now += SignedDuration::from_hours(2);
+        }
         self.sweep();
         let mut busy = true;
         let mut rounds = 0;
