@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use countersign_policy::grant::{Binding, ShapeDigest};
-use countersign_policy::rule::Mode;
+use countersign_policy::rule::{Justification, Mode};
 use countersign_policy::verdict::ReviewerDemand;
 
 pub use decide::Consent;
@@ -113,6 +113,10 @@ pub struct NewRequest {
     pub timeout: Duration,
     /// How the requester waits.
     pub mode: Mode,
+    /// The requester's reason.
+    pub justification: Option<String>,
+    /// Whether it is refused without one.
+    pub justification_asked: Justification,
     /// Whether a transaction block is open.
     pub in_transaction: bool,
 }
@@ -225,6 +229,9 @@ pub struct AccessRequest {
     pub messages: Vec<String>,
     /// Who must approve.
     pub reviewers: Vec<ReviewerDemand>,
+    /// The requester's reason.
+    #[serde(default)]
+    pub justification: Option<String>,
     /// Whether a transaction block is open.
     pub in_transaction: bool,
     /// When it was made.

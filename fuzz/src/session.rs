@@ -208,6 +208,7 @@ impl Play {
             shape: String::new(),
             messages: Vec::new(),
             reviewers: met(),
+            justification: None,
             in_transaction: false,
             created_at: self.around.now,
             expires_at: self.around.now + SignedDuration::from_hours(1),

@@ -296,6 +296,8 @@ pub enum SessionChange {
     TransactionBegun,
     /// A transaction, or a part of it, may end (`COMMIT`, `ROLLBACK`, …), and with it the portals.
     Transaction,
+    /// The requester's reason for what follows (`countersign.reason`) may be another one afterwards.
+    Reason,
     /// A setting of this name that decides how texts are read gets another value than the pinned one.
     Reading(&'static str),
 }

@@ -95,8 +95,20 @@ pub struct Rule {
     pub timeout: Option<Duration>,
     /// How the requester waits; `None` means the database's.
     pub mode: Option<Mode>,
+    /// Whether the requester has to give a reason.
+    pub justification: Justification,
     /// Whether the rule is enforced or only recorded.
     pub stage: Stage,
+}
+
+/// Whether a requester has to give a reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Justification {
+    /// Only if they want to.
+    #[default]
+    Optional,
+    /// What is held without one is refused.
+    Required,
 }
 
 /// Conditions of a rule: all that are present must be true; within one, any of its values.

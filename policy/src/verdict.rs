@@ -19,7 +19,7 @@ use crate::catalog::Catalog;
 use crate::grant::{Approval, Binding, Grants};
 use crate::mask::MaskSet;
 use crate::moment::Moment;
-use crate::rule::{Action, Mode, PlainText, Policy, Rule, Scope, Stage};
+use crate::rule::{Action, Justification, Mode, PlainText, Policy, Rule, Scope, Stage};
 use crate::subject::Subject;
 
 pub use self::rows::{Estimate, Rows};
@@ -136,6 +136,8 @@ pub struct HoldTerms {
     pub timeout: Duration,
     /// How the requester waits.
     pub mode: Mode,
+    /// Whether the requester has to give a reason.
+    pub justification: Justification,
     /// Messages of the rules that hold it.
     pub messages: Vec<String>,
 }

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use countersign_policy::rule::{Action, DatabasePolicy, Mode, RelationAccess, Rule, Stage};
+use countersign_policy::rule::{Action, DatabasePolicy, Justification, Mode, RelationAccess, Rule, Stage};
 use serde_json::{Value, json};
 
 use super::output::{Exit, Format};
@@ -140,7 +140,11 @@ fn rule_line(rule: &Rule) -> String {
     add("text", matcher.text.as_ref().map(|pattern| vec![pattern.to_string()]));
     let when = if parts.is_empty() { "everything".to_owned() } else { parts.join(", ") };
     let by = if rule.reviewers.is_empty() { String::new() } else { format!(" by {}", list(&rule.reviewers)) };
-    format!("{}: {}{by} when {when}{}", rule.name, action(rule.action), stage(rule.stage))
+    let reason = match rule.justification {
+        Justification::Optional => "",
+        Justification::Required => ", with a reason,",
+    };
+    format!("{}: {}{by}{reason} when {when}{}", rule.name, action(rule.action), stage(rule.stage))
 }
 
 fn texts<T: ToString>(globs: &[T]) -> Vec<String> {

@@ -6,7 +6,8 @@
 use countersign_policy::mask::{MaskKind, MaskRule, Predicates};
 use countersign_policy::moment::Window;
 use countersign_policy::rule::{
-    Action, ColumnGlob, Glob, GlobError, Matcher, Mode, NameGlob, RelationAccess, Rule, Stage, text_pattern,
+    Action, ColumnGlob, Glob, GlobError, Justification, Matcher, Mode, NameGlob, RelationAccess, Rule, Stage,
+    text_pattern,
 };
 use countersign_policy::{Effect, Effects};
 
@@ -40,9 +41,10 @@ pub(super) const RULE_KEYS: Keys = Keys {
         "approvals",
         "timeout",
         "mode",
+        "justification",
         "stage",
     ],
-    unavailable: &["justification"],
+    unavailable: &[],
 };
 
 pub(super) const MASK_KEYS: Keys =
@@ -52,6 +54,8 @@ pub(super) const ACTIONS: &[(&str, Action)] =
     &[("allow", Action::Allow), ("hold", Action::Hold), ("deny", Action::Deny)];
 pub(super) const MODES: &[(&str, Mode)] = &[("wait", Mode::Wait), ("resubmit", Mode::Resubmit), ("auto", Mode::Auto)];
 pub(super) const STAGES: &[(&str, Stage)] = &[("observe", Stage::Observe), ("enforce", Stage::Enforce)];
+const JUSTIFICATIONS: &[(&str, Justification)] =
+    &[("required", Justification::Required), ("optional", Justification::Optional)];
 const ACCESSES: &[(&str, RelationAccess)] =
     &[("write", RelationAccess::Write), ("read", RelationAccess::Read), ("any", RelationAccess::Any)];
 /// Effects on a relation that do not count as writing it.
@@ -72,7 +76,8 @@ pub(super) fn rule(section: &Section<'_>, known: &Known<'_>) -> Option<Rule> {
     let matcher = matcher(section, known);
     let action = section.required("action", section.choice("action", ACTIONS));
     if action.is_some_and(|action| action != Action::Hold) {
-        let idle = ["reviewers", "approvals", "timeout", "mode"].into_iter().filter(|key| section.has(key));
+        let idle =
+            ["reviewers", "approvals", "timeout", "mode", "justification"].into_iter().filter(|key| section.has(key));
         for key in idle {
             let message = format!("\"{key}\" in {} has no effect: the rule does not hold", section.title);
             section.problem(key, message, None);
@@ -90,10 +95,21 @@ pub(super) fn rule(section: &Section<'_>, known: &Known<'_>) -> Option<Rule> {
     let approvals = section.count("approvals").unwrap_or(1);
     let timeout = section.duration("timeout");
     let mode = section.choice("mode", MODES);
+    let justification = section.choice("justification", JUSTIFICATIONS).unwrap_or_default();
     let stage = section.choice("stage", STAGES).unwrap_or_default();
     let reviewers = reviewers.into_iter().map(|group| group.value).collect();
-    let rule =
-        Rule { name: name?.value, matcher, action: action?, message, reviewers, approvals, timeout, mode, stage };
+    let rule = Rule {
+        name: name?.value,
+        matcher,
+        action: action?,
+        message,
+        reviewers,
+        approvals,
+        timeout,
+        mode,
+        justification,
+        stage,
+    };
     if rule.stage == Stage::Observe {
         section.report.warn(format!("Rule \"{}\" is only observed.", rule.name));
     }

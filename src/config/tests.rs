@@ -177,7 +177,6 @@ fn a_store_is_embedded_or_a_postgresql() {
 
 #[test]
 fn keys_that_nothing_enforces_yet_are_refused() {
-    check("", &rule("justification = 1"), "key \"justification\" in [[rules]] \"x\" is not available in this version");
     check("", "[notify.slack]\n", "key \"notify\" in the file is not available in this version");
     check("", "[audit]\nrecord_results = \"counts\"\n", "recording results is not available in this version");
 }

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 
 use countersign_policy::grant::{Binding, ShapeDigest};
-use countersign_policy::rule::{Mode, Policy};
+use countersign_policy::rule::{Justification, Mode, Policy};
 use countersign_policy::verdict::ReviewerDemand;
 
 use super::{Actor, NewRequest, Opened, Parameter, RequestId, Review, Surface, Waiting};
@@ -88,6 +88,8 @@ pub(crate) fn new_request(demands: &str, mode: Mode) -> NewRequest {
         reviewers: demands.split_whitespace().map(demand).collect(),
         timeout: Duration::from_secs(60),
         mode,
+        justification: None,
+        justification_asked: Justification::Optional,
         in_transaction: true,
     }
 }

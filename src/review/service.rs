@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 
 use countersign_policy::grant::Grant;
-use countersign_policy::rule::Mode;
+use countersign_policy::rule::{Justification, Mode};
 
 use super::decide::BYPASS;
 use super::pending::Pending;
@@ -50,6 +50,8 @@ pub enum Opened {
         /// The demands that were met.
         met: Vec<ReviewerDemand>,
     },
+    /// It needs a reason and has none; nothing is stored.
+    Unjustified,
     /// It is stored and does not wait: the client is told to send it again once it is approved.
     Resubmit(AccessRequest),
     /// The requester is an admin and has approved it by asking.
@@ -85,13 +87,19 @@ impl Review {
         {
             return Ok(Opened::Ticket { id: ticket.id, met: ticket.reviewers });
         }
-        if self.bypasses(&new.user) {
+        let unjustified = new.justification_asked == Justification::Required && new.justification.is_none();
+        if self.bypasses(&new.user) && !unjustified {
             return self.self_approve(new, now).await;
         }
+        if new.mode == Mode::Resubmit
+            && let Some(open) = self.same(&new, State::Pending, now).await?
+        {
+            return Ok(Opened::Resubmit(open));
+        }
+        if unjustified {
+            return Ok(Opened::Unjustified);
+        }
         if new.mode == Mode::Resubmit {
-            if let Some(open) = self.same(&new, State::Pending, now).await? {
-                return Ok(Opened::Resubmit(open));
-            }
             let record = record_of(new, now);
             let request = record.request.clone();
             self.store_new(record).await?;
@@ -272,7 +280,7 @@ fn record_of(new: NewRequest, now: Timestamp) -> NewRecord {
         by: new.user.clone(),
         surface: Surface::Wire,
         at: created_at,
-        reason: None,
+        reason: new.justification.clone(),
     };
     let request = AccessRequest {
         id: RequestId(ulid::Ulid::from_parts(millisecond, rand::random())),
@@ -292,6 +300,7 @@ fn record_of(new: NewRequest, now: Timestamp) -> NewRecord {
         shape: new.shape.map(|shape| hex::encode(shape.0)).unwrap_or_default(),
         messages: new.messages,
         reviewers: new.reviewers,
+        justification: new.justification,
         in_transaction: new.in_transaction,
         created_at,
         expires_at,

@@ -275,6 +275,7 @@ impl Driver {
                 Some(Opening::Waiting(request))
             }
             Ok(Opened::Ticket { id, met } | Opened::SelfApproved { id, met }) => Some(Opening::Ready(id, met)),
+            Ok(Opened::Unjustified) => Some(Opening::Unjustified),
             Ok(Opened::Resubmit(request)) => Some(Opening::Resubmit(Box::new(request))),
             Err(error) => {
                 tracing::error!(%error, "could not record a held request");

@@ -28,6 +28,7 @@ impl Machine {
             client_address: &self.identity.client_address,
             role: &self.names.role,
             search_path: &self.names.search_path,
+            reason: self.names.reason.as_deref(),
             in_transaction: self.status != TransactionStatus::Idle || self.in_pipeline,
         };
         let (number, mode) = (self.serial, terms.mode);
@@ -70,6 +71,7 @@ impl Machine {
                 let error = messages::approval_required(&request, &self.link(request.id));
                 self.refuse_parked(parked, error);
             }
+            Some(Opening::Unjustified) => self.refuse_parked(parked, messages::unjustified()),
             Some(Opening::Ready(id, met)) => self.approved(parked, id, met),
         }
     }

@@ -63,6 +63,12 @@ pub(super) fn approval_required(request: &AccessRequest, link: &str) -> Bytes {
     error(sqlstate::INSUFFICIENT_PRIVILEGE, "approval required", Some(&detail), Some(&hint))
 }
 
+pub(super) fn unjustified() -> Bytes {
+    let detail = "A rule that holds it asks its requester for the reason.";
+    let hint = "Begin the statement with a comment /* reason: ... */, or SET countersign.reason = '...' before it.";
+    error(sqlstate::INSUFFICIENT_PRIVILEGE, "statement needs a reason", Some(detail), Some(hint))
+}
+
 pub(super) fn bound_undecided() -> Bytes {
     let message = "a statement that needs approval must be bound and executed in one pipeline";
     let hint = "Send Execute before Flush or Sync.";

@@ -7,9 +7,11 @@ use countersign_policy::analysis::{SessionChange, StatementAnalysis};
 use countersign_policy::{Analysis, Catalog, Effect, Effects};
 use countersign_protocol::row::Cells;
 
-/// Asks for role and search path in one row. Nothing in it can be shadowed by objects of other schemas.
-pub(super) const QUERY: &str =
-    "SELECT current_user::pg_catalog.text, pg_catalog.array_to_json(pg_catalog.current_schemas(true))::pg_catalog.text";
+use super::justification;
+
+/// Asks for role, search path and the requester's reason in one row. Nothing in it can be shadowed by objects of other schemas.
+pub(super) const QUERY: &str = "SELECT current_user::pg_catalog.text, pg_catalog.array_to_json(pg_catalog.current_schemas(true))::pg_catalog.text, \
+     pg_catalog.current_setting('countersign.reason', true)";
 
 /// The names and the catalog under which something was analysed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +30,23 @@ pub(super) struct Names {
     pub(super) stale: bool,
     /// The cycle of the open transaction in which they were last changed, so that its end may change them again.
     changed_in: Option<u64>,
+    /// The requester's reason, as the session has set it.
+    pub(super) reason: Option<String>,
+    /// As `changed_in`, for the reason.
+    reason_set_in: Option<u64>,
 }
 
 impl Names {
     pub(super) fn unknown() -> Self {
-        Self { search_path: Vec::new(), role: String::new(), learned: 0, stale: true, changed_in: None }
+        Self {
+            search_path: Vec::new(),
+            role: String::new(),
+            learned: 0,
+            stale: true,
+            changed_in: None,
+            reason: None,
+            reason_set_in: None,
+        }
     }
 
     /// Under which names and catalog an analysis made now is valid.
@@ -45,6 +59,8 @@ impl Names {
         let mut cells = Cells::read(row).ok()?;
         let role = std::str::from_utf8(cells.next()?.ok()??).ok()?.to_owned();
         let search_path: Vec<String> = serde_json::from_slice(cells.next()?.ok()??).ok()?;
+        let reason = cells.next().and_then(Result::ok).flatten().and_then(|reason| std::str::from_utf8(reason).ok());
+        self.reason = reason.and_then(justification::kept);
         if role != self.role || search_path != self.search_path {
             self.learned = self.learned.saturating_add(1);
             self.role = role;
@@ -60,8 +76,12 @@ impl Names {
             self.stale = true;
             self.changed_in = Some(cycle);
         }
+        if sets_reason(analysis) {
+            self.stale = true;
+            self.reason_set_in = Some(cycle);
+        }
         let ends = analysis.effects().contains(Effect::Transaction);
-        if ends && self.changed_in.is_some() {
+        if ends && (self.changed_in.is_some() || self.reason_set_in.is_some()) {
             self.stale = true;
         }
     }
@@ -87,14 +107,16 @@ impl Names {
 
     /// Whether the end of the transaction may change them again.
     pub(super) fn may_change_with_transaction(&self) -> bool {
-        self.stale || self.changed_in.is_some()
+        self.stale || self.changed_in.is_some() || self.reason_set_in.is_some()
     }
 
     /// Notes that no transaction of the cycles before this one is open any more.
     pub(super) fn transaction_ended(&mut self, cycles: u64) {
-        if self.changed_in.is_some_and(|cycle| cycle < cycles) {
-            self.changed_in = None;
-            self.stale = true;
+        for changed in [&mut self.changed_in, &mut self.reason_set_in] {
+            if changed.is_some_and(|cycle| cycle < cycles) {
+                *changed = None;
+                self.stale = true;
+            }
         }
     }
 }
@@ -115,6 +137,11 @@ pub(super) fn may_change(analysis: &Analysis) -> bool {
             || statement.effects.intersects(SUSPECT)
             || statement.functions.iter().any(|function| function.schema != "pg_catalog")
     })
+}
+
+/// Whether the requester's reason may be another one after the text.
+fn sets_reason(analysis: &Analysis) -> bool {
+    analysis.statements.iter().any(|statement| statement.session_changes.contains(&SessionChange::Reason))
 }
 
 /// Whether it is the purpose of the statement to change what names mean.
@@ -163,6 +190,7 @@ pub(super) fn changes_reading(analysis: &Analysis) -> Option<&'static str> {
         | SessionChange::Role
         | SessionChange::Catalog
         | SessionChange::Transaction
-        | SessionChange::TransactionBegun => None,
+        | SessionChange::TransactionBegun
+        | SessionChange::Reason => None,
     })
 }

@@ -16,6 +16,7 @@ use countersign_protocol::{frame, value};
 use jiff::Timestamp;
 
 use super::expected::Expected;
+use super::justification;
 use super::machine::{Machine, Stop};
 use super::names::Generation;
 use super::statements::{Given, NameId, Portal, Undo};
@@ -267,6 +268,8 @@ impl Asked {
             reviewers: terms.reviewers,
             timeout: terms.timeout,
             mode: terms.mode,
+            justification: justification::in_comment(&self.text).or_else(|| facts.reason.map(str::to_owned)),
+            justification_asked: terms.justification,
             in_transaction: facts.in_transaction,
         }
     }
@@ -299,6 +302,8 @@ pub(super) struct RequestFacts<'a> {
     pub(super) role: &'a str,
     pub(super) search_path: &'a [String],
     pub(super) in_transaction: bool,
+    /// The reason that the session has set.
+    pub(super) reason: Option<&'a str>,
 }
 
 /// Bound values as a person reads them.

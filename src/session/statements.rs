@@ -341,6 +341,7 @@ impl Statements {
             | SessionChange::Catalog
             | SessionChange::Transaction
             | SessionChange::TransactionBegun
+            | SessionChange::Reason
             | SessionChange::Reading(_) => {}
         }
     }
@@ -358,7 +359,8 @@ impl Statements {
             | SessionChange::Catalog
             | SessionChange::Reading(_)
             | SessionChange::Transaction
-            | SessionChange::TransactionBegun => self.forget(change),
+            | SessionChange::TransactionBegun
+            | SessionChange::Reason => self.forget(change),
         }
     }
 
@@ -395,6 +397,7 @@ impl Statements {
             | SessionChange::Catalog
             | SessionChange::Transaction
             | SessionChange::TransactionBegun
+            | SessionChange::Reason
             | SessionChange::Reading(_) => {}
         }
     }

@@ -154,6 +154,8 @@ pub enum Opening {
     Waiting(Box<AccessRequest>),
     /// An approval for exactly this exists already.
     Ready(RequestId, Vec<ReviewerDemand>),
+    /// It needs a reason and has none; nothing was recorded.
+    Unjustified,
     /// It is recorded; the client is to send it again once it is approved.
     Resubmit(Box<AccessRequest>),
 }

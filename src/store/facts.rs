@@ -24,6 +24,7 @@ struct FactsOut<'a> {
     causes: &'a [String],
     shape: &'a str,
     messages: &'a [String],
+    justification: Option<&'a str>,
     in_transaction: bool,
 }
 
@@ -42,6 +43,8 @@ struct FactsIn {
     #[serde(default)]
     shape: String,
     messages: Vec<String>,
+    #[serde(default)]
+    justification: Option<String>,
     in_transaction: bool,
 }
 
@@ -59,6 +62,7 @@ pub(super) fn encode(request: &AccessRequest) -> Result<String, StoreError> {
         causes: &request.causes,
         shape: &request.shape,
         messages: &request.messages,
+        justification: request.justification.as_deref(),
         in_transaction: request.in_transaction,
     };
     serde_json::to_string(&facts).map_err(|_error| StoreError::Invalid("request"))
@@ -100,6 +104,7 @@ impl Columns {
             shape: facts.shape,
             messages: facts.messages,
             reviewers: Vec::new(),
+            justification: facts.justification,
             in_transaction: facts.in_transaction,
             created_at: time_from(self.created_at)?,
             expires_at: time_from(self.expires_at)?,

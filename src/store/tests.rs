@@ -30,6 +30,7 @@ fn request(id: u128) -> AccessRequest {
         shape: String::new(),
         messages: vec!["it's".to_owned()],
         reviewers: vec![ReviewerDemand { group: "dba".to_owned(), approvals: 2 }],
+        justification: Some("ticket 17".to_owned()),
         in_transaction: false,
         created_at: at(0),
         expires_at: at(60),

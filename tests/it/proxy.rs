@@ -8,6 +8,7 @@ mod grants;
 mod half_closed;
 mod hold;
 mod inference;
+mod justification;
 mod large;
 mod limits;
 mod mask;

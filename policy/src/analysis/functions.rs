@@ -265,7 +265,8 @@ impl<'a> Walker<'a> {
         match constants.as_slice() {
             [Some(name), value, _] => {
                 let kind = settings::classify(name, *value);
-                if value.is_none() && kind == settings::Kind::Harmless && !arguments.is_clear() {
+                let is_harmless = matches!(kind, settings::Kind::Harmless | settings::Kind::Reason);
+                if value.is_none() && is_harmless && !arguments.is_clear() {
                     self.effect(Effect::SetDangerous);
                     self.effect(Effect::FunctionCall);
                 }
@@ -284,6 +285,10 @@ impl<'a> Walker<'a> {
     pub fn set(&mut self, kind: settings::Kind) {
         match kind {
             settings::Kind::Harmless => self.effect(Effect::Set),
+            settings::Kind::Reason => {
+                self.effect(Effect::Set);
+                self.changes(SessionChange::Reason);
+            }
             settings::Kind::SearchPath => {
                 self.effect(Effect::Set);
                 self.changes(SessionChange::SearchPath);

@@ -12,6 +12,8 @@ pub enum Kind {
     SearchPath,
     /// The current role or user.
     Role,
+    /// The requester's reason for what follows, which only the proxy reads.
+    Reason,
     /// Changes how later SQL is read, checked or recorded.
     Dangerous,
     /// A setting that decides where strings end, to another value than the pinned one. Its name.
@@ -76,6 +78,9 @@ pub fn classify(name: &str, value: Option<&str>) -> Kind {
     }
     if name == "role" || name == "session_authorization" {
         return Kind::Role;
+    }
+    if name == "countersign.reason" {
+        return Kind::Reason;
     }
     let is_one_of = |safe: &[&str]| value.is_some_and(|value| safe.iter().any(|safe| value.eq_ignore_ascii_case(safe)));
     if let Some((pinned, safe)) = READING.iter().find(|(pinned, _)| *pinned == name) {

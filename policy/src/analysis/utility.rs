@@ -76,6 +76,7 @@ impl Walker<'_> {
                 self.effect(Effect::Reset);
                 match default_of(settings::classify(&set.name, None)) {
                     settings::Kind::Harmless => {}
+                    settings::Kind::Reason => self.changes(SessionChange::Reason),
                     settings::Kind::SearchPath => {
                         self.changes(SessionChange::SearchPath);
                         self.overlay.path_changed = true;

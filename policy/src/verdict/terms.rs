@@ -205,6 +205,7 @@ impl<'a> Tally<'a> {
             reviewers,
             timeout: timeouts.chain(own().map(|own| own.timeout)).min().unwrap_or(review.timeout),
             mode: modes.chain(own().map(|own| own.mode)).max_by_key(|mode| weight(*mode)).unwrap_or(review.mode),
+            justification: self.holding.iter().map(|rule| rule.justification).max().unwrap_or_default(),
             messages: self
                 .holding
                 .iter()

@@ -42,6 +42,7 @@ fn rule(name: &str, action: Action) -> Rule {
         approvals: 1,
         timeout: None,
         mode: None,
+        justification: crate::rule::Justification::Optional,
         stage: Stage::Enforce,
     }
 }

@@ -77,6 +77,7 @@ pub(super) fn full(view: &RequestView, colour: Colour) -> String {
     field("from", format!("{} {}", line(&request.client_address), line(&request.application)));
     field("rules", words(&request.rules));
     request.messages.iter().for_each(|message| field("note", line(message)));
+    field("reason", line(request.justification.as_deref().unwrap_or_default()));
     field(
         "transaction",
         if request.in_transaction { "inside an open transaction block".to_owned() } else { String::new() },

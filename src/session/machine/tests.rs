@@ -18,6 +18,7 @@ mod names;
 mod notation;
 mod pipeline;
 mod random;
+mod reason;
 mod simulation;
 mod upstream;
 mod wire;

@@ -57,6 +57,7 @@ impl Names {
                 | SessionChange::Catalog
                 | SessionChange::TransactionBegun
                 | SessionChange::Transaction
+                | SessionChange::Reason
                 | SessionChange::Reading(_) => {}
             }
         }

@@ -275,6 +275,7 @@ impl Stage {
             "opened" => self.opened(|stage| Some(Opening::Waiting(Box::new(stage.request())))),
             "not opened" => self.opened(|_| None),
             "resubmit" => self.opened(|stage| Some(Opening::Resubmit(Box::new(stage.request())))),
+            "unjustified" => self.opened(|_| Some(Opening::Unjustified)),
             "ticket" => self.opened(|stage| Some(Opening::Ready(stage.request, met()))),
             "approved" => Event::Decided(self.request, Decision::Approved { met: met() }),
             "rejected" => {
@@ -341,6 +342,7 @@ impl Stage {
             shape: String::new(),
             messages: Vec::new(),
             reviewers: met(),
+            justification: None,
             in_transaction: false,
             created_at: self.around.now,
             expires_at: self.around.now + SignedDuration::from_hours(1),

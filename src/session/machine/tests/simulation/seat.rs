@@ -304,6 +304,10 @@ impl Seat {
             return Done::Nothing;
         };
         let (id, opening) = match opened {
+            Opened::Unjustified => {
+                self.answer(Some(Event::Opened(number, Some(Opening::Unjustified))));
+                return Done::Nothing;
+            }
             Opened::Waiting(waiting) => {
                 let request = waiting.request.clone();
                 self.waiting = Some(waiting);
