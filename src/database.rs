@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use countersign_policy::Catalog;
-use countersign_policy::analysis::{AnalysisCache, AnalysisContext, Lineage, NothingPrepared, Outputs};
+use countersign_policy::analysis::{
+    AnalysisCache, AnalysisContext, BaseColumn, Form, Lineage, NothingPrepared, Outputs,
+};
 use countersign_policy::catalog::Oid;
 use countersign_policy::mask::{MaskSet, ViewLineage};
 use countersign_policy::subject::Subject;
@@ -30,7 +32,7 @@ const MASK_SETS_MAX: usize = 1024;
 #[derive(Debug, Default)]
 struct Views {
     catalog_version: u64,
-    columns: HashMap<Oid, Vec<Lineage>>,
+    columns: HashMap<Oid, (Vec<Lineage>, Vec<Option<Form>>)>,
 }
 
 /// A mask set and what it was compiled from.
@@ -150,7 +152,7 @@ impl Views {
                 match analysis.statements.as_slice() {
                     [statement] if statement.not_understood.is_none() => match &statement.outputs {
                         Outputs::Columns(columns) if columns.len() == relation.columns.len() => {
-                            Some((relation.oid, columns.clone()))
+                            Some((relation.oid, (columns.clone(), statement.forms.clone())))
                         }
                         Outputs::Columns(_) | Outputs::None | Outputs::Opaque(_) => None,
                     },
@@ -164,6 +166,12 @@ impl Views {
 
 impl ViewLineage for Views {
     fn columns(&self, view: Oid) -> Option<&[Lineage]> {
-        self.columns.get(&view).map(Vec::as_slice)
+        self.columns.get(&view).map(|(lineages, _)| lineages.as_slice())
+    }
+
+    fn original(&self, view: Oid, position: usize) -> Option<BaseColumn> {
+        match self.columns.get(&view)?.1.get(position)?.as_ref()? {
+            Form::Column(column) => Some(*column),
+        }
     }
 }

@@ -6,6 +6,7 @@
 mod calls;
 mod client_side;
 mod copy_in;
+mod copying;
 mod decide;
 mod definitions;
 pub(crate) mod driver;

@@ -14,6 +14,7 @@ mod condition;
 mod consequences;
 mod constant;
 mod constructor;
+mod copy;
 mod create;
 mod ddl;
 mod dialect;
@@ -42,6 +43,7 @@ mod utility;
 mod walker;
 
 pub use cache::AnalysisCache;
+pub use copy::{CopyFormat, ForceQuote};
 
 use crate::catalog::{Catalog, Oid};
 use crate::effect::{Effect, Effects};
@@ -191,6 +193,10 @@ pub struct StatementAnalysis {
     pub no_where: bool,
     /// Columns of the result the statement returns, in order; of `COPY … TO STDOUT` the columns it sends.
     pub outputs: Outputs,
+    /// What those columns are exactly, as far as that is known: one entry for each of `outputs`, or none at all.
+    pub forms: Vec<Option<Form>>,
+    /// How a COPY writes what it sends; `None` of other statements, and when that is not known.
+    pub copy: Option<CopyFormat>,
     /// Why it is not fully understood.
     pub not_understood: Option<NotUnderstood>,
     /// What it changes in the session that later statements depend on, in order.
@@ -235,6 +241,13 @@ pub enum Lineage {
 impl Lineage {
     /// Nothing stored reaches the column.
     pub const CLEAR: Self = Self::Columns(Vec::new());
+}
+
+/// What a result column is, when it is not computed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// This column as it is stored; of a view, as the view shows it.
+    Column(BaseColumn),
 }
 
 /// A column of a stored relation (table, partition, materialized or foreign table).

@@ -5,6 +5,7 @@
 //! Invariant: no byte sequence a peer can send makes it panic or allocate more than the frame it came in.
 
 pub mod backend;
+pub mod copy;
 pub mod error;
 pub mod frame;
 pub mod frontend;

@@ -92,7 +92,7 @@ pub fn rebuild(
     result
 }
 
-fn put_cell(out: &mut BytesMut, cell: Option<&[u8]>, change: impl FnOnce(&[u8], &mut BytesMut) -> NewCell) {
+pub(crate) fn put_cell(out: &mut BytesMut, cell: Option<&[u8]>, change: impl FnOnce(&[u8], &mut BytesMut) -> NewCell) {
     let Some(value) = cell else {
         out.put_i32(-1);
         return;

@@ -20,13 +20,14 @@ use jiff::SignedDuration;
 
 use super::calls;
 use super::copy_in::CopyIn;
+use super::copying;
 use super::expected::{DescribeTarget, Ends, ExecuteReply, Expected, QueryReply, Run};
 use super::hopeless::Hopeless;
 use super::machine::{Machine, Stop};
 use super::messages;
 use super::names;
 use super::parked::{Asked, Group, Parked, Shape, asked_execute, readable, runs_a_name};
-use super::results::{self, ResultPlan};
+use super::results::ResultPlan;
 use super::statements::{Described, Given, Portal, PreparedStatement};
 use super::words::{Command, Finished, Judged, Surroundings};
 use crate::clock::local_time;
@@ -212,8 +213,10 @@ impl Machine {
             Verdict::Hold(terms) => ("hold", Ruling::Park(terms)),
             Verdict::Deny(denial) => return refused(messages::denied(&denial)),
         };
-        let copies = analysis.statements.iter().any(|statement| results::copies_masked(around, statement));
-        if copies { refused(messages::copy_of_masked()) } else { ruling }
+        match analysis.statements.iter().find_map(|statement| copying::refusal(around, statement)) {
+            Some(refusal) => refused(refusal),
+            None => ruling,
+        }
     }
 
     /// A Query: its whole string is decided as one.

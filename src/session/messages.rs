@@ -136,10 +136,13 @@ pub(super) fn hopeless(hopeless: &Hopeless) -> Bytes {
     error(hopeless.sqlstate, &hopeless.message, None, None)
 }
 
-pub(super) fn copy_of_masked() -> Bytes {
-    let detail = "It would copy out a table or view with masked columns, or one that is not known.";
-    let hint = "Name the columns in a SELECT instead: its rows come back with the masked values replaced.";
-    error(sqlstate::INSUFFICIENT_PRIVILEGE, "COPY of masked data is not available", Some(detail), Some(hint))
+/// A COPY with masked columns, by the name of one, whose cells cannot be told apart.
+pub(super) fn copy_of_masked(column: &str) -> Bytes {
+    let message = format!("COPY of masked column \"{column}\" is not available with these options");
+    let detail = "Its values cannot be replaced in another encoding than UTF8, with a backslash in the NULL marker, \
+                  or with an option that is not known.";
+    let hint = "Leave these options out, or SELECT the columns: their rows come back with the masked values replaced.";
+    error(sqlstate::INSUFFICIENT_PRIVILEGE, &message, Some(detail), Some(hint))
 }
 
 /// A setting that must keep its value.

@@ -6,16 +6,16 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use countersign_policy::analysis::{BaseColumn, Lineage, Outputs, StatementAnalysis};
+use countersign_policy::Catalog;
+use countersign_policy::analysis::StatementAnalysis;
 use countersign_policy::mask::{FieldOrigin, MaskPlan, Masked};
-use countersign_policy::{Catalog, Effect};
 use countersign_protocol::backend::Field;
 use countersign_protocol::row::{self, NewCell};
 
+use super::copying::Copying;
 use super::words::Surroundings;
 
 /// What happens to the rows of the current result.
-#[derive(Clone)]
 pub(super) enum ResultPlan {
     /// The columns are not known yet: no row may come.
     Unknown,
@@ -23,12 +23,14 @@ pub(super) enum ResultPlan {
     Pass,
     /// Some cells change.
     Mask(Arc<Masking>),
+    /// Some cells of a COPY change.
+    Copy(Box<Copying>),
 }
 
 /// A plan that changes cells, and the columns it is for.
 pub(super) struct Masking {
-    plan: MaskPlan,
-    origins: Vec<FieldOrigin>,
+    pub(super) plan: MaskPlan,
+    pub(super) origins: Vec<FieldOrigin>,
 }
 
 impl Masking {
@@ -79,37 +81,4 @@ pub(super) fn put_masked(
             Masked::Null => NewCell::Null,
         },
     })
-}
-
-/// Whether a COPY TO STDOUT could carry a masked value out.
-pub(super) fn copies_masked(around: &Surroundings, statement: &StatementAnalysis) -> bool {
-    if !around.masks.touches_database() || !statement.effects.contains(Effect::CopyOut) {
-        return false;
-    }
-    match &statement.outputs {
-        // Sent to a file or program of the upstream: that it is stored elsewhere is put before the judge.
-        Outputs::None => false,
-        Outputs::Columns(columns) => columns.iter().any(|lineage| is_masked(around, lineage)),
-        Outputs::Opaque(lineage) => is_masked(around, lineage),
-    }
-}
-
-/// Whether some column of the lineage is masked, or holds rows of a masked relation.
-fn is_masked(around: &Surroundings, lineage: &Lineage) -> bool {
-    let Lineage::Columns(columns) = lineage else { return true };
-    let origin = |column: &BaseColumn| {
-        let relation = around.catalog.relation(column.relation);
-        let type_oid = relation.map(|relation| match relation.column(column.attnum) {
-            Some(known) => known.type_oid,
-            None => relation.row_type,
-        });
-        FieldOrigin {
-            table_oid: column.relation,
-            attnum: column.attnum,
-            type_oid: type_oid.unwrap_or_default(),
-            format: 0,
-        }
-    };
-    let origins: Vec<_> = columns.iter().map(origin).collect();
-    !MaskPlan::for_result(&around.masks, &origins, None, &around.catalog).is_clear()
 }

@@ -9,6 +9,7 @@ use countersign_protocol::backend::{self, TransactionStatus, tag};
 use countersign_protocol::{Frame, Header, sqlstate};
 
 use super::copy_in::CopyIn;
+use super::copying::Copying;
 use super::expected::{DescribeTarget, ExecuteReply, Expected, QueryReply, Run};
 use super::machine::{Machine, Stop};
 use super::messages;
@@ -228,9 +229,13 @@ impl Machine {
                 let statement = reply.run.analysis.statements.get(reply.completed);
                 reply.plan = ResultPlan::new(around, &fields, statement);
             }
-            tag::COPY_OUT_RESPONSE => reply.plan = ResultPlan::Pass,
+            tag::COPY_OUT_RESPONSE => {
+                let statement = reply.run.analysis.statements.get(reply.completed);
+                reply.plan = Copying::plan(around, frame.body(), statement)?.ok_or_else(copy_not_showable)?;
+            }
             tag::COPY_IN_RESPONSE if self.copy_in == CopyIn::Awaited => self.copy_begins(),
-            tag::COPY_DONE => {}
+            tag::COPY_DATA => return self.copy_data(frame, around),
+            tag::COPY_DONE => copy_done(&reply.plan)?,
             tag::FUNCTION_CALL_RESPONSE if reply.is_call => reply.run.outcome = Some(Ok("FunctionCall".to_owned())),
             tag::DATA_ROW => return self.data_row(frame, around),
             tag::COMMAND_COMPLETE | tag::EMPTY_QUERY_RESPONSE => {
@@ -286,9 +291,13 @@ impl Machine {
     fn execute_reply(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         let Some(Expected::Execute(reply)) = self.expected.front() else { return Err(unexpected(frame)) };
         match frame.tag {
-            tag::COPY_OUT_RESPONSE => reply.plan = ResultPlan::Pass,
+            tag::COPY_OUT_RESPONSE => {
+                let statement = reply.run.analysis.statements.first();
+                reply.plan = Copying::plan(around, frame.body(), statement)?.ok_or_else(copy_not_showable)?;
+            }
             tag::COPY_IN_RESPONSE if self.copy_in == CopyIn::Awaited => self.copy_begins(),
-            tag::COPY_DONE => {}
+            tag::COPY_DATA => return self.copy_data(frame, around),
+            tag::COPY_DONE => copy_done(&reply.plan)?,
             tag::DATA_ROW => return self.data_row(frame, around),
             tag::COMMAND_COMPLETE => {
                 let command_tag = backend::command_complete(frame.body())?.to_owned();
@@ -337,8 +346,25 @@ impl Machine {
                 }
                 results::put_masked(&mut self.to_client, frame.body(), masking)?;
             }
+            ResultPlan::Copy(_) => return Err(unexpected(frame)),
             ResultPlan::Unknown => return Err(not_showable("its columns are not known")),
         }
+        Ok(())
+    }
+
+    /// Rows of a COPY with masked columns; of any other, they pass before they come here.
+    fn copy_data(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
+        let (plan, run) = match self.expected.front() {
+            Some(Expected::Query(reply)) => (&mut reply.plan, &mut reply.run),
+            Some(Expected::Execute(reply)) => (&mut reply.plan, &mut reply.run),
+            _ => return Err(unexpected(frame)),
+        };
+        let ResultPlan::Copy(copying) = plan else { return Err(unexpected(frame)) };
+        if run.masked.is_empty() && run.access_request.is_some() {
+            run.masked = copying.masking().columns(&around.catalog);
+        }
+        let rows = copying.put(&mut self.to_client, frame.body())?;
+        run.rows = run.rows.saturating_add(rows);
         Ok(())
     }
 
@@ -418,6 +444,17 @@ pub(super) fn unexpected(frame: &Frame) -> Stop {
 pub(super) fn names_unknown() -> Stop {
     let message = "the proxy could not learn the search path of the session";
     Stop(messages::fatal(sqlstate::INTERNAL_ERROR, message, Some("Connect again.")))
+}
+
+fn copy_done(plan: &ResultPlan) -> Result<(), Stop> {
+    match plan {
+        ResultPlan::Copy(copying) => Ok(copying.finish()?),
+        ResultPlan::Unknown | ResultPlan::Pass | ResultPlan::Mask(_) => Ok(()),
+    }
+}
+
+fn copy_not_showable() -> Stop {
+    not_showable("how the COPY writes it is not known")
 }
 
 fn not_showable(why: &str) -> Stop {

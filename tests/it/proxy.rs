@@ -12,6 +12,7 @@ mod justification;
 mod large;
 mod limits;
 mod mask;
+mod mask_copy;
 mod mask_types;
 mod nodes;
 mod operations;

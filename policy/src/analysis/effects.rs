@@ -4,12 +4,12 @@
 //! (EXPLAIN, PREPARE, DECLARE, COPY, CREATE TABLE AS) come through here or [`Walker::query`] too.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{CopyStmt, CreateTableAsStmt, ExplainStmt, Node, ObjectType, SelectStmt};
+use pg_query::protobuf::{CreateTableAsStmt, ExplainStmt, Node, ObjectType, SelectStmt};
 
 use super::constant::Literals;
-use super::lineage::{Columns, Level, Scope, Source};
+use super::lineage::{Columns, Scope};
 use super::walker::Walker;
-use super::{Lineage, NotUnderstood, Outputs, names};
+use super::{Lineage, NotUnderstood, Outputs};
 use crate::effect::{Effect, Effects};
 use crate::name::QualifiedName;
 
@@ -23,23 +23,23 @@ impl Walker<'_> {
         match node.node.as_ref() {
             Some(NodeEnum::SelectStmt(select)) => {
                 let columns = self.select(select, &root);
-                if is_into(select) { Outputs::None } else { columns.into_outputs() }
+                if is_into(select) { Outputs::None } else { self.outputs(columns) }
             }
             Some(NodeEnum::InsertStmt(insert)) => {
                 let columns = self.insert(insert, &root);
-                returned(insert.returning_clause.is_some(), columns)
+                self.returned(insert.returning_clause.is_some(), columns)
             }
             Some(NodeEnum::UpdateStmt(update)) => {
                 let columns = self.update(update, &root);
-                returned(update.returning_clause.is_some(), columns)
+                self.returned(update.returning_clause.is_some(), columns)
             }
             Some(NodeEnum::DeleteStmt(delete)) => {
                 let columns = self.delete(delete, &root);
-                returned(delete.returning_clause.is_some(), columns)
+                self.returned(delete.returning_clause.is_some(), columns)
             }
             Some(NodeEnum::MergeStmt(merge)) => {
                 let columns = self.merge(merge, &root);
-                returned(merge.returning_clause.is_some(), columns)
+                self.returned(merge.returning_clause.is_some(), columns)
             }
             Some(NodeEnum::CopyStmt(copy)) => self.copy(copy),
             Some(NodeEnum::ExplainStmt(explain)) => self.explain(explain),
@@ -50,51 +50,6 @@ impl Walker<'_> {
                 Outputs::None
             }
         }
-    }
-
-    fn copy(&mut self, copy: &CopyStmt) -> Outputs {
-        let root = Scope::default();
-        let direction = if copy.is_from { Effect::CopyIn } else { Effect::CopyOut };
-        self.effect(direction);
-        if copy.is_program {
-            self.effect(Effect::CopyProgram);
-        } else if !copy.filename.is_empty() {
-            self.effect(Effect::CopyFile);
-        }
-        let columns = match (copy.query.as_deref(), copy.relation.as_ref()) {
-            (Some(query), _) => self.query(query, &root),
-            (None, Some(_)) if copy.is_from => {
-                self.copy_from(copy);
-                return Outputs::None;
-            }
-            (None, Some(name)) => {
-                let source = self.read(name, &root);
-                if let Some(relation) = source.relation.and_then(|oid| self.catalog().relation(oid)) {
-                    self.touch_resolved(relation, Effects::of(&[Effect::CopyOut]));
-                }
-                let list = names::texts(&copy.attlist);
-                self.reads_listed(&source, &list);
-                copied(&source, &list)
-            }
-            (None, None) => {
-                self.give_up(NotUnderstood::Node("CopyStmt"));
-                Columns::unknown("a COPY is not understood")
-            }
-        };
-        if copy.is_program || !copy.filename.is_empty() {
-            self.stores(&columns.union());
-            return Outputs::None;
-        }
-        columns.into_outputs()
-    }
-
-    fn copy_from(&mut self, copy: &CopyStmt) {
-        let Some(name) = copy.relation.as_ref() else { return };
-        let target = self.target(name, Effect::CopyIn);
-        self.sets_off(&target, Effect::Insert, None);
-        self.writes_listed(&target, &copy.attlist);
-        let scope = Scope { level: Level::of(target), ..Scope::default() };
-        self.optional(copy.where_clause.as_deref(), &scope);
     }
 
     fn explain(&mut self, explain: &ExplainStmt) -> Outputs {
@@ -128,6 +83,16 @@ impl Walker<'_> {
         Outputs::Opaque(Lineage::Unknown("a plan may show what a function returned"))
     }
 
+    /// The columns as what the statement at hand returns.
+    pub fn outputs(&mut self, columns: Columns) -> Outputs {
+        self.out.forms = columns.forms();
+        columns.into_outputs()
+    }
+
+    fn returned(&mut self, returning: bool, columns: Columns) -> Outputs {
+        if returning { self.outputs(columns) } else { Outputs::None }
+    }
+
     fn is_doubted(&self, called: &QualifiedName) -> bool {
         self.context.catalog.functions_named(&called.schema, &called.name).iter().any(|function| function.doubted)
     }
@@ -150,10 +115,6 @@ impl Walker<'_> {
     }
 }
 
-fn returned(returning: bool, columns: Columns) -> Outputs {
-    if returning { columns.into_outputs() } else { Outputs::None }
-}
-
 /// Whether the query puts its rows into a new table.
 fn is_into(select: &SelectStmt) -> bool {
     let mut leaf = select;
@@ -161,18 +122,6 @@ fn is_into(select: &SelectStmt) -> bool {
         leaf = left;
     }
     leaf.into_clause.is_some() || select.into_clause.is_some()
-}
-
-/// The columns of `COPY relation (columns) TO`.
-fn copied(source: &Source, list: &[String]) -> Columns {
-    if list.is_empty() {
-        return source.columns.clone();
-    }
-    let mut columns = Columns::default();
-    for name in list {
-        columns.push(name, source.column(name).unwrap_or(Lineage::Unknown("a column does not resolve")));
-    }
-    columns
 }
 
 /// Whether an option of EXPLAIN makes it execute. Several of them count as one that does, if any does.

@@ -3,7 +3,7 @@
 //! Never looks at the catalog; [`super::relations`] fills the sources. Invariant: a name that may mean several things has
 //! the lineage of all of them, and one that means nothing known is [`Lineage::Unknown`].
 
-use super::{BaseColumn, Lineage, Outputs};
+use super::{BaseColumn, Form, Lineage, Outputs};
 use crate::catalog::Oid;
 
 impl Default for Lineage {
@@ -55,6 +55,8 @@ pub struct Column {
     pub origin: Origin,
     /// Its values are those of one column of a table, as they are stored.
     pub stored: bool,
+    /// What it is exactly, where that is known.
+    pub form: Option<Form>,
 }
 
 /// What a reference to a column reads that was not noted elsewhere.
@@ -70,6 +72,18 @@ pub enum Origin {
 }
 
 impl Column {
+    /// A column that is computed.
+    pub fn computed(name: impl Into<String>, lineage: Lineage) -> Self {
+        Self { name: name.into(), lineage, origin: Origin::Computed, stored: false, form: None }
+    }
+
+    /// Adds everything that may reach another value: it may hold that one too.
+    pub fn absorb(&mut self, other: &Lineage) {
+        self.lineage.absorb(other);
+        self.stored = false;
+        self.form = None;
+    }
+
     /// What a reference to it reads.
     fn add_reads(&self, all: &mut Lineage) {
         match self.origin {
@@ -102,7 +116,7 @@ impl Columns {
     }
 
     pub fn push(&mut self, name: impl Into<String>, lineage: Lineage) {
-        self.list.push(Column { name: name.into(), lineage, origin: Origin::Computed, stored: false });
+        self.list.push(Column::computed(name, lineage));
     }
 
     /// What a reference to the columns of that name reads; `None` when there is none.
@@ -166,8 +180,9 @@ impl Columns {
             return;
         }
         for (column, other) in self.list.iter_mut().zip(&arm.list) {
-            column.lineage.absorb(&other.lineage);
-            column.stored &= other.stored;
+            let stored = column.stored && other.stored;
+            column.absorb(&other.lineage);
+            column.stored = stored;
         }
     }
 
@@ -175,12 +190,7 @@ impl Columns {
     pub fn rename(&mut self, names: &[String]) {
         if self.rest.is_some() && names.len() > self.list.len() {
             let all = self.union();
-            let missing = names.iter().skip(self.list.len()).map(|name| Column {
-                name: name.clone(),
-                lineage: all.clone(),
-                origin: Origin::Computed,
-                stored: false,
-            });
+            let missing = names.iter().skip(self.list.len()).map(|name| Column::computed(name, all.clone()));
             let missing: Vec<_> = missing.collect();
             self.list.extend(missing);
         }
@@ -190,7 +200,16 @@ impl Columns {
             if let Some(all) = &incomplete {
                 column.lineage = all.clone();
                 column.stored = false;
+                column.form = None;
             }
+        }
+    }
+
+    /// The forms of the columns of a statement's result, in order.
+    pub fn forms(&self) -> Vec<Option<Form>> {
+        match self.rest {
+            Some(_) => Vec::new(),
+            None => self.list.iter().map(|column| column.form.clone()).collect(),
         }
     }
 
@@ -278,6 +297,24 @@ impl<'p> Scope<'p> {
     /// A place inside this one with the given FROM items.
     pub fn with(&'p self, level: Level) -> Self {
         Self { parent: Some(self), level, queries: Vec::new() }
+    }
+
+    /// What a column reference is exactly, where one column alone can be meant.
+    pub fn form(&self, parts: &[String]) -> Option<Form> {
+        let (columns, name) = match parts {
+            [name] => {
+                let mut outward = self.outward().map(|scope| &scope.level.columns);
+                (outward.find(|columns| columns.rest.is_some() || columns.named(name).is_some())?, name)
+            }
+            [source, name] => (&self.source("", source)?.columns, name),
+            [schema, source, name] | [_, schema, source, name] => (&self.source(schema, source)?.columns, name),
+            _ => return None,
+        };
+        let mut meant = columns.list.iter().filter(|column| column.name == *name);
+        match (&columns.rest, meant.next(), meant.next()) {
+            (None, Some(column), None) => column.form.clone(),
+            _ => None,
+        }
     }
 
     fn outward(&self) -> impl Iterator<Item = &Self> {

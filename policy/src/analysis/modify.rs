@@ -254,15 +254,11 @@ fn write(target: &mut Source, column: &str, value: &Lineage) {
     target.whole.absorb(value);
     let mut found = false;
     for own in target.columns.list.iter_mut().filter(|own| own.name == column) {
-        own.lineage.absorb(value);
-        own.stored = false;
+        own.absorb(value);
         found = true;
     }
     if !found {
-        for own in &mut target.columns.list {
-            own.lineage.absorb(value);
-            own.stored = false;
-        }
+        target.columns.list.iter_mut().for_each(|own| own.absorb(value));
     }
     if let Some(rest) = &mut target.columns.rest {
         rest.absorb(value);

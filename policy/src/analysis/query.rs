@@ -8,10 +8,10 @@ use pg_query::protobuf::{CommonTableExpr, Node, ResTarget, SelectStmt, SetOperat
 
 use super::constant::Literals;
 use super::expression::{row_of, star};
-use super::lineage::{Column, Columns, Found, Origin, Scope};
+use super::lineage::{Column, Columns, Found, Scope};
 use super::lookup::is_stored;
 use super::walker::Walker;
-use super::{Lineage, NotUnderstood, names};
+use super::{Form, Lineage, NotUnderstood, names};
 use crate::effect::{Effect, Effects};
 
 /// Rounds after which the columns of a recursive query are given up on.
@@ -165,7 +165,7 @@ impl Walker<'_> {
             None => {
                 let name = if target.name.is_empty() { names::of_column(value) } else { target.name.clone() };
                 let stored = is_stored(value, scope);
-                columns.list.push(Column { name, lineage, origin: Origin::Computed, stored });
+                columns.list.push(Column { stored, form: form_of(value, scope), ..Column::computed(name, lineage) });
             }
         }
     }
@@ -280,6 +280,14 @@ impl Walker<'_> {
         let mut columns = self.select(left, &scope);
         columns.rename(&names::texts(&query.aliascolnames));
         Some(columns)
+    }
+}
+
+/// What an expression is exactly, where it is not computed.
+fn form_of(value: &Node, scope: &Scope<'_>) -> Option<Form> {
+    match value.node.as_ref()? {
+        NodeEnum::ColumnRef(column) if star(value).is_none() => scope.form(&names::texts(&column.fields)),
+        _ => None,
     }
 }
 

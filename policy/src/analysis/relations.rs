@@ -14,7 +14,7 @@ use super::grammar::Tree;
 use super::lineage::{Column, Columns, Origin, Scope, Source};
 use super::nested::Surroundings;
 use super::walker::{Changed, Walker, columns_of};
-use super::{BaseColumn, Lineage, NotUnderstood, NothingPrepared, Outputs, StatementAnalysis, names};
+use super::{BaseColumn, Form, Lineage, NotUnderstood, NothingPrepared, Outputs, StatementAnalysis, names};
 use crate::catalog::{Relation, RelationKind};
 use crate::effect::{Effect, Effects};
 use crate::name::QualifiedName;
@@ -235,7 +235,8 @@ impl<'a> Walker<'a> {
                 RelationKind::Table | RelationKind::PartitionedTable | RelationKind::ForeignTable
             );
             let stored = is_table && column.generated.is_none() && !revealing.contains(&column.name.as_str());
-            columns.list.push(Column { name: column.name.clone(), lineage, origin, stored });
+            let form = Some(Form::Column(own));
+            columns.list.push(Column { name: column.name.clone(), lineage, origin, stored, form });
         }
         columns
     }
@@ -305,7 +306,7 @@ impl<'a> Walker<'a> {
         let within = Surroundings { path: &path, run_path: Some(run_path), prepared: &NothingPrepared };
         self.nested(text, within, VIEW_DEPTH_MAX, |walker, tree| {
             let columns = walker.query(one_query(tree)?, &Scope::default());
-            walker.out.outputs = columns.into_outputs();
+            walker.out.outputs = walker.outputs(columns);
             Ok(walker.finish())
         })?
     }

@@ -6,6 +6,7 @@ mod bypass;
 mod caching;
 mod columns;
 mod consequences;
+mod copying;
 mod corpus;
 mod dialect;
 pub(crate) mod fixture;

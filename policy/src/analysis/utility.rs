@@ -148,6 +148,9 @@ impl Walker<'_> {
         if !inner.stores.is_clear() || inner.effects.intersects(Effects::WRITES) {
             self.stores(&parameters);
         }
+        if parameters.is_clear() {
+            self.out.forms = inner.forms;
+        }
         match inner.outputs {
             Outputs::None => Outputs::None,
             Outputs::Columns(list) => Outputs::Columns(list.into_iter().map(|own| own.and(&parameters)).collect()),
@@ -186,7 +189,11 @@ impl Walker<'_> {
         };
         let inner = StatementAnalysis { session_changes: Vec::new(), ..inner };
         self.include(&inner);
-        if fetch.ismove { Outputs::None } else { inner.outputs }
+        if fetch.ismove {
+            return Outputs::None;
+        }
+        self.out.forms = inner.forms;
+        inner.outputs
     }
 
     fn close(&mut self, name: &str) {

@@ -105,6 +105,14 @@ impl ViewLineage for Views {
     fn columns(&self, view: Oid) -> Option<&[Lineage]> {
         self.0.iter().find(|(oid, _)| *oid == view).map(|(_, columns)| columns.as_slice())
     }
+
+    fn original(&self, view: Oid, position: usize) -> Option<BaseColumn> {
+        match (view, position) {
+            (CONTACTS_OF_CONTACTS, 0) => Some(BaseColumn { relation: CONTACTS, attnum: 2 }),
+            (CONTACTS, 1) => Some(BaseColumn { relation: CUSTOMERS, attnum: 2 }),
+            _ => None,
+        }
+    }
 }
 
 /// A mask of one column.

@@ -21,8 +21,56 @@ fn copy_out_passes() {
 }
 
 #[test]
-fn copy_of_masked_columns_is_refused() {
-    check_in(Setting::Masked, "> Q COPY customers TO STDOUT\n= deny\n< E 42501 | Z I");
+fn copy_of_masked_columns_is_masked() {
+    check_in(
+        Setting::Masked,
+        "> Q COPY customers (email) TO STDOUT; SELECT 1; COPY customers (id) TO STDOUT
+         ^ Q COPY customers (email) TO STDOUT; SELECT 1; COPY customers (id) TO STDOUT
+         = allow
+         v H | d ada@x.org\\n | d bob@ | d x.org\\ncy@x.org\\n | c | C COPY 3
+         < H | d ***\\n | d ***\\n***\\n | c | C COPY 3
+         v T one | D 1 | C SELECT 1 | H | d 7\\n | c | C COPY 1 | Z I
+         < T one | D 1 | C SELECT 1 | H | d 7\\n | c | C COPY 1 | Z I",
+    );
+    check_in(
+        Setting::Masked,
+        "> P - COPY (SELECT email FROM customers) TO STDOUT (FORMAT csv, FORCE_QUOTE *) | B - - | E - | S
+         ^ P - COPY (SELECT email FROM customers) TO STDOUT (FORMAT csv, FORCE_QUOTE *) | B - - | D P - | E - | S
+         = allow
+         v 1 | 2 | n | H | d \"ada@x.org\"\\n | c | C COPY 1 | Z I
+         < 1 | 2 | H | d \"***\"\\n | c | C COPY 1 | Z I",
+    );
+}
+
+#[test]
+fn copy_of_masked_columns_that_cannot_be_masked_is_refused() {
+    for options in ["ENCODING 'LATIN1'", "NULL '\\\\'", "FORMAT csv, FORCE_QUOTE (none)"] {
+        let script = format!("> Q COPY customers TO STDOUT ({options})\n= deny\n< E 42501 | Z I");
+        check_in(Setting::Masked, &script);
+        let script = format!(
+            "> Q COPY customers (id) TO STDOUT ({options})
+             ^ Q COPY customers (id) TO STDOUT ({options})
+             = allow\nv C COPY 0 | Z I\n< C COPY 0 | Z I"
+        );
+        check_in(Setting::Masked, &script);
+    }
+}
+
+/// What PostgreSQL would never send: a row that is not as its COPY says, the end within a row.
+#[test]
+fn a_copy_of_masked_columns_that_is_not_as_announced_ends_the_session() {
+    for sent in ["d ada@x.org\tbob\\n", "d ada@x.org | c", "D ada@x.org"] {
+        let script = format!(
+            "> Q COPY customers (email) TO STDOUT
+             ^ Q COPY customers (email) TO STDOUT
+             = allow
+             v H | {sent}
+             < H | E! 08P01
+             ^ X
+             = Close"
+        );
+        check_in(Setting::Masked, &script);
+    }
 }
 
 #[test]

@@ -127,7 +127,7 @@ pub fn backend(text: &str) -> Vec<u8> {
             "C" => frame(&mut out, b'C', |out| cstr(out, rest.as_bytes())),
             "Z" => frame(&mut out, b'Z', |out| out.put_slice(rest.as_bytes())),
             "G" | "H" => frame(&mut out, tag.as_bytes()[0], |out| out.put_slice(b"\0\0\x01\0\0")),
-            "d" => frame(&mut out, b'd', |out| out.put_slice(rest.as_bytes())),
+            "d" => frame(&mut out, b'd', |out| out.put_slice(rest.replace("\\n", "\n").as_bytes())),
             "V" => frame(&mut out, b'V', |out| {
                 out.put_i32(i32::try_from(rest.len()).unwrap());
                 out.put_slice(rest.as_bytes());
@@ -206,6 +206,7 @@ fn told_in_words(frame: &Frame) -> String {
         b'T' => format!("T {}", first_words(body)),
         b'G' | b'H' | b't' => tag.to_string(),
         _ if body.is_empty() => tag.to_string(),
+        b'd' => format!("d {}", text(body).replace('\n', "\\n")),
         b'A' | b'V' => format!("{tag} {}", text(&body[4..])),
         _ => format!("{tag} {}", text(body)),
     }
