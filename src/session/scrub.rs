@@ -32,7 +32,7 @@ const CONSTANT: &[&str] = &[
 impl Machine {
     /// The message as the client may see it.
     pub(super) fn scrubbed(&mut self, frame: &Frame, around: &Surroundings) -> Bytes {
-        if !around.masks.touches_database() || !self.concerns_masked(around) {
+        if !around.masks.touches_database() || is_about_the_text(frame) || !self.concerns_masked(around) {
             return frame.bytes.clone();
         }
         let mut out = BytesMut::new();
@@ -68,6 +68,16 @@ impl Machine {
             | None => false,
         }
     }
+}
+
+/// Whether PostgreSQL complains about the statement as it is written, before it has looked at any row: names that there are
+/// not, wrong constants. Only its parser says where in the text; what is raised while rows are read, by a function or a
+/// cast, has no position, and an inner statement's is of another kind.
+fn is_about_the_text(frame: &Frame) -> bool {
+    let field = |code: u8| error_field(frame.body(), code);
+    let sqlstate = field(b'C').unwrap_or_default();
+    let of_parser = sqlstate.starts_with(b"42") || matches!(sqlstate, b"22P02" | b"22007");
+    of_parser && field(b'P').is_some() && [b'p', b'q', b'W'].into_iter().all(|code| field(code).is_none())
 }
 
 fn concerns_masked(analysis: &Analysis, around: &Surroundings) -> bool {

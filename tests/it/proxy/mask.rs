@@ -104,6 +104,29 @@ async fn errors_do_not_carry_values() {
     }
 }
 
+/// What PostgreSQL says of the text itself, before it looks at any row, helps; what it says later could quote a value.
+#[tokio::test]
+async fn errors_about_the_text_are_kept() {
+    let proxy = Proxy::start(PII_MASKED).await;
+    let mut wire = proxy.wire("alice").await;
+    for (statement, sqlstate, message) in [
+        ("SELECT nam FROM customers", "42703", "column \"nam\" does not exist"),
+        ("SELECT id FROM customers WHERE id = 'x1'", "22P02", "invalid input syntax for type integer: \"x1\""),
+        ("SELECT region, count(*) FROM customers", "42803", "column \"customers.region\" must appear in the GROUP BY clause"),
+        ("SELECT ssn::regclass FROM customers WHERE id = 1", "42", "the message is withheld"),
+        ("SELECT email::regtype FROM customers WHERE id = 1", "42", "the message is withheld"),
+        ("SELECT ssn::int FROM customers WHERE id = 1", "22P02", "the message is withheld"),
+    ] {
+        let frames = wire.query(statement).await;
+        check_clean(&frames, statement);
+        let error = frames.iter().find(|frame| frame.tag == b'E').expect("an error");
+        let (code, shown) = (error.field(b'C').unwrap_or_default(), error.field(b'M').unwrap_or_default());
+        assert!(code.starts_with(sqlstate) && shown.starts_with(message), "{statement}: {code} {shown}");
+    }
+    let error = &wire.query("SELECT nam FROM customers").await[0];
+    assert!(error.field(b'H').is_some_and(|hint| hint.contains("customers.name")), "{error:?}");
+}
+
 /// A masked column tells its value by which rows come back, how many, or whether there is an error.
 #[tokio::test]
 async fn what_lets_a_masked_value_be_inferred_is_held() {
