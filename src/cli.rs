@@ -9,6 +9,7 @@ pub mod explain;
 pub mod grants;
 pub mod output;
 pub mod requests;
+pub mod scan;
 pub mod serve;
 pub mod users;
 
@@ -50,6 +51,8 @@ enum Command {
     },
     /// Tell what would happen to a statement, without running it
     Explain(explain::ExplainArgs),
+    /// Look through a database and propose masks; no value is printed or kept
+    Scan(scan::ScanArgs),
     /// Review and follow access requests
     Requests {
         #[command(flatten)]
@@ -87,6 +90,7 @@ impl Cli {
             Command::Demo => block_on(serve::demo),
             Command::Check { config, format } => check::run(&config.config, format),
             Command::Explain(args) => block_on(|| explain::run(args)),
+            Command::Scan(args) => block_on(|| scan::run(args)),
             Command::Requests { api, command } => block_on(|| async move { requests::run(command, &api).await }),
             Command::Grants { api, command } => block_on(|| async move { grants::run(command, &api).await }),
             Command::Audit { command } => audit::run(command),

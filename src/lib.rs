@@ -26,6 +26,7 @@ pub mod live;
 mod lock;
 pub mod relay;
 pub mod review;
+pub mod scan;
 pub mod server;
 pub mod session;
 pub mod store;

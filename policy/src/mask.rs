@@ -23,7 +23,7 @@ mod values;
 
 use std::fmt;
 
-pub use self::detect::{Detected, detect_whole};
+pub use self::detect::{Detected, detect_any, detect_whole};
 pub use self::exposure::Exposure;
 pub use self::maskers::{Masked, Masker};
 pub use self::plan::{FieldOrigin, MaskPlan};

@@ -20,7 +20,7 @@ pub(crate) struct Side {
 }
 
 impl Side {
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         upstream: &UpstreamConfig,
         tls: Option<&TlsConnector>,
         options: &CatalogOptions,

@@ -35,6 +35,19 @@ fn wrong_with(message: impl Into<String>, hint: impl Into<String>) -> UrlError {
     UrlError { message: message.into(), hint: Some(hint.into()) }
 }
 
+impl UpstreamConfig {
+    /// Reads a `postgres://` URL, without a password in it. Paths in it are relative to `directory`.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what to do.
+    pub fn from_url(url: &str, directory: &Path) -> Result<Self, String> {
+        parse(url, directory).map_err(|error| {
+            let hint = error.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+            format!("the URL {}{hint}", error.message)
+        })
+    }
+}
+
 /// Reads a URL; the password stands beside it. Paths are relative to `directory`.
 pub(super) fn parse(url: &str, directory: &Path) -> Result<UpstreamConfig, UrlError> {
     let rest = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://"));

@@ -8,6 +8,7 @@ mod differential;
 mod fuzz;
 mod pipeline;
 mod proxy;
+mod scan;
 mod support;
 mod throwaway;
 mod tidy;

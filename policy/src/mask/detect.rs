@@ -55,6 +55,12 @@ pub fn detect_whole(text: &str) -> Option<Detected> {
     (place == (0..text.len())).then_some(kind)
 }
 
+/// The first thing in the text that looks like personal data.
+#[must_use]
+pub fn detect_any(text: &str) -> Option<Detected> {
+    next(text.as_bytes(), 0).map(|(kind, _)| kind)
+}
+
 /// Appends the text with everything that was found replaced by `***`.
 pub(super) fn hide(text: &str, out: &mut BytesMut) -> Option<()> {
     let bytes = text.as_bytes();

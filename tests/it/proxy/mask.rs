@@ -112,7 +112,11 @@ async fn errors_about_the_text_are_kept() {
     for (statement, sqlstate, message) in [
         ("SELECT nam FROM customers", "42703", "column \"nam\" does not exist"),
         ("SELECT id FROM customers WHERE id = 'x1'", "22P02", "invalid input syntax for type integer: \"x1\""),
-        ("SELECT region, count(*) FROM customers", "42803", "column \"customers.region\" must appear in the GROUP BY clause"),
+        (
+            "SELECT region, count(*) FROM customers",
+            "42803",
+            "column \"customers.region\" must appear in the GROUP BY clause",
+        ),
         ("SELECT ssn::regclass FROM customers WHERE id = 1", "42", "the message is withheld"),
         ("SELECT email::regtype FROM customers WHERE id = 1", "42", "the message is withheld"),
         ("SELECT ssn::int FROM customers WHERE id = 1", "22P02", "the message is withheld"),
