@@ -184,7 +184,7 @@ impl Server {
         let review = Review::new(store, Arc::clone(&audit), Arc::clone(&config));
         review.recover(now).await?;
         let shared = Arc::new(Shared {
-            startup: StartupContext::new(Arc::clone(&config), acceptor, secret),
+            startup: StartupContext::new(Arc::clone(&config), acceptor, secret).with_audit(Arc::clone(&audit)),
             config: Arc::clone(&config),
             databases: ArcSwap::from_pointee(databases),
             review: Arc::clone(&review),

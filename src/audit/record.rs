@@ -29,6 +29,17 @@ pub enum Record<'a> {
         /// `application_name`.
         application: &'a str,
     },
+    /// A client has not proved who it is, or may not connect where it wanted to. Not of those that have failed too often.
+    LoginFailed {
+        /// The user it named, at most 63 bytes of it.
+        user: &'a str,
+        /// The database it named, likewise.
+        database: &'a str,
+        /// `ip:port`, or `local`.
+        client_address: &'a str,
+        /// Why, one of few constant texts.
+        reason: &'a str,
+    },
     /// A session ended.
     SessionClose {
         /// The session.

@@ -15,7 +15,9 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::BytesMut;
 use countersign_protocol::proxy_header;
 use countersign_protocol::startup::{self as wire, Answer, PacketError, StartupMessage, StartupPacket};
+use jiff::Timestamp;
 
+use crate::audit::{Audit, Record};
 use crate::cancel::CancelKey;
 use crate::config::{Config, DatabaseAuth, UpstreamConfig};
 use crate::stream::ClientStream;
@@ -45,12 +47,16 @@ use settings::Settings;
 /// `authentication_timeout`.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// How many bytes of a name that a stranger gave are recorded.
+const NAME_LEN_MAX: usize = 63;
+
 /// What negotiations share: the configuration in force and our side of TLS.
 pub struct StartupContext {
     config: Arc<ArcSwap<Config>>,
     tls: ArcSwapOption<ClientTls>,
     mock_secret: [u8; 32],
     failures: Failures,
+    audit: Option<Arc<Audit>>,
     deadline: Duration,
 }
 
@@ -63,6 +69,7 @@ impl StartupContext {
             tls: ArcSwapOption::from_pointee(tls),
             mock_secret,
             failures: Failures::default(),
+            audit: None,
             deadline: DEADLINE,
         }
     }
@@ -71,6 +78,12 @@ impl StartupContext {
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
+    }
+
+    /// The same, with failed logins on record.
+    #[must_use]
+    pub fn with_audit(self, audit: Arc<Audit>) -> Self {
+        Self { audit: Some(audit), ..self }
     }
 
     /// Exchanges our side of TLS for the clients to come, after a reload.
@@ -228,6 +241,35 @@ impl Login {
 
 /// From the StartupMessage to the end of authentication; `None` when the client left instead of proving its password.
 async fn log_in(
+    connection: &mut Connection,
+    message: StartupMessage,
+    peer: Peer,
+    shared: &StartupContext,
+) -> Result<Option<Login>, StartupError> {
+    let named = |name| message.parameters.get(name).cloned().unwrap_or_default();
+    let (user, database) = (named("user"), named("database"));
+    let login = authenticate(connection, message, peer, shared).await;
+    if let (Err(error), Some(audit)) = (&login, &shared.audit)
+        && let Some(reason) = error.audited()
+    {
+        let database = if database.is_empty() { &user } else { &database };
+        let address = peer.to_string();
+        let record =
+            Record::LoginFailed { user: cut(&user), database: cut(database), client_address: &address, reason };
+        if let Err(error) = audit.record(Timestamp::now(), &record) {
+            tracing::debug!(%error, "could not record a failed login");
+        }
+    }
+    login
+}
+
+/// As much of a name as PostgreSQL keeps.
+fn cut(name: &str) -> &str {
+    let end = (0..=NAME_LEN_MAX.min(name.len())).rev().find(|at| name.is_char_boundary(*at));
+    end.and_then(|end| name.get(..end)).unwrap_or_default()
+}
+
+async fn authenticate(
     connection: &mut Connection,
     message: StartupMessage,
     peer: Peer,

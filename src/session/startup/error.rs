@@ -111,6 +111,34 @@ impl StartupError {
         matches!(self, Self::Password { .. } | Self::Scram(_) | Self::NotAdmitted { .. })
     }
 
+    /// What the audit trail says of it; `None` when nobody has tried to log in.
+    pub(super) fn audited(&self) -> Option<&'static str> {
+        match self {
+            Self::Password { .. } => Some("the password is wrong, or there is no such user"),
+            Self::Scram(_) => Some("the SCRAM exchange failed"),
+            Self::NotAdmitted { .. } => Some("the upstream does not admit the role"),
+            Self::NoConnectPrivilege => Some("the role has no CONNECT privilege"),
+            Self::NoDatabase { .. } => Some("the database is not open to the user"),
+            Self::Io(_)
+            | Self::Deadline
+            | Self::ProxyHeader(_)
+            | Self::UnexpectedProxyHeader
+            | Self::Packet(_)
+            | Self::BytesBeforeTls
+            | Self::TlsHandshake(_)
+            | Self::NoAlpn
+            | Self::TlsRequired
+            | Self::Replication
+            | Self::NoUser
+            | Self::Mechanism
+            | Self::Upstream(_)
+            | Self::CleartextRefused
+            | Self::BindingNotRelayed
+            | Self::TooManyFailures
+            | Self::Setting(_) => None,
+        }
+    }
+
     /// Whether it is one of many of its kind, so that one line each would only fill the log; metrics count them.
     #[must_use]
     pub fn is_repeated(&self) -> bool {

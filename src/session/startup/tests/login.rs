@@ -134,3 +134,40 @@ async fn an_address_may_fail_so_often() {
     assert_eq!(attempt("alice", "wrong").await.as_deref(), refused);
     assert_eq!(attempt("alice", PASSWORD).await.as_deref(), refused, "nothing is learned from it");
 }
+
+#[tokio::test]
+async fn failed_logins_are_on_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let audit = Arc::new(crate::audit::Audit::open(directory.path(), jiff::Timestamp::UNIX_EPOCH).unwrap());
+    let shared = context(None).with_audit(audit);
+    let long = "é".repeat(60);
+    for config in [
+        login("alice", "wrong", Some("shop")),
+        login("eve", PASSWORD, None),
+        login("alice", PASSWORD, Some("vault")),
+        login(&long, PASSWORD, Some("shop")),
+    ] {
+        assert!(log_in(&shared, &config).await.1.is_err());
+    }
+    assert!(log_in(&shared, &login("alice", PASSWORD, Some("shop"))).await.1.is_ok());
+    drop(shared);
+    let lines = std::fs::read_to_string(directory.path().join("000001.jsonl")).unwrap();
+    let told: Vec<(String, String, String)> = lines
+        .lines()
+        .map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let text = |key: &str| line[key].as_str().unwrap().to_owned();
+            assert!(text("client_address").starts_with("127.0.0.1:") && !line.to_string().contains(PASSWORD));
+            assert_eq!(text("kind"), "login_failed");
+            (text("user"), text("database"), text("reason"))
+        })
+        .collect();
+    let wrong = "the password is wrong, or there is no such user";
+    let expected = [
+        ("alice", "shop", wrong),
+        ("eve", "eve", wrong),
+        ("alice", "vault", "the database is not open to the user"),
+        (&"é".repeat(31), "shop", wrong),
+    ];
+    assert_eq!(told, expected.map(|(user, database, why)| (user.to_owned(), database.to_owned(), why.to_owned())));
+}
