@@ -6,13 +6,17 @@
 //! understand), or *wrong*; wrong is a bug.
 //!
 //! Normal runs play a sample. `COUNTERSIGN_CORPUS=directory` plays whole corpora, files of JSON lines with `sql` and `src`;
-//! `COUNTERSIGN_CORPUS_ONLY=name` those whose names hold this. Findings are written to the file that
-//! `COUNTERSIGN_FINDINGS` names. Invariant: PostgreSQL is the judge, never another reading of ours.
+//! `COUNTERSIGN_CORPUS_ONLY=name` those whose names hold this, `name/scene` and scenes in them. Findings are written to the file that
+//! `COUNTERSIGN_FINDINGS` names. Statements are also mutated from seeds: a few in normal runs, `COUNTERSIGN_FUZZ_SECONDS=600`
+//! new ones for so long, `COUNTERSIGN_FUZZ_SEED=7` that one. Invariant: PostgreSQL is the judge, never another reading of ours.
 
 mod corpus;
 mod facts;
 mod judge;
+mod mutants;
+mod mutate;
 mod report;
+mod scenery;
 mod session;
 mod stage;
 mod tags;

@@ -94,7 +94,7 @@ impl Walker<'_> {
     }
 
     /// The tables that a write to this relation writes to: what inherits from it unless it says ONLY, and what a view reads.
-    fn written_through(&mut self, relation: &Relation, effect: Effect) -> Vec<Oid> {
+    pub(super) fn written_through(&mut self, relation: &Relation, effect: Effect) -> Vec<Oid> {
         let is_touched =
             |oid: &Oid| self.out.relations.iter().any(|used| used.oid == Some(*oid) && used.effects.contains(effect));
         let mut written = self.descendants(relation.oid);

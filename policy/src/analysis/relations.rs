@@ -361,8 +361,8 @@ impl<'a> Walker<'a> {
     pub fn create_relation(&mut self, name: &RangeVar) {
         self.effect(Effect::Create);
         let full = self.new_name(name);
-        self.schema(&full.schema);
-        let oid = self.catalog().relation_named(&full.schema, &full.name).map(|relation| relation.oid);
+        let schema = self.schema(&full.schema).to_owned();
+        let oid = self.catalog().relation_named(&schema, &full.name).map(|relation| relation.oid);
         self.relation(oid, full, Effects::of(&[Effect::Create]));
         self.changes(super::SessionChange::Catalog);
         if name.relpersistence == "t" || name.schemaname == "pg_temp" {

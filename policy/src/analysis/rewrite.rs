@@ -9,7 +9,7 @@ use pg_query::protobuf::{CmdType, Node, RuleStmt};
 use super::lineage::{Columns, Level, Origin, Scope, Source};
 use super::walker::Walker;
 use super::{AnalysisContext, NotUnderstood, NothingPrepared, grammar, guard};
-use crate::catalog::Relation;
+use crate::catalog::{Relation, RelationKind};
 use crate::effect::Effect;
 
 /// Deepest nesting of rules that set each other off; PostgreSQL refuses rules that never end.
@@ -25,6 +25,26 @@ impl Walker<'_> {
     /// return is added to it.
     pub(super) fn rewrites(&mut self, target: &mut Source, effect: Effect) {
         let Some(relation) = target.relation.and_then(|oid| self.context.catalog.relation(oid)) else { return };
+        self.rewrites_by(relation, target, effect);
+        if relation.kind == RelationKind::View && !self.is_replaced(relation, effect) {
+            self.rewrites_behind(relation, target, effect);
+        }
+    }
+
+    /// A write through a view is a write to what it reads, which can have rules of its own.
+    fn rewrites_behind(&mut self, view: &Relation, target: &mut Source, effect: Effect) {
+        for oid in self.written_through(view, effect) {
+            let behind = self.context.catalog.relation(oid).filter(|found| found.has_rules && found.oid != view.oid);
+            let Some(behind) = behind else { continue };
+            let mut source = self.source_of(behind);
+            let given = target.whole.clone().and(&target.columns.union());
+            returns(&mut source, &Columns::opaque(given));
+            self.rewrites_by(behind, &mut source, effect);
+            returns(target, &Columns::opaque(source.whole));
+        }
+    }
+
+    fn rewrites_by(&mut self, relation: &Relation, target: &mut Source, effect: Effect) {
         for rule in self.rules(relation, effect) {
             if self.view_depth >= RULE_DEPTH_MAX || !self.spend() {
                 return self.give_up(NotUnderstood::Guard("rules nest too deeply"));

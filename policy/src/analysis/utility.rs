@@ -42,6 +42,10 @@ impl Walker<'_> {
             NodeEnum::CheckPointStmt(_) => self.effect(Effect::Maintenance),
             NodeEnum::RefreshMatViewStmt(refresh) => {
                 self.effect(Effect::Maintenance);
+                if refresh.concurrent {
+                    // It makes a temporary table, and with the session's first one its temporary schema.
+                    self.changes(SessionChange::SearchPath);
+                }
                 if let Some(name) = &refresh.relation {
                     self.touch(name, Effects::of(&[Effect::Maintenance]));
                 }

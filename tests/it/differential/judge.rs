@@ -83,7 +83,11 @@ impl Claim<'_> {
         let mut called = self.analysis.statements.iter().flat_map(|statement| &statement.functions);
         let mut used = self.analysis.statements.iter().flat_map(|statement| &statement.relations);
         self.effects().contains(Effect::Prepare)
-            || called.any(|function| function.name.starts_with("pg_get_") || function.name.ends_with("_size"))
+            || called.any(|function| {
+                function.name.starts_with("pg_get_")
+                    || function.name.starts_with("pg_partition_")
+                    || function.name.ends_with("_size")
+            })
             || used.any(|used| matches!(used.name.schema.as_str(), "pg_catalog" | "information_schema"))
     }
 
@@ -259,7 +263,7 @@ impl Claim<'_> {
         let role = Effects::of(&[Effect::SetRole, Effect::SetDangerous, Effect::Reset, Effect::Discard]);
         let transaction = Effects::of(&[Effect::Transaction]);
         check(facts.role_changed(), both(&[role, OPAQUE, transaction]), "changes the role");
-        let path = Effects::of(&[Effect::Set, Effect::Create, Effect::Drop, Effect::Alter, Effect::CopyOut]);
+        let path = Effects::of(&[Effect::Set, Effect::Create, Effect::Drop, Effect::Alter, Effect::Maintenance]);
         check(facts.path_changed(), both(&[role, path, OPAQUE, transaction]), "changes the search path");
         check(facts.reading_changed(), both(&[role, OPAQUE, transaction]), "changes how texts are read");
         let lock = Effects::of(&[Effect::Lock]);

@@ -11,7 +11,7 @@ use countersign::config::Secret;
 use countersign::throwaway::{SUPERUSER, ThrowawayOptions, ThrowawayPostgres};
 use countersign_policy::analysis::{self, AnalysisContext};
 use countersign_policy::catalog::{Oid, RelationKind};
-use countersign_policy::{Analysis, Catalog};
+use countersign_policy::{Analysis, Catalog, Effect};
 
 use super::corpus::{self, Scene};
 use super::facts::{Facts, Origin, Outcome};
@@ -159,13 +159,27 @@ impl Stage {
         for text in &scene.texts {
             self.play(text, keep, report).await;
         }
-        eprintln!("    {}: {} texts in {:.1?}", scene.name, scene.texts.len(), begin.elapsed());
+        eprintln!("    {}: {} texts in {:.1?}; so far {report}", scene.name, scene.texts.len(), begin.elapsed());
     }
 
-    /// Analyses a text, has PostgreSQL run it, and compares. What it did stays, or not.
+    /// Analyses a text, has PostgreSQL run it, compares and counts. What it did stays, or not.
     pub async fn play(&mut self, text: &str, keep: bool, report: &mut Report) {
+        let (verdict, too_much) = self.compare(text, keep).await;
+        report.count(text, verdict, too_much);
+        if let Some(rows) = corpus::rows_for(text).filter(|_| keep) {
+            self.prepare(&rows).await;
+        }
+    }
+
+    /// As [`Self::play`], without counting; with what the analysis carries too much.
+    pub async fn compare(&mut self, text: &str, keep: bool) -> (Verdict, Option<String>) {
+        let Some(before) = self.witness.begin().await else {
+            self.reconnect().await;
+            return (Verdict::Skipped, None);
+        };
+        self.path.clone_from(&before.path);
         let analysis = self.analyze(text);
-        let (verdict, too_much) = match self.witness.observe(text, keep).await {
+        let judged = match self.witness.observe(text, before, keep).await {
             None => {
                 self.reconnect().await;
                 (Verdict::Skipped, None)
@@ -181,11 +195,9 @@ impl Stage {
             }
             Some(Outcome::Ran(facts)) => {
                 let judged = self.judge(&analysis, &facts).await;
-                if let Some(after) = &facts.after {
-                    self.path.clone_from(&after.path);
-                }
                 self.names.ran(text, &analysis);
-                if keep && (facts.after.is_none() || facts.wrote()) {
+                // Everything that the catalog holds is seen by event triggers.
+                if keep && (facts.after.is_none() || !facts.commands().is_empty()) {
                     self.refresh().await;
                 }
                 judged
@@ -194,9 +206,14 @@ impl Stage {
         if !self.witness.is_open() {
             self.names.transaction_ended();
         }
-        report.count(text, verdict, too_much);
-        if let Some(rows) = corpus::rows_for(text).filter(|_| keep) {
-            self.prepare(&rows).await;
+        judged
+    }
+
+    /// Forgets prepared statements, which outlive a transaction that is rolled back.
+    pub async fn forget(&mut self) {
+        self.names = Names::default();
+        if self.witness.sql("DEALLOCATE ALL").await.is_none() {
+            self.reconnect().await;
         }
     }
 
@@ -205,7 +222,8 @@ impl Stage {
     }
 
     async fn described(&mut self, analysis: &Analysis, columns: Option<Vec<Origin>>) -> Verdict {
-        let Some(columns) = columns.filter(|_| analysis.not_understood().is_none()) else { return Verdict::Refused };
+        let is_compared = analysis.not_understood().is_none() && !analysis.effects().contains(Effect::CopyOut);
+        let Some(columns) = columns.filter(|_| is_compared) else { return Verdict::Refused };
         self.look_into_views(&columns).await;
         let missed = self.claim(analysis).columns(&columns);
         if missed.is_empty() { Verdict::Refused } else { Verdict::Wrong(missed) }

@@ -166,13 +166,16 @@ impl Witness {
     }
 
     /// Runs a text; `None` when the connection ended.
-    pub async fn observe(&mut self, text: &str, keep: bool) -> Option<Outcome> {
+    ///
+    /// [`Self::begin`] comes first and yields what was before.
+    pub async fn observe(&mut self, text: &str, before: Trace, keep: bool) -> Option<Outcome> {
         let lower = text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
         if NOT_RUN.iter().any(|word| lower.contains(word)) || text.contains('\0') {
+            self.end(false).await?;
             return Some(Outcome::Skipped);
         }
         self.left_transaction = false;
-        let mut facts = Facts { before: self.begin().await?, ..Facts::default() };
+        let mut facts = Facts { before, ..Facts::default() };
         let described = self.describe(text).await?;
         let parameters = described.parameters();
         facts.columns = described.columns();
@@ -201,7 +204,7 @@ impl Witness {
         facts.after = Some(self.trace().await?);
         let opens = facts.tags.iter().any(|tag| tag == "DECLARE CURSOR");
         let moves = facts.tags.iter().all(|tag| matches!(tag.as_str(), "FETCH" | "MOVE" | "SELECT"));
-        if opens || (self.is_open && moves) {
+        if keep && (opens || (self.is_open && moves)) {
             self.is_open = true;
         } else {
             self.end(keep).await?;
@@ -221,7 +224,8 @@ impl Witness {
         Some(Outcome::Ran(Box::new(facts)))
     }
 
-    async fn begin(&mut self) -> Option<Trace> {
+    /// Begins a transaction, unless one is open, and tells what it has done so far.
+    pub async fn begin(&mut self) -> Option<Trace> {
         if !self.is_open {
             self.query("BEGIN").await?;
         }

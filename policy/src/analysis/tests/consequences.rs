@@ -93,6 +93,7 @@ fn an_update_of_what_a_generated_column_is_made_of_is_one_of_it() {
 fn rules_do_what_their_actions_do() {
     check("INSERT INTO logged VALUES (1, 'x')", "insert", "public.logged public.orders");
     check("DELETE FROM logged WHERE id = 1", "delete", "public.logged");
+    check("INSERT INTO over_logged VALUES (1)", "insert", "public.logged public.orders public.over_logged");
     check("INSERT INTO board VALUES (1, 'x')", "insert", "public.board public.payments");
     check("DELETE FROM board WHERE id = 1", "delete notify", "public.board public.orders");
     check("UPDATE board SET label = 'x'", "update", "public.board public.customers public.customers_eu");

@@ -108,6 +108,7 @@ fn relations() -> Vec<Relation> {
         },
         Relation { has_rules: true, ..relation(20_032, "public", "looping", Table, &["id"]) },
         view(20_033, "holders", &["id", "note"], "SELECT a.id, a.owner AS note FROM public.accounts a"),
+        view(20_034, "over_logged", &["id"], "SELECT l.id FROM public.logged l"),
         view(20_009, "broken", &["id"], "SELECT FROM WHERE"),
         view(
             20_013,
