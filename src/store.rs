@@ -6,6 +6,7 @@
 mod facts;
 mod grants;
 mod owner;
+mod pages;
 mod postgres;
 mod rows;
 mod schema;

@@ -81,9 +81,14 @@ impl Review {
     pub async fn sweep(&self, now: Timestamp) -> Result<(), ReviewError> {
         let now = self.time(now);
         let mut swept = Ok(());
-        for id in self.pending.take_abandoned() {
+        let mut abandoned = self.pending.take_abandoned().into_iter();
+        while let Some(id) = abandoned.next() {
             if let Err(error) = self.withdraw(id, now).await {
                 self.pending.put_back_abandoned([id]);
+                // A store that is away would let each of them wait.
+                if matches!(error, ReviewError::Store(_)) {
+                    self.pending.put_back_abandoned(abandoned.by_ref());
+                }
                 swept = swept.and(Err(error));
             }
         }

@@ -35,9 +35,10 @@ pub(super) fn insert(connection: &Connection, new: &NewRecord) -> Result<(), Sto
             request.decided_at.map(Timestamp::as_microsecond),
             request.outcome,
         ])?;
-    let mut insert = connection.prepare_cached("INSERT INTO demands VALUES (?1, ?2, ?3, ?4)")?;
+    let mut insert = connection.prepare_cached("INSERT INTO demands VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
     for (seq, demand) in request.reviewers.iter().enumerate() {
-        insert.execute(params![id, seq, demand.group, demand.approvals])?;
+        let (state, database, user) = (request.state.as_str(), &request.database, &request.user);
+        insert.execute(params![id, seq, demand.group, demand.approvals, state, database, user])?;
     }
     request.votes.iter().try_for_each(|vote| insert_vote(connection, request.id, vote))?;
     request.transitions.iter().try_for_each(|transition| insert_transition(connection, request.id, transition))

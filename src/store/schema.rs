@@ -78,6 +78,17 @@ CREATE TABLE grants (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX grants_open ON grants (expires_at) WHERE state IN ('REQUESTED', 'ACTIVE');
 ",
+    "
+ALTER TABLE demands ADD COLUMN state TEXT NOT NULL DEFAULT '';
+ALTER TABLE demands ADD COLUMN database TEXT NOT NULL DEFAULT '';
+ALTER TABLE demands ADD COLUMN requester TEXT NOT NULL DEFAULT '';
+UPDATE demands SET (state, database, requester) =
+    (SELECT r.state, r.database, r.requester FROM requests r WHERE r.id = demands.request);
+CREATE INDEX demands_state ON demands (grp, state, request, database, requester);
+CREATE INDEX demands_group ON demands (grp, request, database, requester);
+CREATE INDEX requests_database ON requests (database, id);
+CREATE INDEX requests_database_state ON requests (database, state, id);
+",
 ];
 
 /// Brings the schema up to date, all of it or nothing.
@@ -96,4 +107,13 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     transaction.execute("DELETE FROM schema_version", [])?;
     transaction.execute("INSERT INTO schema_version (version) VALUES (?1)", [known])?;
     Ok(transaction.commit()?)
+}
+
+/// Statements that make a file as a program that knew only so many migrations left it.
+#[cfg(test)]
+pub(super) fn at_version(version: usize) -> String {
+    format!(
+        "CREATE TABLE schema_version (version INTEGER NOT NULL) STRICT; INSERT INTO schema_version VALUES ({version}); {}",
+        MIGRATIONS[..version].concat()
+    )
 }

@@ -7,18 +7,15 @@ use std::fs;
 use std::path::Path;
 
 use jiff::Timestamp;
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use countersign_policy::grant::Binding;
 
 use super::grants;
 use super::rows::{self, COLUMNS};
 use super::thread::{Access, StoreThread};
-use super::{
-    Change, Filter, GrantFilter, NewRecord, PAGE_MAX, Store, StoreError, StoreFuture, check_history, check_transition,
-};
-use super::{facts, owner};
+use super::{Change, Filter, GrantFilter, NewRecord, Store, StoreError, StoreFuture, check_history, check_transition};
+use super::{facts, owner, pages};
 use crate::review::{AccessRequest, GrantId, GrantRecord, RequestId, State, Surface, Transition};
 
 /// Requests in `countersign.db`.
@@ -28,6 +25,9 @@ pub struct SqliteStore {
     // Held for as long as the store is open.
     _lock: fs::File,
 }
+
+/// Memory for pages of the file; negative is kB, as SQLite has it.
+const CACHE_KB: i32 = -32_768;
 
 impl SqliteStore {
     /// Opens or makes the store in `data_dir`.
@@ -43,6 +43,7 @@ impl SqliteStore {
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "cache_size", CACHE_KB)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         connection.set_prepared_statement_cache_capacity(64);
         super::schema::migrate(&mut connection)?;
@@ -78,7 +79,7 @@ impl Store for SqliteStore {
     }
 
     fn list(&self, filter: Filter) -> StoreFuture<'_, Vec<AccessRequest>> {
-        self.read(move |connection| list(connection, &filter))
+        self.read(move |connection| pages::list(connection, &filter))
     }
 
     fn vote_and_transition(&self, change: Change) -> StoreFuture<'_, Option<AccessRequest>> {
@@ -234,6 +235,9 @@ fn write_change(connection: &Connection, change: &Change, state: State) -> Resul
         next = transition.to;
         decided_at = (state == State::Pending).then(|| transition.at.as_microsecond());
         rows::insert_transition(connection, change.id, transition)?;
+        connection
+            .prepare_cached("UPDATE demands SET state = ?2 WHERE request = ?1")?
+            .execute(params![change.id.to_string(), next.as_str()])?;
     }
     if let Some(vote) = &change.vote {
         rows::insert_vote(connection, change.id, vote)?;
@@ -255,40 +259,4 @@ fn write_change(connection: &Connection, change: &Change, state: State) -> Resul
             change.mode.map(facts::mode_name)
         ])?;
     Ok(())
-}
-
-fn list(connection: &Connection, filter: &Filter) -> Result<Vec<AccessRequest>, StoreError> {
-    let mut sql = format!("SELECT {COLUMNS} FROM requests r WHERE true");
-    let mut values: Vec<Value> = Vec::new();
-    let mut also = |clause: &str, value: String| {
-        sql.push_str(" AND ");
-        sql.push_str(clause);
-        values.push(value.into());
-    };
-    if let Some(state) = filter.state {
-        also("r.state = ?", state.as_str().to_owned());
-    }
-    if let Some(database) = &filter.database {
-        also("r.database = ?", database.clone());
-    }
-    if let Some(user) = &filter.user {
-        also("r.requester = ?", user.clone());
-    }
-    if let Some(after) = filter.after {
-        also("r.id < ?", after.to_string());
-    }
-    if let Some(viewer) = &filter.visible_to {
-        also("(r.requester = ?", viewer.name.clone());
-        let marks = vec!["?"; viewer.groups.len()].join(", ");
-        sql.push_str(" OR EXISTS (SELECT 1 FROM demands d WHERE d.request = r.id AND d.grp IN (");
-        sql.push_str(&marks);
-        sql.push_str(")))");
-        values.extend(viewer.groups.iter().cloned().map(Value::from));
-    }
-    sql.push_str(" ORDER BY r.id DESC LIMIT ?");
-    values.push(i64::from(filter.limit.clamp(1, PAGE_MAX)).into());
-    let mut query = connection.prepare_cached(&sql)?;
-    let page: Vec<AccessRequest> =
-        query.query_and_then(params_from_iter(values), rows::request_from)?.collect::<Result<_, _>>()?;
-    page.into_iter().map(|request| rows::complete(connection, request)).collect()
 }

@@ -150,6 +150,113 @@ async fn page_through(store: &Arc<dyn Store>) {
     assert!(ids(Filter { visible_to: viewer("eve", &["x"]), ..page }).await.is_empty());
 }
 
+/// Whatever parts of a filter are given, in whichever store, the page is what one gets by looking at every request.
+#[tokio::test]
+async fn every_filter_gives_the_newest_of_what_it_says() {
+    let places = Place::both().await;
+    let stores = [places[0].open().await, places[1].open().await];
+    let mut all = Vec::new();
+    for id in 1..=48_u128 {
+        let pick =
+            |words: &[&str], divisor: u128| words[usize::try_from(id / divisor).unwrap() % words.len()].to_owned();
+        let demand = |group: String| ReviewerDemand { group, approvals: 1 };
+        let made = AccessRequest {
+            user: pick(&["alice", "bob", "eve"], 1),
+            database: pick(&["shop", "hr"], 3),
+            reviewers: vec![demand(pick(&["dba", "security"], 5)), demand(pick(&["dba", "legal", "x"], 7))],
+            ..request(id)
+        };
+        for store in &stores {
+            store.create(record(made.clone())).await.unwrap();
+        }
+        all.push(made);
+        if id % 4 == 0 {
+            for store in &stores {
+                store.vote_and_transition(change(id, 1, State::Pending, State::Rejected)).await.unwrap().unwrap();
+            }
+            all.last_mut().unwrap().state = State::Rejected;
+        }
+    }
+    all.reverse();
+    let viewers = [("eve", vec![]), ("bob", vec!["dba"]), ("olga", vec!["legal", "security"]), ("olga", vec!["none"])];
+    let viewers = viewers.into_iter().map(|(name, groups)| {
+        Some(Viewer { name: name.to_owned(), groups: groups.into_iter().map(str::to_owned).collect() })
+    });
+    for visible_to in viewers.chain([None]) {
+        for bits in 0..16_u32 {
+            let given = |bit: u32| bits & (1 << bit) != 0;
+            let filter = Filter {
+                state: given(0).then_some(State::Pending),
+                database: given(1).then(|| "hr".to_owned()),
+                user: given(2).then(|| "alice".to_owned()),
+                visible_to: visible_to.clone(),
+                after: given(3).then_some(RequestId(ulid::Ulid(30))),
+                limit: 5,
+            };
+            let wanted = all.iter().filter(|request| {
+                filter.state.is_none_or(|state| request.state == state)
+                    && filter.database.as_ref().is_none_or(|database| request.database == *database)
+                    && filter.user.as_ref().is_none_or(|user| request.user == *user)
+                    && filter.after.is_none_or(|after| request.id < after)
+                    && filter.visible_to.as_ref().is_none_or(|viewer| {
+                        request.user == viewer.name
+                            || request.reviewers.iter().any(|demand| viewer.groups.contains(&demand.group))
+                    })
+            });
+            let wanted: Vec<_> = wanted.map(|request| request.id).take(5).collect();
+            for store in &stores {
+                let page: Vec<_> = store.list(filter.clone()).await.unwrap().iter().map(|found| found.id).collect();
+                assert_eq!(page, wanted, "{filter:?} {store:?}");
+            }
+        }
+    }
+}
+
+/// A file of the first released schema becomes one of today's, with what is in it.
+#[tokio::test]
+async fn an_older_file_is_brought_up_to_date() {
+    let place = Place::sqlite();
+    place.execute(&schema::at_version(1)).await;
+    place
+        .execute(
+            "INSERT INTO requests VALUES ('00000000000000000000000005', 'PENDING', 1, 'alice', 'shop', x'00', 'resubmit',
+                 '{\"groups\":[],\"client_address\":\"\",\"application\":\"\",\"statement\":\"\",\"parameters\":[],
+                   \"summary\":\"\",\"effects\":[],\"rules\":[],\"messages\":[],\"in_transaction\":false}',
+                 0, 4102444800000000, NULL, NULL);
+             INSERT INTO demands VALUES ('00000000000000000000000005', 0, 'dba', 1);
+             INSERT INTO transitions VALUES ('00000000000000000000000005', 0, NULL, 'PENDING', 'alice', 'wire', 0, NULL)",
+        )
+        .await;
+    let store = place.open().await;
+    let viewer = Some(Viewer { name: "eve".to_owned(), groups: vec!["dba".to_owned()] });
+    let inbox = Filter { state: Some(State::Pending), visible_to: viewer, limit: 10, ..Filter::default() };
+    assert_eq!(store.list(inbox.clone()).await.unwrap().len(), 1);
+    store.vote_and_transition(change(5, 1, State::Pending, State::Rejected)).await.unwrap().unwrap();
+    assert!(store.list(inbox).await.unwrap().is_empty());
+}
+
+/// A shared store of the first released schema likewise.
+#[tokio::test]
+async fn an_older_schema_is_brought_up_to_date() {
+    let place = Place::postgres().await;
+    place.execute(&postgres::at_version(1)).await;
+    let store = place.open().await;
+    store.create(record(request(5))).await.unwrap();
+    let forced = Vote {
+        by: "root".to_owned(),
+        groups: vec!["dba".to_owned()],
+        approve: true,
+        reason: Some("it burns".to_owned()),
+        at: at(1),
+        surface: Surface::Api,
+        offer: None,
+        forced: true,
+    };
+    let approved = Change { vote: Some(forced.clone()), ..change(5, 1, State::Pending, State::Approved) };
+    let changed = store.vote_and_transition(approved).await.unwrap().unwrap();
+    assert_eq!(changed.votes, [forced]);
+}
+
 #[tokio::test]
 async fn a_store_has_one_owner_and_no_newer_schema() {
     for place in Place::both().await {

@@ -107,6 +107,8 @@ impl Keeper {
         loop {
             if let Some(line) = self.line.take() {
                 let error = self.keep(line).await;
+                // What is only read once in a while is not to be trusted until it has been read again.
+                self.node.tell(StoreEvent::Missed);
                 tracing::warn!(error = %with_causes(&error), "no longer hear of decisions of other proxies; connecting again");
             }
             match self.rejoin().await {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::connect::{Conn, Target};
@@ -18,6 +18,10 @@ use crate::store::StoreError;
 const SIZE: usize = 4;
 /// How long a caller waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Calls under way at once. Further ones wait for their turn, so that the time for a call is not spent in a queue.
+const CALLS_MAX: usize = 64;
+/// How long a caller waits for its turn.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(15);
 /// The first and the longest pause between attempts to connect.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -27,6 +31,7 @@ type Slot = watch::Receiver<Option<Arc<Conn>>>;
 pub(super) struct Pool {
     slots: Vec<Slot>,
     next: AtomicUsize,
+    turns: Arc<Semaphore>,
     _keepers: JoinSet<()>,
 }
 
@@ -41,7 +46,7 @@ impl Pool {
             keepers.spawn(keep(Arc::clone(target), sender));
             slots.push(slot);
         }
-        Self { slots, next: AtomicUsize::new(0), _keepers: keepers }
+        Self { slots, next: AtomicUsize::new(0), turns: Arc::new(Semaphore::new(CALLS_MAX)), _keepers: keepers }
     }
 
     /// Whether there is a connection.
@@ -49,11 +54,18 @@ impl Pool {
         self.slots.iter().any(|slot| slot.borrow().as_ref().is_some_and(|conn| conn.is_open()))
     }
 
-    /// A connection, or none within a second.
+    /// A connection for one call at a time: none within a second when there is none, and none within 15 when there are
+    /// too many calls.
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub(super) async fn connection(&self) -> Result<Arc<Conn>, StoreError> {
+    pub(super) async fn connection(&self) -> Result<Turn, StoreError> {
+        let place = tokio::time::timeout(QUEUE_PATIENCE, Arc::clone(&self.turns).acquire_owned()).await;
+        let Ok(Ok(place)) = place else { return Err(StoreError::Timeout) };
+        Ok(Turn { conn: self.open_connection().await?, _place: place })
+    }
+
+    async fn open_connection(&self) -> Result<Arc<Conn>, StoreError> {
         let begin = self.next.fetch_add(1, Ordering::Relaxed);
         let slots = self.slots.iter().cycle().skip(begin % SIZE).take(SIZE);
         let open = slots.filter_map(|slot| slot.borrow().clone()).find(|conn| conn.is_open());
@@ -66,6 +78,20 @@ impl Pool {
             Ok((Some(conn), _, _)) => Ok(conn),
             Ok((None, _, _)) | Err(_) => Err(StoreError::Unreachable),
         }
+    }
+}
+
+/// A connection, and the turn to use it.
+pub(super) struct Turn {
+    conn: Arc<Conn>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl std::ops::Deref for Turn {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        &self.conn
     }
 }
 

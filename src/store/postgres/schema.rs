@@ -145,3 +145,13 @@ fn known(found: i64) -> Result<usize, StoreError> {
         }),
     }
 }
+
+/// Statements that make a database as a program that knew only so many migrations left it.
+#[cfg(test)]
+pub(in crate::store) fn at_version(version: usize) -> String {
+    format!(
+        "CREATE SCHEMA countersign; CREATE TABLE countersign.schema_version (version bigint NOT NULL); \
+         INSERT INTO countersign.schema_version VALUES ({version}); {}",
+        MIGRATIONS[..version].concat()
+    )
+}
