@@ -148,6 +148,7 @@ fn new_request() -> AccessRequest {
         rules: vec!["writes".to_owned()],
         messages: Vec::new(),
         causes: vec!["writes".to_owned()],
+        justification: None,
         shape: String::new(),
         reviewers: vec![countersign_policy::verdict::ReviewerDemand { group: "dba".to_owned(), approvals: 1 }],
         in_transaction: false,
