@@ -7,6 +7,7 @@ pub mod check;
 pub mod demo;
 pub mod explain;
 pub mod grants;
+pub mod init;
 pub mod output;
 pub mod requests;
 pub mod scan;
@@ -37,6 +38,8 @@ pub struct ConfigArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Write a commented configuration to begin with, and look whether the database answers
+    Init(init::InitArgs),
     /// Run the proxy and its API
     Serve(serve::ServeArgs),
     /// Show the whole idea on a throwaway PostgreSQL; Ctrl-C cleans up
@@ -86,6 +89,7 @@ impl Cli {
     #[must_use]
     pub fn run(self) -> ExitCode {
         match self.command {
+            Command::Init(args) => block_on(|| init::run(args)),
             Command::Serve(args) => args.run(),
             Command::Demo => block_on(serve::demo),
             Command::Check { config, format } => check::run(&config.config, format),

@@ -24,6 +24,7 @@ pub mod limits;
 pub mod listener;
 pub mod live;
 mod lock;
+pub mod packs;
 pub mod relay;
 pub mod review;
 pub mod scan;
