@@ -424,6 +424,7 @@ impl Machine {
         self.catalog_stale |= names::changes_catalog(analysis);
         if run.may_copy_in() {
             self.copy_in = CopyIn::Awaited;
+            self.forget_copy_sent();
         }
         self.status_moved |= run.may_change_transaction();
         match run.ends() {

@@ -317,3 +317,24 @@ fn an_upstream_that_counts_otherwise_is_not_believed() {
         ));
     }
 }
+
+#[test]
+fn a_second_copy_has_syncs_of_its_own() {
+    check(
+        "> P - COPY free FROM STDIN | B - - | E - | c | P - COPY free FROM STDIN | B - - | E - | S | d one | c | S
+         ^ P - COPY free FROM STDIN | B - - | E - | H
+         = allow
+         v 1 | 2 | G
+         ^ c | H
+         < 1 | 2 | G
+         v C COPY 0
+         ^ P - COPY free FROM STDIN | B - - | E - | H
+         = allow
+         < C COPY 0
+         v 1 | 2 | G
+         ^ S | d one | c | S
+         < 1 | 2 | G
+         v C COPY 1 | Z I
+         < C COPY 1 | Z I",
+    );
+}
