@@ -138,6 +138,8 @@ pub enum Decision {
     Approved {
         /// The demands that were met.
         met: Vec<ReviewerDemand>,
+        /// What was approved in its place.
+        edit: Option<Edit>,
     },
     /// Rejected by a reviewer.
     Rejected {
@@ -152,6 +154,15 @@ pub enum Decision {
     Expired,
     /// Withdrawn through another surface.
     Cancelled,
+}
+
+/// The text that a reviewer approved in the place of the requester's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// The text.
+    pub statement: String,
+    /// Who wrote it.
+    pub by: String,
 }
 
 /// How an execution ended.
@@ -263,6 +274,9 @@ pub struct Vote {
     pub at: Timestamp,
     /// Where.
     pub surface: Surface,
+    /// The text that the voter approves in the place of the one before; votes for that no longer count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited: Option<String>,
     /// For how long the voter lets it be done again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offer: Option<Offer>,
@@ -289,6 +303,33 @@ pub struct Transition {
 }
 
 impl AccessRequest {
+    /// The last edit by a reviewer, and how many votes were cast before it.
+    fn last_edit(&self) -> Option<(usize, Edit)> {
+        let edit = |(index, vote): (usize, &Vote)| {
+            let statement = vote.edited.clone()?;
+            Some((index, Edit { statement, by: vote.by.clone() }))
+        };
+        self.votes.iter().enumerate().rev().find_map(edit)
+    }
+
+    /// What is approved in the place of the requester's text, if a reviewer has changed it.
+    #[must_use]
+    pub fn edit(&self) -> Option<Edit> {
+        self.last_edit().map(|(_, edit)| edit)
+    }
+
+    /// The text that its approvals are for.
+    #[must_use]
+    pub fn approved_text(&self) -> String {
+        self.edit().map_or_else(|| self.statement.clone(), |edit| edit.statement)
+    }
+
+    /// The approvals that count: those of the text as it is now.
+    pub fn approvals(&self) -> impl Iterator<Item = &Vote> {
+        let before = self.last_edit().map_or(0, |(before, _)| before);
+        self.votes.iter().skip(before).filter(|vote| vote.approve)
+    }
+
     /// Whether a person of that name and in those groups may know of it: the requester, those who are asked, and admins;
     /// besides those of [`Review::sees_all`].
     #[must_use]

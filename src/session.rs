@@ -10,6 +10,7 @@ mod copying;
 mod decide;
 mod definitions;
 pub(crate) mod driver;
+mod edited;
 mod ending;
 mod estimates;
 mod expected;

@@ -145,6 +145,8 @@ pub struct Change {
     pub mode: Option<Mode>,
     /// A grant that is given with it.
     pub grant: Option<Box<GrantRecord>>,
+    /// What its approval is bound to from now on.
+    pub binding: Option<Binding>,
 }
 
 /// Which grants to list, newest first.

@@ -107,6 +107,7 @@ fn approval(request: &AccessRequest) -> Change {
         reason: None,
         at,
         surface: Surface::Api,
+        edited: None,
         offer: None,
         forced: false,
     };
@@ -127,6 +128,7 @@ fn approval(request: &AccessRequest) -> Change {
         outcome: None,
         mode: None,
         grant: None,
+        binding: None,
     }
 }
 
@@ -150,6 +152,7 @@ fn new_request() -> AccessRequest {
         causes: vec!["writes".to_owned()],
         justification: None,
         shape: String::new(),
+        justification: None,
         reviewers: vec![countersign_policy::verdict::ReviewerDemand { group: "dba".to_owned(), approvals: 1 }],
         in_transaction: false,
         created_at: at,

@@ -158,7 +158,7 @@ impl Play {
                 let opening = match how {
                     0 => None,
                     1 => Some(Opening::Resubmit(Box::new(self.request(id)))),
-                    2 => Some(Opening::Ready(id, met())),
+                    2 => Some(Opening::Ready(id, met(), None)),
                     _ => Some(Opening::Waiting(Box::new(self.request(id)))),
                 };
                 self.cause(Event::Opened(number, opening));
@@ -183,6 +183,7 @@ impl Play {
             Command::Record(_)
             | Command::Withdraw(_)
             | Command::Revoke(_)
+            | Command::Rebind(..)
             | Command::Finish(_)
             | Command::ShutUpstream
             | Command::Close => {}
@@ -222,7 +223,7 @@ impl Play {
     fn event(&mut self, choices: &mut BytesIn<'_>) {
         let decided = |decision| self.held.map(|id| Event::Decided(id, decision));
         let event = match choices.byte() % 16 {
-            0..=5 => decided(Decision::Approved { met: met() }),
+            0..=5 => decided(Decision::Approved { met: met(), edit: None }),
             6 => decided(Decision::Rejected { by: "bob".to_owned(), group: "dba".to_owned(), reason: "no".to_owned() }),
             7 => decided(Decision::Expired),
             8 => decided(Decision::Cancelled),

@@ -124,6 +124,9 @@ pub enum Record<'a> {
         surface: Surface,
         /// Reason given.
         reason: Option<&'a str>,
+        /// What is approved in the place of the text before.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        edited: Option<&'a str>,
         /// For how long, and for what, it may be done again.
         #[serde(skip_serializing_if = "Option::is_none")]
         offer: Option<Offer>,

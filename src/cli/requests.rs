@@ -78,6 +78,9 @@ pub enum RequestsCommand {
         /// Approve in everybody's place; for members of [review] force_groups, with a reason
         #[arg(long, requires = "reason")]
         force: bool,
+        /// Approve this text in the place of the requester's
+        #[arg(long, value_name = "SQL", conflicts_with = "time")]
+        statement: Option<String>,
     },
     /// Reject a request
     Reject {
@@ -194,8 +197,11 @@ async fn execute<W: Write>(command: RequestsCommand, client: &Client, mut print:
             return print.request(&shown, view::full);
         }
         RequestsCommand::Watch { database } => return watch(client, database, print).await,
-        RequestsCommand::Approve { id, reason, time, scope, force } => {
-            (id, "approve", json!({ "reason": reason, "for": time, "scope": scope, "force": force }))
+        RequestsCommand::Approve { id, reason, time, scope, force, statement } => {
+            let body = json!({
+                "reason": reason, "for": time, "scope": scope, "force": force, "statement": statement,
+            });
+            (id, "approve", body)
         }
         RequestsCommand::Reject { id, reason } => (id, "reject", json!({ "reason": reason })),
         RequestsCommand::Cancel { id, reason } => (id, "cancel", json!({ "reason": reason })),

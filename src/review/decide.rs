@@ -26,6 +26,8 @@ pub struct Consent {
     pub offer: Option<Offer>,
     /// Whether it is to stand in for everybody's: break-glass, for members of `force_groups`.
     pub forced: bool,
+    /// What is approved in the place of the requester's text.
+    pub edited: Option<String>,
 }
 
 impl From<Option<String>> for Consent {
@@ -161,7 +163,9 @@ impl Review {
         }
         let groups = self.approves_in(request, actor, consent)?;
         is_open(request, now)?;
-        let approving = || request.votes.iter().filter(|vote| vote.approve);
+        let edited = edited_text(request, consent)?;
+        let replaced = edited.is_some();
+        let approving = || request.approvals().filter(move |_vote| !replaced);
         if !consent.forced && approving().any(|vote| vote.by == actor.name) {
             return Err(ReviewError::AlreadyVoted);
         }
@@ -169,7 +173,7 @@ impl Review {
             self.grant_fits(&request.database, Duration::from_secs(offer.seconds))?;
         }
         let given = vote_of(actor, groups, consent.reason.clone(), now);
-        let vote = Vote { approve: true, offer: consent.offer, forced: consent.forced, ..given };
+        let vote = Vote { approve: true, offer: consent.offer, forced: consent.forced, edited, ..given };
         let names = approving().map(|vote| vote.by.as_str()).chain([actor.name.as_str()]);
         let people: Vec<_> = names.map(|name| self.groups_of(name)).collect();
         let approved = own || consent.forced || are_met(&request.reviewers, &people);
@@ -244,7 +248,7 @@ impl Review {
 /// What a waiting session is told of a transition.
 pub(super) fn decision_of(request: &AccessRequest, transition: &Transition) -> Option<Decision> {
     match transition.to {
-        State::Approved => Some(Decision::Approved { met: request.reviewers.clone() }),
+        State::Approved => Some(Decision::Approved { met: request.reviewers.clone(), edit: request.edit() }),
         State::Rejected => Some(Decision::Rejected {
             by: transition.by.clone(),
             group: request.votes.last().and_then(|vote| vote.groups.first()).cloned().unwrap_or_default(),
@@ -267,6 +271,7 @@ pub(super) fn unchanged(request: &AccessRequest) -> Change {
         outcome: None,
         mode: None,
         grant: None,
+        binding: None,
     }
 }
 
@@ -287,6 +292,18 @@ pub(super) fn plan_end(
 /// The proxy as the one who acts.
 pub(super) fn proxy() -> Actor {
     Actor { name: "proxy".to_owned(), groups: Vec::new(), surface: Surface::Proxy }
+}
+
+/// The text of an edit, if it is one.
+fn edited_text(request: &AccessRequest, consent: &Consent) -> Result<Option<String>, ReviewError> {
+    let Some(text) = consent.edited.as_deref().filter(|text| *text != request.approved_text()) else { return Ok(None) };
+    if text.trim().is_empty() || text.contains('\0') {
+        return Err(ReviewError::BadEdit);
+    }
+    if consent.offer.is_some() {
+        return Err(ReviewError::BadScope("a statement that is changed is approved once".to_owned()));
+    }
+    Ok(Some(text.to_owned()))
 }
 
 fn is_open(request: &AccessRequest, now: Timestamp) -> Result<(), ReviewError> {
@@ -317,5 +334,5 @@ fn transition_of(
 /// A vote against.
 pub(super) fn vote_of(actor: &Actor, groups: Vec<String>, reason: Option<String>, now: Timestamp) -> Vote {
     let (by, surface) = (actor.name.clone(), actor.surface);
-    Vote { by, groups, approve: false, reason, at: now, surface, offer: None, forced: false }
+    Vote { by, groups, approve: false, reason, at: now, surface, edited: None, offer: None, forced: false }
 }

@@ -37,6 +37,9 @@ pub enum ReviewError {
     /// Its time is over.
     #[error("access request has expired")]
     Expired,
+    /// The changed text cannot be a statement.
+    #[error("changed statement is empty or has a NUL in it")]
+    BadEdit,
     /// There is no such grant.
     #[error("grant does not exist")]
     NoSuchGrant,

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use countersign_policy::grant::Binding;
+use countersign_policy::rule::Mode;
 use jiff::Timestamp;
 
 use super::decide::{plan_end, proxy, unchanged};
@@ -64,12 +66,13 @@ impl Review {
     }
 
     async fn record_intent(&self, request: &AccessRequest, now: Timestamp) -> Result<(), ReviewError> {
-        let approvers: Vec<_> = request.votes.iter().filter(|vote| vote.approve).map(|vote| vote.by.clone()).collect();
+        let approvers: Vec<_> = request.approvals().map(|vote| vote.by.clone()).collect();
+        let statement = request.approved_text();
         let record = Record::Intent {
             request: request.id,
             user: &request.user,
             database: &request.database,
-            statement: &request.statement,
+            statement: &statement,
             parameters: &request.parameters,
             approvers: &approvers,
         };
@@ -106,6 +109,20 @@ impl Review {
         self.end_execution(id, &ending, now).await.inspect_err(|error| self.doubt(id, error, ending.clone()))?;
         crash_point::reach(CrashPoint::AfterOutcome);
         recorded
+    }
+
+    /// Leaves an approval with changes to be used by who sends the changed text, which is bound to this.
+    ///
+    /// # Errors
+    /// When it is not APPROVED any more or it cannot be recorded.
+    pub async fn rebind(&self, id: RequestId, binding: Binding) -> Result<(), ReviewError> {
+        self.pending.forget(id);
+        self.decide_after(id, |request| match request.state {
+            State::Approved => Ok(Change { binding: Some(binding), mode: Some(Mode::Resubmit), ..unchanged(request) }),
+            state => Err(ReviewError::AlreadyDecided { state }),
+        })
+        .await?;
+        Ok(())
     }
 
     /// Takes back an approval because the request, judged again, is denied now.

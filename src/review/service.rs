@@ -15,7 +15,7 @@ use super::pending::Pending;
 use super::unsettled::Unsettled;
 use super::votes::covers;
 use super::{
-    ADMIN_GROUP, AccessRequest, NewRequest, RequestId, ReviewError, State, Surface, Transition, Vote, Waiting,
+    ADMIN_GROUP, AccessRequest, Edit, NewRequest, RequestId, ReviewError, State, Surface, Transition, Vote, Waiting,
 };
 use crate::audit::{Audit, AuditError, Record};
 use crate::config::Config;
@@ -49,6 +49,8 @@ pub enum Opened {
         id: RequestId,
         /// The demands that were met.
         met: Vec<ReviewerDemand>,
+        /// What was approved in its place.
+        edit: Option<Edit>,
     },
     /// It needs a reason and has none; nothing is stored.
     Unjustified,
@@ -82,10 +84,9 @@ impl Review {
     pub async fn open(&self, new: NewRequest, now: Timestamp) -> Result<Opened, ReviewError> {
         let now = self.time(now);
         self.audit_accepts()?;
-        if new.mode != Mode::Wait
-            && let Some(ticket) = self.same(&new, State::Approved, now).await?
-        {
-            return Ok(Opened::Ticket { id: ticket.id, met: ticket.reviewers });
+        // One that waited is found again only if it was approved with changes.
+        if let Some(ticket) = self.same(&new, State::Approved, now).await? {
+            return Ok(Opened::Ticket { id: ticket.id, edit: ticket.edit(), met: ticket.reviewers });
         }
         let unjustified = new.justification_asked == Justification::Required && new.justification.is_none();
         if self.bypasses(&new.user) && !unjustified {
@@ -214,6 +215,7 @@ impl Review {
             approve: vote.approve,
             surface: vote.surface,
             reason: vote.reason.as_deref(),
+            edited: vote.edited.as_deref(),
             offer: vote.offer,
             forced: vote.forced,
         };
@@ -245,6 +247,7 @@ impl Review {
             reason: reason.clone(),
             at: request.created_at,
             surface: Surface::Wire,
+            edited: None,
             offer: None,
             forced: false,
         });

@@ -1,4 +1,5 @@
 mod crash;
+mod edits;
 mod grants;
 mod model;
 mod shared;
@@ -96,7 +97,7 @@ fn an_approval_runs_once_and_is_written_down_in_order() {
             Err(ReviewError::AlreadyDecided { state: State::Pending })
         ));
         bench.review.approve(id, &actor("bob"), Some("fine".to_owned()), at(2)).await.unwrap();
-        assert_eq!(waiting.decision().await, Decision::Approved { met: waiting.request.reviewers.clone() });
+        assert_eq!(waiting.decision().await, Decision::Approved { met: waiting.request.reviewers.clone(), edit: None });
         bench.review.begin_execution(id, at(3)).await.unwrap();
         assert!(matches!(
             bench.review.begin_execution(id, at(3)).await,

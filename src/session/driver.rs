@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use countersign_policy::grant::Binding;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -214,6 +215,7 @@ impl Driver {
                 Command::LeaveOpen(id) => self.leave_open(id).await,
                 Command::Begin(id) => self.begin(id).await,
                 Command::Revoke(id) => self.revoke(id).await,
+                Command::Rebind(id, binding) => self.rebind(id, binding).await,
                 Command::Finish(finished) => self.finish(*finished).await,
                 Command::Estimate(question) => {
                     let rows = self.database.estimator().rows(&question).await;
@@ -274,7 +276,8 @@ impl Driver {
                 self.waiting = Some(waiting);
                 Some(Opening::Waiting(request))
             }
-            Ok(Opened::Ticket { id, met } | Opened::SelfApproved { id, met }) => Some(Opening::Ready(id, met)),
+            Ok(Opened::Ticket { id, met, edit }) => Some(Opening::Ready(id, met, edit)),
+            Ok(Opened::SelfApproved { id, met }) => Some(Opening::Ready(id, met, None)),
             Ok(Opened::Unjustified) => Some(Opening::Unjustified),
             Ok(Opened::Resubmit(request)) => Some(Opening::Resubmit(Box::new(request))),
             Err(error) => {
@@ -344,6 +347,12 @@ impl Driver {
         let reason = "judged again after approval, it is not allowed".to_owned();
         if let Err(error) = self.shared.review.deny_after_approval(id, reason, Timestamp::now()).await {
             tracing::warn!(%error, request = %id, "could not revoke an approval");
+        }
+    }
+
+    async fn rebind(&mut self, id: RequestId, binding: Binding) {
+        if let Err(error) = self.shared.review.rebind(id, binding).await {
+            tracing::warn!(%error, request = %id, "could not leave an approval for its changed text");
         }
     }
 

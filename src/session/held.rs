@@ -15,7 +15,14 @@ use super::messages;
 use super::parked::{ApprovedRequest, Asked, Gate, Held, OpeningRequest, Parked, Releasing, RequestFacts, Shape};
 use super::statements::Given;
 use super::words::{BeginRefused, Command, Opening, Surroundings};
-use crate::review::{Decision, RequestId};
+use crate::review::{Decision, Edit, RequestId};
+
+/// What people agreed to.
+struct Agreed {
+    id: RequestId,
+    met: Vec<ReviewerDemand>,
+    edit: Option<Edit>,
+}
 
 impl Machine {
     pub(super) fn park(&mut self, shape: Shape, asked: Asked, terms: HoldTerms, around: &Surroundings) {
@@ -72,7 +79,7 @@ impl Machine {
                 self.refuse_parked(parked, error);
             }
             Some(Opening::Unjustified) => self.refuse_parked(parked, messages::unjustified()),
-            Some(Opening::Ready(id, met)) => self.approved(parked, id, met),
+            Some(Opening::Ready(id, met, edit)) => self.approved(parked, Agreed { id, met, edit }),
         }
     }
 
@@ -90,8 +97,8 @@ impl Machine {
             }
         };
         let error = match decision {
-            Decision::Approved { met } => {
-                return self.approved(held.parked, held.id, met);
+            Decision::Approved { met, edit } => {
+                return self.approved(held.parked, Agreed { id: held.id, met, edit });
             }
             Decision::Rejected { by, group, reason } => messages::rejected(&by, &group, &reason),
             Decision::Expired => messages::expired(held.timeout),
@@ -102,9 +109,11 @@ impl Machine {
 
     /// An approval does not forward: the case is judged again with it, as everything is now. That includes what other
     /// sessions have defined since the catalog was last read.
-    fn approved(&mut self, parked: Parked, id: RequestId, met: Vec<ReviewerDemand>) {
+    fn approved(&mut self, parked: Parked, agreed: Agreed) {
+        let Agreed { id, met, edit } = agreed;
+        let edit = edit.filter(|edit| edit.statement != *parked.asked.text);
         let given = Given { id, met, binding: parked.binding };
-        self.gate = Gate::Approved(Box::new(ApprovedRequest { parked, given }));
+        self.gate = Gate::Approved(Box::new(ApprovedRequest { parked, given, edit }));
         self.commands.push_back(Command::RefreshCatalog);
     }
 
@@ -118,7 +127,17 @@ impl Machine {
     }
 
     pub(super) fn judge_approved(&mut self, approved: ApprovedRequest, around: &Surroundings) {
-        let ApprovedRequest { mut parked, given } = approved;
+        let ApprovedRequest { mut parked, mut given, edit } = approved;
+        let notice = edit.as_ref().map(messages::edited_notice);
+        if let Some(edit) = &edit {
+            match self.with_edit(parked, &given, edit, around) {
+                Some(edited) => {
+                    given.binding = edited.binding;
+                    parked = edited;
+                }
+                None => return,
+            }
+        }
         // What a portal executes was fixed when the upstream bound it.
         let is_bound = match &parked.shape {
             Shape::Query(_) => false,
@@ -134,7 +153,7 @@ impl Machine {
         match self.rule(&parked.asked, Some((&given, now)), around) {
             Ruling::Run(permit) => {
                 self.commands.push_back(Command::Begin(id));
-                self.gate = Gate::Releasing(Box::new(Releasing { parked, given, permit }));
+                self.gate = Gate::Releasing(Box::new(Releasing { notice, parked, given, permit }));
             }
             Ruling::Park(terms) => {
                 self.commands.push_back(Command::Revoke(id));
@@ -175,6 +194,9 @@ impl Machine {
                 Ok(())
             }
             Ok(()) => {
+                if let Some(notice) = &releasing.notice {
+                    self.say(notice);
+                }
                 if let Shape::Execute { portal, .. } = &releasing.parked.shape
                     && let Some(portal) = self.statements.portal(portal)
                 {

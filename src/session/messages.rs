@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 
 use super::hopeless::Hopeless;
 use crate::duration::in_words;
-use crate::review::AccessRequest;
+use crate::review::{AccessRequest, Edit};
 
 /// An ErrorResponse with severity ERROR.
 pub(super) fn error(sqlstate: &str, message: &str, detail: Option<&str>, hint: Option<&str>) -> Bytes {
@@ -67,6 +67,24 @@ pub(super) fn unjustified() -> Bytes {
     let detail = "A rule that holds it asks its requester for the reason.";
     let hint = "Begin the statement with a comment /* reason: ... */, or SET countersign.reason = '...' before it.";
     error(sqlstate::INSUFFICIENT_PRIVILEGE, "statement needs a reason", Some(detail), Some(hint))
+}
+
+/// Told before what a reviewer has changed is run.
+pub(super) fn edited_notice(edit: &Edit) -> Bytes {
+    let mut out = BytesMut::new();
+    let message = format!("statement approved with changes by {}", edit.by);
+    let detail = format!("What runs is: {}", edit.statement);
+    let fields =
+        ErrorFields { severity: "NOTICE", sqlstate: "00000", message: &message, detail: Some(&detail), hint: None };
+    notice_response(&mut out, &fields);
+    out.freeze()
+}
+
+pub(super) fn approved_with_changes(edit: &Edit, link: &str) -> Bytes {
+    let message = format!("statement approved with changes by {}", edit.by);
+    let detail = format!("What was approved is: {}", edit.statement);
+    let hint = format!("Nothing was run. Send that text, with the same parameters: {link}");
+    error(sqlstate::INSUFFICIENT_PRIVILEGE, &message, Some(&detail), Some(&hint))
 }
 
 pub(super) fn bound_undecided() -> Bytes {

@@ -21,7 +21,7 @@ use super::machine::{Machine, Stop};
 use super::names::Generation;
 use super::statements::{Given, NameId, Portal, Undo};
 use super::words::Surroundings;
-use crate::review::{NewRequest, Parameter, RequestId};
+use crate::review::{Edit, NewRequest, Parameter, RequestId};
 
 /// What is put to the decision: a text and its parameter values.
 #[derive(Clone)]
@@ -180,10 +180,14 @@ pub(super) struct Held {
 pub(super) struct ApprovedRequest {
     pub(super) parked: Parked,
     pub(super) given: Given,
+    /// What was approved in its place.
+    pub(super) edit: Option<Edit>,
 }
 
 /// A request that was approved and judged again.
 pub(super) struct Releasing {
+    /// Told to the client before it runs.
+    pub(super) notice: Option<Bytes>,
     pub(super) parked: Parked,
     pub(super) given: Given,
     pub(super) permit: Permit,

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use countersign_policy::analysis::AnalysisCache;
-use countersign_policy::grant::Grant;
+use countersign_policy::grant::{Binding, Grant};
 use countersign_policy::mask::MaskSet;
 use countersign_policy::subject::Subject;
 use countersign_policy::verdict::{ReviewerDemand, Rows};
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::config::Config;
 use crate::estimate::Question;
-use crate::review::{AccessRequest, Decision, NewRequest, Outcome, RequestId};
+use crate::review::{AccessRequest, Decision, Edit, NewRequest, Outcome, RequestId};
 
 /// What the session sees of the world at one moment.
 #[derive(Clone)]
@@ -64,6 +64,8 @@ pub enum Command {
     LeaveOpen(RequestId),
     /// It was approved, but judged again it is not allowed.
     Revoke(RequestId),
+    /// It was approved with changes, which the client is to send; that is bound to this.
+    Rebind(RequestId, Binding),
     /// It ran.
     Finish(Box<Finished>),
     /// Ask the planner for an estimate; answered by [`Event::Estimated`].
@@ -152,8 +154,8 @@ pub enum Event {
 pub enum Opening {
     /// It waits.
     Waiting(Box<AccessRequest>),
-    /// An approval for exactly this exists already.
-    Ready(RequestId, Vec<ReviewerDemand>),
+    /// An approval for exactly this exists already, or one that was given with changes.
+    Ready(RequestId, Vec<ReviewerDemand>, Option<Edit>),
     /// It needs a reason and has none; nothing was recorded.
     Unjustified,
     /// It is recorded; the client is to send it again once it is approved.

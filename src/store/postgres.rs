@@ -210,10 +210,16 @@ async fn write(conn: &Conn, change: &Change, from: Option<State>, node: i64) -> 
     let from = from.map(state_name);
     let grants = rows::grants(change.grant.as_deref())?;
     let begins = to == Some("EXECUTING");
-    let last: &(dyn ToSql + Sync) = if begins { &node } else { &grants };
-    let set: [&(dyn ToSql + Sync); 11] =
-        [&id, &version, &from, &to, &decided_at, &expires_at, &outcome, &mode, &votes, &transitions, last];
-    let made = conn.query(if begins { queries::BEGIN } else { queries::CHANGE }, &set).await?;
+    let binding = change.binding.as_ref().map(|binding| binding.0.as_slice());
+    let mut set: Vec<&(dyn ToSql + Sync)> =
+        vec![&id, &version, &from, &to, &decided_at, &expires_at, &outcome, &mode, &votes, &transitions];
+    let made = if begins {
+        set.push(&node);
+        conn.query(queries::BEGIN, &set).await?
+    } else {
+        set.extend([&grants as &(dyn ToSql + Sync), &binding]);
+        conn.query(queries::CHANGE, &set).await?
+    };
     Ok(!made.is_empty())
 }
 

@@ -89,6 +89,11 @@ CREATE INDEX demands_group ON demands (grp, request, database, requester);
 CREATE INDEX requests_database ON requests (database, id);
 CREATE INDEX requests_database_state ON requests (database, state, id);
 ",
+    "
+-- Who has approved one text may approve another.
+ALTER TABLE votes ADD COLUMN edited TEXT;
+DROP INDEX votes_once;
+",
 ];
 
 /// Brings the schema up to date, all of it or nothing.

@@ -207,6 +207,7 @@ fn end(
         outcome: None,
         mode: None,
         grant: None,
+        binding: None,
     };
     write_change(connection, &change, open.state)?;
     Ok((open.id, transition))
@@ -248,7 +249,8 @@ fn write_change(connection: &Connection, change: &Change, state: State) -> Resul
     connection
         .prepare_cached(
             "UPDATE requests SET version = version + 1, state = ?2, decided_at = coalesce(decided_at, ?3), \
-             expires_at = coalesce(?4, expires_at), outcome = coalesce(?5, outcome), mode = coalesce(?6, mode) WHERE id = ?1",
+             expires_at = coalesce(?4, expires_at), outcome = coalesce(?5, outcome), mode = coalesce(?6, mode), \
+             binding = coalesce(?7, binding) WHERE id = ?1",
         )?
         .execute(params![
             change.id.to_string(),
@@ -256,7 +258,8 @@ fn write_change(connection: &Connection, change: &Change, state: State) -> Resul
             decided_at,
             change.expires_at.map(Timestamp::as_microsecond),
             change.outcome,
-            change.mode.map(facts::mode_name)
+            change.mode.map(facts::mode_name),
+            change.binding.as_ref().map(|binding| binding.0.as_slice()),
         ])?;
     Ok(())
 }

@@ -59,6 +59,7 @@ fn change(id: u128, version: u64, from: State, to: State) -> Change {
         outcome: Some("x".to_owned()),
         mode: None,
         grant: None,
+        binding: None,
     }
 }
 
@@ -249,6 +250,7 @@ async fn an_older_schema_is_brought_up_to_date() {
         reason: Some("it burns".to_owned()),
         at: at(1),
         surface: Surface::Api,
+        edited: None,
         offer: None,
         forced: true,
     };

@@ -68,11 +68,12 @@ pub(super) struct Approved {
     scope: Option<Scope>,
     #[serde(default)]
     force: bool,
+    /// Approves this in the place of the requester's text.
+    statement: Option<String>,
 }
 
 impl Form for Approved {
-    const EXAMPLE: &'static str =
-        r#"{"reason": "...", "for": "30m", "scope": "shape" or "rules" or "database", "force": false}"#;
+    const EXAMPLE: &'static str = r#"{"reason": "...", "for": "30m", "scope": "shape" or "rules" or "database", "force": false, "statement": "..."}"#;
 }
 
 impl Approved {
@@ -83,7 +84,7 @@ impl Approved {
         let time = self.time.map(|time| parse_time(&time)).transpose()?;
         let scope = self.scope.unwrap_or(Scope::Rules);
         let offer = time.map(|time| Offer { seconds: time.as_secs(), scope });
-        Ok(Consent { reason: self.reason, offer, forced: self.force })
+        Ok(Consent { reason: self.reason, offer, forced: self.force, edited: self.statement })
     }
 }
 

@@ -59,6 +59,7 @@ impl From<ReviewError> for Problem {
             ReviewError::AlreadyDecided { .. } => (StatusCode::CONFLICT, "already-decided"),
             ReviewError::Expired => (StatusCode::CONFLICT, "expired"),
             ReviewError::ReasonRequired => (StatusCode::UNPROCESSABLE_ENTITY, "reason-required"),
+            ReviewError::BadEdit => (StatusCode::UNPROCESSABLE_ENTITY, "bad-edit"),
             ReviewError::NoSuchGrant => return Self::no_such_grant(),
             ReviewError::GrantDecided { .. } => (StatusCode::CONFLICT, "already-decided"),
             ReviewError::NoSuchDatabase => (StatusCode::UNPROCESSABLE_ENTITY, "no-such-database"),

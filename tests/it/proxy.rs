@@ -4,6 +4,7 @@ mod audit;
 mod cancel;
 mod crash;
 mod deny;
+mod edited;
 mod grants;
 mod half_closed;
 mod hold;

@@ -55,7 +55,7 @@ impl Drop for Site {
 }
 
 fn approve(id: &str) -> RequestsCommand {
-    RequestsCommand::Approve { id: id.to_owned(), reason: None, time: None, scope: None, force: false }
+    RequestsCommand::Approve { id: id.to_owned(), reason: None, time: None, scope: None, force: false, statement: None }
 }
 
 fn list() -> RequestsCommand {

@@ -99,6 +99,10 @@ pub(super) fn full(view: &RequestView, colour: Colour) -> String {
         field(&format!("${}", number + 1), format!("{value} ({})", line(&parameter.type_name)));
     }
     let _ok = write!(out, "\n{}\n", visible(request.statement.trim_end(), colour));
+    if let Some(edit) = request.edit() {
+        let by = colour.bold(&format!("approved in its place, by {}:", visible_line(&edit.by, colour)));
+        let _ok = write!(out, "\n{by}\n{}\n", visible(edit.statement.trim_end(), colour));
+    }
     out
 }
 
@@ -116,7 +120,7 @@ fn needs(view: &RequestView) -> String {
             people => format!("{people} of {}", demand.group),
         })
         .collect();
-    let approvals = request.votes.iter().filter(|vote| vote.approve).count();
+    let approvals = request.approvals().count();
     let so_far = if approvals > 0 { format!(" ({approvals} so far)") } else { String::new() };
     format!("{}{so_far}", demands.join(" and "))
 }

@@ -9,6 +9,7 @@ mod calls;
 mod copy;
 mod copy_failed;
 mod deny;
+mod edited;
 mod end;
 mod estimate;
 mod found;

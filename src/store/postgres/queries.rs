@@ -18,12 +18,12 @@ macro_rules! columns {
 macro_rules! add_rows {
     ($votes:literal, $transitions:literal) => {
         concat!(
-            ", vote AS (INSERT INTO countersign.votes (request, seq, person, groups, approve, reason, at, surface, offer, forced) \
-             SELECT made.id, x.seq, x.person, x.groups, x.approve, x.reason, x.at, x.surface, x.offer, x.forced FROM made, \
+            ", vote AS (INSERT INTO countersign.votes (request, seq, person, groups, approve, reason, at, surface, offer, forced, edited) \
+             SELECT made.id, x.seq, x.person, x.groups, x.approve, x.reason, x.at, x.surface, x.offer, x.forced, x.edited FROM made, \
              json_to_recordset(",
             $votes,
             "::text::json) AS x(seq bigint, person text, groups text[], approve boolean, reason text, at bigint, surface text, \
-             offer text, forced boolean)), \
+             offer text, forced boolean, edited text)), \
              transition AS (INSERT INTO countersign.transitions (request, seq, from_state, to_state, person, surface, at, reason) \
              SELECT made.id, x.seq, x.from_state, x.to_state, x.person, x.surface, x.at, x.reason FROM made, \
              json_to_recordset(",
@@ -107,12 +107,13 @@ macro_rules! grant_rows {
     };
 }
 
-/// A change: `$1` to `$8` what is set, `$9` votes, `$10` transitions, `$11` grants that come with it. Whoever no longer
+/// A change: `$1` to `$8` what is set, `$9` votes, `$10` transitions, `$11` grants that come with it, `$12` what
+/// it is bound to. Whoever no longer
 /// waits for a request has no node.
 pub(super) const CHANGE: &str = concat!(
     "WITH made AS (",
     set!(),
-    ", node = CASE WHEN $8 = 'resubmit' THEN NULL ELSE r.node END",
+    ", node = CASE WHEN $8 = 'resubmit' THEN NULL ELSE r.node END, binding = coalesce($12::bytea, r.binding)",
     at_version!(),
     " RETURNING r.id), given AS (INSERT INTO countersign.grants (id, state, version, grantee, database, expires_at, record) \
      SELECT x.id, x.state, x.version, x.grantee, x.database, x.expires_at, x.record FROM made, ",

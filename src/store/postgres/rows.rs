@@ -30,6 +30,7 @@ struct VoteRow {
     surface: String,
     offer: Option<String>,
     forced: bool,
+    edited: Option<String>,
 }
 
 /// A grant as the statements take it.
@@ -77,6 +78,7 @@ pub(super) fn votes<'a>(votes: impl IntoIterator<Item = &'a Vote>, seq: u64) -> 
             surface: surface_name(vote.surface).to_owned(),
             offer: facts::encode_offer(vote)?,
             forced: vote.forced,
+            edited: vote.edited.as_deref().map(storable),
         })
     };
     encode(&(seq..).zip(votes).map(row).collect::<Result<Vec<_>, _>>()?)
@@ -193,6 +195,7 @@ fn vote_from(row: VoteRow) -> Result<Vote, StoreError> {
         surface: surface_from(&row.surface)?,
         offer: facts::offer_from(row.offer.as_deref())?,
         forced: row.forced,
+        edited: row.edited,
     })
 }
 

@@ -94,6 +94,10 @@ CREATE TABLE countersign.grants (
     record      text   NOT NULL
 );
 CREATE INDEX grants_open ON countersign.grants (id) WHERE state IN ('REQUESTED', 'ACTIVE');
+", "
+-- Who has approved one text may approve another.
+ALTER TABLE countersign.votes ADD COLUMN edited text;
+DROP INDEX countersign.votes_once;
 "];
 
 /// Brings the schema up to date, all of it or nothing. Others who do the same wait for one another.

@@ -20,6 +20,7 @@ use countersign_policy::verdict::{ReviewerDemand, Rows};
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::Machine;
+use super::edited::{SAFER, edit};
 use super::notation::{backend, frontend, heard, sent};
 use crate::config::Config;
 use crate::review::{AccessRequest, Decision, Outcome, RequestId, State};
@@ -248,6 +249,7 @@ impl Stage {
                 Command::LeaveOpen(_) => "LeaveOpen".to_owned(),
                 Command::Begin(_) => "Begin".to_owned(),
                 Command::Revoke(_) => "Revoke".to_owned(),
+                Command::Rebind(..) => "Rebind".to_owned(),
                 Command::Finish(finished) => match finished.outcome {
                     Outcome::Executed(tag) => format!("Executed({tag})"),
                     Outcome::Failed(sqlstate) => format!("Failed({sqlstate})"),
@@ -276,8 +278,13 @@ impl Stage {
             "not opened" => self.opened(|_| None),
             "resubmit" => self.opened(|stage| Some(Opening::Resubmit(Box::new(stage.request())))),
             "unjustified" => self.opened(|_| Some(Opening::Unjustified)),
-            "ticket" => self.opened(|stage| Some(Opening::Ready(stage.request, met()))),
-            "approved" => Event::Decided(self.request, Decision::Approved { met: met() }),
+            "ticket" => self.opened(|stage| Some(Opening::Ready(stage.request, met(), None))),
+            "changed ticket" => self.opened(|stage| Some(Opening::Ready(stage.request, met(), edit(SAFER)))),
+            "approved" => Event::Decided(self.request, Decision::Approved { met: met(), edit: None }),
+            "changed" => Event::Decided(self.request, Decision::Approved { met: met(), edit: edit(SAFER) }),
+            "changed for the worse" => {
+                Event::Decided(self.request, Decision::Approved { met: met(), edit: edit("DROP TABLE customers") })
+            }
             "rejected" => {
                 let (by, group, reason) = ("bob".to_owned(), "dba".to_owned(), "no".to_owned());
                 Event::Decided(self.request, Decision::Rejected { by, group, reason })

@@ -249,6 +249,10 @@ impl Seat {
             }
             Command::Open(number, request) => return Some(self.open(number, *request, house, now)),
             Command::Begin(id) => return Some(self.begin(id, house, now)),
+            Command::Rebind(id, binding) => {
+                house.must(review.rebind(id, binding));
+                None
+            }
             Command::Withdraw(id) => {
                 self.waiting = None;
                 house.must(review.withdraw(id, now));
@@ -313,7 +317,8 @@ impl Seat {
                 self.waiting = Some(waiting);
                 (request.id, Opening::Waiting(Box::new(request)))
             }
-            Opened::Ticket { id, met } | Opened::SelfApproved { id, met } => (id, Opening::Ready(id, met)),
+            Opened::Ticket { id, met, edit } => (id, Opening::Ready(id, met, edit)),
+            Opened::SelfApproved { id, met } => (id, Opening::Ready(id, met, None)),
             Opened::Resubmit(request) => (request.id, Opening::Resubmit(Box::new(request))),
         };
         self.answer(Some(Event::Opened(number, Some(opening))));
