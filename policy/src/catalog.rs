@@ -30,6 +30,8 @@ pub struct Catalog {
     function_names: HashMap<Oid, (String, String)>,
     temporary: BTreeMap<String, u64>,
     rules: HashMap<Oid, Vec<String>>,
+    /// Temporary schemas with tables that inherit.
+    inheriting: HashSet<String>,
     readings: Mutex<HashMap<Oid, Arc<StatementAnalysis>>>,
 }
 
@@ -211,6 +213,9 @@ impl Catalog {
                 .entry(relation.schema.clone())
                 .or_default()
                 .insert(relation.name.clone(), relation.oid);
+            if !relation.parents.is_empty() && relation.schema.starts_with("pg_temp_") {
+                snapshot.inheriting.insert(relation.schema.clone());
+            }
             for parent in &relation.parents {
                 snapshot.children.entry(*parent).or_default().push(relation.oid);
             }
@@ -324,6 +329,11 @@ impl Catalog {
     #[must_use]
     pub fn has_type(&self, schema: &str, name: &str) -> bool {
         self.type_names.contains(&(schema.to_owned(), name.to_owned()))
+    }
+
+    /// Whether a table in that temporary schema inherits from another one.
+    pub(crate) fn has_temporary_children(&self, schema: &str) -> bool {
+        self.inheriting.contains(schema)
     }
 
     /// The analysis of the definition of a view or of generated columns, when it was made before.

@@ -9,7 +9,7 @@ use pg_query::protobuf::{CreateTableAsStmt, ExplainStmt, Node, ObjectType, Selec
 use super::constant::Literals;
 use super::lineage::{Columns, Scope};
 use super::walker::Walker;
-use super::{Lineage, NotUnderstood, Outputs};
+use super::{Lineage, NotUnderstood, Outputs, SessionChange};
 use crate::effect::{Effect, Effects};
 use crate::name::QualifiedName;
 
@@ -64,6 +64,10 @@ impl Walker<'_> {
             self.include(&inner);
         } else {
             self.include_reads(&inner, Effects::of(&[Effect::Select]));
+            // Looking for the place of a temporary table makes the session's temporary schema.
+            if inner.session_changes.contains(&SessionChange::SearchPath) {
+                self.changes(SessionChange::SearchPath);
+            }
             self.out.predicates.absorb(&inner.predicates);
             self.out.reads.absorb(&inner.reads);
             self.out.lookups.absorb(&inner.lookups);

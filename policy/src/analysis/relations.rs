@@ -60,7 +60,7 @@ impl<'a> Walker<'a> {
     /// Whether the schema holds another session's temporary objects.
     pub fn is_of_another_session(&self, schema: &str) -> bool {
         let temporary = schema.starts_with("pg_temp_") || schema.starts_with("pg_toast_temp_");
-        temporary && !self.context.search_path.iter().any(|own| own == schema)
+        temporary && !self.path_in_force().iter().any(|own| own == schema)
     }
 
     /// Whether the session has created a table of that name which the catalog does not have yet.
@@ -272,7 +272,9 @@ impl<'a> Walker<'a> {
 
     /// The analysis of what defines the relation's columns, made once per catalog snapshot.
     pub fn reading(&mut self, relation: &'a Relation) -> Arc<StatementAnalysis> {
-        if let Some(known) = self.catalog().reading(relation.oid) {
+        // What inherits from a table and is temporary is there for its own session only.
+        let own = self.path_in_force().iter().any(|schema| self.catalog().has_temporary_children(schema));
+        if let Some(known) = self.catalog().reading(relation.oid).filter(|_| !own) {
             return known;
         }
         if let Some(known) = self.readings.get(&relation.oid) {
@@ -287,7 +289,7 @@ impl<'a> Walker<'a> {
         self.path_dependent |= path_dependent;
         // A reading cut short by the depth or budget of this walk would be wrong for another one, and so would one that
         // depends on the path of this session.
-        if path_dependent {
+        if path_dependent || own {
             return Arc::new(reading);
         }
         if reading.not_understood.is_some() {

@@ -83,6 +83,7 @@ impl Walker<'_> {
         let mut walker = Walker::new(&context);
         walker.view_depth = self.view_depth + 1;
         walker.budget = self.budget;
+        walker.run_path = Some(self.path_in_force());
         let version = |name: &str| Source { name: name.to_owned(), schema: String::new(), ..target.clone() };
         let mut level = Level::of(version("old"));
         level.append(Level::of(version("new")));

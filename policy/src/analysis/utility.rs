@@ -11,7 +11,7 @@ use pg_query::protobuf::{PrepareStmt, ReindexStmt, TransactionStmtKind, VacuumSt
 
 use super::lineage::Scope;
 use super::walker::{Changed, Walker};
-use super::{Lineage, NotUnderstood, Outputs, SessionChange, StatementAnalysis, names, settings};
+use super::{Lineage, NotUnderstood, Outputs, RelationUse, SessionChange, StatementAnalysis, names, settings};
 use crate::effect::{Effect, Effects};
 
 impl Walker<'_> {
@@ -148,6 +148,12 @@ impl Walker<'_> {
             self.give_up(NotUnderstood::Name(execute.name.clone()));
             return Outputs::Opaque(Lineage::Unknown("a prepared statement is not known"));
         };
+        // PostgreSQL looks its names up again.
+        let is_changed =
+            |used: &RelationUse| used.oid.is_some() && self.overlay.relations.contains_key(&used.name.name);
+        if self.overlay.path_changed || inner.relations.iter().any(is_changed) {
+            self.give_up(NotUnderstood::Other("names of a prepared statement change within the text"));
+        }
         self.include(&inner);
         if !inner.stores.is_clear() || inner.effects.intersects(Effects::WRITES) {
             self.stores(&parameters);

@@ -146,6 +146,11 @@ impl Facts {
         self.trace().path != self.before.path
     }
 
+    /// Whether texts are read as they always are.
+    pub fn reads_as_pinned(&self) -> bool {
+        self.trace().reading == "on/UTF8/safe_encoding"
+    }
+
     pub fn reading_changed(&self) -> bool {
         self.trace().reading != self.before.reading
     }

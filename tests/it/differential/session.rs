@@ -33,6 +33,11 @@ impl Names {
         self.cursors.retain(|_, cursor| cursor.is_held);
     }
 
+    /// Names may stand for other objects now: statements are planned again, cursors are not.
+    pub fn mean_something_else(&mut self) {
+        self.prepared.clear();
+    }
+
     /// Takes in a text that PostgreSQL has run.
     pub fn ran(&mut self, text: &str, analysis: &Analysis) {
         for change in analysis.statements.iter().flat_map(|statement| &statement.session_changes) {

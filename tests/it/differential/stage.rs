@@ -11,7 +11,7 @@ use countersign::config::Secret;
 use countersign::throwaway::{SUPERUSER, ThrowawayOptions, ThrowawayPostgres};
 use countersign_policy::analysis::{self, AnalysisContext};
 use countersign_policy::catalog::{Oid, RelationKind};
-use countersign_policy::{Analysis, Catalog, Effect};
+use countersign_policy::{Analysis, Catalog, Effect, Effects};
 
 use super::corpus::{self, Scene};
 use super::facts::{Facts, Origin, Outcome};
@@ -177,7 +177,10 @@ impl Stage {
             self.reconnect().await;
             return (Verdict::Skipped, None);
         };
-        self.path.clone_from(&before.path);
+        if self.path != before.path {
+            self.names.mean_something_else();
+            self.path.clone_from(&before.path);
+        }
         let analysis = self.analyze(text);
         let judged = match self.witness.observe(text, before, keep).await {
             None => {
@@ -218,11 +221,17 @@ impl Stage {
     }
 
     async fn refresh(&mut self) {
-        self.catalog = self.service.refresh().await.expect("catalog");
+        let catalog = self.service.refresh().await.expect("catalog");
+        if catalog.version_for(&self.path) != self.catalog.version_for(&self.path) {
+            self.names.mean_something_else();
+        }
+        self.catalog = catalog;
     }
 
     async fn described(&mut self, analysis: &Analysis, columns: Option<Vec<Origin>>) -> Verdict {
-        let is_compared = analysis.not_understood().is_none() && !analysis.effects().contains(Effect::CopyOut);
+        // COPY is described without columns, and so is a FETCH from a cursor that there is not.
+        let undescribed = Effects::of(&[Effect::CopyOut, Effect::Cursor]);
+        let is_compared = analysis.not_understood().is_none() && !analysis.effects().intersects(undescribed);
         let Some(columns) = columns.filter(|_| is_compared) else { return Verdict::Refused };
         self.look_into_views(&columns).await;
         let missed = self.claim(analysis).columns(&columns);

@@ -266,6 +266,9 @@ fn what_does_not_resolve_is_not_understood() {
     assert!(matches!(not_understood(elements), NotUnderstood::Other(_)));
     not_understood("SELECT * FROM broken");
     not_understood("INSERT INTO ruled VALUES (1)");
+    // PostgreSQL looks the names of a prepared statement up again.
+    not_understood("PREPARE q AS SELECT * FROM orders; SET search_path = app; EXECUTE q");
+    not_understood("PREPARE q AS SELECT * FROM orders; CREATE TEMP TABLE orders (id int); EXECUTE q");
     not_understood("SET search_path = app; SELECT * FROM customers");
     not_understood("SELECT set_config('search_path', 'app', false); SELECT * FROM customers");
     not_understood("ROLLBACK; SELECT * FROM customers");
