@@ -152,7 +152,6 @@ fn new_request() -> AccessRequest {
         causes: vec!["writes".to_owned()],
         justification: None,
         shape: String::new(),
-        justification: None,
         reviewers: vec![countersign_policy::verdict::ReviewerDemand { group: "dba".to_owned(), approvals: 1 }],
         in_transaction: false,
         created_at: at,
