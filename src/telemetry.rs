@@ -16,6 +16,8 @@ pub const SESSIONS: &str = "countersign_sessions";
 pub const HOLDS_PENDING: &str = "countersign_holds_pending";
 /// Counter with label `verdict` (`allow`, `hold`, `deny`, `error`): statements judged.
 pub const VERDICTS: &str = "countersign_verdicts_total";
+/// Counter with label `mask` (its name): cells of results that were masked.
+pub const MASKED_CELLS: &str = "countersign_masked_cells_total";
 /// Counter with label `to` (a state): transitions of access requests.
 pub const TRANSITIONS: &str = "countersign_request_transitions_total";
 /// Gauge: bytes of audit records that wait to be written.
@@ -73,6 +75,13 @@ pub fn init_logging(format: LogFormat) -> Result<(), TelemetryError> {
     .map_err(TelemetryError::Log)
 }
 
+/// Counts masked cells of one request, by the name of the mask.
+pub fn count_masked(cells: &[(std::sync::Arc<str>, u64)]) {
+    for (mask, count) in cells {
+        metrics::counter!(MASKED_CELLS, "mask" => mask.to_string()).increment(*count);
+    }
+}
+
 /// Counts verdicts. Made once, because looking a counter up costs far more than counting.
 pub struct VerdictCounters {
     allow: Counter,
@@ -116,6 +125,7 @@ pub fn init_metrics() -> Result<PrometheusHandle, TelemetryError> {
     metrics::describe_gauge!(SESSIONS, "client sessions open now");
     metrics::describe_gauge!(HOLDS_PENDING, "requests held on the wire now");
     metrics::describe_counter!(VERDICTS, "statements judged, by verdict");
+    metrics::describe_counter!(MASKED_CELLS, "cells of results that were masked, by mask");
     metrics::describe_counter!(TRANSITIONS, "transitions of access requests, by state reached");
     metrics::describe_gauge!(AUDIT_LAG_BYTES, metrics::Unit::Bytes, "audit records that wait to be written");
     metrics::describe_counter!(AUTH_FAILURES, "failed authentications, and clients refused because of them");

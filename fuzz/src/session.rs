@@ -185,6 +185,7 @@ impl Play {
             | Command::Revoke(_)
             | Command::Rebind(..)
             | Command::Finish(_)
+            | Command::CountMasked(_)
             | Command::ShutUpstream
             | Command::Close => {}
         }

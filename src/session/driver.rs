@@ -24,6 +24,7 @@ use crate::live::LiveEvent;
 use crate::review::{Decision, Execution, NewRequest, Opened, Outcome, RequestId, ReviewError, Waiting};
 use crate::server::Shared;
 use crate::stream::ClientStream;
+use crate::telemetry;
 use crate::upstream::{Upstream, UpstreamCancel};
 
 /// How many turns of the sockets pass before a cancel is looked for even though they are ready.
@@ -217,6 +218,7 @@ impl Driver {
                 Command::Revoke(id) => self.revoke(id).await,
                 Command::Rebind(id, binding) => self.rebind(id, binding).await,
                 Command::Finish(finished) => self.finish(*finished).await,
+                Command::CountMasked(cells) => telemetry::count_masked(&cells),
                 Command::Estimate(question) => {
                     let rows = self.database.estimator().rows(&question).await;
                     self.look_around();

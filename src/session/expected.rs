@@ -88,6 +88,8 @@ pub(super) struct Run {
     pub(super) outcome: Option<Result<String, String>>,
     /// Names of masks that were applied.
     pub(super) masked: Vec<String>,
+    /// Rows that were masked, by the rules that masked a cell of each.
+    pub(super) masked_rows: Vec<(Arc<[Arc<str>]>, u64)>,
 }
 
 impl Run {
@@ -100,7 +102,30 @@ impl Run {
             rows: 0,
             outcome: None,
             masked: Vec::new(),
+            masked_rows: Vec::new(),
         }
+    }
+
+    /// Counts rows with a cell masked by each of these rules.
+    pub(super) fn count_masked(&mut self, rules: &Arc<[Arc<str>]>, rows: u64) {
+        match self.masked_rows.last_mut().filter(|(known, _)| Arc::ptr_eq(known, rules)) {
+            Some((_, counted)) => *counted = counted.saturating_add(rows),
+            None => self.masked_rows.push((Arc::clone(rules), rows)),
+        }
+    }
+
+    /// Cells that were masked, by rule.
+    pub(super) fn masked_cells(&self) -> Vec<(Arc<str>, u64)> {
+        let mut cells: Vec<(Arc<str>, u64)> = Vec::new();
+        for (rules, rows) in &self.masked_rows {
+            for rule in rules.iter() {
+                match cells.iter_mut().find(|(known, _)| known == rule) {
+                    Some((_, counted)) => *counted = counted.saturating_add(*rows),
+                    None => cells.push((Arc::clone(rule), *rows)),
+                }
+            }
+        }
+        cells
     }
 
     /// Whether it begins or ends a transaction block, or may.

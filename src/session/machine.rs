@@ -383,6 +383,9 @@ impl Machine {
     }
 
     pub(super) fn finish(&mut self, run: Run, otherwise: Outcome) {
+        if !run.masked_rows.is_empty() {
+            self.commands.push_back(Command::CountMasked(run.masked_cells()));
+        }
         let Some(id) = run.access_request else { return };
         let outcome = match run.outcome {
             Some(Ok(tag)) => Outcome::Executed(tag),

@@ -345,6 +345,7 @@ impl Machine {
                     run.masked = masking.columns(&around.catalog);
                 }
                 results::put_masked(&mut self.to_client, frame.body(), masking)?;
+                run.count_masked(masking.plan.rules(), 1);
             }
             ResultPlan::Copy(_) => return Err(unexpected(frame)),
             ResultPlan::Unknown => return Err(not_showable("its columns are not known")),
@@ -365,6 +366,7 @@ impl Machine {
         }
         let rows = copying.put(&mut self.to_client, frame.body())?;
         run.rows = run.rows.saturating_add(rows);
+        run.count_masked(copying.masking().plan.rules(), rows);
         Ok(())
     }
 

@@ -68,6 +68,8 @@ pub enum Command {
     Rebind(RequestId, Binding),
     /// It ran.
     Finish(Box<Finished>),
+    /// So many cells were masked, by the name of the rule.
+    CountMasked(Vec<(Arc<str>, u64)>),
     /// Ask the planner for an estimate; answered by [`Event::Estimated`].
     Estimate(Box<Question>),
     /// Load the catalog again; answered by [`Event::CatalogRefreshed`].

@@ -4,6 +4,8 @@
 //! lineage where PostgreSQL reports none, shows it to be clear. A row of a masked relation is masked inside.
 //! There is always a plan: NULL serves every type, so no result is refused for masking.
 
+use std::sync::Arc;
+
 use super::maskers::base_type;
 use super::nested::Maskers;
 use super::set::FIRST_USER_OID;
@@ -31,7 +33,11 @@ pub struct FieldOrigin {
 #[derive(Clone, Debug, Default)]
 pub struct MaskPlan {
     maskers: Vec<Option<Masker>>,
+    rules: Arc<[Arc<str>]>,
 }
+
+/// In place of a rule's name, where it cannot be told which rule's columns are in a result column.
+const NO_RULE: &str = "unknown origin";
 
 impl MaskPlan {
     /// Makes the plan of a result: its fields as announced, and the analysis of the statement that returns it, `None`
@@ -54,8 +60,8 @@ impl MaskPlan {
             any |= masker.is_some();
             masker
         };
-        let maskers = fields.iter().enumerate().map(&mut masker).collect();
-        if any { Self { maskers } } else { Self::default() }
+        let maskers: Vec<_> = fields.iter().enumerate().map(&mut masker).collect();
+        if any { Self { rules: planner.rules(&maskers, fields, outputs), maskers } } else { Self::default() }
     }
 
     /// Makes the plan of a COPY TO STDOUT with so many columns, of which PostgreSQL reports neither origin nor type: both
@@ -88,7 +94,11 @@ impl MaskPlan {
             });
             origins.push(origin.unwrap_or(FieldOrigin { table_oid: 0, attnum: 0, type_oid: 0, format }));
         }
-        if maskers.iter().any(Option::is_some) { (Self { maskers }, origins) } else { (Self::default(), origins) }
+        if maskers.iter().any(Option::is_some) {
+            (Self { rules: planner.rules(&maskers, &origins, outputs), maskers }, origins)
+        } else {
+            (Self::default(), origins)
+        }
     }
 
     /// Whether no column is masked, so that rows pass as the bytes they are.
@@ -101,6 +111,12 @@ impl MaskPlan {
     #[must_use]
     pub fn masker(&self, position: usize) -> Option<&Masker> {
         self.maskers.get(position)?.as_ref()
+    }
+
+    /// For each masked column in order, the name of the rule that masks it. Of a column that is made of several, the first.
+    #[must_use]
+    pub fn rules(&self) -> &Arc<[Arc<str>]> {
+        &self.rules
     }
 
     /// The masked positions and their maskers, in order.
@@ -154,6 +170,20 @@ impl Planner<'_> {
         }
         let maskers = Maskers { catalog: self.catalog, key: self.masks.key(), binary: format == 1 };
         self.masks.is_foreign(0, lineage).then(|| maskers.whole(MaskKind::Detect, TEXT_TYPE))
+    }
+
+    /// See [`MaskPlan::rules`].
+    fn rules(&self, maskers: &[Option<Masker>], origins: &[FieldOrigin], outputs: Option<&Outputs>) -> Arc<[Arc<str>]> {
+        let rule = |(position, origin): (usize, &FieldOrigin)| {
+            let own = BaseColumn { relation: origin.table_oid, attnum: origin.attnum };
+            let by_lineage = || match lineage_at(outputs, position, origins.len()) {
+                Lineage::Columns(columns) => columns.iter().find_map(|column| self.masks.rule_of(*column)),
+                Lineage::Unknown(_) => None,
+            };
+            maskers.get(position)?.as_ref()?;
+            Some(self.masks.rule_of(own).or_else(by_lineage).map_or_else(|| NO_RULE.into(), Arc::clone))
+        };
+        origins.iter().enumerate().filter_map(rule).collect()
     }
 
     /// The mask that hides all of the column, if it has to be hidden so.
@@ -286,6 +316,19 @@ mod tests {
         check(field(0, 0, CUSTOMERS_ROWS), Some(columns(&[&[]])), Some(MaskKind::Redact));
         check(field(ORDERS, 1, CUSTOMERS_ROWS), None, Some(MaskKind::Redact));
         check(field(0, 0, ORDERS_ROW), Some(columns(&[&[]])), None);
+    }
+
+    #[test]
+    fn each_masked_column_names_its_rule() {
+        let set = compile(&[("*.customers.email", MaskKind::Email)], &[]);
+        let lineage = columns(&[&[(CUSTOMERS, 1)], &[(CUSTOMERS, 2)], &[(ORDERS, 1), (CUSTOMERS, 2)], &[(99_999, 1)]]);
+        let plan = plan(
+            &set,
+            &[field(CUSTOMERS, 1, INT4), field(CUSTOMERS, 2, TEXT), field(0, 0, TEXT), field(0, 0, TEXT)],
+            Some(lineage),
+        );
+        assert_eq!(plan.rules().iter().map(|name| &**name).collect::<Vec<_>>(), ["m", "m", NO_RULE]);
+        assert_eq!(plan.masked().count(), plan.rules().len());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod views;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 pub use self::views::{ViewLineage, ViewsUnknown};
 use super::nested::Maskers;
@@ -43,6 +44,8 @@ const SYSTEM_VALUE_COLUMNS: &[&str] = &[
 pub struct MaskSet {
     applies: bool,
     key: [u8; 32],
+    /// Names of the rules that apply.
+    names: Vec<Arc<str>>,
     columns: HashMap<BaseColumn, Masking>,
     relations: HashMap<Oid, Predicates>,
     /// Columns that are not masked but hold rows of masked relations, and the relations they are in.
@@ -61,15 +64,24 @@ struct Masking {
     kind: MaskKind,
     /// What a statement gets in which it decides.
     predicates: Predicates,
+    /// Which of the rules it is, when it is one.
+    rule: Option<usize>,
 }
 
 impl Masking {
-    fn of(rule: &MaskRule) -> Self {
-        Self { kind: rule.mask, predicates: rule.predicates }
+    fn of(rule: &MaskRule, number: usize) -> Self {
+        Self { kind: rule.mask, predicates: rule.predicates, rule: Some(number) }
+    }
+
+    /// What follows from other columns.
+    fn derived(kind: MaskKind, predicates: Predicates) -> Self {
+        Self { kind, predicates, rule: None }
     }
 
     fn stricter(self, other: Self) -> Self {
-        Self { kind: self.kind.stricter(other.kind), predicates: self.predicates.max(other.predicates) }
+        let kind = self.kind.stricter(other.kind);
+        let rule = if kind == self.kind { self.rule.or(other.rule) } else { other.rule.or(self.rule) };
+        Self { kind, predicates: self.predicates.max(other.predicates), rule }
     }
 }
 
@@ -80,12 +92,13 @@ impl MaskSet {
         let rules: Vec<_> = policy.masks.iter().filter(|rule| rule.applies_to(subject)).collect();
         let Some(first) = rules.first() else { return Self::default() };
         let strictest = rules.iter().map(|rule| rule.predicates).max().unwrap_or_default();
-        let mut set = Self { applies: true, key: first.key, strictest, ..Self::default() };
+        let names = rules.iter().map(|rule| rule.name.as_str().into()).collect();
+        let mut set = Self { applies: true, key: first.key, strictest, names, ..Self::default() };
         for relation in catalog.relations() {
-            for rule in &rules {
+            for (number, rule) in rules.iter().enumerate() {
                 for glob in rule.columns.iter().filter(|glob| glob.matches_relation(&relation.schema, &relation.name)) {
                     for column in relation.columns.iter().filter(|column| glob.matches_column(&column.name)) {
-                        set.add(relation.oid, column.attnum, Masking::of(rule));
+                        set.add(relation.oid, column.attnum, Masking::of(rule, number));
                     }
                 }
             }
@@ -154,6 +167,11 @@ impl MaskSet {
     /// The columns that a view shows unchanged.
     pub(super) fn originals(&self, view: Oid) -> impl Iterator<Item = BaseColumn> {
         self.copies.iter().filter(move |(copy, _)| copy.relation == view).map(|(_, original)| *original)
+    }
+
+    /// The rule that masks the column, when one names it.
+    pub(super) fn rule_of(&self, column: BaseColumn) -> Option<&Arc<str>> {
+        self.names.get(self.columns.get(&column)?.rule?)
     }
 
     pub(super) fn key(&self) -> &[u8; 32] {
@@ -255,7 +273,7 @@ impl MaskSet {
             });
             let predicates = self.relations.get(&relation.oid).copied().unwrap_or(self.strictest);
             for column in derived {
-                self.add(relation.oid, column.attnum, Masking { kind: MaskKind::Redact, predicates });
+                self.add(relation.oid, column.attnum, Masking::derived(MaskKind::Redact, predicates));
             }
         }
     }
@@ -276,7 +294,7 @@ impl MaskSet {
             };
             for column in &relation.columns {
                 if let Some(kind) = kind_of(&column.name) {
-                    self.add(relation.oid, column.attnum, Masking { kind, predicates: strictest });
+                    self.add(relation.oid, column.attnum, Masking::derived(kind, strictest));
                 }
             }
         }

@@ -143,3 +143,18 @@ async fn activity_shows_no_literals() {
     assert!(shown.contains("SELECT name FROM customers WHERE ssn = ?"), "{shown}");
     assert!(!shown.contains("913-30"), "{shown}");
 }
+
+/// Masked cells are counted by the mask that was meant, also where an expression holds the column.
+#[tokio::test]
+async fn masked_cells_are_counted_by_mask() {
+    let proxy = Proxy::start(PII_MASKED).await;
+    let mut wire = proxy.wire("alice").await;
+    wire.query("SELECT id, email, ssn, lower(ssn) FROM customers WHERE id < 4").await;
+    wire.query("SELECT id FROM customers; SELECT contact FROM customer_contacts WHERE id = 1").await;
+    wire.query("COPY (SELECT card FROM customers WHERE id < 3) TO STDOUT").await;
+    let counted = async |mask: &str| proxy.metric(&format!("countersign_masked_cells_total{{mask=\"{mask}\"}}")).await;
+    // What was asked for before is counted when this is answered.
+    wire.query("SELECT 1").await;
+    assert_eq!(counted("customer-email").await.to_string(), "4");
+    assert_eq!(counted("customer-numbers").await.to_string(), "8");
+}

@@ -68,7 +68,7 @@ impl MaskSet {
     }
 
     fn redacting(&self, predicates: Predicates) -> Masking {
-        Masking { kind: MaskKind::Redact, predicates }
+        Masking::derived(MaskKind::Redact, predicates)
     }
 
     /// What holds for the column of a view: for one that is shown unchanged, what holds for the original.

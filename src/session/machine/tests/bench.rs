@@ -240,6 +240,8 @@ impl Stage {
         self.to_upstream.extend_from_slice(&self.machine.upstream_output().split());
         while let Some(command) = self.machine.next_command() {
             self.asked.push(match command {
+                // Rows tell as much.
+                Command::CountMasked(_) => continue,
                 Command::Record(judged) => judged.verdict.to_owned(),
                 Command::Open(number, _) => {
                     self.opening = Some(number);

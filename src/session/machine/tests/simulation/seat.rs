@@ -273,6 +273,7 @@ impl Seat {
                 finish(*finished, house, now);
                 None
             }
+            Command::CountMasked(_) => None,
             Command::Estimate(_) => {
                 Some(Event::Estimated(countersign_policy::verdict::Rows::Unavailable("nobody plans here")))
             }
