@@ -14,6 +14,7 @@ mod large;
 mod limits;
 mod mask;
 mod mask_copy;
+mod mask_dump;
 mod mask_types;
 mod nodes;
 mod operations;
