@@ -6,6 +6,7 @@ mod catalog;
 mod clients;
 mod differential;
 mod fuzz;
+mod masking;
 mod packs;
 mod pipeline;
 mod proxy;

@@ -16,6 +16,8 @@ mod shrink;
 mod texts;
 mod transcript;
 
+pub use self::generate::Chance;
+
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use generate::{Setting, Step};
