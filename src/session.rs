@@ -16,7 +16,7 @@ mod estimates;
 mod expected;
 mod held;
 pub(crate) mod hopeless;
-mod justification;
+pub(crate) mod justification;
 pub mod machine;
 pub(crate) mod messages;
 mod names;

@@ -1,23 +1,24 @@
 //! `countersign explain`: what would happen to a statement, and why, without running it.
 //!
 //! Never executes the statement: the upstream is asked for its catalog, and to prepare the text so that its columns are
-//! known. Invariant: the verdict comes from the same functions as on the wire.
+//! known, and for an estimate where a rule needs one. Invariant: the verdict comes from the same functions as on the wire.
 
-use std::collections::BTreeMap;
+mod report;
+
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use countersign_policy::analysis::{Analysis, AnalysisContext, NothingPrepared};
+use countersign_policy::analysis::{AnalysisContext, NothingPrepared};
 use countersign_policy::grant::Grants;
 use countersign_policy::mask::{FieldOrigin, MaskPlan, MaskSet};
 use countersign_policy::subject::Subject;
-use countersign_policy::verdict::{Case, Judgement, Verdict};
-use countersign_policy::{Catalog, Effect};
+use countersign_policy::verdict::{Case, Estimate};
+use countersign_policy::{Analysis, Catalog};
 use jiff::Timestamp;
-use serde::Serialize;
 
+use self::report::{ColumnReport, Report};
 use super::ConfigArgs;
 use super::output::{Colour, Exit, Format};
 use crate::catalog::side::Side;
@@ -25,8 +26,10 @@ use crate::catalog::{CatalogOptions, CatalogService};
 use crate::clock;
 use crate::config::{Config, DatabaseAuth, DatabaseConfig, SslMode};
 use crate::database::Database;
+use crate::estimate::Question;
 use crate::fault::with_causes;
 use crate::session::hopeless::Hopeless;
+use crate::session::justification;
 use crate::tls;
 
 /// `countersign explain …`
@@ -50,38 +53,6 @@ pub struct ExplainArgs {
     format: Format,
 }
 
-/// What `explain` found.
-#[derive(Debug, Serialize)]
-struct Report {
-    verdict: &'static str,
-    /// Rules that matched; empty when a default of the database decides.
-    rules: Vec<String>,
-    /// Observed rules that would have held or denied.
-    observed: Vec<String>,
-    /// Groups that would have to approve.
-    reviewers: Vec<String>,
-    message: Option<String>,
-    statements: Vec<StatementReport>,
-    /// Result columns with the mask each would get.
-    columns: Vec<ColumnReport>,
-}
-
-#[derive(Debug, Serialize)]
-struct StatementReport {
-    effects: Vec<&'static str>,
-    /// Effects by relation.
-    relations: BTreeMap<String, Vec<&'static str>>,
-    functions: Vec<String>,
-    no_where: bool,
-    not_understood: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct ColumnReport {
-    name: String,
-    masked: bool,
-}
-
 /// Runs the command.
 pub async fn run(args: ExplainArgs) -> ExitCode {
     match report(&args).await {
@@ -94,7 +65,7 @@ pub async fn run(args: ExplainArgs) -> ExitCode {
                         return Exit::Io.into();
                     }
                 },
-                Format::Text => print(&report, Colour::detect()),
+                Format::Text => print!("{}", report.text(Colour::detect())),
             }
             Exit::Ok.into()
         }
@@ -116,11 +87,11 @@ async fn report(args: &ExplainArgs) -> Result<Report, Failure> {
     let subject = subject(&config, args)?;
     let (open, connection) = connect(database).await?;
     let catalog = open.catalog();
-    let search_path = search_path(connection.as_ref()).await;
+    let (role, search_path) = names(connection.as_ref(), &database.upstream.user).await;
     let context = AnalysisContext { catalog: &catalog, search_path: &search_path, prepared: &NothingPrepared };
     let analysis = open.analyses().analyze(&text, &context);
     let masks = open.masks(&config, &subject);
-    let case = Case {
+    let case = |rows| Case {
         serial: 1,
         subject: &subject,
         text: &text,
@@ -128,17 +99,23 @@ async fn report(args: &ExplainArgs) -> Result<Report, Failure> {
         masks: &masks,
         catalog: &catalog,
         moment: clock::outside_of_transactions(Timestamp::now()),
-        rows: None,
+        rows,
         approval: None,
         grants: Grants::default(),
     };
-    let judgement = config.policy.judge(case);
-    let columns = columns(connection.as_ref(), &text, &analysis, &catalog, &masks).await;
-    let mut report = build(judgement, &analysis, columns);
+    let mut judgement = config.policy.judge(case(None));
+    if judgement.estimate == Estimate::Wanted {
+        let (types, values) = (Vec::new(), Vec::new());
+        let question = Question { text: text.as_str().into(), types, values, role, search_path: search_path.clone() };
+        judgement = config.policy.judge(case(Some(open.estimator().rows(&question).await)));
+    }
+    let mut report = Report::new(judgement, &analysis, &catalog, justification::in_comment(&text));
+    report.columns = columns(connection.as_ref(), &text, &analysis, &catalog, &masks).await;
     if let Some(error) = Hopeless::of(&text, &analysis) {
         report.verdict = "error";
-        report.message = Some(format!("{}: {}", error.sqlstate, error.message));
+        report.messages = vec![format!("{}: {}", error.sqlstate, error.message)];
         report.reviewers.clear();
+        report.justification = None;
     }
     Ok(report)
 }
@@ -185,12 +162,13 @@ async fn connect(database: &DatabaseConfig) -> Result<(Database, Option<Side>), 
     Ok((Database::new(Arc::clone(&catalog), upstream.clone(), connector), client))
 }
 
-/// The search path a new session has.
-async fn search_path(connection: Option<&Side>) -> Vec<String> {
-    let default = || vec!["pg_catalog".to_owned(), "public".to_owned()];
+/// The role and the search path that a new session has.
+async fn names(connection: Option<&Side>, user: &str) -> (String, Vec<String>) {
+    const QUESTION: &str = "SELECT current_user::pg_catalog.text, pg_catalog.current_schemas(true)::pg_catalog.text[]";
+    let default = || (user.to_owned(), vec!["pg_catalog".to_owned(), "public".to_owned()]);
     let Some(connection) = connection else { return default() };
-    match connection.client().query_one("SELECT pg_catalog.current_schemas(true)::pg_catalog.text[]", &[]).await {
-        Ok(row) => row.try_get(0).unwrap_or_else(|_| default()),
+    match connection.client().query_one(QUESTION, &[]).await {
+        Ok(row) => row.try_get(0).and_then(|role| Ok((role, row.try_get(1)?))).unwrap_or_else(|_| default()),
         Err(_) => default(),
     }
 }
@@ -220,80 +198,4 @@ async fn columns(
         masked: plan.masker(position).is_some(),
     };
     prepared.columns().iter().enumerate().map(column).collect()
-}
-
-fn build(judgement: Judgement, analysis: &Analysis, columns: Vec<ColumnReport>) -> Report {
-    let (verdict, reviewers, message) = match judgement.verdict {
-        Verdict::Allow(_) => ("allow", Vec::new(), None),
-        Verdict::Deny(denial) => ("deny", Vec::new(), denial.message),
-        Verdict::Hold(terms) => {
-            let groups = terms.reviewers.into_iter().map(|demand| demand.group).collect();
-            ("hold", groups, terms.messages.into_iter().next())
-        }
-    };
-    let effects = |effects: countersign_policy::Effects| effects.iter().map(Effect::as_str).collect::<Vec<_>>();
-    let statements = analysis
-        .statements
-        .iter()
-        .map(|statement| StatementReport {
-            effects: effects(statement.effects),
-            relations: statement
-                .relations
-                .iter()
-                .map(|relation| (relation.name.to_string(), effects(relation.effects)))
-                .collect(),
-            functions: statement.functions.iter().map(ToString::to_string).collect(),
-            no_where: statement.no_where,
-            not_understood: statement.not_understood.as_ref().map(ToString::to_string),
-        })
-        .collect();
-    Report { verdict, rules: judgement.matched, observed: judgement.observed, reviewers, message, statements, columns }
-}
-
-fn print(report: &Report, colour: Colour) {
-    let verdict = match report.verdict {
-        "allow" => colour.green("ALLOW"),
-        "hold" => colour.yellow("HOLD"),
-        "error" => colour.red("ERROR"),
-        _ => colour.red("DENY"),
-    };
-    println!("{verdict}{}", because(report));
-    if !report.reviewers.is_empty() {
-        println!("  {}  {}", colour.dim("approval by"), report.reviewers.join(" and "));
-    }
-    if let Some(message) = &report.message {
-        println!("  {}      {message}", colour.dim("message"));
-    }
-    for statement in &report.statements {
-        println!("  {}      {}", colour.dim("effects"), statement.effects.join(", "));
-        for (relation, effects) in &statement.relations {
-            println!("  {}     {relation}: {}", colour.dim("relation"), effects.join(", "));
-        }
-        if !statement.functions.is_empty() {
-            println!("  {}    {}", colour.dim("functions"), statement.functions.join(", "));
-        }
-        if statement.no_where {
-            println!("  {}", colour.red("no WHERE restricts it"));
-        }
-        if let Some(why) = &statement.not_understood {
-            println!("  {}", colour.red(&format!("not understood: {why}")));
-        }
-    }
-    for column in &report.columns {
-        let shown = if column.masked { colour.yellow("masked") } else { colour.green("clear") };
-        println!("  {}       {}: {shown}", colour.dim("column"), super::output::visible_line(&column.name, colour));
-    }
-    for rule in &report.observed {
-        println!("  {}     rule \"{rule}\" would act on it if it were enforced", colour.dim("observed"));
-    }
-}
-
-fn because(report: &Report) -> String {
-    if report.verdict == "error" {
-        " at once, as PostgreSQL would raise it".to_owned()
-    } else if report.rules.is_empty() {
-        " by the default of the database".to_owned()
-    } else {
-        format!(" by {}", report.rules.iter().map(|rule| format!("\"{rule}\"")).collect::<Vec<_>>().join(", "))
-    }
 }

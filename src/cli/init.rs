@@ -141,7 +141,13 @@ async fn look(upstream: &UpstreamConfig) -> Result<Found, String> {
             Some(tls::connector(upstream).map_err(|error| with_causes(&error))?)
         }
     };
-    let side = Side::connect_plain(upstream, connector.as_ref()).await.map_err(|error| with_causes(&error))?;
+    let side = Side::connect_plain(upstream, connector.as_ref()).await.map_err(|error| {
+        // What it was to connect for is not what this command is for.
+        let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), with_causes);
+        let hint =
+            if upstream.password.is_none() { format!("; a password is taken from {PASSWORD}") } else { String::new() };
+        format!("{cause}{hint}")
+    })?;
     const QUESTION: &str = "SELECT pg_catalog.current_setting('server_version'), r.rolsuper, \
         (SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^(pg_|information_schema)') \
@@ -181,15 +187,17 @@ fn report(path: &Path, database: &str, packs: &[Pack], found: Result<Found, Stri
         _ => format!(" -c {}", path.display()),
     };
     println!("\nnext");
-    for (command, does) in [
+    let steps = [
         (format!("countersign users{option} passwd alice"), "a password for who asks"),
         (format!("countersign users{option} passwd bob"), "and for who approves"),
         (format!("countersign users{option} token bob"), "to approve from the command line"),
         (format!("countersign check{option}"), "what the file means"),
         (format!("countersign serve{option}"), "the proxy"),
         (format!("psql -h 127.0.0.1 -p 6543 -U alice {database}"), "through it"),
-    ] {
-        println!("  {command:<44}  {}", colour.dim(does));
+    ];
+    let width = steps.iter().map(|(command, _)| command.len()).max().unwrap_or_default();
+    for (command, does) in steps {
+        println!("  {command:<width$}  {}", colour.dim(does));
     }
 }
 

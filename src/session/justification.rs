@@ -8,7 +8,7 @@ const LEN_MAX: usize = 1_000;
 const MARK: &str = "reason:";
 
 /// The reason in the comments that a text begins with: `/* reason: … */` or `-- reason: …`.
-pub(super) fn in_comment(text: &str) -> Option<String> {
+pub(crate) fn in_comment(text: &str) -> Option<String> {
     let mut rest = text.trim_start();
     loop {
         let (comment, behind) = if let Some(line) = rest.strip_prefix("--") {

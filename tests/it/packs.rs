@@ -322,6 +322,7 @@ async fn what_init_writes_is_checked_and_served() {
     let told = succeeded(&countersign(home.path(), &["check"], ""));
     assert!(told.contains("changes: hold by reviewers"), "{told}");
 
+    explains(home.path());
     let text = std::fs::read_to_string(home.path().join("countersign.toml")).expect("configuration");
     let adapt = |_| {
         text.replace("127.0.0.1:6543", "127.0.0.1:0")
@@ -335,6 +336,43 @@ async fn what_init_writes_is_checked_and_served() {
     client.refusal("DELETE FROM payments").await;
     let held = client.hold("DELETE FROM payments WHERE id = 1").await;
     assert!(held.is_waiting());
+}
+
+/// What `explain` says under the policy that init wrote.
+fn explains(home: &Path) {
+    let explain = |text: &str| {
+        let arguments = ["explain", "-d", "shop", "-u", "alice", text];
+        let told = succeeded(&countersign(home, &arguments, ""));
+        let json = succeeded(&countersign(home, &[&arguments[..], &["--format", "json"]].concat(), ""));
+        (told, serde_json::from_str::<serde_json::Value>(&json).expect("JSON"))
+    };
+    let (told, json) = explain("/* reason: ticket 17 */ UPDATE payments SET method = 'x' WHERE id = 5");
+    for line in [
+        "HOLD by \"changes\"",
+        "  approval by  reviewers within 1 hour",
+        "  estimate     about 1 row",
+        "  reason       ticket 17",
+        "  effects      update",
+        "  relation     public.payments: update",
+        "  writes       public.payments.method",
+        "  reads        public.payments.id",
+    ] {
+        assert!(told.lines().any(|found| found == line), "{line}\nin\n{told}");
+    }
+    assert_eq!(json["estimate"]["rows"], 1);
+    assert_eq!(json["justification"]["given"], "ticket 17");
+    assert_eq!(json["statements"][0]["writes"][0], "public.payments.method");
+    let (told, json) = explain("SELECT id, ssn FROM customers WHERE ssn = '1'");
+    for line in [
+        "DENY by \"no-guessing\"",
+        "  reads        public.customers.id, public.customers.ssn",
+        "  result       ssn: masked",
+    ] {
+        assert!(told.lines().any(|found| found == line), "{line}\nin\n{told}");
+    }
+    assert_eq!((json["verdict"].as_str(), json["estimate"].is_null()), (Some("deny"), true));
+    let (told, _) = explain("DELETE FROM payments WHERE amount < (SELECT count(*) FROM no_such_table)");
+    assert!(told.starts_with("ERROR at once"), "{told}");
 }
 
 #[tokio::test]
