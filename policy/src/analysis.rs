@@ -145,6 +145,8 @@ fn read(text: &str, context: &AnalysisContext<'_>) -> Reading {
 }
 
 fn read_tree(text: &str, tree: &grammar::Tree, context: &AnalysisContext<'_>) -> Reading {
+    // What is left on this thread by another text is none of this one's.
+    lineage::take_work();
     let mut walker = walker::Walker::new(context);
     let mut analysis = Analysis::default();
     for statement in tree.statements() {

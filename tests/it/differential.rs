@@ -15,6 +15,7 @@ mod facts;
 mod judge;
 mod mutants;
 mod mutate;
+mod read_only;
 mod report;
 mod scenery;
 mod session;
@@ -76,7 +77,7 @@ async fn play(corpus: &Corpus) -> Report {
 
 #[tokio::test]
 async fn whatever_postgresql_does_is_in_the_analysis() {
-    let mut wrong = Vec::new();
+    let (mut wrong, mut stopped) = (Vec::new(), Vec::new());
     let mut table = String::new();
     for corpus in corpora() {
         let report = play(&corpus).await;
@@ -84,9 +85,14 @@ async fn whatever_postgresql_does_is_in_the_analysis() {
         for (why, count) in &report.conceded {
             let _ = writeln!(table, "    conceded {count}: {why}");
         }
+        let _ =
+            writeln!(table, "    reads {}, of which a policy for reading stops {}", report.reads, report.stopped.len());
         wrong.extend(report.wrong);
+        stopped.extend(report.stopped.into_iter().filter(|_| corpus.kind == Kind::Traffic));
     }
     eprintln!("{table}");
     let shown = wrong.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
     assert!(wrong.is_empty(), "PostgreSQL did what the analysis does not carry:\n{shown}");
+    let shown = stopped.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
+    assert!(stopped.is_empty(), "reads of everyday clients are stopped:\n{shown}");
 }

@@ -21,6 +21,7 @@ const HARMLESS: &[&str] = &[
     "pg_current_wal_lsn",
     "pg_database_collation_actual_version",
     "pg_database_size",
+    "pg_export_snapshot",
     "pg_get_backend_memory_contexts",
     "pg_get_multixact_members",
     "pg_get_shmem_allocations",
@@ -66,8 +67,10 @@ const HARMLESS: &[&str] = &[
     "uuidv7",
 ];
 
-/// Volatile functions in C of well-known extensions that only compute or show statistics.
+/// Volatile functions in C of well-known extensions that only compute, check or show statistics.
 const HARMLESS_EXTENSIONS: &[&str] = &[
+    "bt_index_check",
+    "bt_index_parent_check",
     "gen_random_bytes",
     "gen_random_uuid",
     "gen_salt",
@@ -76,6 +79,7 @@ const HARMLESS_EXTENSIONS: &[&str] = &[
     "uuid_generate_v1",
     "uuid_generate_v1mc",
     "uuid_generate_v4",
+    "verify_heapam",
 ];
 
 /// Names and beginnings of names (with `*`) that are dangerous whatever their volatility.
@@ -101,7 +105,6 @@ const DANGEROUS: &[&str] = &[
     "pg_create_*",
     "pg_drop_replication_slot",
     "pg_execute_server_program",
-    "pg_export_snapshot",
     "pg_extension_config_dump",
     "pg_file_*",
     "pg_hba_file_rules",

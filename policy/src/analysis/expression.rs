@@ -254,6 +254,9 @@ impl Walker<'_> {
     pub fn star(&mut self, column: &ColumnRef, scope: &Scope<'_>) -> Columns {
         let parts = names::texts(&column.fields);
         self.reads_star(&parts, scope);
+        if !self.spend() {
+            return Columns::opaque(UNRESOLVED);
+        }
         let source = match parts.as_slice() {
             [] => return scope.level.columns.clone(),
             [source] => scope.source("", source),

@@ -173,7 +173,8 @@ impl Scan<'_> {
         }
     }
 
-    /// Skips a quoted piece; a doubled quote reads as two adjacent pieces, which is the same here.
+    /// Skips a quoted piece. Without escapes a doubled quote, and a string that goes on in another line, read as two pieces,
+    /// which is the same here; with them they are one, because a backslash means something in the second too.
     fn skip_quoted(&mut self, quote: u8, escapes: bool) -> Result<(), NotUnderstood> {
         self.count()?;
         let mut at = 1;
@@ -184,7 +185,10 @@ impl Scan<'_> {
                     break;
                 }
                 Some(b'\\') if escapes => at += 2,
-                Some(byte) if *byte == quote => break,
+                Some(byte) if *byte == quote => match self.rest.get(at + 1..).and_then(continuation) {
+                    Some(skipped) if escapes => at += 1 + skipped,
+                    Some(_) | None => break,
+                },
                 Some(_) => at += 1,
             }
         }
@@ -194,9 +198,14 @@ impl Scan<'_> {
 
     fn dollar(&mut self) -> Result<(), NotUnderstood> {
         self.count()?;
+        let digits = self.rest.iter().skip(1).take_while(|byte| byte.is_ascii_digit()).count();
+        if digits > 0 {
+            self.rest = self.rest.get(1 + digits..).unwrap_or_default();
+            self.has_marked_number |= self.rest.first().is_some_and(|byte| is_word(*byte));
+            return Ok(());
+        }
         let tag = self.rest.iter().skip(1).take_while(|byte| is_word(**byte)).count();
-        let digit = self.rest.get(1).is_some_and(u8::is_ascii_digit);
-        if digit || self.rest.get(tag + 1) != Some(&b'$') {
+        if self.rest.get(tag + 1) != Some(&b'$') {
             self.rest = self.rest.get(1..).unwrap_or_default();
             return Ok(());
         }
@@ -220,6 +229,22 @@ impl Scan<'_> {
         self.has_marked_number |= is_marked_number(word);
         self.rest = after;
         self.count()
+    }
+}
+
+/// How many bytes behind a closing quote its string goes on, with the quote that opens it again: none when it is doubled,
+/// else white space with a new line in it, and comments that end with a line.
+fn continuation(behind: &[u8]) -> Option<usize> {
+    let (mut at, mut has_line) = (0, false);
+    loop {
+        match behind.get(at..)? {
+            [b'\'', ..] if at == 0 || has_line => return Some(at + 1),
+            [b'\n' | b'\r', ..] => has_line = true,
+            [b' ' | b'\t' | 0x0b | 0x0c, ..] => {}
+            [b'-', b'-', comment @ ..] => at += 1 + memchr::memchr2(b'\n', b'\r', comment).unwrap_or(comment.len()),
+            _ => return None,
+        }
+        at += 1;
     }
 }
 

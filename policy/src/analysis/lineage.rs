@@ -1,10 +1,30 @@
 //! Scopes: which columns a name can mean at one place of a query, and where their values come from.
 //!
 //! Never looks at the catalog; [`super::relations`] fills the sources. Invariant: a name that may mean several things has
-//! the lineage of all of them, and one that means nothing known is [`Lineage::Unknown`].
+//! the lineage of all of them, and one that means nothing known is [`Lineage::Unknown`]. Whatever takes longer for wider
+//! relations or deeper queries is counted ([`take_work`]), so that the walk can pay for it.
+
+use std::cell::Cell;
 
 use super::{BaseColumn, Form, Lineage, Outputs};
 use crate::catalog::Oid;
+
+/// Work that copying a column costs; looking at one costs 1.
+const COPY_WORK: usize = 16;
+
+thread_local! {
+    /// Work done on this thread and not yet taken.
+    static WORK: Cell<usize> = const { Cell::new(0) };
+}
+
+fn work(units: usize) {
+    WORK.set(WORK.get().saturating_add(units));
+}
+
+/// The work done with columns on this thread since it was asked last: a unit is about a comparison of two names.
+pub fn take_work() -> usize {
+    WORK.take()
+}
 
 impl Default for Lineage {
     fn default() -> Self {
@@ -24,12 +44,21 @@ impl Lineage {
         matches!(self, Self::Columns(columns) if columns.is_empty())
     }
 
+    /// How many columns are in it.
+    fn width(&self) -> usize {
+        match self {
+            Self::Columns(columns) => columns.len(),
+            Self::Unknown(_) => 0,
+        }
+    }
+
     /// Adds everything that may reach the other.
     pub fn absorb(&mut self, other: &Self) {
         match (&mut *self, other) {
             (Self::Unknown(_), _) => {}
             (Self::Columns(_), Self::Unknown(why)) => *self = Self::Unknown(why),
             (Self::Columns(own), Self::Columns(others)) => {
+                work(4 * others.len());
                 for column in others {
                     if let Err(at) = own.binary_search(column) {
                         own.insert(at, *column);
@@ -98,11 +127,24 @@ impl Column {
 }
 
 /// An ordered list of columns that may be incomplete.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Columns {
     pub list: Vec<Column>,
     /// Set when there may be further columns, whose names are not known.
     pub rest: Option<Lineage>,
+}
+
+impl Clone for Columns {
+    fn clone(&self) -> Self {
+        copies(&self.list);
+        Self { list: self.list.clone(), rest: self.rest.clone() }
+    }
+}
+
+/// Counts the work of copying these.
+fn copies(columns: &[Column]) {
+    let widths: usize = columns.iter().map(|column| column.lineage.width()).sum();
+    work(COPY_WORK * (1 + columns.len()) + widths);
 }
 
 impl Columns {
@@ -122,6 +164,7 @@ impl Columns {
     /// What a reference to the columns of that name reads; `None` when there is none.
     pub fn reads_named(&self, name: &str) -> Option<Lineage> {
         let mut found = None;
+        work(self.list.len());
         for column in self.list.iter().filter(|column| column.name == name) {
             column.add_reads(found.get_or_insert(Lineage::CLEAR));
         }
@@ -137,6 +180,7 @@ impl Columns {
 
     /// Appends the columns of the other.
     pub fn append(&mut self, other: &Self) {
+        copies(&other.list);
         self.list.extend(other.list.iter().cloned());
         self.absorb_rest(other.rest.as_ref());
     }
@@ -157,6 +201,7 @@ impl Columns {
     /// The lineage of a column by name; several of one name count together.
     pub fn named(&self, name: &str) -> Option<Lineage> {
         let mut found = None;
+        work(self.list.len());
         for column in self.list.iter().filter(|column| column.name == name) {
             found.get_or_insert(Lineage::CLEAR).absorb(&column.lineage);
         }
@@ -324,12 +369,14 @@ impl<'p> Scope<'p> {
     /// The WITH query of that name.
     pub fn query(&self, name: &str) -> Option<&Columns> {
         self.outward()
+            .inspect(|scope| work(1 + scope.queries.len()))
             .find_map(|scope| scope.queries.iter().rev().find(|(own, _)| own == name).map(|(_, columns)| columns))
     }
 
     /// The source of that name; the schema is empty when the reference has none.
     pub fn source(&self, schema: &str, name: &str) -> Option<&Source> {
         self.outward().find_map(|scope| {
+            work(1 + scope.level.sources.len());
             scope
                 .level
                 .sources

@@ -16,6 +16,8 @@ use crate::effect::{Effect, Effects};
 
 /// Rounds after which the columns of a recursive query are given up on.
 const ROUNDS_MAX: usize = 12;
+/// Most columns that a target list can have in PostgreSQL.
+const COLUMNS_MAX: usize = 1_664;
 
 impl Walker<'_> {
     /// A query or data-modifying statement that yields columns.
@@ -142,6 +144,10 @@ impl Walker<'_> {
             match target.node.as_ref() {
                 Some(NodeEnum::ResTarget(target)) => self.target_column(target, scope, &mut columns),
                 _ => self.give_up(NotUnderstood::Node("ResTarget")),
+            }
+            if columns.list.len() > COLUMNS_MAX {
+                self.give_up(NotUnderstood::Guard("there are more columns than PostgreSQL allows"));
+                return Columns::unknown("there are too many columns");
             }
         }
         columns

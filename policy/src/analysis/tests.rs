@@ -15,3 +15,4 @@ mod inference;
 mod limits;
 mod lineage;
 mod shape;
+mod work;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::constant::Literals;
-use super::lineage::Columns;
+use super::lineage::{Columns, take_work};
 use super::{AnalysisContext, Lineage, NotUnderstood, Outputs, RelationUse, SessionChange, StatementAnalysis};
 use crate::catalog::{Catalog, Oid};
 use crate::effect::{Effect, Effects};
@@ -15,6 +15,8 @@ use crate::name::QualifiedName;
 
 /// Steps that one text may cost; a step is a node of the tree.
 const BUDGET: u32 = 400_000;
+/// Work with columns that costs as much as a step.
+const WORK_PER_STEP: usize = 128;
 
 /// What earlier statements of the same text did to names. Names are without schema: a match is a match in any schema.
 #[derive(Debug, Default)]
@@ -60,6 +62,10 @@ pub struct Walker<'a> {
     /// The next SELECT is the statement itself.
     pub outermost: bool,
     pub(super) budget: u32,
+    /// Work that is not a whole step yet.
+    work: usize,
+    /// Positions of relations in the statement's list, by OID.
+    positions: HashMap<Oid, usize>,
 }
 
 impl<'a> Walker<'a> {
@@ -77,6 +83,8 @@ impl<'a> Walker<'a> {
             parameters: Vec::new(),
             outermost: false,
             budget: BUDGET,
+            work: 0,
+            positions: HashMap::new(),
         }
     }
 
@@ -87,6 +95,7 @@ impl<'a> Walker<'a> {
     /// Takes the finished analysis of the statement at hand.
     pub fn finish(&mut self) -> StatementAnalysis {
         let mut done = std::mem::take(&mut self.out);
+        self.positions.clear();
         if done.not_understood.is_some() {
             done.effects.insert(Effect::Unknown);
         }
@@ -103,8 +112,11 @@ impl<'a> Walker<'a> {
         self.spend_many(1)
     }
 
-    /// Spends so many steps at once.
+    /// Spends so many steps at once, and what the work done since the last step costs.
     pub fn spend_many(&mut self, steps: usize) -> bool {
+        self.work = self.work.saturating_add(take_work());
+        let steps = steps.saturating_add(self.work / WORK_PER_STEP);
+        self.work %= WORK_PER_STEP;
         self.budget = self.budget.saturating_sub(u32::try_from(steps).unwrap_or(u32::MAX));
         if self.budget == 0 {
             self.give_up(NotUnderstood::Guard("the statement is too complex"));
@@ -140,14 +152,26 @@ impl<'a> Walker<'a> {
     }
 
     pub fn relation(&mut self, oid: Option<Oid>, name: QualifiedName, effects: Effects) {
-        let known = self.out.relations.iter_mut().find(|known| known.oid == oid && known.name == name);
-        match known {
-            Some(known) => known.effects.extend(effects),
-            None => self.out.relations.push(RelationUse { oid, name, effects }),
+        let list = &mut self.out.relations;
+        let position = match oid {
+            Some(oid) => self.positions.get(&oid).copied(),
+            None => {
+                self.work += list.len();
+                list.iter().position(|known| known.oid.is_none() && known.name == name)
+            }
+        };
+        if let Some(known) = position.and_then(|position| list.get_mut(position)) {
+            known.effects.extend(effects);
+            return;
         }
+        if let Some(oid) = oid {
+            self.positions.insert(oid, list.len());
+        }
+        list.push(RelationUse { oid, name, effects });
     }
 
     pub fn function(&mut self, schema: &str, name: &str) {
+        self.work += self.out.functions.len();
         if !self.out.functions.iter().any(|known| known.schema == schema && known.name == name) {
             self.out.functions.push(QualifiedName::new(schema, name));
         }
@@ -155,10 +179,10 @@ impl<'a> Walker<'a> {
 
     /// Walks something as a statement of its own and returns what was found, leaving the statement at hand as it was.
     pub fn apart(&mut self, walk: impl FnOnce(&mut Self) -> Outputs) -> StatementAnalysis {
-        let outer = std::mem::take(&mut self.out);
+        let outer = (std::mem::take(&mut self.out), std::mem::take(&mut self.positions));
         self.out.outputs = walk(self);
         let inner = self.finish();
-        self.out = outer;
+        (self.out, self.positions) = outer;
         inner
     }
 

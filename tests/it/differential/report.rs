@@ -7,6 +7,8 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 
+use super::read_only::Read;
+
 /// What became of one text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -34,6 +36,9 @@ pub struct Report {
     pub wrong: Vec<String>,
     /// Texts of which the analysis carries what PostgreSQL shows that it cannot do.
     pub too_much: usize,
+    /// Texts that only read, and what of them a policy for reading stops.
+    pub reads: usize,
+    pub stopped: Vec<String>,
     /// Gets what is to be looked at: wrong, conceded and too much, with the text.
     findings: Option<File>,
 }
@@ -70,6 +75,16 @@ impl Report {
                 self.find(&finding);
                 self.wrong.push(finding);
             }
+        }
+    }
+
+    /// Counts a text that only reads.
+    pub fn count_read(&mut self, text: &str, read: Read) {
+        self.reads += 1;
+        if let Read::Stopped(what) = read {
+            let finding = format!("stopped: {what}\n{text}");
+            self.find(&finding);
+            self.stopped.push(finding);
         }
     }
 

@@ -16,6 +16,7 @@ use countersign_policy::{Analysis, Catalog, Effect, Effects};
 use super::corpus::{self, Scene};
 use super::facts::{Facts, Origin, Outcome};
 use super::judge::{Claim, ViewOrigins};
+use super::read_only::{self, Read};
 use super::report::{Report, Verdict};
 use super::session::Names;
 use super::witness::{OBSERVER, Witness};
@@ -86,6 +87,8 @@ pub struct Stage {
     names: Names,
     /// Where the columns of views come from, under that version of the catalog.
     views: (u64, ViewOrigins),
+    /// What became of the last text, if it only read.
+    read: Option<Read>,
 }
 
 impl Stage {
@@ -114,6 +117,7 @@ impl Stage {
             path: initial_path(),
             names: Names::default(),
             views: (0, ViewOrigins::new()),
+            read: None,
         }
     }
 
@@ -166,6 +170,9 @@ impl Stage {
     pub async fn play(&mut self, text: &str, keep: bool, report: &mut Report) {
         let (verdict, too_much) = self.compare(text, keep).await;
         report.count(text, verdict, too_much);
+        if let Some(read) = self.read.take() {
+            report.count_read(text, read);
+        }
         if let Some(rows) = corpus::rows_for(text).filter(|_| keep) {
             self.prepare(&rows).await;
         }
@@ -197,6 +204,7 @@ impl Stage {
                 (verdict, None)
             }
             Some(Outcome::Ran(facts)) => {
+                self.read = read_only::judge(text, &facts, &analysis, &self.catalog);
                 let judged = self.judge(&analysis, &facts).await;
                 self.names.ran(text, &analysis);
                 // Everything that the catalog holds is seen by event triggers.

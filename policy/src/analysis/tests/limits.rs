@@ -62,3 +62,15 @@ fn long_flat_texts_are_understood() {
     understood(&"SELECT 1;".repeat(2_000));
     understood("SELECT $$a$b$$, $x$ $$ $x$, E'a\\'b', U&'x', '--', \"id\" FROM orders -- '");
 }
+
+#[test]
+fn a_string_hides_no_nesting_behind_a_backslash() {
+    // What these take for the inside of a string, PostgreSQL takes for code, if the string is read otherwise than there.
+    let deep = format!("1{}", "+1".repeat(35_000));
+    for begin in ["e'a''b\\'', ", "e'a'\n'b\\'', ", "E'a' -- x\n -- y\n 'b\\'', ", "e'a' \r 'b\\'', ", "$1e'b\\'', "] {
+        guarded(&format!("SELECT {begin}{deep} -- '"), "the statement may nest too deeply");
+    }
+    understood("SELECT e'a'\n'b\\''");
+    understood("SELECT e'a''b\\''");
+    understood("SELECT 'a'\n'b\\', 'c'");
+}
