@@ -7,6 +7,7 @@ mod deny;
 mod edited;
 mod grants;
 mod half_closed;
+mod history;
 mod hold;
 mod inference;
 mod justification;

@@ -14,7 +14,7 @@ const UPDATE: &str = "UPDATE customers SET note = 'canary-5521' WHERE id = 1";
 const LONG: &str = "10m";
 
 /// Proxies that share a store and a database.
-async fn proxies<const N: usize>(store: &SharedStore, leases: [&str; N], mode: &str) -> [Proxy; N] {
+pub async fn proxies<const N: usize>(store: &SharedStore, leases: [&str; N], mode: &str) -> [Proxy; N] {
     let database = Database::create().await;
     let mode = format!("mode = \"{mode}\"");
     let start = leases.map(|lease| {
