@@ -38,7 +38,7 @@ fn cells(c: &mut Criterion) {
         application: String::new(),
     };
     let fields = [FieldOrigin { table_oid: 20_000, attnum: 1, type_oid: TEXT, format: 0 }];
-    for kind in [MaskKind::Email, MaskKind::Last4, MaskKind::Redact, MaskKind::Hash] {
+    for kind in [MaskKind::Email, MaskKind::Last4, MaskKind::Redact, MaskKind::Hash, MaskKind::Detect] {
         let rule = MaskRule {
             name: "m".to_owned(),
             columns: vec![ColumnGlob::new("*.*.email").expect("a glob")],

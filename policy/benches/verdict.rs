@@ -9,7 +9,7 @@ use countersign_policy::mask::MaskSet;
 use countersign_policy::moment::Moment;
 use countersign_policy::name::QualifiedName;
 use countersign_policy::rule::{
-    Action, DatabasePolicy, Glob, Matcher, Mode, NameGlob, Policy, ReviewDefaults, Rule, Stage,
+    Action, DatabasePolicy, Glob, Justification, Matcher, Mode, NameGlob, Policy, ReviewDefaults, Rule, Stage,
 };
 use countersign_policy::subject::Subject;
 use countersign_policy::verdict::Case;
@@ -35,6 +35,7 @@ fn rule(number: usize) -> Rule {
         approvals: 1,
         timeout: None,
         mode: None,
+        justification: Justification::Optional,
         stage: Stage::Enforce,
     }
 }

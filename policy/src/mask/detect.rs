@@ -65,6 +65,10 @@ pub fn detect_any(text: &str) -> Option<Detected> {
 pub(super) fn hide(text: &str, out: &mut BytesMut) -> Option<()> {
     let bytes = text.as_bytes();
     let mut at = 0;
+    if !may_hold(text) {
+        out.put_slice(bytes);
+        return Some(());
+    }
     while let Some((_, place)) = next(bytes, at) {
         out.put_slice(bytes.get(at..place.start)?);
         out.put_slice(HIDDEN);
@@ -72,6 +76,13 @@ pub(super) fn hide(text: &str, out: &mut BytesMut) -> Option<()> {
     }
     out.put_slice(bytes.get(at..)?);
     Some(())
+}
+
+/// Whether anything can be found at all: most texts need no closer look.
+fn may_hold(text: &str) -> bool {
+    let begins =
+        |three: &[u8]| matches!(three, [b':', b':', _] | [b'e', b'y', b'J'] | [b'A', b'K', b'I'] | [b'A', b'S', b'I']);
+    text.bytes().any(|byte| byte.is_ascii_digit() || byte == b'@') || text.as_bytes().windows(3).any(begins)
 }
 
 /// The first finding that begins at `from` or later.
@@ -157,6 +168,10 @@ fn number(text: &[u8], at: usize) -> Option<(Detected, Range<usize>)> {
     let place = |length: usize| at..at.saturating_add(length);
     let rest = text.get(at..)?;
     let rest = rest.get(..NUMBER_BYTES_MAX.min(rest.len()))?;
+    if rest.first().is_some_and(u8::is_ascii_alphabetic) {
+        let length = ip(rest).filter(|length| ends_word(text, at.saturating_add(*length)))?;
+        return Some((Detected::Ip, place(length)));
+    }
     if let Some(length) = ssn(rest).filter(|length| ends(text, at, *length)) {
         return Some((Detected::Ssn, place(length)));
     }
@@ -201,7 +216,9 @@ fn groups(text: &[u8], separator: u8) -> (Vec<u8>, usize) {
 }
 
 fn card(text: &[u8]) -> Option<usize> {
-    if !text.first()?.is_ascii_digit() {
+    // Shorter runs are most numbers.
+    if !text.first()?.is_ascii_digit() || run(text, 0, |byte| byte.is_ascii_digit() || matches!(byte, b' ' | b'-')) < 13
+    {
         return None;
     }
     let (digits, length) = [b' ', b'-'].into_iter().map(|by| groups(text, by)).max_by_key(|(_, length)| *length)?;
@@ -257,6 +274,9 @@ fn phone(text: &[u8]) -> Option<usize> {
 
 fn ip(text: &[u8]) -> Option<usize> {
     let length = run(text, 0, |byte| byte.is_ascii_hexdigit() || byte == b':' || byte == b'.');
+    if length < 4 {
+        return None;
+    }
     let candidate = std::str::from_utf8(text.get(..length)?).ok()?.trim_end_matches('.');
     let is_v4 = || {
         let octets = || candidate.split('.');
