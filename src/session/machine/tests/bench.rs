@@ -3,8 +3,7 @@
 //! A line of a script is one of
 //! `> …` the client sends; `^ …` the upstream gets exactly this; `v …` the upstream answers; `< …` the client gets exactly
 //! this; `! …` something else happens; `= …` the core asks for exactly this; `~` what the client got is looked at with the
-//! next `<`.
-//! What is not expected before the next line that puts something in, fails the script.
+//! next `<`. What is not expected before the next line that puts something in, fails the script.
 
 use std::collections::HashMap;
 use std::path::Path;
