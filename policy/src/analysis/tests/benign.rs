@@ -15,6 +15,7 @@ fn check(text: &str, effects: &str) {
 fn everyday_statements_are_understood() {
     check("", "");
     check(";;", "");
+    check("SELECT v.msg FROM verify_heapam(relation := 1) v", "select");
     check("SELECT 1", "select");
     check("SELECT id, name FROM customers WHERE id = $1", "select");
     check("select nextval('s'), currval('s'), random(), now(), version()", "select");

@@ -203,6 +203,7 @@ fn functions() -> Vec<(String, String, Function)> {
     let (schema, name, harmless) = function("public", "next_number", Volatility::Stable, "plpgsql", TEXT);
     all.push((schema, name, Function { oid: HARMLESS, ..harmless }));
     all.push(function("public", "badge", Volatility::Stable, "sql", TEXT));
+    all.push(function("public", "verify_heapam", Volatility::Volatile, "c", RECORD));
     all.push(function("public", "all_customers", Volatility::Stable, "sql", CUSTOMERS + 100_000));
     all.push(written("order_count", "SELECT count(*) FROM orders", &[], &[]));
     all.push(written("email_of", "SELECT c.email FROM customers c WHERE c.id = who", &["who"], &[]));
