@@ -97,6 +97,7 @@ impl Walker<'_> {
         let done = walker.finish();
         self.budget = walker.budget;
         self.session_dependent |= walker.session_dependent;
+        self.path_dependent |= walker.path_dependent;
         self.include(&done);
         for columns in &returned {
             returns(target, columns);
