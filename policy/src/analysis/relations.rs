@@ -254,7 +254,8 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// What the columns of a view, materialized view or table with generated columns are computed from.
+    /// What the columns of a view, materialized view or table with generated columns are computed from, and they
+    /// themselves.
     pub(super) fn derived_columns(&mut self, relation: &'a Relation) -> Option<Columns> {
         let is_derived =
             relation.definition.is_some() || relation.columns.iter().any(|column| column.generated.is_some());
@@ -263,9 +264,13 @@ impl<'a> Walker<'a> {
             return blind.then(|| Columns::unknown("the view's definition is not known"));
         }
         let reading = self.reading(relation);
-        let columns = columns_of(&reading.outputs);
+        let mut columns = columns_of(&reading.outputs);
         if columns.rest.is_none() && columns.list.len() != relation.columns.len() {
             return Some(Columns::unknown("the definition does not fit the relation's columns"));
+        }
+        // A column of a view can be masked, or spoken of by a rule, when what it is made of is not.
+        for (column, own) in columns.list.iter_mut().zip(&relation.columns) {
+            column.lineage.absorb(&Lineage::of(relation.oid, own.attnum));
         }
         Some(columns)
     }

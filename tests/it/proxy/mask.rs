@@ -82,6 +82,26 @@ async fn masked_values_look_as_documented() {
 }
 
 #[tokio::test]
+async fn a_mask_on_a_column_of_a_view_holds_for_what_is_made_of_it() {
+    let fragment =
+        "[[masks]]\nname = \"contact\"\ncolumns = [\"public.customer_contacts.contact\"]\nmask = \"redact\"\n";
+    let proxy = Proxy::start(fragment).await;
+    let client = proxy.client("alice").await;
+    for masked in [
+        "SELECT contact FROM customer_contacts WHERE id = 1",
+        "SELECT upper(contact) FROM customer_contacts WHERE id = 1",
+        "SELECT contact || name FROM customer_contacts WHERE id = 1",
+        "SELECT x.y FROM (SELECT max(contact) AS y FROM customer_contacts WHERE id = 1) x",
+    ] {
+        assert_eq!(client.value(masked).await.as_deref(), Some("***"), "{masked}");
+    }
+    let whole = client.value("SELECT c FROM customer_contacts c WHERE id = 1").await.expect("a row");
+    assert!(!whole.contains(EMAIL), "{whole}");
+    let base = client.value("SELECT email FROM customers WHERE id = 1").await;
+    assert_eq!(base.as_deref(), Some(EMAIL), "the mask speaks of the view alone");
+}
+
+#[tokio::test]
 async fn exempt_groups_see_everything() {
     let proxy = Proxy::start(PII_MASKED).await;
     let client = proxy.client("erin").await;

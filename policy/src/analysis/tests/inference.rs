@@ -99,7 +99,7 @@ fn other_comparisons_are_no_lookups() {
     ] {
         decides(text);
     }
-    check("SELECT label FROM customer_view WHERE label = $1", "customers.email", "-");
+    check("SELECT label FROM customer_view WHERE label = $1", "customers.email+customer_view.label", "-");
     check("SELECT id FROM people WHERE ssn_up = $1", "people.ssn+people.ssn_up", "-");
     check("SELECT email_of($1)", "customers.id", "-");
 }

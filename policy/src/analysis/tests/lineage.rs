@@ -131,8 +131,11 @@ fn scopes_are_postgres_scopes() {
 
 #[test]
 fn views_are_seen_through() {
-    check("SELECT id, label, spent FROM customer_view", "customers.id customers.email orders.total");
-    check("SELECT label FROM contacts", "customers.email");
+    check(
+        "SELECT id, label, spent FROM customer_view",
+        "customers.id+customer_view.id customers.email+customer_view.label orders.total+customer_view.spent",
+    );
+    check("SELECT label FROM contacts", "customers.email+customer_view.label+contacts.label");
     check("SELECT ssn_up FROM people", "people.ssn+people.ssn_up");
     check("SELECT ssn FROM customers_eu", "customers.ssn+customers_eu.ssn");
     check("SELECT attname, most_common_vals FROM pg_stats", "- ?");
