@@ -19,6 +19,7 @@ mod create;
 mod ddl;
 mod dialect;
 mod effects;
+mod events;
 mod expression;
 mod from;
 mod functions;

@@ -30,6 +30,7 @@ pub struct Catalog {
     function_names: HashMap<Oid, (String, String)>,
     temporary: BTreeMap<String, u64>,
     rules: HashMap<Oid, Vec<String>>,
+    event_triggers: Vec<EventTrigger>,
     /// Temporary schemas with tables that inherit.
     inheriting: HashSet<String>,
     readings: Mutex<HashMap<Oid, Arc<StatementAnalysis>>>,
@@ -79,6 +80,19 @@ pub enum SetOff {
     Call(Oid),
     /// A foreign key does this to rows of that relation. `truncate` happens only with CASCADE.
     Write(Effect, Oid),
+}
+
+/// A row of `pg_event_trigger`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventTrigger {
+    /// `evtname`.
+    pub name: String,
+    /// `evtevent`: `ddl_command_start`, `sql_drop`, ….
+    pub event: String,
+    /// `evttags`: the command tags that it is for, in capitals; none means all.
+    pub tags: Vec<String>,
+    /// `evtfoid`: the function that it calls.
+    pub function: Oid,
 }
 
 /// `pg_class.relkind`.
@@ -265,6 +279,19 @@ impl Catalog {
     #[must_use]
     pub fn rules(&self, oid: Oid) -> Option<&[String]> {
         self.rules.get(&oid).map(Vec::as_slice)
+    }
+
+    /// Adds the event triggers that are not disabled.
+    #[must_use]
+    pub fn with_event_triggers(mut self, triggers: Vec<EventTrigger>) -> Self {
+        self.event_triggers = triggers;
+        self
+    }
+
+    /// The event triggers that are not disabled.
+    #[must_use]
+    pub fn event_triggers(&self) -> &[EventTrigger] {
+        &self.event_triggers
     }
 
     /// Stands for all content, temporary objects of every session included; 0 means that nothing was ever loaded.

@@ -1,8 +1,8 @@
-//! What writes to relations set off: rows of [`super::queries::CONSEQUENCES`] → [`Consequence`].
+//! What statements set off: rows of [`super::queries::CONSEQUENCES`] → [`Consequence`], and event triggers.
 //!
-//! Never leaves a row out. Invariant: both lists are in the order of relation OIDs.
+//! Never leaves a row out. Invariant: relations and their consequences are in the order of relation OIDs.
 
-use countersign_policy::catalog::{Consequence, Oid, Relation, SetOff};
+use countersign_policy::catalog::{Consequence, EventTrigger, Oid, Relation, SetOff};
 use countersign_policy::{Effect, Effects};
 use tokio_postgres::Row;
 
@@ -39,4 +39,18 @@ fn read(row: &Row) -> Result<Consequence, CatalogError> {
         _ => return Err(CatalogError::Unexpected { what: WHAT }),
     };
     Ok(Consequence { on, columns: field(row, 2, WHAT)?, what })
+}
+
+/// Rows of [`super::queries::EVENT_TRIGGERS`].
+pub(super) fn event_triggers(rows: &[Row]) -> Result<Vec<EventTrigger>, CatalogError> {
+    let what = "event triggers";
+    let one = |row: &Row| {
+        Ok(EventTrigger {
+            name: field(row, 0, what)?,
+            event: field(row, 1, what)?,
+            tags: field(row, 2, what)?,
+            function: field(row, 3, what)?,
+        })
+    };
+    rows.iter().map(one).collect()
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use countersign_policy::Catalog;
-use countersign_policy::catalog::{Column, Function, Oid, Relation, RelationKind, Type};
+use countersign_policy::catalog::{Column, EventTrigger, Function, Oid, Relation, RelationKind, Type};
 use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, GenericClient, IsolationLevel, Row};
 
@@ -66,6 +66,7 @@ pub(super) async fn load(client: &mut Client, known: &mut BuiltIn) -> Result<Loa
     let mut relations = relations(&query(&transaction, "relations", queries::RELATIONS).await?)?;
     let columns = query(&transaction, "columns", queries::COLUMNS).await?;
     let consequences = query(&transaction, "consequences", queries::CONSEQUENCES).await?;
+    let event_triggers = query(&transaction, "event triggers", queries::EVENT_TRIGGERS).await?;
     let types = types(&query(&transaction, "types", queries::TYPES).await?)?;
     let functions = functions::Rows(query(&transaction, "functions", queries::FUNCTIONS).await?);
     let server_version = server_version(&transaction).await?;
@@ -80,7 +81,9 @@ pub(super) async fn load(client: &mut Client, known: &mut BuiltIn) -> Result<Loa
     let (rules, definitions_complete) = add_definitions(&mut relations, definitions);
     let complete = definitions_complete && bodies.are_complete();
     let functions = functions.read(&bodies)?;
-    Ok(Loaded { probe, complete, catalog: assemble(server_version, relations, types, functions).with_rules(rules) })
+    let event_triggers = consequences::event_triggers(&event_triggers)?;
+    let catalog = assemble(server_version, relations, types, functions, event_triggers).with_rules(rules);
+    Ok(Loaded { probe, complete, catalog })
 }
 
 pub(super) async fn query(
@@ -216,12 +219,14 @@ fn assemble(
     relations: Stamped<Relation>,
     types: Vec<Type>,
     functions: Stamped<(String, String, Function)>,
+    event_triggers: Vec<EventTrigger>,
 ) -> Catalog {
     let mut digest = ContentDigest::default();
     digest.add("", &server_version, "");
     relations.iter().for_each(|(relation, stamp)| digest.add(&relation.schema, relation, stamp));
     types.iter().for_each(|item| digest.add(&item.schema, item, ""));
     functions.iter().for_each(|(function, stamp)| digest.add(&function.0, function, stamp));
+    event_triggers.iter().for_each(|trigger| digest.add("", trigger, ""));
     let Versions { durable, temporary } = digest.finish();
     Catalog::new(
         durable,
@@ -231,4 +236,5 @@ fn assemble(
     )
     .with_temporary_versions(temporary)
     .with_server_version(server_version)
+    .with_event_triggers(event_triggers)
 }

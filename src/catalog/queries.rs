@@ -18,6 +18,7 @@ SELECT pg_catalog.count(*), pg_catalog.sum(stamp)::pg_catalog.text,
     UNION ALL SELECT oid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 8) FROM pg_catalog.pg_policy
     UNION ALL SELECT oid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 11) FROM pg_catalog.pg_operator
     UNION ALL SELECT oid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 12) FROM pg_catalog.pg_cast
+    UNION ALL SELECT oid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 13) FROM pg_catalog.pg_event_trigger
     UNION ALL SELECT attrelid, pg_catalog.hashint8extended(
         (attrelid::bigint << 16) | (attnum::bigint & 65535), xmin::text::bigint + 9) FROM pg_catalog.pg_attribute
     UNION ALL SELECT inhrelid, pg_catalog.hashint8extended(
@@ -78,6 +79,11 @@ FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_depend d ON d.objid = c.oid
     JOIN pg_catalog.pg_class r ON r.oid = a.attrelid AND r.relkind IN ('r', 'p', 'f', 'v')
 WHERE c.contypid <> 0
 ORDER BY 1, 2, 3, 4, 5";
+
+/// Event triggers. Those for replication count as well, as triggers on tables do: which sessions are replicating is not known.
+pub(super) const EVENT_TRIGGERS: &str = "\
+SELECT e.evtname, e.evtevent, COALESCE(e.evttags, '{}'), e.evtfoid
+FROM pg_catalog.pg_event_trigger e WHERE e.evtenabled <> 'D' ORDER BY e.oid";
 
 /// Columns, of everything but indexes.
 pub(super) const COLUMNS: &str = "\

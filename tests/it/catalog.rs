@@ -1,5 +1,7 @@
 //! The catalog service against a real server: content, change, sharing, loss of the connection.
 
+mod event_triggers;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

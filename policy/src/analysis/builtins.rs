@@ -76,6 +76,8 @@ const HARMLESS_EXTENSIONS: &[&str] = &[
     "gen_salt",
     "pg_stat_statements",
     "pg_stat_statements_info",
+    "pgaudit_ddl_command_end",
+    "pgaudit_sql_drop",
     "uuid_generate_v1",
     "uuid_generate_v1mc",
     "uuid_generate_v4",

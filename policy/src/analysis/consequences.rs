@@ -10,7 +10,7 @@ use pg_query::protobuf::{DropBehavior, Node, TruncateStmt};
 
 use super::lineage::Source;
 use super::walker::Walker;
-use super::{BaseColumn, Lineage, builtins};
+use super::{BaseColumn, Lineage};
 use crate::catalog::{Column, Consequence, Oid, Relation, RelationKind, SetOff};
 use crate::effect::{Effect, Effects};
 use crate::name::QualifiedName;
@@ -168,9 +168,7 @@ impl Walker<'_> {
         };
         self.schema(schema);
         self.function(schema, name);
-        if !builtins::is_harmless_extension(name) {
-            self.invoke_user(name, function, &Lineage::CLEAR, false);
-        }
+        self.invoke_user(name, function, &Lineage::CLEAR, false);
     }
 }
 

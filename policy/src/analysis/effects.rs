@@ -21,9 +21,13 @@ impl Walker<'_> {
         }
         let root = Scope::default();
         match node.node.as_ref() {
-            Some(NodeEnum::SelectStmt(select)) => {
+            Some(kind @ NodeEnum::SelectStmt(select)) => {
                 let columns = self.select(select, &root);
-                if is_into(select) { Outputs::None } else { self.outputs(columns) }
+                if is_into(select) {
+                    self.fires(kind);
+                    return Outputs::None;
+                }
+                self.outputs(columns)
             }
             Some(NodeEnum::InsertStmt(insert)) => {
                 let columns = self.insert(insert, &root);
@@ -43,7 +47,10 @@ impl Walker<'_> {
             }
             Some(NodeEnum::CopyStmt(copy)) => self.copy(copy),
             Some(NodeEnum::ExplainStmt(explain)) => self.explain(explain),
-            Some(NodeEnum::CreateTableAsStmt(create)) => self.create_table_as(create),
+            Some(kind @ NodeEnum::CreateTableAsStmt(create)) => {
+                self.fires(kind);
+                self.create_table_as(create)
+            }
             Some(kind) => self.utility(kind),
             None => {
                 self.give_up(NotUnderstood::Node("an empty statement"));

@@ -9,6 +9,7 @@ mod consequences;
 mod copying;
 mod corpus;
 mod dialect;
+mod events;
 pub(crate) mod fixture;
 mod hidden;
 mod inference;

@@ -37,11 +37,15 @@ impl Walker<'_> {
             NodeEnum::NotifyStmt(_) => self.effect(Effect::Notify),
             NodeEnum::LockStmt(lock) => self.lock(lock),
             NodeEnum::VacuumStmt(vacuum) => self.vacuum(vacuum),
-            NodeEnum::ReindexStmt(reindex) => self.reindex(reindex),
+            NodeEnum::ReindexStmt(reindex) => {
+                self.fires(kind);
+                self.reindex(reindex);
+            }
             NodeEnum::ClusterStmt(cluster) => self.cluster(cluster),
             NodeEnum::CheckPointStmt(_) => self.effect(Effect::Maintenance),
             NodeEnum::RefreshMatViewStmt(refresh) => {
                 self.effect(Effect::Maintenance);
+                self.fires(kind);
                 if refresh.concurrent {
                     // It makes a temporary table, and with the session's first one its temporary schema.
                     self.changes(SessionChange::SearchPath);
@@ -60,7 +64,10 @@ impl Walker<'_> {
                 self.effect(Effect::SetDangerous);
                 self.effect(Effect::FunctionCall);
             }
-            other => self.definition_statement(other),
+            other => {
+                self.fires(other);
+                self.definition_statement(other);
+            }
         }
         Outputs::None
     }

@@ -10,6 +10,7 @@ use countersign_policy::{Catalog, Effect, Effects};
 
 use super::facts::{Command, Facts, Lock, Origin, Written};
 use super::tags;
+use super::witness::OBSERVER_SCHEMA;
 
 /// Code that nobody has read may do anything; that it is called is what the analysis has to say.
 const OPAQUE: Effects = Effects::of(&[Effect::FunctionCall, Effect::Call, Effect::Do]);
@@ -77,6 +78,11 @@ impl Claim<'_> {
         called.any(|function| function.name == name)
     }
 
+    fn calls_in(&self, schema: &str, name: &str) -> bool {
+        let mut called = self.analysis.statements.iter().flat_map(|statement| &statement.functions);
+        called.any(|function| function.schema == schema && function.name == name)
+    }
+
     /// Functions that print a definition lock what it is about; the server's views call them. PREPARE locks what its
     /// statement names.
     fn shows_definitions(&self) -> bool {
@@ -85,7 +91,7 @@ impl Claim<'_> {
         self.effects().contains(Effect::Prepare)
             || called.any(|function| {
                 // What a function that is not written in SQL reads is not followed; its result has no known lineage.
-                !matches!(function.schema.as_str(), "" | "pg_catalog" | "information_schema")
+                !matches!(function.schema.as_str(), "" | "pg_catalog" | "information_schema" | OBSERVER_SCHEMA)
                     || function.name.starts_with("pg_get_")
                     || function.name.starts_with("pg_partition_")
                     || function.name == "satisfies_hash_partition"
@@ -223,6 +229,10 @@ impl Claim<'_> {
     fn defined(&self, command: &Command) -> Option<String> {
         if self.is_opaque() {
             return None;
+        }
+        let observer = if command.tag == "DROPPED" { "dropped" } else { "command" };
+        if !self.calls_in(OBSERVER_SCHEMA, observer) {
+            return Some(format!("{} fires an event trigger", command.tag));
         }
         let expected = match command.tag.as_str() {
             // ALTER TABLE drops columns and constraints.

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use countersign::catalog::{CatalogOptions, CatalogService};
 use countersign::config::Secret;
 use countersign::throwaway::{SUPERUSER, ThrowawayOptions, ThrowawayPostgres};
-use countersign_policy::analysis::{self, AnalysisContext};
-use countersign_policy::catalog::{Oid, RelationKind};
+use countersign_policy::analysis::{self, AnalysisContext, StatementAnalysis};
+use countersign_policy::catalog::{Oid, RelationKind, Volatility};
+use countersign_policy::name::QualifiedName;
 use countersign_policy::{Analysis, Catalog, Effect, Effects};
 
 use super::corpus::{self, Scene};
@@ -19,7 +20,7 @@ use super::judge::{Claim, ViewOrigins};
 use super::read_only::{self, Read};
 use super::report::{Report, Verdict};
 use super::session::Names;
-use super::witness::{OBSERVER, Witness};
+use super::witness::{OBSERVER, OBSERVER_SCHEMA, Witness};
 use crate::support::server::Database;
 
 /// Deepest nesting of views that is followed.
@@ -146,7 +147,9 @@ impl Stage {
 
     pub fn analyze(&self, text: &str) -> Analysis {
         let context = AnalysisContext { catalog: &self.catalog, search_path: &self.path, prepared: &self.names };
-        analysis::analyze(text, &context)
+        let mut analysis = analysis::analyze(text, &context);
+        analysis.statements.iter_mut().for_each(|statement| leave_out_observer(statement, &self.catalog));
+        analysis
     }
 
     /// Runs a text without judging it, for setting up; says whether it worked.
@@ -303,5 +306,21 @@ impl Stage {
         }
         let definition = relation.definition.clone()?;
         self.witness.origins(&definition).await
+    }
+}
+
+/// Every definition calls the functions of the observer, which would excuse it from being compared. They stay in the list of
+/// functions, where it is compared that they were expected.
+fn leave_out_observer(statement: &mut StatementAnalysis, catalog: &Catalog) {
+    let may_write = |function: &QualifiedName| {
+        function.schema != OBSERVER_SCHEMA
+            && catalog
+                .functions_named(&function.schema, &function.name)
+                .iter()
+                .any(|known| !known.built_in && known.volatility == Volatility::Volatile)
+    };
+    let observed = statement.functions.iter().any(|function| function.schema == OBSERVER_SCHEMA);
+    if observed && !statement.functions.iter().any(may_write) {
+        statement.effects = statement.effects.without(Effects::of(&[Effect::FunctionCall]));
     }
 }

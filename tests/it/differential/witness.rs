@@ -11,6 +11,8 @@ use postgres_protocol::message::frontend;
 use super::facts::{Facts, Origin, Outcome, Trace};
 use crate::support::wire::{Frame, WireClient};
 
+/// The schema of the observer.
+pub const OBSERVER_SCHEMA: &str = "observer";
 /// Makes the table that event triggers write to. Its schema is left out of every trace.
 pub const OBSERVER: &str = "\
 CREATE SCHEMA observer; GRANT USAGE ON SCHEMA observer TO public;

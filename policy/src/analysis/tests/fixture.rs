@@ -18,8 +18,8 @@ pub const CONTACTS: Oid = 20_006;
 pub const ACCOUNTS: Oid = 20_020;
 pub const ENTRIES: Oid = 20_021;
 /// OIDs of functions.
-const PURGE: Oid = 30_001;
-const HARMLESS: Oid = 30_002;
+pub const PURGE: Oid = 30_001;
+pub const HARMLESS: Oid = 30_002;
 
 const TEXT: Oid = 25;
 const RECORD: Oid = 2249;
