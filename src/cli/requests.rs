@@ -75,7 +75,7 @@ pub enum RequestsCommand {
         /// database
         #[arg(long, value_enum, requires = "time")]
         scope: Option<Scope>,
-        /// Approve in everybody's place; for members of [review] force_groups, with a reason
+        /// Approve in everybody's place; for members of the configured force_groups, with a reason
         #[arg(long, requires = "reason")]
         force: bool,
         /// Approve this text in the place of the requester's
