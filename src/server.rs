@@ -29,6 +29,7 @@ use crate::limits::Places;
 use crate::listener::{self, Listener, Sharing};
 use crate::live::{Live, LiveEvent};
 use crate::review::{Review, ReviewError};
+use crate::session::Workroom;
 use crate::session::startup::{StartupContext, mock_secret};
 use crate::store::{self, PostgresStore, SqliteStore, Store, StoreError};
 use crate::stream::ClientStream;
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) places: Places,
     pub(crate) live: Live,
     pub(crate) verdicts: VerdictCounters,
+    pub(crate) workroom: Workroom,
     sessions: AtomicU64,
     /// Distinguishes the sessions of this process from those of earlier ones in the audit trail.
     started: Timestamp,
@@ -193,6 +195,7 @@ impl Server {
             places: Places::default(),
             live: Live::default(),
             verdicts: VerdictCounters::new(),
+            workroom: Workroom::new(),
             sessions: AtomicU64::new(1),
             started: now,
             web,

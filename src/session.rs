@@ -32,6 +32,8 @@ mod statements;
 mod upstream_errors;
 mod upstream_side;
 pub mod words;
+mod workroom;
 
 pub use machine::Machine;
 pub use words::{Command, Event, Surroundings};
+pub(crate) use workroom::Workroom;

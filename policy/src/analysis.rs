@@ -45,6 +45,7 @@ mod walker;
 
 pub use cache::AnalysisCache;
 pub use copy::{CopyFormat, ForceQuote};
+pub use guard::TEXT_BYTES_MAX;
 
 use crate::catalog::{Catalog, Oid};
 use crate::effect::{Effect, Effects};

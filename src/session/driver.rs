@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use super::machine::Machine;
 use super::sockets::{Io, Sockets};
 use super::words::{BeginRefused, Command, Event, Finished, Identity, Judged, Opening, Surroundings};
+use super::workroom;
 use crate::audit::Record;
 use crate::cancel::CancelListener;
 use crate::crash_point::{self, CrashPoint};
@@ -113,12 +114,12 @@ impl Driver {
     /// Runs until both sides are closed.
     pub(crate) async fn run(mut self, mut drain: watch::Receiver<Phase>) {
         self.look_around();
-        self.machine.advance(&self.around);
+        self.work(None).await;
         let late = *drain.borrow_and_update();
         match late {
             Phase::Serving => {}
-            Phase::Draining => self.machine.on_event(Event::DrainSoon, &self.around),
-            Phase::Ending => self.machine.on_event(Event::DrainNow, &self.around),
+            Phase::Draining => self.work(Some(Event::DrainSoon)).await,
+            Phase::Ending => self.work(Some(Event::DrainNow)).await,
         }
         loop {
             self.carry_out().await;
@@ -132,7 +133,7 @@ impl Driver {
             self.look_around();
             let event = match woken {
                 Woken::Io(Io::Progress) => {
-                    self.machine.advance(&self.around);
+                    self.work(None).await;
                     continue;
                 }
                 Woken::Io(Io::ClientEnded) => Event::ClientEnded,
@@ -159,7 +160,7 @@ impl Driver {
                     None => continue,
                 },
             };
-            self.machine.on_event(event, &self.around);
+            self.work(Some(event)).await;
         }
         // A cancel of what runs must reach the upstream before the connection ends.
         let sent = async { while self.sending_cancel.join_next().await.is_some() {} };
@@ -189,6 +190,16 @@ impl Driver {
             Ok(()) = drain.changed() => Woken::Drain(*drain.borrow_and_update()),
             () = reached(deadline) => Woken::Tick,
         }
+    }
+
+    /// Lets the session core take in an event, and work off what there is. What may take long does not keep other sessions
+    /// from their thread, and waits until there is room for it.
+    async fn work(&mut self, event: Option<Event>) {
+        let Some(length) = self.machine.lengthy() else {
+            return self.machine.step(event, &self.around);
+        };
+        let _room = self.shared.workroom.enter(length).await;
+        workroom::lengthy(|| self.machine.step(event, &self.around));
     }
 
     /// Takes in the world as it is now.
@@ -222,7 +233,7 @@ impl Driver {
                 Command::Estimate(question) => {
                     let rows = self.database.estimator().rows(&question).await;
                     self.look_around();
-                    self.machine.on_event(Event::Estimated(rows), &self.around);
+                    self.work(Some(Event::Estimated(rows))).await;
                 }
                 Command::RefreshCatalog => self.refresh_catalog().await,
                 Command::CancelUpstream => {
@@ -288,7 +299,7 @@ impl Driver {
             }
         };
         self.look_around();
-        self.machine.on_event(Event::Opened(number, opening), &self.around);
+        self.work(Some(Event::Opened(number, opening))).await;
     }
 
     /// Tells those who watch how a held request ended.
@@ -329,7 +340,7 @@ impl Driver {
                 None
             }
         };
-        self.machine.on_event(Event::LeftOpen(id, left), &self.around);
+        self.work(Some(Event::LeftOpen(id, left))).await;
     }
 
     async fn begin(&mut self, id: RequestId) {
@@ -342,7 +353,7 @@ impl Driver {
             Err(ReviewError::Store(_) | ReviewError::Audit(_)) => Err(BeginRefused::Unavailable),
             Err(_answer) => Err(BeginRefused::Unusable),
         };
-        self.machine.on_event(Event::Begun(id, begun), &self.around);
+        self.work(Some(Event::Begun(id, begun))).await;
     }
 
     async fn revoke(&mut self, id: RequestId) {
@@ -383,7 +394,7 @@ impl Driver {
             Err(_) => tracing::warn!("loading the catalog takes too long; using the old one"),
         }
         self.look_around();
-        self.machine.on_event(Event::CatalogRefreshed, &self.around);
+        self.work(Some(Event::CatalogRefreshed)).await;
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use countersign_protocol::backend::TransactionStatus;
-use countersign_protocol::{Frame, ProtocolError, sqlstate};
+use countersign_protocol::{Frame, Header, ProtocolError, sqlstate};
 use jiff::{SignedDuration, Timestamp};
 
 use super::copy_in::{CopyIn, CopySent};
@@ -26,6 +26,9 @@ use crate::review::Outcome;
 
 /// How often a waiting client is told that it still waits.
 const NOTICE_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
+
+/// What is at most so long is looked at in next to no time, in bytes.
+pub(super) const QUICK_LEN_MAX: usize = 8 << 10;
 
 /// A CopyData frame of the client that passes in pieces: how many of its bytes are still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,6 +258,35 @@ impl Machine {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self.gate, Gate::Closed)
+    }
+
+    /// How many bytes of text are to be looked at next, where that may take long: it depends on a long text, or there is
+    /// much to look at. What only passes, and what is not complete, takes no time.
+    #[must_use]
+    pub fn lengthy(&self) -> Option<usize> {
+        let waits = self.gate.text_len().max(self.postponed.as_ref().map_or(0, |frame| frame.bytes.len()));
+        let comes = match self.client_in.len() {
+            0 => 0,
+            _ if self.client_passing.is_some() || self.copy_in == CopyIn::Active => 0,
+            length if self.statements.has_long_texts() => length.max(QUICK_LEN_MAX + 1),
+            length if length > QUICK_LEN_MAX && self.has_whole_frame() => length,
+            _ => 0,
+        };
+        Some(waits.max(comes)).filter(|length| *length > QUICK_LEN_MAX)
+    }
+
+    fn has_whole_frame(&self) -> bool {
+        // One that is no frame ends the session.
+        let header = Header::peek(&self.client_in, |_| u32::MAX);
+        matches!(header, Ok(Some(header)) if header.frame_len <= self.client_in.len())
+    }
+
+    /// Takes in an event if there is one, and works off all input that can be worked off now.
+    pub fn step(&mut self, event: Option<Event>, around: &Surroundings) {
+        match event {
+            Some(event) => self.on_event(event, around),
+            None => self.advance(around),
+        }
     }
 
     /// Works off all input that can be worked off now.

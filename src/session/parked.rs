@@ -159,6 +159,20 @@ pub(super) enum Gate {
     Closed,
 }
 
+impl Gate {
+    /// Length of the text that is being decided, in bytes.
+    pub(super) fn text_len(&self) -> usize {
+        let parked = match self {
+            Self::Opening(opening) => &opening.parked,
+            Self::Held(held) => &held.parked,
+            Self::Approved(approved) => &approved.parked,
+            Self::Releasing(releasing) => &releasing.parked,
+            Self::Open | Self::Refreshing | Self::Estimating(_) | Self::Leaving | Self::Closed => return 0,
+        };
+        parked.asked.text.len()
+    }
+}
+
 /// A request that is being recorded.
 pub(super) struct OpeningRequest {
     pub(super) parked: Parked,

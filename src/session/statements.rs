@@ -18,6 +18,7 @@ mod undo;
 pub(super) use undo::{Before, Undo};
 
 use super::definitions::Definitions;
+use super::machine::QUICK_LEN_MAX;
 use super::names::Generation;
 use super::parked::runs_a_name;
 use crate::review::RequestId;
@@ -104,6 +105,17 @@ const UNNAMED_KEPT_MAX: usize = 1 << 10;
 /// What a name is taken to cost besides, in bytes.
 const NAME_BYTES: usize = 2 << 10;
 
+/// Whether a text may be long.
+#[derive(Clone, Copy, Default)]
+struct LongTexts {
+    /// One that has, or had, a name.
+    named: bool,
+    /// That of the unnamed statement.
+    statement: bool,
+    /// That of the unnamed portal.
+    portal: bool,
+}
+
 /// All names of a session.
 ///
 /// A *cycle* is what ends with one ReadyForQuery. The client may be cycles ahead of the upstream, so a portal dies by
@@ -121,6 +133,8 @@ pub(super) struct Statements {
     ids: u64,
     /// At least the bytes that are kept.
     kept: usize,
+    /// Where long texts may be.
+    long_texts: LongTexts,
     /// Grows with every change of what a name other than the unnamed ones means.
     revision: u64,
     /// Grows whenever SQL has made, ended or forgotten cursors.
@@ -139,6 +153,11 @@ impl Statements {
         let by_sql = self.sql_prepared.remove(&name);
         let id = self.next_id();
         let statement = PreparedStatement { id, cycle: self.cycles_sent, ..statement };
+        let is_long = statement.text.len() > QUICK_LEN_MAX;
+        match &mut self.long_texts {
+            texts if name.is_empty() => texts.statement = is_long,
+            texts => texts.named |= is_long,
+        }
         let before = self.prepared.insert(name.clone(), statement);
         // Of texts that a long pipeline replaces one by one only the short are kept: after an error, a client parses anew.
         let before = before.filter(|before| !name.is_empty() || before.text.len() <= UNNAMED_KEPT_MAX);
@@ -149,8 +168,19 @@ impl Statements {
         self.renamed(&name);
         let cursor = self.take_cursor(&name);
         let id = self.next_id();
+        let is_long = portal.statement.text.len() > QUICK_LEN_MAX;
+        match &mut self.long_texts {
+            texts if name.is_empty() => texts.portal = is_long,
+            texts => texts.named |= is_long,
+        }
         self.portals.insert(name.clone(), Portal { id, cycle: self.cycles_sent, ..portal });
         Undo::Portal(name, id, cursor)
+    }
+
+    /// Whether a message may lead to a long text that came earlier.
+    pub(super) fn has_long_texts(&self) -> bool {
+        let LongTexts { named, statement, portal } = self.long_texts;
+        named || statement || portal
     }
 
     pub(super) fn close_statement(&mut self, name: &[u8]) -> Undo {

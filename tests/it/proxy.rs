@@ -1,5 +1,6 @@
 //! The proxy as a whole: what PRODUCT promises, seen by clients, reviewers and the upstream.
 
+mod adversarial;
 mod audit;
 mod cancel;
 mod crash;

@@ -1,4 +1,4 @@
-//! What is looked at before any parser is: length, NUL, comment depth, and how deep a parse tree could get.
+//! What is looked at before any parser is: length, NUL, comment depth, and how deep and how large a parse tree could get.
 //!
 //! Never decides what a statement means. Invariant: a text that passes needs at most [`Measure::stack_bytes`] of stack in
 //! either parser, because a tree cannot be deeper than the tokens that could nest.
@@ -13,6 +13,16 @@ pub const COMMENT_DEPTH_MAX: usize = 16;
 const NESTING_MAX: usize = 20_000;
 /// Deepest nesting of parentheses and brackets.
 const PARENTHESES_MAX: usize = 1_000;
+/// Most memory that the trees of a text may take together, in KiB, by the estimates below.
+const TREES_KIB_MAX: usize = 560 << 10;
+/// What one query is taken to cost besides its other tokens, in KiB.
+const QUERY_KIB: usize = 14;
+/// What one name, keyword, operator or end of a statement is taken to cost, in KiB.
+const TOKEN_KIB: usize = 4;
+/// What one opening parenthesis or bracket is taken to cost, in KiB.
+const PARENTHESIS_KIB: usize = 3;
+/// What one constant, parameter, comma or colon is taken to cost, in KiB.
+const SMALL_KIB: usize = 1;
 /// Stack that one level of the tree may cost in a parser, its output or its destructor.
 const LEVEL_BYTES: usize = 2_048;
 /// Stack that a flat statement may cost; unoptimised builds have large frames.
@@ -46,6 +56,7 @@ pub fn measure(text: &str) -> Result<Measure, NotUnderstood> {
         chain: 0,
         total: 0,
         deepest: 0,
+        trees_kib: 0,
         is_complete: true,
         has_marked_number: false,
     };
@@ -65,6 +76,8 @@ struct Scan<'a> {
     chain: usize,
     total: usize,
     deepest: usize,
+    /// What the trees of all that was scanned may cost.
+    trees_kib: usize,
     is_complete: bool,
     has_marked_number: bool,
 }
@@ -90,6 +103,7 @@ impl Scan<'_> {
             }
             b',' => {
                 self.rest = after;
+                self.pay(SMALL_KIB)?;
                 self.reset_level();
             }
             b';' => {
@@ -97,10 +111,12 @@ impl Scan<'_> {
                 self.levels = vec![0];
                 self.chain = 0;
                 self.total = 0;
+                self.pay(TOKEN_KIB)?;
             }
             byte if is_word(byte) => self.word()?,
             _ => {
                 self.rest = after;
+                self.pay(if first == b':' { SMALL_KIB } else { TOKEN_KIB })?;
                 self.count()?;
             }
         }
@@ -119,7 +135,13 @@ impl Scan<'_> {
         Ok(())
     }
 
+    fn pay(&mut self, kib: usize) -> Result<(), NotUnderstood> {
+        self.trees_kib += kib;
+        if self.trees_kib > TREES_KIB_MAX { Err(NotUnderstood::Guard("the text has too many parts")) } else { Ok(()) }
+    }
+
     fn open(&mut self) -> Result<(), NotUnderstood> {
+        self.pay(PARENTHESIS_KIB)?;
         self.count()?;
         self.levels.push(0);
         if self.levels.len() > PARENTHESES_MAX {
@@ -176,6 +198,7 @@ impl Scan<'_> {
     /// Skips a quoted piece. Without escapes a doubled quote, and a string that goes on in another line, read as two pieces,
     /// which is the same here; with them they are one, because a backslash means something in the second too.
     fn skip_quoted(&mut self, quote: u8, escapes: bool) -> Result<(), NotUnderstood> {
+        self.pay(if quote == b'"' { TOKEN_KIB } else { SMALL_KIB })?;
         self.count()?;
         let mut at = 1;
         loop {
@@ -197,6 +220,7 @@ impl Scan<'_> {
     }
 
     fn dollar(&mut self) -> Result<(), NotUnderstood> {
+        self.pay(SMALL_KIB)?;
         self.count()?;
         let digits = self.rest.iter().skip(1).take_while(|byte| byte.is_ascii_digit()).count();
         if digits > 0 {
@@ -228,6 +252,7 @@ impl Scan<'_> {
         }
         self.has_marked_number |= is_marked_number(word);
         self.rest = after;
+        self.pay(cost_of(word))?;
         self.count()
     }
 }
@@ -245,6 +270,17 @@ fn continuation(behind: &[u8]) -> Option<usize> {
             _ => return None,
         }
         at += 1;
+    }
+}
+
+/// What a word is taken to cost, in KiB.
+fn cost_of(word: &[u8]) -> usize {
+    let is = |keyword: &[u8]| word.eq_ignore_ascii_case(keyword);
+    match word.first() {
+        Some(first) if first.is_ascii_digit() => SMALL_KIB,
+        _ if is(b"null") || is(b"true") || is(b"false") || is(b"default") => SMALL_KIB,
+        _ if is(b"select") => QUERY_KIB,
+        _ => TOKEN_KIB,
     }
 }
 

@@ -47,6 +47,20 @@ fn limits_are_named() {
 }
 
 #[test]
+fn texts_whose_trees_would_fill_the_memory_are_not_parsed() {
+    let guarded = |text: &str| guarded(text, "the text has too many parts");
+    guarded(&"SELECT 1;".repeat(100_000));
+    guarded(&format!("SELECT 1{}", ",id+1".repeat(90_000)));
+    guarded(&format!("SELECT 1{}", ",(SELECT 1)".repeat(60_000)));
+    guarded(&format!("SELECT 1 IN (1{})", ",x".repeat(200_000)));
+    guarded(&format!("SELECT 1 IN (1{})", ",\"x\"".repeat(200_000)));
+    guarded(&format!("VALUES (1){}", ",(1)".repeat(200_000)));
+    guarded(&"BEGIN;".repeat(100_000));
+    understood(&format!("SELECT 1 FROM orders WHERE id IN (1{})", ",123456".repeat(100_000)));
+    understood(&format!("INSERT INTO orders (id, note) VALUES (1, NULL){}", ", (-2, NULL)".repeat(30_000)));
+}
+
+#[test]
 fn what_does_not_end_is_a_syntax_error() {
     for text in ["SELECT 1 /* x", "SELECT 'x", "SELECT $a$ x $b$", "SELECT \"x", "SELECT E'x\\'", "SELECT 1 /* /* */"] {
         assert_eq!(analysis(text).not_understood(), Some(&NotUnderstood::Syntax), "{text}");
