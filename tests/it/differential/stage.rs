@@ -210,8 +210,9 @@ impl Stage {
                 self.read = read_only::judge(text, &facts, &analysis, &self.catalog);
                 let judged = self.judge(&analysis, &facts).await;
                 self.names.ran(text, &analysis);
-                // Everything that the catalog holds is seen by event triggers.
-                if keep && (facts.after.is_none() || !facts.commands().is_empty()) {
+                // Everything that the catalog holds is seen by event triggers, but for themselves.
+                let is_unseen = facts.tags.iter().any(|tag| tag.ends_with(" EVENT TRIGGER"));
+                if keep && (facts.after.is_none() || is_unseen || !facts.commands().is_empty()) {
                     self.refresh().await;
                 }
                 judged
