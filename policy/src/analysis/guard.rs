@@ -14,7 +14,7 @@ const NESTING_MAX: usize = 20_000;
 /// Deepest nesting of parentheses and brackets.
 const PARENTHESES_MAX: usize = 1_000;
 /// Most memory that the trees of a text may take together, in KiB, by the estimates below.
-const TREES_KIB_MAX: usize = 560 << 10;
+const TREES_KIB_MAX: usize = 720 << 10;
 /// What one query is taken to cost besides its other tokens, in KiB.
 const QUERY_KIB: usize = 14;
 /// What one name, keyword, operator or end of a statement is taken to cost, in KiB.

@@ -20,6 +20,12 @@ fn understood(text: &str) {
 }
 
 #[test]
+fn as_many_parameters_as_postgresql_allows_are_understood() {
+    let rows: Vec<_> = (1..=65_535).map(|number| format!("(${number}::int)")).collect();
+    understood(&format!("SELECT count(*) FROM (VALUES {}) AS t (v)", rows.join(",")));
+}
+
+#[test]
 fn deep_texts_are_refused_and_nothing_overflows() {
     refused(&format!("SELECT {}1{}", "(".repeat(50_000), ")".repeat(50_000)));
     refused(&format!("SELECT {}1{}", "lower(".repeat(150), ")".repeat(150)));
