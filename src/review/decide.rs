@@ -296,14 +296,20 @@ pub(super) fn proxy() -> Actor {
 
 /// The text of an edit, if it is one.
 fn edited_text(request: &AccessRequest, consent: &Consent) -> Result<Option<String>, ReviewError> {
-    let Some(text) = consent.edited.as_deref().filter(|text| *text != request.approved_text()) else { return Ok(None) };
+    let text = match (&consent.edited, request.edit()) {
+        // Who names no text may have seen the one before.
+        (None, Some(edit)) => return Err(ReviewError::Changed { by: edit.by }),
+        (None, None) => return Ok(None),
+        (Some(text), _) if *text == request.approved_text() => return Ok(None),
+        (Some(text), _) => text,
+    };
     if text.trim().is_empty() || text.contains('\0') {
         return Err(ReviewError::BadEdit);
     }
     if consent.offer.is_some() {
         return Err(ReviewError::BadScope("a statement that is changed is approved once".to_owned()));
     }
-    Ok(Some(text.to_owned()))
+    Ok(Some(text.clone()))
 }
 
 fn is_open(request: &AccessRequest, now: Timestamp) -> Result<(), ReviewError> {

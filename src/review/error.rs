@@ -37,6 +37,12 @@ pub enum ReviewError {
     /// Its time is over.
     #[error("access request has expired")]
     Expired,
+    /// It has been changed since, and what is approved is not named.
+    #[error("statement was changed by {by}: approve the changed text by giving it")]
+    Changed {
+        /// Who changed it last.
+        by: String,
+    },
     /// The changed text cannot be a statement.
     #[error("changed statement is empty or has a NUL in it")]
     BadEdit,

@@ -56,7 +56,7 @@ impl Review {
                     while hints.wanted.len() < LOOK_MAX && let Some(event) = queued(&mut events) {
                         hints.add(event, &self.pending);
                     }
-                    let grants = if hints.grants { self.reload_grants().await } else { Ok(()) };
+                    let grants = if hints.grants { self.reload_grants().await.map(drop) } else { Ok(()) };
                     self.look(hints.wanted).await.and(grants)
                 }
                 _ = poll.tick() => {

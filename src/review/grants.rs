@@ -206,18 +206,20 @@ impl Review {
     /// Ends the grants whose time is over, and takes in what other processes have changed.
     pub(super) async fn sweep_grants(&self, now: Timestamp) -> Result<(), ReviewError> {
         let now = self.time(now);
-        for grant in self.open_grants().await?.into_iter().filter(|grant| grant.expires_at <= now) {
+        let open = self.reload_grants().await?;
+        let due: Vec<_> = open.into_iter().filter(|grant| grant.expires_at <= now).collect();
+        for grant in &due {
             let to = if grant.state == GrantState::Active { GrantState::Ended } else { GrantState::Expired };
-            let next = moved(&grant, to, &proxy(), None, now)?;
+            let next = moved(grant, to, &proxy(), None, now)?;
             if self.store.replace_grant(next.clone()).await? {
                 self.note_grant(&next)?;
             }
         }
-        self.reload_grants().await
+        if due.is_empty() { Ok(()) } else { self.reload_grants().await.map(drop) }
     }
 
-    /// Makes what is in force from what the store has now.
-    pub(super) async fn reload_grants(&self) -> Result<(), ReviewError> {
+    /// Makes what is in force from what is open in the store now, and yields that.
+    pub(super) async fn reload_grants(&self) -> Result<Vec<GrantRecord>, ReviewError> {
         // One at a time: what is read last is what counts.
         let _reading = self.reading_grants.lock().await;
         let open = self.open_grants().await.inspect_err(|_error| self.in_force.store(Arc::default()))?;
@@ -230,7 +232,7 @@ impl Review {
             }
         }
         self.in_force.store(Arc::new(in_force));
-        Ok(())
+        Ok(open)
     }
 
     /// The grant that approving votes offer together, if each of them does.

@@ -155,6 +155,11 @@ impl Machine {
                 self.commands.push_back(Command::Begin(id));
                 self.gate = Gate::Releasing(Box::new(Releasing { notice, parked, given, permit }));
             }
+            // Others would have to approve it, and its requester has not asked for that text.
+            Ruling::Park(_) if edit.is_some() => {
+                self.commands.push_back(Command::Revoke(id));
+                self.refuse_parked(parked, messages::approval_unusable());
+            }
             Ruling::Park(terms) => {
                 self.commands.push_back(Command::Revoke(id));
                 self.park(parked.shape, parked.asked, terms, around);

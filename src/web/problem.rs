@@ -59,6 +59,7 @@ impl From<ReviewError> for Problem {
             ReviewError::AlreadyDecided { .. } => (StatusCode::CONFLICT, "already-decided"),
             ReviewError::Expired => (StatusCode::CONFLICT, "expired"),
             ReviewError::ReasonRequired => (StatusCode::UNPROCESSABLE_ENTITY, "reason-required"),
+            ReviewError::Changed { .. } => (StatusCode::CONFLICT, "changed"),
             ReviewError::BadEdit => (StatusCode::UNPROCESSABLE_ENTITY, "bad-edit"),
             ReviewError::NoSuchGrant => return Self::no_such_grant(),
             ReviewError::GrantDecided { .. } => (StatusCode::CONFLICT, "already-decided"),

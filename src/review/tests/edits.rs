@@ -20,7 +20,9 @@ fn approvals_of_a_text_do_not_count_for_the_changed_one() {
         approve("bob", Consent::default()).await.unwrap();
         let changed = approve("carol", changing(SAFER)).await.unwrap();
         assert_eq!((changed.state, changed.approvals().count()), (State::Pending, 1));
-        assert!(matches!(approve("carol", Consent::default()).await, Err(ReviewError::AlreadyVoted)));
+        assert!(matches!(approve("carol", changing(SAFER)).await, Err(ReviewError::AlreadyVoted)));
+        let unseen = approve("bob", Consent::default()).await;
+        assert!(matches!(unseen, Err(ReviewError::Changed { by }) if by == "carol"));
         // The same text again is no change.
         let approved = approve("bob", changing(SAFER)).await.unwrap();
         assert_eq!(approved.state, State::Approved);

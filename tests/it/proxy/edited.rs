@@ -44,6 +44,21 @@ async fn a_change_cannot_get_around_a_denial() {
 }
 
 #[tokio::test]
+async fn a_change_that_others_must_approve_is_not_asked_for_in_the_requesters_name() {
+    let security = "[[rules]]\nname = \"deletes\"\neffects = [\"delete\"]\naction = \"hold\"\n\
+        reviewers = [\"security-team\"]\n";
+    let proxy = Proxy::start(&format!("{WRITES_HELD}{security}")).await;
+    let mut alice = proxy.client("alice").await;
+    let held = alice.hold(ALL).await;
+    let id = held.id.clone();
+    assert_eq!(approve(&proxy, &id, "DELETE FROM payments").await, 200);
+    assert_eq!(held.refusal().await.message(), "the approval can no longer be used");
+    proxy.api("bob").wait_for_state(&id, "REVOKED").await;
+    let asked = proxy.api("carol").call(Method::GET, "/requests?status=pending", None).await;
+    assert_eq!(asked.body["requests"], json!([]));
+}
+
+#[tokio::test]
 async fn a_prepared_statement_is_sent_again_with_the_changed_text() {
     let proxy = Proxy::start(WRITES_HELD).await;
     let mut alice = proxy.client("alice").await;
