@@ -26,6 +26,7 @@ pub mod live;
 mod lock;
 pub mod packs;
 pub mod relay;
+pub mod report;
 pub mod review;
 pub mod scan;
 pub mod server;

@@ -122,6 +122,18 @@ impl FromStr for Effect {
     }
 }
 
+impl serde::Serialize for Effect {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Effect {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <std::borrow::Cow<'de, str>>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// A set of effects.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Effects(u64);

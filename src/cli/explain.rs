@@ -3,7 +3,7 @@
 //! Never executes the statement: the upstream is asked for its catalog, and to prepare the text so that its columns are
 //! known, and for an estimate where a rule needs one. Invariant: the verdict comes from the same functions as on the wire.
 
-mod report;
+mod text;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,6 @@ use countersign_policy::verdict::{Case, Estimate};
 use countersign_policy::{Analysis, Catalog};
 use jiff::Timestamp;
 
-use self::report::{ColumnReport, Report};
 use super::ConfigArgs;
 use super::output::{Colour, Exit, Format};
 use crate::catalog::side::Side;
@@ -28,6 +27,7 @@ use crate::config::{Config, DatabaseAuth, DatabaseConfig, SslMode};
 use crate::database::Database;
 use crate::estimate::Question;
 use crate::fault::with_causes;
+use crate::report::{ColumnReport, Outcome, Report};
 use crate::session::hopeless::Hopeless;
 use crate::session::justification;
 use crate::tls;
@@ -65,7 +65,7 @@ pub async fn run(args: ExplainArgs) -> ExitCode {
                         return Exit::Io.into();
                     }
                 },
-                Format::Text => print!("{}", report.text(Colour::detect())),
+                Format::Text => print!("{}", text::text(&report, Colour::detect())),
             }
             Exit::Ok.into()
         }
@@ -109,10 +109,10 @@ async fn report(args: &ExplainArgs) -> Result<Report, Failure> {
         let question = Question { text: text.as_str().into(), types, values, role, search_path: search_path.clone() };
         judgement = config.policy.judge(case(Some(open.estimator().rows(&question).await)));
     }
-    let mut report = Report::new(judgement, &analysis, &catalog, justification::in_comment(&text));
+    let mut report = Report::new(&judgement, &analysis, &catalog, justification::in_comment(&text));
     report.columns = columns(connection.as_ref(), &text, &analysis, &catalog, &masks).await;
     if let Some(error) = Hopeless::of(&text, &analysis) {
-        report.verdict = "error";
+        report.verdict = Outcome::Error;
         report.messages = vec![format!("{}: {}", error.sqlstate, error.message)];
         report.reviewers.clear();
         report.justification = None;
