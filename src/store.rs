@@ -5,6 +5,7 @@
 
 mod facts;
 mod grants;
+mod migrations;
 mod owner;
 mod pages;
 mod postgres;

@@ -9,7 +9,11 @@ use super::{GrantFilter, PAGE_MAX, StoreError, check_grant, facts};
 use crate::review::{GrantId, GrantRecord};
 
 pub(super) fn insert(connection: &Connection, grant: &GrantRecord) -> Result<(), StoreError> {
-    connection.prepare_cached("INSERT INTO grants VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(params![
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO grants (id, state, version, grantee, database, expires_at, record) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    insert.execute(params![
         grant.id.to_string(),
         grant.state.as_str(),
         grant.version,

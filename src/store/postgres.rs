@@ -33,9 +33,6 @@ use super::{
 use crate::config::UpstreamConfig;
 use crate::review::{AccessRequest, GrantId, GrantRecord, GrantState, RequestId, State, Transition};
 
-#[cfg(test)]
-pub(super) use self::schema::at_version;
-
 /// Requests of nodes that are gone that are ended in one transaction.
 const REAP_BATCH: i64 = 1000;
 

@@ -20,7 +20,10 @@ pub(super) fn insert(connection: &Connection, new: &NewRecord) -> Result<(), Sto
     let facts = facts::encode(request)?;
     let id = request.id.to_string();
     connection
-        .prepare_cached("INSERT INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")?
+        .prepare_cached(
+            "INSERT INTO requests (id, state, version, requester, database, binding, mode, facts, created_at, expires_at, \
+             decided_at, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?
         .execute(params![
             id,
             request.state.as_str(),
@@ -35,7 +38,10 @@ pub(super) fn insert(connection: &Connection, new: &NewRecord) -> Result<(), Sto
             request.decided_at.map(Timestamp::as_microsecond),
             request.outcome,
         ])?;
-    let mut insert = connection.prepare_cached("INSERT INTO demands VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO demands (request, seq, grp, approvals, state, database, requester) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
     for (seq, demand) in request.reviewers.iter().enumerate() {
         let (state, database, user) = (request.state.as_str(), &request.database, &request.user);
         insert.execute(params![id, seq, demand.group, demand.approvals, state, database, user])?;
@@ -48,7 +54,8 @@ pub(super) fn insert_vote(connection: &Connection, id: RequestId, vote: &Vote) -
     let groups = serde_json::to_string(&vote.groups).map_err(|_error| StoreError::Invalid("vote"))?;
     connection
         .prepare_cached(
-            "INSERT INTO votes VALUES (?1, (SELECT count(*) FROM votes WHERE request = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO votes (request, seq, person, groups, approve, reason, at, surface, offer, forced, edited) \
+             VALUES (?1, (SELECT count(*) FROM votes WHERE request = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute(params![
             id.to_string(),
@@ -72,7 +79,8 @@ pub(super) fn insert_transition(
 ) -> Result<(), StoreError> {
     connection
         .prepare_cached(
-            "INSERT INTO transitions VALUES (?1, (SELECT count(*) FROM transitions WHERE request = ?1), ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO transitions (request, seq, from_state, to_state, person, surface, at, reason) \
+             VALUES (?1, (SELECT count(*) FROM transitions WHERE request = ?1), ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .execute(params![
             id.to_string(),

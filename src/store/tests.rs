@@ -1,5 +1,6 @@
 pub(crate) mod both;
 mod grants;
+mod migrations;
 mod nodes;
 
 use super::*;
@@ -211,52 +212,6 @@ async fn every_filter_gives_the_newest_of_what_it_says() {
             }
         }
     }
-}
-
-/// A file of the first released schema becomes one of today's, with what is in it.
-#[tokio::test]
-async fn an_older_file_is_brought_up_to_date() {
-    let place = Place::sqlite();
-    place.execute(&schema::at_version(1)).await;
-    place
-        .execute(
-            "INSERT INTO requests VALUES ('00000000000000000000000005', 'PENDING', 1, 'alice', 'shop', x'00', 'resubmit',
-                 '{\"groups\":[],\"client_address\":\"\",\"application\":\"\",\"statement\":\"\",\"parameters\":[],
-                   \"summary\":\"\",\"effects\":[],\"rules\":[],\"messages\":[],\"in_transaction\":false}',
-                 0, 4102444800000000, NULL, NULL);
-             INSERT INTO demands VALUES ('00000000000000000000000005', 0, 'dba', 1);
-             INSERT INTO transitions VALUES ('00000000000000000000000005', 0, NULL, 'PENDING', 'alice', 'wire', 0, NULL)",
-        )
-        .await;
-    let store = place.open().await;
-    let viewer = Some(Viewer { name: "eve".to_owned(), groups: vec!["dba".to_owned()] });
-    let inbox = Filter { state: Some(State::Pending), visible_to: viewer, limit: 10, ..Filter::default() };
-    assert_eq!(store.list(inbox.clone()).await.unwrap().len(), 1);
-    store.vote_and_transition(change(5, 1, State::Pending, State::Rejected)).await.unwrap().unwrap();
-    assert!(store.list(inbox).await.unwrap().is_empty());
-}
-
-/// A shared store of the first released schema likewise.
-#[tokio::test]
-async fn an_older_schema_is_brought_up_to_date() {
-    let place = Place::postgres().await;
-    place.execute(&postgres::at_version(1)).await;
-    let store = place.open().await;
-    store.create(record(request(5))).await.unwrap();
-    let forced = Vote {
-        by: "root".to_owned(),
-        groups: vec!["dba".to_owned()],
-        approve: true,
-        reason: Some("it burns".to_owned()),
-        at: at(1),
-        surface: Surface::Api,
-        edited: None,
-        offer: None,
-        forced: true,
-    };
-    let approved = Change { vote: Some(forced.clone()), ..change(5, 1, State::Pending, State::Approved) };
-    let changed = store.vote_and_transition(approved).await.unwrap().unwrap();
-    assert_eq!(changed.votes, [forced]);
 }
 
 #[tokio::test]

@@ -1,0 +1,33 @@
+-- Rows as a program of version 2 wrote them: a request that waits, an approval that was not used yet, one that was, a grant.
+INSERT INTO countersign.requests (id, state, version, requester, database, binding, mode, facts, created_at, expires_at, decided_at, outcome, reviewers)
+VALUES ('00000000000000000000000021', 'PENDING', 1, 'alice', 'shop', '\x1515151515151515151515151515151515151515151515151515151515151515', 'resubmit',
+    '{"groups":["engineering"],"client_address":"local","application":"psql","statement":"DELETE FROM t","parameters":[{"type":"int4","value":"1"}],"summary":"delete on public.t","effects":["delete"],"rules":["writes"],"messages":[],"in_transaction":false,"causes":["writes"],"shape":"03","justification":"ticket 17"}',
+    0, 4102444800000000, NULL, NULL, '{dba}');
+INSERT INTO countersign.demands (request, seq, grp, approvals) VALUES ('00000000000000000000000021', 1, 'dba', 1);
+INSERT INTO countersign.transitions (request, seq, from_state, to_state, person, surface, at, reason)
+VALUES ('00000000000000000000000021', 1, NULL, 'PENDING', 'alice', 'wire', 0, NULL);
+INSERT INTO countersign.requests (id, state, version, requester, database, binding, mode, facts, created_at, expires_at, decided_at, outcome, reviewers)
+VALUES ('00000000000000000000000022', 'APPROVED', 2, 'alice', 'shop', '\x1616161616161616161616161616161616161616161616161616161616161616', 'resubmit',
+    '{"groups":["engineering"],"client_address":"local","application":"psql","statement":"DELETE FROM t","parameters":[{"type":"int4","value":"1"}],"summary":"delete on public.t","effects":["delete"],"rules":["writes"],"messages":[],"in_transaction":false,"causes":["writes"],"shape":"03","justification":"ticket 17"}',
+    0, 4102444800000000, 1, NULL, '{dba}');
+INSERT INTO countersign.demands (request, seq, grp, approvals) VALUES ('00000000000000000000000022', 1, 'dba', 1);
+INSERT INTO countersign.votes (request, seq, person, groups, approve, reason, at, surface, offer, forced)
+VALUES ('00000000000000000000000022', 2, 'bob', '{dba}', true, 'fine', 1, 'api', '{"seconds":1800,"scope":"rules"}', false);
+INSERT INTO countersign.transitions (request, seq, from_state, to_state, person, surface, at, reason)
+VALUES ('00000000000000000000000022', 1, NULL, 'PENDING', 'alice', 'wire', 0, NULL),
+       ('00000000000000000000000022', 2, 'PENDING', 'APPROVED', 'bob', 'api', 1, NULL);
+INSERT INTO countersign.requests (id, state, version, requester, database, binding, mode, facts, created_at, expires_at, decided_at, outcome, reviewers)
+VALUES ('00000000000000000000000023', 'EXECUTED', 4, 'alice', 'shop', '\x1717171717171717171717171717171717171717171717171717171717171717', 'resubmit',
+    '{"groups":["engineering"],"client_address":"local","application":"psql","statement":"DELETE FROM t","parameters":[{"type":"int4","value":"1"}],"summary":"delete on public.t","effects":["delete"],"rules":["writes"],"messages":[],"in_transaction":false,"causes":["writes"],"shape":"03","justification":"ticket 17"}',
+    0, 4102444800000000, 1, 'DELETE 1', '{dba}');
+INSERT INTO countersign.demands (request, seq, grp, approvals) VALUES ('00000000000000000000000023', 1, 'dba', 1);
+INSERT INTO countersign.votes (request, seq, person, groups, approve, reason, at, surface, offer, forced)
+VALUES ('00000000000000000000000023', 2, 'bob', '{dba}', true, 'fine', 1, 'api', NULL, true);
+INSERT INTO countersign.transitions (request, seq, from_state, to_state, person, surface, at, reason)
+VALUES ('00000000000000000000000023', 1, NULL, 'PENDING', 'alice', 'wire', 0, NULL),
+       ('00000000000000000000000023', 2, 'PENDING', 'APPROVED', 'bob', 'api', 1, NULL),
+       ('00000000000000000000000023', 3, 'APPROVED', 'EXECUTING', 'alice', 'wire', 2, NULL),
+       ('00000000000000000000000023', 4, 'EXECUTING', 'EXECUTED', 'proxy', 'proxy', 3, NULL);
+INSERT INTO countersign.grants (id, state, version, grantee, database, expires_at, record)
+VALUES ('00000000000000000000000024', 'ACTIVE', 1, 'alice', 'shop', 4102444800000000,
+    '{"id":"00000000000000000000000024","state":"ACTIVE","version":1,"user":"alice","database":"shop","scope":{"rules":["writes"],"shape":null,"relations":null},"seconds":1800,"reviewers":[{"group":"dba","approvals":1}],"request":"00000000000000000000000022","summary":"delete on public.t","created_at":"2026-11-01T00:00:00Z","expires_at":"2100-01-01T00:00:00Z","votes":[],"transitions":[{"from":null,"to":"ACTIVE","by":"bob","surface":"api","at":"2026-11-01T00:00:00Z","reason":null}]}');
