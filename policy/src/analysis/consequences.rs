@@ -95,12 +95,18 @@ impl Walker<'_> {
 
     /// The tables that a write to this relation writes to: what inherits from it unless it says ONLY, and what a view reads.
     pub(super) fn written_through(&mut self, relation: &Relation, effect: Effect) -> Vec<Oid> {
-        let is_touched =
-            |oid: &Oid| self.out.relations.iter().any(|used| used.oid == Some(*oid) && used.effects.contains(effect));
+        // COPY … FROM sets off what an INSERT does.
+        let carried = match effect {
+            Effect::Insert => Effects::of(&[Effect::Insert, Effect::CopyIn]),
+            other => Effects::of(&[other]),
+        };
+        let is_touched = |oid: &Oid| {
+            self.out.relations.iter().any(|used| used.oid == Some(*oid) && used.effects.intersects(carried))
+        };
         let mut written = self.descendants(relation.oid);
         written.retain(is_touched);
         if relation.kind == RelationKind::View {
-            let read = self.out.relations.iter().filter(|used| used.effects.contains(effect));
+            let read = self.out.relations.iter().filter(|used| used.effects.intersects(carried));
             written.extend(read.filter_map(|used| used.oid).filter(|oid| *oid != relation.oid));
         }
         written

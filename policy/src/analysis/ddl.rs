@@ -254,8 +254,6 @@ impl Walker<'_> {
         self.effect(Effect::Create);
         if let Some(name) = &rule.relation {
             self.touch(name, Effects::of(&[Effect::Create]));
-            // Later statements of the text would be rewritten by the new rule.
-            self.changed(&name.relname, Changed::Gone);
         }
         for action in &rule.actions {
             let inner = self.apart(|walker| walker.statement(action));
@@ -263,6 +261,10 @@ impl Walker<'_> {
             // It will run with every statement on the relation.
             self.stores(&inner.stores);
             self.reads(&inner.reads);
+        }
+        if let Some(name) = &rule.relation {
+            // Later statements of the text would be rewritten by the new rule.
+            self.changed(&name.relname, Changed::Gone);
         }
     }
 

@@ -10,11 +10,13 @@ use pg_query::protobuf::{
 use pg_query::protobuf::{PrepareStmt, ReindexStmt, TransactionStmtKind, VacuumStmt, VariableSetKind, VariableSetStmt};
 
 use super::lineage::Scope;
+use super::relations::is_built_in;
 use super::walker::{Changed, Walker};
 use super::{Lineage, NotUnderstood, Outputs, RelationUse, SessionChange, StatementAnalysis, names, settings};
+use crate::catalog::{Relation, RelationKind};
 use crate::effect::{Effect, Effects};
 
-impl Walker<'_> {
+impl<'a> Walker<'a> {
     pub(super) fn utility(&mut self, kind: &NodeEnum) -> Outputs {
         match kind {
             NodeEnum::VariableSetStmt(set) => self.variable_set(set),
@@ -243,7 +245,30 @@ impl Walker<'_> {
 
     fn lock(&mut self, lock: &LockStmt) {
         self.effect(Effect::Lock);
-        self.touch_all(&lock.relations, Effect::Lock);
+        for relation in &lock.relations {
+            match relation.node.as_ref() {
+                Some(NodeEnum::RangeVar(name)) => {
+                    if let Some(view) = self.touch(name, Effects::of(&[Effect::Lock]))
+                        && view.kind == RelationKind::View
+                        && !is_built_in(view)
+                    {
+                        self.locks_through(view);
+                    }
+                }
+                _ => self.give_up(NotUnderstood::Node("LockStmt")),
+            }
+        }
+    }
+
+    /// What the definition of a view names is locked with the view.
+    fn locks_through(&mut self, view: &'a Relation) {
+        let reading = self.reading(view);
+        for known in &reading.relations {
+            self.relation(known.oid, known.name.clone(), Effects::of(&[Effect::Lock]));
+        }
+        if let Some(why) = &reading.not_understood {
+            self.give_up(why.clone());
+        }
     }
 
     /// Touches every relation of a list.

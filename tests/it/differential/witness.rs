@@ -3,7 +3,7 @@
 //! Never runs what would harm the server. Invariant: what is asked about a text is asked within its transaction, before it
 //! ends.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use countersign::throwaway::{SUPERUSER, ThrowawayPostgres};
 use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend;
@@ -90,6 +90,8 @@ pub struct Witness {
     is_open: bool,
     /// The last text ran outside of a transaction.
     left_transaction: bool,
+    /// COPY FROM STDIN gets a row of NULLs, not nothing.
+    gives_rows: bool,
 }
 
 /// The answers to one Query or up to one Sync.
@@ -99,6 +101,11 @@ impl Reply {
     fn error(&self) -> Option<String> {
         let error = self.0.iter().find(|frame| frame.tag == b'E')?;
         Some(error.field(b'C').unwrap_or_default())
+    }
+
+    /// Whether a COPY FROM STDIN was given one.
+    fn took_a_row(&self) -> bool {
+        self.0.iter().any(|frame| frame.tag == b'G')
     }
 
     fn first_cell(&self) -> Option<&[u8]> {
@@ -154,7 +161,7 @@ impl Witness {
     pub async fn connect(server: &ThrowawayPostgres, database: &str) -> Self {
         let address = ([127, 0, 0, 1], server.port()).into();
         let client = WireClient::connect_to(address, SUPERUSER, server.password(), database).await;
-        Self { client, is_open: false, left_transaction: false }
+        Self { client, is_open: false, left_transaction: false, gives_rows: true }
     }
 
     /// Whether a transaction is left open, because a cursor is.
@@ -193,7 +200,15 @@ impl Witness {
                 return Some(Outcome::Refused(None));
             }
         }
-        let reply = if parameters > 0 { self.execute(parameters).await? } else { self.query(text).await? };
+        let mut reply = if parameters > 0 { self.execute(parameters).await? } else { self.query(text).await? };
+        // The row that a COPY was given may not be one for its table.
+        if reply.took_a_row() && reply.error().is_some() {
+            self.end(false).await?;
+            facts.before = self.begin().await?;
+            self.gives_rows = false;
+            reply = self.query(text).await?;
+            self.gives_rows = true;
+        }
         if let Some(sqlstate) = reply.error() {
             self.end(false).await?;
             if keep && NOT_IN_BLOCK.contains(&sqlstate.as_str()) {
@@ -292,6 +307,11 @@ impl Witness {
                 b'Z' => return Some(Reply(frames)),
                 b'G' => {
                     let mut out = BytesMut::new();
+                    let row = self.gives_rows.then(|| row_of_nulls(&frame)).flatten();
+                    if let Some(row) = row {
+                        frontend::CopyData::new(row).expect("CopyData").write(&mut out);
+                        frames.push(frame);
+                    }
                     frontend::copy_done(&mut out);
                     self.client.send(&out).await;
                 }
@@ -302,6 +322,13 @@ impl Witness {
             }
         }
     }
+}
+
+/// What COPY takes in the format that it asks for by default; `None` of the binary one. Other options may read it otherwise.
+fn row_of_nulls(copy: &Frame) -> Option<Bytes> {
+    let [0, high, low, ..] = *copy.body.get(..)? else { return None };
+    let row = vec!["\\N"; usize::from(u16::from_be_bytes([high, low]))].join("\t");
+    Some(Bytes::from(format!("{row}\n")))
 }
 
 fn is_several(frame: &Frame) -> bool {

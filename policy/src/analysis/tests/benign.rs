@@ -44,6 +44,7 @@ fn everyday_statements_are_understood() {
         "create insert select drop",
     );
     check("ALTER TABLE orders ADD CONSTRAINT fk FOREIGN KEY (customer_id) REFERENCES customers (id)", "alter");
+    check("CREATE RULE r AS ON DELETE TO orders DO INSTEAD UPDATE orders SET note = 'x' WHERE id = old.id", "create");
     check("CREATE UNIQUE INDEX i ON orders (id) WHERE status = 'x'", "create");
     check("ANALYZE customers", "maintenance");
     check("VACUUM", "maintenance");

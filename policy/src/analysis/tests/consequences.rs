@@ -1,6 +1,7 @@
 //! What a write sets off: triggers, defaults, foreign keys; and what inherits.
 
 use super::fixture::analysis;
+use crate::effect::Effect;
 
 /// `text` carries exactly these effects, and writes exactly these relations.
 #[track_caller]
@@ -56,6 +57,31 @@ fn only_functions_that_may_write_count() {
     check("INSERT INTO entries VALUES (1, 2, 3)", "insert", "public.entries public.entries_2024");
     check("COPY entries FROM STDIN", "copy_in", "public.entries public.entries_2024");
     check("INSERT INTO balances VALUES (1, 2)", "insert", "public.balances");
+}
+
+#[test]
+fn copy_from_sets_off_what_an_insert_does() {
+    check("INSERT INTO inbox VALUES (1, 'x')", "insert function_call", "public.inbox");
+    check("COPY inbox FROM STDIN", "copy_in function_call", "public.inbox");
+    check("COPY inbox (note) FROM STDIN WHERE id > 1", "copy_in function_call", "public.inbox");
+    check("COPY inbox TO STDOUT", "select copy_out", "");
+}
+
+#[test]
+fn a_lock_on_a_view_is_one_on_what_it_reads() {
+    let locked = |text: &str| {
+        let analysis = analysis(text);
+        assert_eq!(analysis.not_understood(), None, "{text}");
+        let used = analysis.statements.iter().flat_map(|statement| &statement.relations);
+        let mut names: Vec<_> =
+            used.filter(|used| used.effects.contains(Effect::Lock)).map(|used| used.name.name.clone()).collect();
+        names.sort();
+        names.join(" ")
+    };
+    assert_eq!(locked("LOCK TABLE orders"), "orders");
+    assert_eq!(locked("LOCK TABLE contacts IN EXCLUSIVE MODE"), "contacts customer_view customers customers_eu orders");
+    assert_eq!(locked("LOCK TABLE pg_stats IN SHARE MODE"), "pg_stats");
+    assert!(analysis("LOCK TABLE broken").not_understood().is_some());
 }
 
 #[test]

@@ -126,6 +126,10 @@ fn relations() -> Vec<Relation> {
             ..relation(20_022, "public", "entries_2024", Table, &["id", "account", "amount"])
         },
         relation(20_023, "public", "balances", Table, &["account", "total"]),
+        Relation {
+            consequences: vec![Consequence { on: INSERT, columns: Vec::new(), what: SetOff::Call(PURGE) }],
+            ..relation(20_035, "public", "inbox", Table, &["id", "note"])
+        },
         view(20_024, "open_accounts", &["id", "owner"], "SELECT a.id, a.owner FROM public.accounts a"),
         Relation { parents: vec![ORDERS], ..relation(20_012, "pg_temp_4", "orders_draft", Table, &["id"]) },
         Relation {
