@@ -6,22 +6,28 @@
 mod queue;
 mod record;
 mod segment;
+mod signing;
 mod verify;
 mod writer;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use queue::Queue;
 pub use record::Record;
-pub use verify::{Anchor, Fault, Finding, Report, verify};
+pub use signing::{CHECKPOINT_RECORDS, PublicKey, Signer, SigningKey};
+pub use verify::{Anchor, Fault, Finding, Known, Report, verify};
 
 /// Size at which a segment is closed and the next one begun.
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+
+/// How long a record waits for a checkpoint over it when nothing else is configured.
+pub const CHECKPOINT_AFTER: Duration = Duration::from_secs(60);
 
 /// SHA-256 of a line without its line feed.
 type LineHash = [u8; 32];
@@ -59,6 +65,23 @@ pub enum AuditError {
     QueueFull,
 }
 
+/// How a trail is written.
+#[derive(Debug)]
+pub struct Options {
+    /// Size at which a segment is closed.
+    pub segment_bytes_max: u64,
+    /// What signs checkpoints; without it there are none.
+    pub signer: Option<Signer>,
+    /// How long a record may wait for a checkpoint over it; [`CHECKPOINT_RECORDS`] records never wait.
+    pub checkpoint_after: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { segment_bytes_max: SEGMENT_BYTES_MAX, signer: None, checkpoint_after: CHECKPOINT_AFTER }
+    }
+}
+
 /// Handle to the one writer of a trail. Dropping it writes and syncs what is queued.
 #[derive(Debug)]
 pub struct Audit {
@@ -74,21 +97,21 @@ impl Audit {
     /// # Errors
     /// When the directory cannot be read or written, or another process holds it.
     pub fn open(dir: &Path, now: Timestamp) -> Result<Self, AuditError> {
-        Self::open_with(dir, SEGMENT_BYTES_MAX, now)
+        Self::open_with(dir, Options::default(), now)
     }
 
-    /// As [`Audit::open`], with another size at which segments are closed.
+    /// As [`Audit::open`], signed, or with segments of another size.
     ///
     /// # Errors
     /// As [`Audit::open`].
-    pub fn open_with(dir: &Path, segment_bytes_max: u64, now: Timestamp) -> Result<Self, AuditError> {
+    pub fn open_with(dir: &Path, options: Options, now: Timestamp) -> Result<Self, AuditError> {
         let opened = segment::open(dir)?;
         let queue = Arc::new(Queue::default());
         for gap in &opened.gaps {
             tracing::error!(segment = %gap.segment, reason = %gap.reason, "audit trail was damaged");
             queue.push(now, &gap.record(), None)?;
         }
-        let mut writer = writer::Writer::new(dir, opened, segment_bytes_max);
+        let mut writer = writer::Writer::new(dir, opened, options);
         let source = Arc::clone(&queue);
         let writer = std::thread::Builder::new()
             .name("audit".to_owned())

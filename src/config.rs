@@ -4,6 +4,7 @@
 //! Invariant: a [`Config`] that exists is valid; it is built in one step and passed explicitly, never global.
 
 mod access;
+mod audit;
 pub mod edit;
 mod limits;
 mod network;
@@ -31,6 +32,7 @@ pub use self::network::Network;
 pub use self::problem::{ConfigProblems, Problem};
 pub use self::secret::{derive_verifier, mask_key};
 pub use self::store::StoreConfig;
+pub use audit::AuditConfig;
 
 /// A valid configuration at one revision.
 #[derive(Debug)]
@@ -119,13 +121,6 @@ impl Default for ReviewConfig {
     fn default() -> Self {
         Self { admins_bypass: true, force_groups: Vec::new(), grant_max: Duration::from_secs(8 * 3600) }
     }
-}
-
-/// `[audit]`.
-#[derive(Clone, Debug)]
-pub struct AuditConfig {
-    /// Let statements run when the audit cannot be written.
-    pub fail_open: bool,
 }
 
 /// One `[[users]]` entry.

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
-use crate::audit::{Audit, AuditError, Record};
+use crate::audit::{self, Audit, AuditError, Record};
 use crate::cancel::CancelRegistry;
 use crate::catalog::{CatalogOptions, CatalogService};
 use crate::config::{Config, DatabaseConfig, ListenAddress, SslMode, StoreConfig};
@@ -173,7 +173,13 @@ impl Server {
         }
         config.ensure_mask_key().map_err(unusable)?;
         let now = Timestamp::now();
-        let audit = Arc::new(Audit::open(&data_dir.join("audit"), now)?);
+        let signer = config.audit.signer(&data_dir).map_err(unusable)?;
+        let options = audit::Options {
+            signer: Some(signer),
+            checkpoint_after: config.audit.checkpoint,
+            ..audit::Options::default()
+        };
+        let audit = Arc::new(Audit::open_with(&data_dir.join("audit"), options, now)?);
         record_config(&audit, &config);
         let store = open_store(&config).await?;
         let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;

@@ -1,6 +1,9 @@
+mod signatures;
+
 use std::fs;
 use std::path::Path;
 
+use super::segment::Head;
 use super::*;
 
 fn now() -> Timestamp {
@@ -12,7 +15,7 @@ fn close(text: &str) -> Record<'_> {
 }
 
 async fn write(dir: &Path, texts: &[&str], segment_bytes_max: u64) {
-    let audit = Audit::open_with(dir, segment_bytes_max, now()).unwrap();
+    let audit = Audit::open_with(dir, Options { segment_bytes_max, ..Options::default() }, now()).unwrap();
     for text in texts {
         audit.record_durable(now(), &close(text)).await.unwrap();
     }
@@ -33,11 +36,11 @@ fn check(tamper: impl FnOnce(&mut Vec<String>), want: &[(Fault, u64)]) {
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(write(dir.path(), &["a", "b", "c", "d", "e", "f"], SEGMENT_BYTES_MAX));
-    assert!(verify(dir.path(), None).unwrap().is_intact());
+    assert!(verify(dir.path(), Known::default()).unwrap().is_intact());
     let mut all = lines(dir.path(), 1);
     tamper(&mut all);
     rewrite(dir.path(), 1, &all);
-    let report = verify(dir.path(), None).unwrap();
+    let report = verify(dir.path(), Known::default()).unwrap();
     let got: Vec<_> = report.findings.iter().map(|finding| (finding.fault, finding.seq.unwrap())).collect();
     assert_eq!(got, want, "{:#?}", report.findings);
 }
@@ -69,7 +72,7 @@ async fn a_line_cut_in_the_middle_is_found() {
     write(dir.path(), &["a", "b"], SEGMENT_BYTES_MAX).await;
     let text = fs::read(segment::path(dir.path(), 1)).unwrap();
     fs::write(segment::path(dir.path(), 1), &text[..text.len() - 9]).unwrap();
-    let report = verify(dir.path(), None).unwrap();
+    let report = verify(dir.path(), Known::default()).unwrap();
     assert_eq!(report.findings[0].fault, Fault::Truncated);
     assert_eq!((report.findings[0].line, report.findings[0].seq), (2, Some(2)));
 }
@@ -80,14 +83,14 @@ async fn the_chain_goes_on_over_segments_and_restarts() {
     for _start in 0..3 {
         write(dir.path(), &["a", "b", "c", "d"], 500).await;
     }
-    let report = verify(dir.path(), None).unwrap();
+    let report = verify(dir.path(), Known::default()).unwrap();
     assert!(report.is_intact(), "{report:#?}");
     assert!(report.segments > 3);
     assert_eq!((report.records, report.last_seq), (12, Some(12)));
     assert!(report.gaps.is_empty());
 
     fs::remove_file(segment::path(dir.path(), 2)).unwrap();
-    let report = verify(dir.path(), None).unwrap();
+    let report = verify(dir.path(), Known::default()).unwrap();
     assert_eq!((report.findings[0].segment.as_str(), report.findings[0].fault), ("000002.jsonl", Fault::Dropped));
 }
 
@@ -99,7 +102,7 @@ async fn a_torn_line_is_moved_aside_and_written_down() {
     text.extend_from_slice(b"{\"seq\":3,\"pre");
     fs::write(segment::path(dir.path(), 1), &text).unwrap();
     write(dir.path(), &["c"], SEGMENT_BYTES_MAX).await;
-    let report = verify(dir.path(), None).unwrap();
+    let report = verify(dir.path(), Known::default()).unwrap();
     assert!(report.is_intact(), "{report:#?}");
     assert_eq!((report.records, report.gaps.len()), (4, 1));
     let kept = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
@@ -115,7 +118,7 @@ async fn lines_lost_at_the_end_stay_lost_after_a_restart() {
     all.truncate(2);
     rewrite(dir.path(), 1, &all);
     write(dir.path(), &["e"], SEGMENT_BYTES_MAX).await;
-    let report = verify(dir.path(), None).unwrap();
+    let report = verify(dir.path(), Known::default()).unwrap();
     assert!(report.is_intact(), "{report:#?}");
     assert!(report.gaps[0].contains("records 3 to 4 are missing"), "{:?}", report.gaps);
     assert_eq!(report.last_seq, Some(6));
@@ -129,7 +132,7 @@ async fn damage_inside_survives_a_restart_as_a_gap_and_as_a_finding() {
     all[1] = all[1].replace("alice", "mallory");
     rewrite(dir.path(), 1, &all);
     write(dir.path(), &["d"], SEGMENT_BYTES_MAX).await;
-    let report = verify(dir.path(), None).unwrap();
+    let report = verify(dir.path(), Known::default()).unwrap();
     assert_eq!(report.gaps.len(), 1);
     assert_eq!(report.findings.len(), 1, "{report:#?}");
     assert_eq!(report.findings[0].seq, Some(2));
@@ -139,17 +142,18 @@ async fn damage_inside_survives_a_restart_as_a_gap_and_as_a_finding() {
 async fn an_anchor_finds_a_trail_written_anew() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), &["a", "b", "c"], SEGMENT_BYTES_MAX).await;
-    let report = verify(dir.path(), None).unwrap();
+    let report = verify(dir.path(), Known::default()).unwrap();
     let anchor: Anchor = format!("{}:{}", report.last_seq.unwrap(), report.last_hash.unwrap()).parse().unwrap();
-    assert!(verify(dir.path(), Some(anchor)).unwrap().is_intact());
+    let known = Known { anchor: Some(anchor), ..Known::default() };
+    assert!(verify(dir.path(), known.clone()).unwrap().is_intact());
 
     let forged = tempfile::tempdir().unwrap();
     write(forged.path(), &["a", "x", "c", "d"], SEGMENT_BYTES_MAX).await;
-    assert!(verify(forged.path(), None).unwrap().is_intact());
-    assert_eq!(verify(forged.path(), Some(anchor)).unwrap().findings[0].seq, Some(3));
+    assert!(verify(forged.path(), Known::default()).unwrap().is_intact());
+    assert_eq!(verify(forged.path(), known.clone()).unwrap().findings[0].seq, Some(3));
     let short = tempfile::tempdir().unwrap();
     write(short.path(), &["a"], SEGMENT_BYTES_MAX).await;
-    assert!(!verify(short.path(), Some(anchor)).unwrap().is_intact());
+    assert!(!verify(short.path(), known.clone()).unwrap().is_intact());
 }
 
 #[test]
@@ -164,7 +168,7 @@ fn one_process_writes_at_a_time() {
 #[tokio::test]
 async fn a_failed_write_refuses_everything_after_it() {
     let dir = tempfile::tempdir().unwrap();
-    let audit = Audit::open_with(dir.path(), 1, now()).unwrap();
+    let audit = Audit::open_with(dir.path(), Options { segment_bytes_max: 1, ..Options::default() }, now()).unwrap();
     audit.record_durable(now(), &close("a")).await.unwrap();
     // The next segment cannot be made: its name is taken.
     fs::create_dir(segment::path(dir.path(), 2)).unwrap();
@@ -176,14 +180,15 @@ async fn a_failed_write_refuses_everything_after_it() {
 #[test]
 fn records_of_many_threads_form_one_chain() {
     let dir = tempfile::tempdir().unwrap();
-    let audit = Audit::open_with(dir.path(), 20_000, now()).unwrap();
+    let audit =
+        Audit::open_with(dir.path(), Options { segment_bytes_max: 20_000, ..Options::default() }, now()).unwrap();
     std::thread::scope(|scope| {
         for _thread in 0..4 {
             scope.spawn(|| (0..500).for_each(|n| audit.record(now(), &close(&n.to_string())).unwrap()));
         }
     });
     drop(audit);
-    let report = verify(dir.path(), None).unwrap();
+    let report = verify(dir.path(), Known::default()).unwrap();
     assert!(report.is_intact(), "{:#?}", report.findings);
     assert_eq!(report.records, 2000);
 }

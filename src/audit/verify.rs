@@ -3,7 +3,9 @@
 //! Never writes, never trusts a file name or a number in a line beyond what the hashes confirm.
 //! Invariant: a trail without findings is one unbroken chain from its first line to its last.
 
-use std::collections::BTreeSet;
+mod signatures;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -12,13 +14,18 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::segment::{self, Head};
+use super::signing::PublicKey;
 use super::{LineHash, NO_HASH, line_hash};
+use signatures::Signatures;
 
 /// After so many findings the rest is not listed.
 const FINDINGS_MAX: usize = 100;
 
 /// Missing records that are remembered one by one, to tell "reordered" from "repeated".
 const MISSING_MAX: u64 = 100_000;
+
+/// Hashes of records that are remembered.
+const RECENT_MAX: usize = 10_000;
 
 /// What is wrong with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -32,6 +39,10 @@ pub enum Fault {
     Reordered,
     /// It, or what followed it, was cut off.
     Truncated,
+    /// Another record with the same number stands before it.
+    Forked,
+    /// No trusted key has signed what has to be signed.
+    Unsigned,
 }
 
 impl fmt::Display for Fault {
@@ -41,6 +52,8 @@ impl fmt::Display for Fault {
             Self::Dropped => "dropped",
             Self::Reordered => "reordered",
             Self::Truncated => "truncated",
+            Self::Forked => "forked",
+            Self::Unsigned => "unsigned",
         })
     }
 }
@@ -124,12 +137,22 @@ impl Report {
     }
 }
 
-/// Reads the trail in `dir` and checks every link; with an anchor also that the anchored record is still the same.
+/// What is known of a trail from elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// A record that must still be there, unchanged.
+    pub anchor: Option<Anchor>,
+    /// Keys of which one has to have signed, or handed over to the key that has. None: the first in the trail is believed.
+    pub keys: Vec<PublicKey>,
+}
+
+/// Reads the trail in `dir` and checks every link, every signature, and what is known of it from elsewhere.
 ///
 /// # Errors
 /// When the directory or a segment cannot be read.
-pub fn verify(dir: &Path, anchor: Option<Anchor>) -> io::Result<Report> {
-    let mut walk = Walk { anchor, ..Walk::default() };
+pub fn verify(dir: &Path, known: Known) -> io::Result<Report> {
+    let signatures = Signatures::trusting(known.keys);
+    let mut walk = Walk { anchor: known.anchor, signatures, ..Walk::default() };
     let numbers = segment::list(dir)?;
     let head = Head::read(dir);
     if numbers.is_empty() && head.is_none() {
@@ -180,6 +203,9 @@ struct Walk {
     missing: BTreeSet<u64>,
     anchor: Option<Anchor>,
     anchor_seen: bool,
+    signatures: Signatures,
+    /// The last records and their hashes, to tell a repeated record from a forked one.
+    recent: VecDeque<Head>,
 }
 
 impl Walk {
@@ -221,14 +247,22 @@ impl Walk {
         }
         let reported = match self.last.clone() {
             None => self.first_line(place, &line, in_first_segment),
-            Some(last) if line.seq <= last.head.seq => return self.misplaced(place, line.seq, &last),
+            Some(last) if line.seq <= last.head.seq => {
+                return self.misplaced(place, Head { seq: line.seq, hash }, &last);
+            }
             Some(last) => self.next_line(place, &line, &last),
         };
+        if line.kind == "checkpoint"
+            && let Some((fault, detail)) = self.signatures.checkpoint(line.seq, bytes)
+        {
+            self.report.find(place, Some(line.seq), fault, detail);
+        }
         self.advance(place, Head { seq: line.seq, hash }, reported);
     }
 
     fn first_line(&mut self, place: (&str, u64), line: &Line<'_>, in_first_segment: bool) -> bool {
         self.report.first_seq = Some(line.seq);
+        self.signatures.begin(line.seq);
         if !in_first_segment {
             return false;
         }
@@ -264,7 +298,12 @@ impl Walk {
         self.report.find(place, Some(to), Fault::Dropped, detail);
     }
 
-    fn misplaced(&mut self, place: (&str, u64), seq: u64, last: &Last) {
+    fn misplaced(&mut self, place: (&str, u64), head: Head, last: &Last) {
+        let seq = head.seq;
+        if self.recent.iter().any(|before| before.seq == seq && before.hash != head.hash) {
+            let detail = "another record with this number stands before it".to_owned();
+            return self.report.find(place, Some(seq), Fault::Forked, detail);
+        }
         let detail = if self.missing.remove(&seq) {
             // It is there after all: what was reported as dropped is one finding, not two.
             let jumped = |finding: &Finding| {
@@ -287,6 +326,10 @@ impl Walk {
     }
 
     fn advance(&mut self, place: (&str, u64), head: Head, reported: bool) {
+        if self.recent.len() == RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(head);
         self.last = Some(Last { head, segment: place.0.to_owned(), line: place.1, reported });
     }
 
@@ -300,6 +343,10 @@ impl Walk {
             self.report.last_hash = Some(hex::encode(hash));
         }
         let here = (place.0.as_str(), place.1);
+        if let Some(detail) = self.signatures.finish(seq) {
+            self.report.find(here, Some(seq), Fault::Unsigned, detail);
+        }
+        self.report.notes.append(&mut self.signatures.notes);
         match head {
             None => {
                 self.report.notes.push("there is no head file; whether the end was cut off is not known".to_owned())

@@ -9,15 +9,30 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::queue::{Batch, Queue, Taken};
 use super::segment::{self, Head, Opened};
-use super::{LineHash, line_hash};
+use super::signing::{CHECKPOINT_RECORDS, Signer};
+use super::{LineHash, Options, line_hash};
 
 /// How long written records may wait for a sync that nobody asked for.
 const SYNC_AFTER: Duration = Duration::from_secs(1);
 
+/// Bytes of a line before the record itself, and its line feed, at most.
+const PLACE_BYTES_MAX: usize = r#"{"seq":18446744073709551615,"prev":"","#.len() + 64 + 1;
+
 /// How long the writer sleeps when nothing comes.
 const IDLE: Duration = Duration::from_secs(3600);
+
+/// Records that no checkpoint vouches for yet.
+struct Unsigned {
+    signer: Option<Signer>,
+    /// How long a record may wait for one; the first ones wait for nothing, so that no trail is without a signature.
+    after: Duration,
+    first: u64,
+    since: Option<Instant>,
+}
 
 pub(super) struct Writer {
     dir: PathBuf,
@@ -30,15 +45,20 @@ pub(super) struct Writer {
     last_hash: LineHash,
     out: Vec<u8>,
     unsynced_since: Option<Instant>,
+    unsigned: Unsigned,
+    checkpoint_after: Duration,
     // Held for as long as the writer lives: keeps a second process out.
     _lock: File,
 }
 
 impl Writer {
-    pub(super) fn new(dir: &Path, opened: Opened, segment_bytes_max: u64) -> Self {
+    pub(super) fn new(dir: &Path, opened: Opened, options: Options) -> Self {
+        let Options { segment_bytes_max, signer, checkpoint_after } = options;
         Self {
             dir: dir.to_owned(),
             segment_bytes_max,
+            unsigned: Unsigned { signer, after: Duration::ZERO, first: opened.next_seq, since: None },
+            checkpoint_after,
             number: opened.number,
             file: opened.file,
             size: opened.size,
@@ -55,12 +75,11 @@ impl Writer {
     pub(super) fn run(&mut self, queue: &Queue) {
         let mut batch = Batch::default();
         loop {
-            let patience = self.unsynced_since.map_or(IDLE, |since| SYNC_AFTER.saturating_sub(since.elapsed()));
-            let written = match queue.take(&mut batch, patience) {
+            let written = match queue.take(&mut batch, self.patience()) {
                 Taken::Records => self.write_batch(&batch),
-                Taken::Nothing => self.sync(),
+                Taken::Nothing => self.settle(),
                 Taken::Closed => {
-                    if let Err(error) = self.sync() {
+                    if let Err(error) = self.sign().and_then(|()| self.flush()).and_then(|()| self.sync()) {
                         tracing::error!(error = %error, "could not sync audit trail");
                     }
                     return;
@@ -79,11 +98,30 @@ impl Writer {
         }
     }
 
+    /// How long nothing has to be done when no record comes.
+    fn patience(&self) -> Duration {
+        let left =
+            |since: Option<Instant>, after: Duration| since.map_or(IDLE, |since| after.saturating_sub(since.elapsed()));
+        left(self.unsynced_since, SYNC_AFTER).min(left(self.unsigned.since, self.unsigned.after))
+    }
+
+    /// Does what is due: signs, and syncs.
+    fn settle(&mut self) -> io::Result<()> {
+        if self.unsigned.since.is_some_and(|since| since.elapsed() >= self.unsigned.after) {
+            self.sign()?;
+            self.flush()?;
+        }
+        self.sync()
+    }
+
     fn write_batch(&mut self, batch: &Batch) -> io::Result<()> {
         let mut start = 0;
         for &end in &batch.ends {
             self.append(&batch.bytes[start..end])?;
             start = end;
+        }
+        if self.unsigned.since.is_some_and(|since| since.elapsed() >= self.unsigned.after) {
+            self.sign()?;
         }
         self.flush()?;
         let due = self.unsynced_since.is_some_and(|since| since.elapsed() >= SYNC_AFTER);
@@ -91,24 +129,49 @@ impl Writer {
     }
 
     fn append(&mut self, body: &[u8]) -> io::Result<()> {
+        let used = self.size + self.out.len() as u64;
+        if used > 0 && used + (PLACE_BYTES_MAX + body.len()) as u64 > self.segment_bytes_max {
+            self.sign()?;
+            self.rotate()?;
+        }
+        let start = self.begin_line()?;
+        self.out.extend_from_slice(body);
+        self.end_line(start);
+        self.unsigned.since.get_or_insert_with(Instant::now);
+        if self.next_seq - self.unsigned.first >= CHECKPOINT_RECORDS { self.sign() } else { Ok(()) }
+    }
+
+    /// Appends a checkpoint over what was written since the last one.
+    fn sign(&mut self) -> io::Result<()> {
+        let since = self.unsigned.first;
+        if since == self.next_seq {
+            return Ok(());
+        }
+        if let Some(mut signer) = self.unsigned.signer.take() {
+            let start = self.begin_line()?;
+            signer.finish_line(&mut self.out, Timestamp::now(), since, start)?;
+            self.end_line(start);
+            self.unsigned.signer = Some(signer);
+        }
+        self.unsigned.after = self.checkpoint_after;
+        (self.unsigned.first, self.unsigned.since) = (self.next_seq, None);
+        Ok(())
+    }
+
+    fn begin_line(&mut self) -> io::Result<usize> {
         let start = self.out.len();
         let mut prev = [0; 64];
         hex::encode_to_slice(self.last_hash, &mut prev).map_err(io::Error::other)?;
         write!(self.out, "{{\"seq\":{},\"prev\":\"", self.next_seq)?;
         self.out.extend_from_slice(&prev);
         self.out.extend_from_slice(b"\",");
-        self.out.extend_from_slice(body);
+        Ok(start)
+    }
+
+    fn end_line(&mut self, start: usize) {
         self.last_hash = line_hash(&self.out[start..]);
         self.next_seq += 1;
         self.out.push(b'\n');
-        let line_bytes = (self.out.len() - start) as u64;
-        let used = self.size + start as u64;
-        if used > 0 && used + line_bytes > self.segment_bytes_max {
-            let line = self.out.split_off(start);
-            self.rotate()?;
-            self.out.extend_from_slice(&line);
-        }
-        Ok(())
     }
 
     fn rotate(&mut self) -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use super::ConfigArgs;
 use super::output::{Colour, Exit, Format, visible_line};
-use crate::audit::{self, Anchor, Report};
+use crate::audit::{self, Anchor, Known, PublicKey, Report};
 use crate::config::Config;
 
 /// `countersign audit …`
@@ -24,21 +24,31 @@ pub enum AuditCommand {
         /// A record and its hash noted earlier; it must still be there, unchanged
         #[arg(long, value_name = "SEQ:HASH")]
         anchor: Option<Anchor>,
+        /// Public key that has to have signed it, as "audit key" prints it; may be given several times
+        #[arg(long, value_name = "HEX")]
+        key: Vec<PublicKey>,
         /// Output for people or for machines
         #[arg(long, value_enum, default_value_t)]
         format: Format,
+    },
+    /// Print the public key by which others verify the signatures of the trail
+    Key {
+        /// Configuration of the proxy that signs
+        #[command(flatten)]
+        config: ConfigArgs,
     },
 }
 
 /// Runs the command and prints to standard output and error.
 pub fn run(command: AuditCommand) -> ExitCode {
     match command {
-        AuditCommand::Verify { dir, config, anchor, format } => {
+        AuditCommand::Key { config } => key(&config.config).into(),
+        AuditCommand::Verify { dir, config, anchor, key, format } => {
             let dir = match dir.map_or_else(|| configured(&config.config), Ok) {
                 Ok(dir) => dir,
                 Err(exit) => return exit.into(),
             };
-            verify(&dir, anchor, format).into()
+            verify(&dir, Known { anchor, keys: key }, format).into()
         }
     }
 }
@@ -55,9 +65,34 @@ fn configured(config: &Path) -> Result<PathBuf, Exit> {
     }
 }
 
+fn key(config: &Path) -> Exit {
+    let config = match Config::load(config) {
+        Ok(config) => config,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return Exit::Config;
+        }
+    };
+    match config.audit.public_key(&config.data_dir) {
+        Ok(Some(key)) => {
+            println!("{key}");
+            Exit::Ok
+        }
+        Ok(None) => {
+            eprintln!("countersign: no key has been made yet");
+            eprintln!("hint: the first start of the proxy makes it, or [audit] signing_key names one");
+            Exit::Data
+        }
+        Err(error) => {
+            eprintln!("countersign: could not read the key of the audit trail: {error}");
+            Exit::Io
+        }
+    }
+}
+
 /// Checks the trail in `dir` and prints what was found.
-pub fn verify(dir: &Path, anchor: Option<Anchor>, format: Format) -> Exit {
-    let report = match audit::verify(dir, anchor) {
+pub fn verify(dir: &Path, known: Known, format: Format) -> Exit {
+    let report = match audit::verify(dir, known) {
         Ok(report) => report,
         Err(error) => {
             eprintln!("countersign: could not read audit trail \"{}\": {error}", dir.display());
@@ -107,7 +142,7 @@ mod tests {
     #[test]
     fn the_exit_code_tells_whether_the_trail_is_intact() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(verify(dir.path(), None, Format::Text), Exit::Io);
+        assert_eq!(verify(dir.path(), Known::default(), Format::Text), Exit::Io);
         let now = crate::review::fixture::at(0);
         let audit = Audit::open(dir.path(), now).unwrap();
         for session in ["1", "2"] {
@@ -115,17 +150,17 @@ mod tests {
             audit.record(now, &record).unwrap();
         }
         drop(audit);
-        assert_eq!(verify(dir.path(), None, Format::Text), Exit::Ok);
-        let report = audit::verify(dir.path(), None).unwrap();
-        assert!(
-            text(&report, Colour::Off).starts_with("intact: 2 records in 1 segments\nlast record as an anchor: 2:")
-        );
+        assert_eq!(verify(dir.path(), Known::default(), Format::Text), Exit::Ok);
+        let report = audit::verify(dir.path(), Known::default()).unwrap();
+        assert!(text(&report, Colour::Off).starts_with(
+            "note: there is no signature in it\nintact: 2 records in 1 segments\nlast record as an anchor: 2:"
+        ));
 
         let segment = dir.path().join("000001.jsonl");
         let changed = std::fs::read_to_string(&segment).unwrap().replacen("alice", "mallory", 1);
         std::fs::write(&segment, changed).unwrap();
-        assert_eq!(verify(dir.path(), None, Format::Json), Exit::Data);
-        let report = audit::verify(dir.path(), None).unwrap();
+        assert_eq!(verify(dir.path(), Known::default(), Format::Json), Exit::Data);
+        let report = audit::verify(dir.path(), Known::default()).unwrap();
         assert_eq!(
             text(&report, Colour::Off).lines().next(),
             Some("000001.jsonl:1 record 1 changed: its hash is not the one the next record carries")

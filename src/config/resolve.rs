@@ -13,14 +13,15 @@ use sha2::{Digest, Sha256};
 use toml_edit::Document;
 
 use super::access::{self, TLS_KEYS, USER_KEYS};
+use super::audit::{self, AUDIT_KEYS, AuditConfig};
 use super::limits::{self, LIMIT_KEYS, SESSIONS_MAX, TCP_KEYS};
 use super::problem::{ConfigProblems, Report};
 use super::reader::{Keys, Section, Spanned};
 use super::rules::{ACTIONS, Known, MASK_KEYS, MODES, NO_REVIEWER, RULE_KEYS, STAGES};
 use super::store::{self, STORE_KEYS};
 use super::{
-    AuditConfig, Config, DatabaseConfig, ListenAddress, ReviewConfig, TcpConfig, TlsConfig, UpstreamConfig, WebConfig,
-    rules, secret, values,
+    Config, DatabaseConfig, ListenAddress, ReviewConfig, TcpConfig, TlsConfig, UpstreamConfig, WebConfig, rules,
+    secret, values,
 };
 
 const TOP_KEYS: Keys = Keys {
@@ -48,8 +49,6 @@ const TOP_KEYS: Keys = Keys {
     unavailable: &["notify"],
 };
 const WEB_KEYS: Keys = Keys { table: "[web]", known: &["listen", "public_url"], unavailable: &[] };
-const AUDIT_KEYS: Keys =
-    Keys { table: "[audit]", known: &["fail_open", "record_results", "retention"], unavailable: &[] };
 const REVIEW_KEYS: Keys =
     Keys { table: "[review]", known: &["admins_bypass", "force_groups", "grant_max"], unavailable: &[] };
 const MASKING_KEYS: Keys = Keys { table: "[masking]", known: &["hash_key"], unavailable: &[] };
@@ -240,19 +239,7 @@ impl<'a> Reading<'a> {
     }
 
     fn audit(&self) -> AuditConfig {
-        let Some(section) = self.section("audit", &AUDIT_KEYS) else { return AuditConfig { fail_open: false } };
-        let fail_open = section.flag("fail_open").unwrap_or(false);
-        if fail_open {
-            self.report.warn("Statements run even when the audit cannot be written ([audit] fail_open = true).");
-        }
-        if section.text("record_results").is_some_and(|results| results.value != "none") {
-            let hint = "write record_results = \"none\"".to_owned();
-            section.problem("record_results", "recording results is not available in this version", Some(hint));
-        }
-        if section.duration("retention").is_some() {
-            self.report.warn("[audit] retention is not applied in this version: audit segments are kept.");
-        }
-        AuditConfig { fail_open }
+        self.section("audit", &AUDIT_KEYS).map(|section| audit::audit(&section, &self.directory)).unwrap_or_default()
     }
 
     fn review(&self) -> ReviewConfig {

@@ -133,11 +133,7 @@ pub(super) fn key_from(secret: &Secret) -> [u8; 32] {
 
 /// The key of `hash` masks kept in the data directory, if it was made already.
 pub(super) fn stored_mask_key(data_dir: &Path) -> io::Result<Option<[u8; 32]>> {
-    match read_private(&data_dir.join(MASK_KEY_FILE)) {
-        Ok(text) => parse_key(&text).map(Some),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    stored_secret(data_dir, MASK_KEY_FILE)?.map(|text| parse_key(&text)).transpose()
 }
 
 const MASK_KEY_FILE: &str = "mask.key";
@@ -154,19 +150,41 @@ fn parse_key(text: &str) -> io::Result<[u8; 32]> {
 /// # Errors
 /// When the file can be neither read nor made, or others than its owner may read it.
 pub fn mask_key(data_dir: &Path) -> io::Result<[u8; 32]> {
-    if let Some(key) = stored_mask_key(data_dir)? {
-        return Ok(key);
+    let make = || Ok(format!("{}\n", hex::encode(rand::random::<[u8; 32]>())));
+    parse_key(&stored_or_new(data_dir, MASK_KEY_FILE, make)?)
+}
+
+/// A secret in the data directory, made (mode 600) when there is none.
+///
+/// # Errors
+/// When the file can be neither read nor made, or others than its owner may read it.
+pub(super) fn stored_or_new(
+    data_dir: &Path,
+    name: &str,
+    make: impl FnOnce() -> io::Result<String>,
+) -> io::Result<String> {
+    if let Some(secret) = stored_secret(data_dir, name)? {
+        return Ok(secret);
     }
     let mut file = tempfile::Builder::new().permissions(private_mode()).tempfile_in(data_dir)?;
-    writeln!(file, "{}", hex::encode(rand::random::<[u8; 32]>()))?;
+    file.write_all(make()?.as_bytes())?;
     file.as_file().sync_all()?;
-    match file.persist_noclobber(data_dir.join(MASK_KEY_FILE)) {
+    match file.persist_noclobber(data_dir.join(name)) {
         Ok(_) => {}
-        // Another process made it in between: its key counts.
+        // Another process made it in between: its secret counts.
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error.error),
     }
-    stored_mask_key(data_dir)?.ok_or_else(|| io::Error::other("mask.key disappeared"))
+    stored_secret(data_dir, name)?.ok_or_else(|| io::Error::other(format!("{name} disappeared")))
+}
+
+/// A secret in the data directory, if it was made already.
+pub(super) fn stored_secret(data_dir: &Path, name: &str) -> io::Result<Option<String>> {
+    match read_private(&data_dir.join(name)) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn private_mode() -> std::fs::Permissions {

@@ -49,7 +49,7 @@ pub(crate) fn config(people: &str) -> Config {
         tls: None,
         store: crate::config::StoreConfig::Sqlite,
         review: ReviewConfig::default(),
-        audit: AuditConfig { fail_open: false },
+        audit: AuditConfig::default(),
         users: people.split_whitespace().map(user).collect(),
         databases: Vec::new(),
         policy: Policy::default(),
@@ -151,7 +151,7 @@ impl Bench {
     pub(crate) fn audit_kinds(self) -> Vec<String> {
         let dir = Arc::clone(&self.dir);
         drop(self);
-        let report = crate::audit::verify(&dir.path().join("audit"), None).unwrap();
+        let report = crate::audit::verify(&dir.path().join("audit"), crate::audit::Known::default()).unwrap();
         assert!(report.is_intact(), "{report:#?}");
         let text = std::fs::read_to_string(dir.path().join("audit/000001.jsonl")).unwrap();
         let kind = |line: &str| {

@@ -345,7 +345,8 @@ fn nothing_is_released_when_the_trail_cannot_be_written() {
     run(async {
         let bench = Bench::new();
         let store = Arc::new(crate::store::SqliteStore::open(&bench.dir.path().join("other")).unwrap());
-        let audit = crate::audit::Audit::open_with(&bench.dir.path().join("full"), 1, at(0)).unwrap();
+        let small = crate::audit::Options { segment_bytes_max: 1, ..crate::audit::Options::default() };
+        let audit = crate::audit::Audit::open_with(&bench.dir.path().join("full"), small, at(0)).unwrap();
         std::fs::create_dir(bench.dir.path().join("full/000002.jsonl")).unwrap();
         let review = Review::new(store, Arc::new(audit), Arc::clone(&bench.config));
         // The first record fits; the one after it needs a second segment, and the disk refuses.

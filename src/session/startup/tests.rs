@@ -71,7 +71,7 @@ fn context_with(tls: Option<TlsConfig>, change: impl FnOnce(&mut Config)) -> Sta
         tls,
         store: crate::config::StoreConfig::Sqlite,
         review: ReviewConfig::default(),
-        audit: AuditConfig { fail_open: false },
+        audit: AuditConfig::default(),
         users: vec![user("alice", &["engineering"], Some(PASSWORD)), user("bob", &["engineering"], None)],
         databases: vec![
             database("shop", &["dba-team", "engineering"]),

@@ -1,0 +1,107 @@
+//! `[audit]`: what becomes of the trail, and who signs it.
+//!
+//! Never signs anything itself. Invariant: a key that was read here is a key: what else stands in its place is a problem of
+//! the configuration, not of the start.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::reader::{Keys, Section};
+use super::{Secret, secret};
+use crate::audit::{CHECKPOINT_AFTER, PublicKey, Signer, SigningKey};
+
+pub(super) const AUDIT_KEYS: Keys = Keys {
+    table: "[audit]",
+    known: &["fail_open", "record_results", "retention", "signing_key", "former_signing_key", "checkpoint"],
+    unavailable: &[],
+};
+
+/// The signing key in the data directory.
+const KEY_FILE: &str = "audit.key";
+
+/// `[audit]`.
+#[derive(Clone, Debug)]
+pub struct AuditConfig {
+    /// Let statements run when the audit cannot be written.
+    pub fail_open: bool,
+    /// How long a record may wait for a signature.
+    pub checkpoint: Duration,
+    /// Private key in PEM; without it, the one in the data directory.
+    signing_key: Option<Secret>,
+    /// Private key in PEM that hands over to the signing key.
+    former_signing_key: Option<Secret>,
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self { fail_open: false, checkpoint: CHECKPOINT_AFTER, signing_key: None, former_signing_key: None }
+    }
+}
+
+impl AuditConfig {
+    /// What signs the trail; the key is made when there is none.
+    ///
+    /// # Errors
+    /// When `audit.key` in `data_dir` can be neither read nor made, or is no key.
+    pub fn signer(&self, data_dir: &Path) -> io::Result<Signer> {
+        let pem = match &self.signing_key {
+            Some(pem) => pem.clone(),
+            None => Secret::new(secret::stored_or_new(data_dir, KEY_FILE, SigningKey::new_pem)?),
+        };
+        let former = self.former_signing_key.as_ref().map(key).transpose()?;
+        Ok(Signer::new(key(&pem)?, former.as_ref()))
+    }
+
+    /// The key by which others verify the trail; `None` before the first start has made one.
+    ///
+    /// # Errors
+    /// When `audit.key` in `data_dir` cannot be read, or is no key.
+    pub fn public_key(&self, data_dir: &Path) -> io::Result<Option<PublicKey>> {
+        let pem = match &self.signing_key {
+            Some(pem) => Some(pem.clone()),
+            None => secret::stored_secret(data_dir, KEY_FILE)?.map(Secret::new),
+        };
+        pem.map(|pem| key(&pem).map(|key| key.public())).transpose()
+    }
+}
+
+fn key(pem: &Secret) -> io::Result<SigningKey> {
+    SigningKey::from_pem(pem.expose())
+        .map_err(|why| io::Error::other(format!("the key that signs the audit trail: {why}")))
+}
+
+/// Reads the table.
+pub(super) fn audit(section: &Section<'_>, directory: &Path) -> AuditConfig {
+    let none = AuditConfig::default();
+    let fail_open = section.flag("fail_open").unwrap_or(false);
+    if fail_open {
+        section.report.warn("Statements run even when the audit cannot be written ([audit] fail_open = true).");
+    }
+    if section.text("record_results").is_some_and(|results| results.value != "none") {
+        let hint = "write record_results = \"none\"".to_owned();
+        section.problem("record_results", "recording results is not available in this version", Some(hint));
+    }
+    if section.duration("retention").is_some() {
+        section.report.warn("[audit] retention is not applied in this version: audit segments are kept.");
+    }
+    let key_of = |name: &str| section.has(name).then(|| signing_key(section, name, directory)).flatten();
+    AuditConfig {
+        fail_open,
+        checkpoint: section.duration("checkpoint").unwrap_or(none.checkpoint),
+        signing_key: key_of("signing_key"),
+        former_signing_key: key_of("former_signing_key"),
+    }
+}
+
+fn signing_key(section: &Section<'_>, name: &str, directory: &Path) -> Option<Secret> {
+    let pem = secret::secret(section, name, directory)?;
+    match SigningKey::from_pem(pem.expose()) {
+        Ok(_) => Some(pem),
+        Err(why) => {
+            let hint = "make one with `openssl genpkey -algorithm ed25519`".to_owned();
+            section.problem(name, format!("\"{name}\" in [audit] is not a signing key: {why}"), Some(hint));
+            None
+        }
+    }
+}
