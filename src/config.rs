@@ -7,6 +7,7 @@ mod access;
 mod audit;
 pub mod edit;
 mod limits;
+mod masks;
 mod network;
 mod problem;
 mod reader;

@@ -97,8 +97,10 @@ const VALUES_MIN: u32 = 5;
 pub fn propose(column: &ColumnFacts) -> Option<Proposal> {
     let (mask, confidence, why) = match (names::meaning(&column.name, column.class), column.sampled.as_ref()) {
         (by_name, Some(sampled)) if sampled.values >= VALUES_MIN => by_values(by_name, sampled)?,
-        (Some(meaning), Some(_)) => (meaning.mask, Confidence::Medium, format!("{}; too few values", meaning.named())),
-        (Some(meaning), None) => (meaning.mask, Confidence::Medium, meaning.named()),
+        (Some(meaning), Some(_)) => {
+            (meaning.mask.clone(), Confidence::Medium, format!("{}; too few values", meaning.named()))
+        }
+        (Some(meaning), None) => (meaning.mask.clone(), Confidence::Medium, meaning.named()),
         (None, _) => return None,
     };
     let parts = [&column.schema, &column.relation, &column.name];
@@ -118,13 +120,13 @@ fn by_values(by_name: Option<names::Meaning>, sampled: &Sampled) -> Option<(Mask
             Some((mask_of(kind), confidence, why))
         }
         // What the name means has no form of its own.
-        (Some(named), _) if named.form.is_none() => Some((named.mask, Confidence::Medium, named.named())),
+        (Some(named), _) if named.form.is_none() => Some((named.mask.clone(), Confidence::Medium, named.named())),
         (Some(named), _) => {
             let count =
                 sampled.whole.iter().filter(|(kind, _)| Some(*kind) == named.form).map(|(_, count)| count).sum();
             let values = told(count, "look like it");
             // A mask of that form would show `***` for what has another one, which is safe.
-            Some((named.mask, Confidence::Low, format!("{}, but only {values}", named.named())))
+            Some((named.mask.clone(), Confidence::Low, format!("{}, but only {values}", named.named())))
         }
         (None, _) if share(sampled.holding) >= 2 => {
             let confidence = if share(sampled.holding) >= 20 { Confidence::Medium } else { Confidence::Low };

@@ -3,13 +3,13 @@
 //! Checked: a row whose cells are all kept is the same bytes; a rebuilt row reads back with as many cells, the kept ones
 //! unchanged; what a mask that shows nothing makes of a cell does not depend on the cell.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bytes::BytesMut;
 use countersign_policy::Catalog;
 use countersign_policy::catalog::{Column, Oid, Relation, RelationKind};
 use countersign_policy::mask::{
-    FieldOrigin, MaskKind, MaskPlan, MaskRule, MaskSet, Masked, Masker, Predicates, ViewsUnknown,
+    FieldOrigin, JsonMask, JsonPath, MaskKind, MaskPlan, MaskRule, MaskSet, Masked, Masker, Predicates, ViewsUnknown,
 };
 use countersign_policy::rule::{ColumnGlob, Policy};
 use countersign_protocol::Frame;
@@ -47,7 +47,7 @@ static MASKS: LazyLock<Vec<MaskSet>> = LazyLock::new(|| {
         let mask = MaskRule {
             name: "m".to_owned(),
             columns: vec![ColumnGlob::new("public.people.*").expect("glob")],
-            mask: *kind,
+            mask: kind.clone(),
             except_groups: Vec::new(),
             predicates: Predicates::Allow,
             key: [7; 32],
@@ -55,7 +55,9 @@ static MASKS: LazyLock<Vec<MaskSet>> = LazyLock::new(|| {
         let policy = Policy { masks: vec![mask], ..Policy::default() };
         MaskSet::compile(&policy, &CATALOG, &shop::subject(), &ViewsUnknown)
     };
-    MaskKind::ALL.iter().map(compile).collect()
+    let path = JsonPath::new("$.**.a").expect("path");
+    let json = MaskKind::Json(Arc::new(JsonMask::new(vec![(path, MaskKind::Last4)])));
+    MaskKind::ALL.iter().chain([&MaskKind::Text("hidden".into()), &json]).map(compile).collect()
 });
 
 fn attnum(index: usize) -> i16 {
@@ -115,7 +117,7 @@ fn mask_cell(masker: &Masker, cell: &[u8], out: &mut BytesMut) -> NewCell {
     let masked = masker.mask_cell(cell, out);
     assert!(masked == Masked::Value || out.len() == start, "NULL has no bytes");
     match masker.kind() {
-        MaskKind::Redact | MaskKind::Zero | MaskKind::Null => {
+        MaskKind::Redact | MaskKind::Zero | MaskKind::Null | MaskKind::Text(_) => {
             let mut other = BytesMut::new();
             assert_eq!(masker.mask_cell(b"2001-02-03", &mut other), masked, "it depends on the value");
             assert_eq!(other, out[start..], "it depends on the value");
@@ -130,7 +132,8 @@ fn mask_cell(masker: &Masker, cell: &[u8], out: &mut BytesMut) -> NewCell {
         | MaskKind::Ip
         | MaskKind::Iban
         | MaskKind::Detect
-        | MaskKind::Statement => {}
+        | MaskKind::Statement
+        | MaskKind::Json(_) => {}
     }
     match masked {
         Masked::Value => NewCell::Replaced,

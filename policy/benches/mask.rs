@@ -42,7 +42,7 @@ fn cells(c: &mut Criterion) {
         let rule = MaskRule {
             name: "m".to_owned(),
             columns: vec![ColumnGlob::new("*.*.email").expect("a glob")],
-            mask: kind,
+            mask: kind.clone(),
             predicates: Predicates::Hold,
             except_groups: Vec::new(),
             key: [7; 32],

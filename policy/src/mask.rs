@@ -9,6 +9,7 @@ mod arrays;
 mod dates;
 mod detect;
 mod exposure;
+mod json;
 mod maskers;
 mod nested;
 mod network;
@@ -21,16 +22,23 @@ mod statements;
 mod testing;
 mod values;
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 pub use self::detect::{Detected, detect_any, detect_whole};
 pub use self::exposure::Exposure;
+pub use self::json::{BadPath, JsonMask, JsonPath};
 pub use self::maskers::{Masked, Masker};
 pub use self::plan::{FieldOrigin, MaskPlan};
 pub use self::predicates::Predicates;
 pub use self::set::{MaskSet, ViewLineage, ViewsUnknown};
+use crate::catalog::Oid;
 use crate::rule::{ColumnGlob, Glob};
 use crate::subject::Subject;
+
+/// The type `text`.
+const TEXT_TYPE: Oid = 25;
 
 /// One `[[masks]]` entry.
 pub struct MaskRule {
@@ -71,17 +79,27 @@ impl fmt::Debug for MaskRule {
 macro_rules! masks {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
         /// The documented transformations. What each does to types that are not text: [`Masker`].
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum MaskKind { $($(#[$doc])* $variant,)+ }
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum MaskKind {
+            $($(#[$doc])* $variant,)+
+            /// Replaces the value by this text (or the type's neutral value).
+            Text(Arc<str>),
+            /// Masks what stands at some paths of a JSON document, and keeps the rest.
+            Json(Arc<JsonMask>),
+        }
 
         impl MaskKind {
-            /// Every transformation, in the documented order.
+            /// Every transformation that takes no parameter, in the documented order.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
             /// The name used in the configuration.
             #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $name,)+ }
+            pub const fn as_str(&self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                    Self::Text(_) => "text",
+                    Self::Json(_) => "json",
+                }
             }
         }
     };
@@ -122,16 +140,39 @@ impl MaskKind {
     /// The mask for a column that two masks speak of: the one that shows less; of two that show different parts, neither.
     #[must_use]
     pub fn stricter(self, other: Self) -> Self {
-        match (self.strictness(), other.strictness()) {
+        match self.strictness().cmp(&other.strictness()) {
             _ if self == other => self,
-            (0, 0) => Self::Redact,
-            (own, theirs) if own > theirs => self,
-            _ => other,
+            Ordering::Equal => Self::Redact,
+            Ordering::Greater => self,
+            Ordering::Less => other,
+        }
+    }
+
+    /// Whether what it shows depends on the key of hashes.
+    #[must_use]
+    pub fn is_keyed(&self) -> bool {
+        match self {
+            Self::Hash => true,
+            Self::Json(mask) => mask.kinds().any(Self::is_keyed),
+            Self::Email
+            | Self::Phone
+            | Self::Card
+            | Self::Last4
+            | Self::First1
+            | Self::Redact
+            | Self::Null
+            | Self::DateYear
+            | Self::Ip
+            | Self::Zero
+            | Self::Iban
+            | Self::Detect
+            | Self::Statement
+            | Self::Text(_) => false,
         }
     }
 
     /// 0 for a mask that shows part of the value; more for one that shows less of it.
-    fn strictness(self) -> u8 {
+    fn strictness(&self) -> u8 {
         match self {
             Self::Email
             | Self::Phone
@@ -142,11 +183,13 @@ impl MaskKind {
             | Self::Ip
             | Self::Iban
             | Self::Detect
-            | Self::Statement => 0,
+            | Self::Statement
+            | Self::Json(_) => 0,
             Self::Hash => 1,
             Self::Zero => 2,
-            Self::Redact => 3,
-            Self::Null => 4,
+            Self::Text(_) => 3,
+            Self::Redact => 4,
+            Self::Null => 5,
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Never builds an intermediate tree: a record borrows what it speaks of and is encoded straight into bytes.
 //! Invariant: a line holds no raw line feed, so one record is one line whatever the statement holds.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
@@ -109,6 +111,9 @@ pub enum Record<'a> {
         duration_ms: u64,
         /// Names of the result columns that were masked.
         masked_columns: &'a [String],
+        /// How many cells were masked, by the name of the rule.
+        #[serde(serialize_with = "by_name", skip_serializing_if = "<[_]>::is_empty")]
+        masked_cells: &'a [(Arc<str>, u64)],
     },
     /// A reviewer voted.
     Vote {
@@ -217,6 +222,10 @@ fn effect_names<S: Serializer>(effects: &Effects, serializer: S) -> Result<S::Ok
     serializer.collect_seq(effects.iter().map(countersign_policy::Effect::as_str))
 }
 
+fn by_name<S: Serializer>(counts: &&[(Arc<str>, u64)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(counts.iter().map(|(name, count)| (&**name, count)))
+}
+
 #[derive(Serialize)]
 struct Body<'a> {
     at: Timestamp,
@@ -266,6 +275,20 @@ mod tests {
                 grant: None,
             },
             r#""at":"2026-01-02T03:04:05Z","kind":"verdict","session":"7","user":"alice","database":"shop","statement":"DELETE FROM t\r\n","effects":["delete"],"verdict":"hold","rules":["writes"],"observed":[],"request":null}"#,
+        );
+        check(
+            &Record::Outcome {
+                request: None,
+                user: "alice",
+                database: "shop",
+                outcome: "executed",
+                detail: Some("SELECT 2"),
+                rows: 2,
+                duration_ms: 3,
+                masked_columns: &["public.customers.email".to_owned()],
+                masked_cells: &[("emails".into(), 2)],
+            },
+            r#""at":"2026-01-02T03:04:05Z","kind":"outcome","request":null,"user":"alice","database":"shop","outcome":"executed","detail":"SELECT 2","rows":2,"duration_ms":3,"masked_columns":["public.customers.email"],"masked_cells":{"emails":2}}"#,
         );
     }
 }

@@ -247,6 +247,24 @@ impl<'a> Section<'a> {
         named
     }
 
+    /// A table of strings, under keys of any name.
+    pub(super) fn texts(&self, key: &str) -> Option<Vec<(String, Spanned<String>)>> {
+        let table = self.read(key, "a table of strings", Item::as_table_like)?;
+        let mut texts = Vec::new();
+        for (name, item) in table.value.iter() {
+            let at = item.span().unwrap_or_else(|| table.at.clone());
+            match item.as_str() {
+                Some(text) => texts.push((name.to_owned(), Spanned { value: text.to_owned(), at })),
+                None => {
+                    let found = article(item.type_name());
+                    let message = format!("\"{name}\" in {} must be a string, not {found}", self.title);
+                    self.report.problem(&at, name, message, None);
+                }
+            }
+        }
+        Some(texts)
+    }
+
     /// The tables of `[[key]]`, each titled by its `name`.
     pub(super) fn repeated(&self, key: &str, keys: &'static Keys) -> Vec<Section<'a>> {
         let expected = format!("written as [[{key}]]");

@@ -7,7 +7,6 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use countersign_policy::mask::MaskKind;
 use countersign_policy::rule::{Action, DatabasePolicy, Mode, Policy, ReviewDefaults, Stage};
 use sha2::{Digest, Sha256};
 use toml_edit::Document;
@@ -15,9 +14,12 @@ use toml_edit::Document;
 use super::access::{self, TLS_KEYS, USER_KEYS};
 use super::audit::{self, AUDIT_KEYS, AuditConfig};
 use super::limits::{self, LIMIT_KEYS, SESSIONS_MAX, TCP_KEYS};
+#[cfg(test)]
+use super::masks::MASK_VALUE_KEYS;
+use super::masks::{self, MASK_KEYS};
 use super::problem::{ConfigProblems, Report};
 use super::reader::{Keys, Section, Spanned};
-use super::rules::{ACTIONS, Known, MASK_KEYS, MODES, NO_REVIEWER, RULE_KEYS, STAGES};
+use super::rules::{ACTIONS, Known, MODES, NO_REVIEWER, RULE_KEYS, STAGES};
 use super::store::{self, STORE_KEYS};
 use super::{
     Config, DatabaseConfig, ListenAddress, ReviewConfig, TcpConfig, TlsConfig, UpstreamConfig, WebConfig, rules,
@@ -77,6 +79,7 @@ pub(super) const KEYS: &[&Keys] = &[
     &DATABASE_REVIEW_KEYS,
     &RULE_KEYS,
     &MASK_KEYS,
+    &MASK_VALUE_KEYS,
     &secret::PASSWORD_KEYS,
     &secret::SECRET_KEYS,
 ];
@@ -145,8 +148,8 @@ impl<'a> Reading<'a> {
             sections.iter().filter_map(|(name, section)| self.database(name, section, &known, tcp)).collect();
         let rules = self.distinct("rules", &RULE_KEYS, |section| rules::rule(section, &known));
         let (key, stable) = self.mask_key(&data_dir);
-        let masks = self.distinct("masks", &MASK_KEYS, |section| rules::mask(section, key));
-        let hashes = masks.iter().any(|mask| mask.mask == MaskKind::Hash);
+        let masks = self.distinct("masks", &MASK_KEYS, |section| masks::mask(section, key));
+        let hashes = masks.iter().any(|mask| mask.mask.is_keyed());
         let (review, audit) = (self.review(), self.audit());
         let (databases, database_policies) = databases.into_iter().unzip();
         let revision = hex::encode(Sha256::digest(text.as_bytes())).chars().take(12).collect();

@@ -1,9 +1,8 @@
-//! `[[rules]]` and `[[masks]]` of the file → the policy package's rules and masks.
+//! `[[rules]]` of the file → the policy package's rules.
 //!
 //! Never accepts a rule that could not match or whose keys would have no effect. Invariant: a rule that is made does
 //! what each of its keys says.
 
-use countersign_policy::mask::{MaskKind, MaskRule, Predicates};
 use countersign_policy::moment::Window;
 use countersign_policy::rule::{
     Action, ColumnGlob, Glob, GlobError, Justification, Matcher, Mode, NameGlob, RelationAccess, Rule, Stage,
@@ -46,9 +45,6 @@ pub(super) const RULE_KEYS: Keys = Keys {
     ],
     unavailable: &[],
 };
-
-pub(super) const MASK_KEYS: Keys =
-    Keys { table: "[[masks]]", known: &["name", "columns", "mask", "except_groups", "predicates"], unavailable: &[] };
 
 pub(super) const ACTIONS: &[(&str, Action)] =
     &[("allow", Action::Allow), ("hold", Action::Hold), ("deny", Action::Deny)];
@@ -168,7 +164,7 @@ fn named(section: &Section<'_>, key: &str, what: &str, valid: &[&str]) -> Option
 }
 
 /// Compiles every pattern of a list; an empty list is a problem, because it matches nothing.
-fn globs<G>(section: &Section<'_>, key: &str, compile: fn(&str) -> Result<G, GlobError>) -> Option<Vec<G>> {
+pub(super) fn globs<G>(section: &Section<'_>, key: &str, compile: fn(&str) -> Result<G, GlobError>) -> Option<Vec<G>> {
     let texts = filled(section, key)?;
     let mut compiled = Vec::with_capacity(texts.len());
     for text in texts {
@@ -219,17 +215,6 @@ fn text(section: &Section<'_>) -> Option<regex::Regex> {
         section.report.problem(&text.at, "text", message, None);
     }
     compiled.ok()
-}
-
-/// Reads one mask.
-pub(super) fn mask(section: &Section<'_>, key: [u8; 32]) -> Option<MaskRule> {
-    let kinds: Vec<_> = MaskKind::ALL.iter().map(|kind| (kind.as_str(), *kind)).collect();
-    let name = section.required("name", section.text("name"));
-    let columns = section.required("columns", globs(section, "columns", ColumnGlob::new));
-    let kind = section.required("mask", section.choice("mask", &kinds));
-    let except_groups = globs(section, "except_groups", Glob::new).unwrap_or_default();
-    let predicates = section.choice("predicates", &Predicates::ALL).unwrap_or_default();
-    Some(MaskRule { name: name?.value, columns: columns?, mask: kind?, predicates, except_groups, key })
 }
 
 impl Known<'_> {

@@ -3,6 +3,7 @@
 //! Never forwards anything. Invariant: [`Review::begin_execution`] succeeds once per approval, and only after the intent
 //! is on stable storage.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_policy::grant::Binding;
@@ -27,6 +28,8 @@ pub struct Execution {
     pub duration: Duration,
     /// Names of the result columns that were masked.
     pub masked_columns: Vec<String>,
+    /// How many cells were masked, by the name of the rule.
+    pub masked_cells: Vec<(Arc<str>, u64)>,
 }
 
 impl Review {
@@ -102,6 +105,7 @@ impl Review {
             rows: execution.rows,
             duration_ms: u64::try_from(execution.duration.as_millis()).unwrap_or(u64::MAX),
             masked_columns: &execution.masked_columns,
+            masked_cells: &execution.masked_cells,
         };
         // The trail first: what ran is told even if the store fails after it.
         let runs = matches!(request.state, State::Executing | State::Unknown);

@@ -22,6 +22,7 @@ fn executed() -> Execution {
         rows: 1,
         duration: std::time::Duration::from_millis(5),
         masked_columns: vec!["email".to_owned()],
+        masked_cells: vec![("emails".into(), 1)],
     }
 }
 

@@ -7,7 +7,7 @@ use countersign_policy::mask::{Detected, MaskKind};
 use super::TypeClass;
 
 /// What a name means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Meaning {
     /// The mask for such values.
     pub(super) mask: MaskKind,
@@ -18,7 +18,7 @@ pub(super) struct Meaning {
 
 impl Meaning {
     /// Why, for people.
-    pub(super) fn named(self) -> String {
+    pub(super) fn named(&self) -> String {
         format!("named like {}", self.what)
     }
 }
@@ -139,7 +139,7 @@ pub(super) fn meaning(name: &str, class: TypeClass) -> Option<Meaning> {
     let name = words(name);
     let has = |wanted: &&str| format!(" {name} ").contains(&format!(" {wanted} "));
     let fits = |words: &&Words| words.of.contains(&class) && words.any.iter().any(has);
-    WORDS.iter().find(fits).map(|words| words.meaning)
+    WORDS.iter().find(fits).map(|words| words.meaning.clone())
 }
 
 /// The words of `snake_case`, `camelCase` and `kebab-case` names, in small letters.

@@ -440,7 +440,8 @@ impl Machine {
     /// Ends the record of an approved request that was not run after its run had been recorded.
     pub(super) fn finish_unrun(&mut self, id: RequestId) {
         let outcome = Outcome::Failed(sqlstate::IN_FAILED_TRANSACTION.to_owned());
-        self.commands.push_back(Command::Finish(Box::new(Finished { id, outcome, rows: 0, masked: Vec::new() })));
+        let finished = Finished { id, outcome, rows: 0, masked: Vec::new(), masked_cells: Vec::new() };
+        self.commands.push_back(Command::Finish(Box::new(finished)));
     }
 }
 

@@ -381,6 +381,7 @@ impl Driver {
             rows: finished.rows,
             duration: self.began.take().map_or(Duration::ZERO, |began| began.elapsed()),
             masked_columns: finished.masked,
+            masked_cells: finished.masked_cells,
         };
         if let Err(error) = self.shared.review.finish(finished.id, &execution, Timestamp::now()).await {
             tracing::error!(%error, request = %finished.id, "could not record an outcome");

@@ -415,8 +415,9 @@ impl Machine {
     }
 
     pub(super) fn finish(&mut self, run: Run, otherwise: Outcome) {
-        if !run.masked_rows.is_empty() {
-            self.commands.push_back(Command::CountMasked(run.masked_cells()));
+        let masked_cells = run.masked_cells();
+        if !masked_cells.is_empty() {
+            self.commands.push_back(Command::CountMasked(masked_cells.clone()));
         }
         let Some(id) = run.access_request else { return };
         let outcome = match run.outcome {
@@ -429,6 +430,7 @@ impl Machine {
             outcome,
             rows: run.rows,
             masked: run.masked,
+            masked_cells,
         })));
     }
 

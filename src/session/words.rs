@@ -112,6 +112,8 @@ pub struct Finished {
     pub rows: u64,
     /// Names of the result columns that were masked.
     pub masked: Vec<String>,
+    /// Cells that were masked, by rule.
+    pub masked_cells: Vec<(Arc<str>, u64)>,
 }
 
 /// What happens to a session besides bytes.

@@ -16,6 +16,8 @@ mod large;
 mod limits;
 mod mask;
 mod mask_copy;
+mod mask_counts;
+mod mask_documents;
 mod mask_dump;
 mod mask_types;
 mod nodes;

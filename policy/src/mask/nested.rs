@@ -3,7 +3,7 @@
 //! Never lets a value through that it cannot take apart: that becomes NULL. Invariant: a part is kept only when it is a
 //! field of a relation's row, the relation is known, and neither the field nor anything in its type is masked.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 use super::maskers::{Masked, Masker, base_type};
 use super::set::FIRST_USER_OID;
@@ -79,31 +79,31 @@ pub(super) struct Maskers<'a> {
 
 impl Maskers<'_> {
     /// The masker that hides all of a value of that type.
-    pub(super) fn whole(&self, kind: MaskKind, type_oid: Oid) -> Masker {
+    pub(super) fn whole(&self, kind: &MaskKind, type_oid: Oid) -> Masker {
         self.whole_at(kind, type_oid, 0)
     }
 
-    fn whole_at(&self, kind: MaskKind, type_oid: Oid, depth: u8) -> Masker {
-        if kind == MaskKind::Null || depth >= DEPTH_MAX {
-            return Masker::null(kind);
+    fn whole_at(&self, kind: &MaskKind, type_oid: Oid, depth: u8) -> Masker {
+        if *kind == MaskKind::Null || depth >= DEPTH_MAX {
+            return Masker::null(kind.clone());
         }
         let base = base_type(type_oid, self.catalog);
-        let Some(item) = self.catalog.type_of(base) else { return Masker::scalar(kind, *self, base) };
+        let Some(item) = self.catalog.type_of(base) else { return Masker::scalar(kind.clone(), *self, base) };
         if item.element != 0 {
             let element = self.whole_at(kind, item.element, depth.saturating_add(1));
-            return self.array(kind, item, element);
+            return self.array(kind.clone(), item, element);
         }
         if item.relation != 0 {
-            let Some(relation) = self.catalog.relation(item.relation) else { return Masker::null(kind) };
+            let Some(relation) = self.catalog.relation(item.relation) else { return Masker::null(kind.clone()) };
             let field = |type_oid: Oid| (type_oid, Some(self.whole_at(kind, type_oid, depth.saturating_add(1))));
             let fields = relation.columns.iter().map(|column| field(column.type_oid));
-            return self.nested(kind, Parts::Fields(fields.collect()));
+            return self.nested(kind.clone(), Parts::Fields(fields.collect()));
         }
-        let fixed = |(text, binary)| Masker::fixed(kind, if self.binary { binary } else { text });
+        let fixed = |(text, binary)| Masker::fixed(kind.clone(), if self.binary { binary } else { text });
         match item.kind {
             'r' => fixed(EMPTY_RANGE),
             'm' => fixed(EMPTY_MULTIRANGE),
-            _ => Masker::scalar(kind, *self, base),
+            _ => Masker::scalar(kind.clone(), *self, base),
         }
     }
 
@@ -138,7 +138,7 @@ impl Maskers<'_> {
         for column in &relation.columns {
             let own = BaseColumn { relation: relation.oid, attnum: column.attnum };
             let masker = match masks.mask_of(own) {
-                Some(kind) => Some(self.whole_at(kind, column.type_oid, deeper)),
+                Some(kind) => Some(self.whole_at(&kind, column.type_oid, deeper)),
                 None => self.inside_at(column.type_oid, masks, deeper),
             };
             any |= masker.is_some();
@@ -157,22 +157,16 @@ impl Maskers<'_> {
     }
 }
 
-/// A JSON string that stands for any hidden JSON value, after the version byte of `jsonb` in binary form.
-pub(super) fn put_hidden_json(is_jsonb_binary: bool, value: &[u8], out: &mut BytesMut) {
-    if is_jsonb_binary {
-        out.put_u8(1);
-    }
-    out.put_slice(value);
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::BufMut;
+
     use super::super::testing::*;
     use super::*;
 
     fn masker(kind: MaskKind, type_oid: Oid, binary: bool) -> Masker {
         let catalog = catalog();
-        Maskers { catalog: &catalog, key: &[7; 32], binary }.whole(kind, type_oid)
+        Maskers { catalog: &catalog, key: &[7; 32], binary }.whole(&kind, type_oid)
     }
 
     #[track_caller]
@@ -214,7 +208,7 @@ mod tests {
         check(&rows, b"{\"(1,alice@example.com,721,alice)\",NULL}", Some(b"{\"(1,a***@example.com,721,***)\",NULL}"));
         assert!(maskers.inside(ORDERS_ROW, &set).is_none());
         assert!(maskers.inside(99_999, &set).is_some());
-        let whole = maskers.whole(MaskKind::Redact, CUSTOMERS_ROW);
+        let whole = maskers.whole(&MaskKind::Redact, CUSTOMERS_ROW);
         check(&whole, b"(1,alice@example.com,,alice)", Some(b"(0,***,,***)"));
     }
 }

@@ -9,12 +9,9 @@ use std::sync::Arc;
 use super::maskers::base_type;
 use super::nested::Maskers;
 use super::set::FIRST_USER_OID;
-use super::{MaskKind, MaskSet, Masker};
+use super::{MaskKind, MaskSet, Masker, TEXT_TYPE};
 use crate::analysis::{BaseColumn, Form, Lineage, Outputs, StatementAnalysis};
 use crate::catalog::{Catalog, Oid, Relation};
-
-/// The type `text`.
-const TEXT_TYPE: Oid = 25;
 
 /// What RowDescription says of one column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,14 +150,14 @@ impl Planner<'_> {
     fn masker(&self, field: &FieldOrigin, lineage: &Lineage) -> Option<Masker> {
         let maskers = Maskers { catalog: self.catalog, key: self.masks.key(), binary: field.format == 1 };
         let masker = match self.whole(field, lineage) {
-            Some(kind) => Some(maskers.whole(kind, field.type_oid)),
+            Some(kind) => Some(maskers.whole(&kind, field.type_oid)),
             None => maskers.inside(field.type_oid, self.masks).or_else(|| {
                 let foreign = self.masks.is_foreign(field.table_oid, lineage);
-                (foreign && self.is_text(field)).then(|| maskers.whole(MaskKind::Detect, field.type_oid))
+                (foreign && self.is_text(field)).then(|| maskers.whole(&MaskKind::Detect, field.type_oid))
             }),
         }?;
         // Formats other than text and binary do not exist yet.
-        Some(if matches!(field.format, 0 | 1) { masker } else { Masker::null(masker.kind()) })
+        Some(if matches!(field.format, 0 | 1) { masker } else { Masker::null(masker.kind().clone()) })
     }
 
     /// The masker of a column of which only the lineage is known.
@@ -169,7 +166,7 @@ impl Planner<'_> {
             return Some(Masker::null(MaskKind::Redact));
         }
         let maskers = Maskers { catalog: self.catalog, key: self.masks.key(), binary: format == 1 };
-        self.masks.is_foreign(0, lineage).then(|| maskers.whole(MaskKind::Detect, TEXT_TYPE))
+        self.masks.is_foreign(0, lineage).then(|| maskers.whole(&MaskKind::Detect, TEXT_TYPE))
     }
 
     /// See [`MaskPlan::rules`].
@@ -289,7 +286,7 @@ mod tests {
     fn check(field: FieldOrigin, outputs: Option<Outputs>, expected: Option<MaskKind>) {
         let set = compile(&[("*.customers.email", MaskKind::Email)], &[]);
         let plan = plan(&set, &[field], outputs);
-        assert_eq!(plan.masker(0).map(Masker::kind), expected);
+        assert_eq!(plan.masker(0).map(Masker::kind).cloned(), expected);
         assert_eq!(plan.is_clear(), expected.is_none());
     }
 
@@ -339,7 +336,7 @@ mod tests {
         check(field(0, 0, TEXT), Some(columns(&[&[(REMOTE, 2), (CUSTOMERS, 2)]])), Some(MaskKind::Redact));
         let named = compile(&[("*.customers.email", MaskKind::Email), ("*.remote.ref", MaskKind::Null)], &[]);
         let plan = plan(&named, &[field(REMOTE, 2, TEXT)], None);
-        assert_eq!(plan.masker(0).map(Masker::kind), Some(MaskKind::Null));
+        assert_eq!(plan.masker(0).map(Masker::kind), Some(&MaskKind::Null));
     }
 
     #[test]
@@ -377,7 +374,7 @@ mod tests {
         let set = compile(&[("public.events.ip", MaskKind::Ip)], &[]);
         let lineage = columns(&[&[(EVENTS, 2), (EVENTS_2024, 1), (EVENTS_2025, 2)]]);
         let plan = plan(&set, &[field(EVENTS, 2, 869)], Some(lineage));
-        assert_eq!(plan.masker(0).map(Masker::kind), Some(MaskKind::Ip));
+        assert_eq!(plan.masker(0).map(Masker::kind), Some(&MaskKind::Ip));
     }
 
     #[test]
@@ -424,7 +421,7 @@ mod tests {
     /// The masks that keep nothing of a word they do not know.
     fn hiding() -> Vec<MaskKind> {
         let keeps = |kind: &MaskKind| matches!(kind, MaskKind::Detect | MaskKind::Statement);
-        MaskKind::ALL.iter().filter(|kind| !keeps(kind)).copied().collect()
+        MaskKind::ALL.iter().filter(|kind| !keeps(kind)).cloned().collect()
     }
 
     proptest! {
@@ -437,7 +434,7 @@ mod tests {
             canary in "CANARY[a-z]{8}",
         ) {
             let catalog = catalog();
-            let masker = Masker::new(kind, &[7; 32], type_oid, format, &catalog);
+            let masker = Masker::new(kind.clone(), &[7; 32], type_oid, format, &catalog);
             for cell in [cell.as_slice(), canary.as_bytes()] {
                 let mut out = BytesMut::from(&b"before"[..]);
                 let masked = masker.mask_cell(cell, &mut out);
@@ -454,7 +451,7 @@ mod tests {
     #[track_caller]
     fn check_cell(kind: MaskKind, type_oid: Oid, format: i16, cell: &[u8], expected: Option<&[u8]>) {
         let mut out = BytesMut::new();
-        let masker = Masker::new(kind, &[7; 32], type_oid, format, &catalog());
+        let masker = Masker::new(kind.clone(), &[7; 32], type_oid, format, &catalog());
         let masked = masker.mask_cell(cell, &mut out);
         let value = (masked == Masked::Value).then_some(&out[..]);
         assert_eq!(value, expected, "{kind:?} on {type_oid}");

@@ -59,7 +59,7 @@ pub struct MaskSet {
 }
 
 /// What holds for one masked column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Masking {
     kind: MaskKind,
     /// What a statement gets in which it decides.
@@ -70,7 +70,7 @@ struct Masking {
 
 impl Masking {
     fn of(rule: &MaskRule, number: usize) -> Self {
-        Self { kind: rule.mask, predicates: rule.predicates, rule: Some(number) }
+        Self { kind: rule.mask.clone(), predicates: rule.predicates, rule: Some(number) }
     }
 
     /// What follows from other columns.
@@ -79,7 +79,7 @@ impl Masking {
     }
 
     fn stricter(self, other: Self) -> Self {
-        let kind = self.kind.stricter(other.kind);
+        let kind = self.kind.clone().stricter(other.kind);
         let rule = if kind == self.kind { self.rule.or(other.rule) } else { other.rule.or(self.rule) };
         Self { kind, predicates: self.predicates.max(other.predicates), rule }
     }
@@ -142,12 +142,14 @@ impl MaskSet {
         if column.attnum == 0 {
             return self.touches_relation(column.relation).then_some(MaskKind::Redact);
         }
-        self.columns.get(&column).map(|masking| masking.kind)
+        self.columns.get(&column).map(|masking| masking.kind.clone())
     }
 
     /// Whether what is made of the column may show a masked value: it is masked, or holds rows of a masked relation.
     pub(super) fn conceals(&self, column: BaseColumn) -> bool {
-        self.mask_of(column).is_some() || self.holders.contains(&column)
+        self.columns.contains_key(&column)
+            || (column.attnum == 0 && self.touches_relation(column.relation))
+            || self.holders.contains(&column)
     }
 
     /// Whether values of a foreign table may be in a column of that origin or lineage.
@@ -218,12 +220,16 @@ impl MaskSet {
     /// Adds a mask; `true` when that changed anything.
     fn add(&mut self, relation: Oid, attnum: i16, masking: Masking) -> bool {
         let column = BaseColumn { relation, attnum };
-        let before = self.columns.get(&column).copied();
-        let after = before.map_or(masking, |known| known.stricter(masking));
-        self.columns.insert(column, after);
+        let before = self.columns.get(&column).cloned();
+        let after = match &before {
+            Some(known) => known.clone().stricter(masking),
+            None => masking,
+        };
         let whole = self.relations.entry(relation).or_insert(after.predicates);
         *whole = (*whole).max(after.predicates);
-        before != Some(after)
+        let changed = before.as_ref() != Some(&after);
+        self.columns.insert(column, after);
+        changed
     }
 
     fn inherit_downwards(&mut self, catalog: &Catalog) {
@@ -250,7 +256,7 @@ impl MaskSet {
     /// Masked columns of `from` that `to` has by name, as attribute numbers of `to`.
     fn shared(&self, from: &Relation, to: &Relation) -> impl Iterator<Item = (i16, Masking)> {
         from.columns.iter().filter_map(move |column| {
-            let masking = self.columns.get(&BaseColumn { relation: from.oid, attnum: column.attnum }).copied()?;
+            let masking = self.columns.get(&BaseColumn { relation: from.oid, attnum: column.attnum }).cloned()?;
             Some((to.column_named(&column.name)?.attnum, masking))
         })
     }
@@ -282,14 +288,14 @@ impl MaskSet {
         if !self.touches_database() {
             return;
         }
-        let (strictest, redacted) = (self.strictest, MaskKind::Redact);
+        let strictest = self.strictest;
         for relation in catalog.relations() {
             let kind_of = |name: &str| match (relation.schema.as_str(), relation.name.as_str(), name) {
                 // What other people's statements look for, or write.
                 ("pg_catalog", "pg_stat_activity", "query") => Some(MaskKind::Statement),
                 // Parts of large values of a table.
-                ("pg_toast", _, "chunk_data") => Some(redacted),
-                _ if relation.oid < FIRST_USER_OID && SYSTEM_VALUE_COLUMNS.contains(&name) => Some(redacted),
+                ("pg_toast", _, "chunk_data") => Some(MaskKind::Redact),
+                _ if relation.oid < FIRST_USER_OID && SYSTEM_VALUE_COLUMNS.contains(&name) => Some(MaskKind::Redact),
                 _ => None,
             };
             for column in &relation.columns {

@@ -9,6 +9,7 @@ use crate::subject::Subject;
 pub(super) const TEXT: Oid = 25;
 pub(super) const INT4: Oid = 23;
 pub(super) const TEXT_ARRAY: Oid = 1009;
+pub(super) const INT4_RANGE: Oid = 3904;
 
 pub(super) const PG_STATS: Oid = 12_000;
 pub(super) const PG_STAT_ACTIVITY: Oid = 12_001;
@@ -94,6 +95,7 @@ pub(super) fn catalog() -> Catalog {
         type_of(CUSTOMERS_ROW, "customers", 'c', 'C', [CUSTOMERS, 0, 0]),
         type_of(ORDERS_ROW, "orders", 'c', 'C', [ORDERS, 0, 0]),
         type_of(CUSTOMERS_ROWS, "_customers", 'b', 'A', [0, CUSTOMERS_ROW, 0]),
+        type_of(INT4_RANGE, "int4range", 'r', 'R', [0, 0, 0]),
         type_of(EMAIL_DOMAIN, "email", 'd', 'S', [0, 0, TEXT]),
     ];
     Catalog::new(1, relations, types, Vec::new())
@@ -139,7 +141,7 @@ pub(super) fn subject() -> Subject {
 
 /// Compiles masks for a subject in the group `privacy`.
 pub(super) fn compile(masks: &[(&str, MaskKind)], except_groups: &[&str]) -> MaskSet {
-    let masks = masks.iter().map(|(columns, mask)| mask_rule(columns, *mask, except_groups));
+    let masks = masks.iter().map(|(columns, mask)| mask_rule(columns, mask.clone(), except_groups));
     let policy = Policy { masks: masks.collect(), ..Policy::default() };
     let from = |relation, attnum| Lineage::Columns(vec![BaseColumn { relation, attnum }]);
     let views = Views(vec![

@@ -85,7 +85,7 @@ impl MaskSet {
             return Some(self.redacting(predicates));
         };
         self.copies.insert(own, original);
-        let known = columns.iter().chain([&original]).filter_map(|column| self.columns.get(column).copied());
+        let known = columns.iter().chain([&original]).filter_map(|column| self.columns.get(column).cloned());
         known.reduce(Masking::stricter)
     }
 }
