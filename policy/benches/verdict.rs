@@ -41,8 +41,12 @@ fn rule(number: usize) -> Rule {
 }
 
 fn analysis(effect: Effect) -> Analysis {
-    let used =
-        RelationUse { oid: Some(1), name: QualifiedName::new("public", "orders"), effects: Effects::of(&[effect]) };
+    let used = RelationUse {
+        oid: Some(1),
+        name: QualifiedName::new("public", "orders"),
+        effects: Effects::of(&[effect]),
+        is_consulted: false,
+    };
     let statement =
         StatementAnalysis { effects: Effects::of(&[effect]), relations: vec![used], ..StatementAnalysis::default() };
     Analysis { statements: vec![statement] }

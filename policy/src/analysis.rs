@@ -272,13 +272,16 @@ pub struct RelationUse {
     pub name: QualifiedName,
     /// Effects the statement has on it: `select` for a relation that is read, `update`, … for one that is written.
     pub effects: Effects,
+    /// Whether what changes it also looks at its columns: in WHERE, SET, RETURNING, a key of ON CONFLICT. PostgreSQL asks
+    /// for the privilege to SELECT then.
+    pub is_consulted: bool,
 }
 
 impl RelationUse {
-    /// Whether rows of it are read.
+    /// Whether it is read: its rows, or columns of rows that are changed.
     #[must_use]
     pub fn is_read(&self) -> bool {
-        self.effects.contains(Effect::Select)
+        self.is_consulted || self.effects.contains(Effect::Select)
     }
 
     /// Whether it is written, defined, or otherwise changed.

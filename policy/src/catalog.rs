@@ -327,6 +327,21 @@ impl Catalog {
         search_path.iter().find_map(|schema| self.relation_named(schema, name))
     }
 
+    /// What the relation inherits from or is a partition of, and what those do; each once.
+    #[must_use]
+    pub fn ancestors(&self, oid: Oid) -> Vec<Oid> {
+        let parents = |oid| self.relation(oid).map(|relation| relation.parents.as_slice()).unwrap_or_default();
+        let mut found: Vec<Oid> = Vec::new();
+        let mut open = parents(oid).to_vec();
+        while let Some(next) = open.pop() {
+            if next != oid && !found.contains(&next) {
+                found.push(next);
+                open.extend(parents(next));
+            }
+        }
+        found
+    }
+
     /// What inherits from the relation or is a partition of it, directly.
     #[must_use]
     pub fn children(&self, oid: Oid) -> &[Oid] {

@@ -2,7 +2,8 @@
 //!
 //! Never says what a user's function does. Invariant: a volatile function that is on no list here may write.
 
-/// Volatile functions that neither write what others see, nor read what the caller's query does not name.
+/// Volatile functions that neither write what others see, nor read what the caller's query does not name. Those that list
+/// one directory of the server's own show names and sizes, to members of `pg_monitor`.
 const HARMLESS: &[&str] = &[
     "clock_timestamp",
     "currval",
@@ -37,6 +38,14 @@ const HARMLESS: &[&str] = &[
     "pg_last_wal_replay_lsn",
     "pg_last_xact_replay_timestamp",
     "pg_lock_status",
+    "pg_ls_archive_statusdir",
+    "pg_ls_logdir",
+    "pg_ls_logicalmapdir",
+    "pg_ls_logicalsnapdir",
+    "pg_ls_replslotdir",
+    "pg_ls_summariesdir",
+    "pg_ls_tmpdir",
+    "pg_ls_waldir",
     "pg_notification_queue_usage",
     "pg_partition_ancestors",
     "pg_partition_tree",
@@ -114,7 +123,7 @@ const DANGEROUS: &[&str] = &[
     "pg_import_system_collations",
     "pg_log_backend_memory_contexts",
     "pg_logical_*",
-    "pg_ls_*",
+    "pg_ls_dir",
     "pg_nextoid",
     "pg_promote",
     "pg_read_*",

@@ -9,8 +9,9 @@ use pg_query::protobuf::Node;
 
 use super::lineage::{Scope, Source};
 use super::walker::Walker;
-use super::{BaseColumn, Lineage, StatementAnalysis};
-use crate::catalog::{Oid, Relation, RelationKind};
+use super::{BaseColumn, Lineage, RelationUse, StatementAnalysis};
+use crate::catalog::{Catalog, Oid, Relation, RelationKind};
+use crate::effect::{Effect, Effects};
 
 impl Walker<'_> {
     /// Notes columns that are read.
@@ -163,5 +164,28 @@ impl Walker<'_> {
         let written: Vec<Oid> =
             self.out.relations.iter().filter(|used| used.is_written()).filter_map(|used| used.oid).collect();
         written.into_iter().for_each(|relation| self.writes(BaseColumn { relation, attnum: 0 }));
+    }
+}
+
+/// Marks the relations of which columns are read by what changes them.
+pub(super) fn mark_consulted(statement: &mut StatementAnalysis, catalog: &Catalog) {
+    let consulted = |used: &RelationUse| match (&statement.reads, used.oid) {
+        (Lineage::Unknown(_), _) => true,
+        // The columns of a table that the catalog does not have yet are not known either.
+        (Lineage::Columns(_), None) => {
+            used.effects.intersects(Effects::of(&[Effect::Update, Effect::Delete, Effect::Merge]))
+        }
+        (Lineage::Columns(columns), Some(oid)) => {
+            let is_read = |oid: Oid| columns.binary_search_by_key(&oid, |column| column.relation).is_ok();
+            is_read(oid) || catalog.ancestors(oid).into_iter().any(is_read)
+        }
+    };
+    let marks: Vec<bool> = statement
+        .relations
+        .iter()
+        .map(|used| !used.effects.contains(Effect::Select) && used.is_written() && consulted(used))
+        .collect();
+    for (used, mark) in statement.relations.iter_mut().zip(marks) {
+        used.is_consulted = mark;
     }
 }

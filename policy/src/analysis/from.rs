@@ -81,7 +81,8 @@ impl Walker<'_> {
             using = left.columns.list.iter().map(|column| column.name.clone()).collect();
             using.retain(|name| right.columns.named(name).is_some());
         }
-        let mut joined = Level { columns: self.join_columns(&left, &right, &using), sources: left.sources };
+        let columns = self.join_columns(&left, &right, &using);
+        let mut joined = Level { columns, sources: left.sources, setting: None };
         joined.sources.extend(right.sources);
         let mut condition = before.clone();
         condition.append(joined.clone());

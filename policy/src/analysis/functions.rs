@@ -47,7 +47,7 @@ impl<'a> Walker<'a> {
             self.function(&schema, &name);
             return arguments;
         }
-        let result = self.invoke(&schema, &name, &call.args, &arguments);
+        let result = self.invoke(&schema, &name, &settings::with_name(&name, &call.args, scope), &arguments);
         // A count tells how often its argument is NULL, which an expression may have made of a value.
         let is_plain = |arg: &Node| is_stored(arg, scope) || is_row(arg, scope);
         if name == "count" && !call.args.iter().all(is_plain) { result.and(&arguments) } else { result }

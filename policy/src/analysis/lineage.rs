@@ -6,6 +6,8 @@
 
 use std::cell::Cell;
 
+use pg_query::protobuf;
+
 use super::{BaseColumn, Form, Lineage, Outputs};
 use crate::catalog::Oid;
 
@@ -298,12 +300,14 @@ pub struct Level {
     pub sources: Vec<Source>,
     /// For `column` and `*`, in order.
     pub columns: Columns,
+    /// What `name` is, where the rows are those of one setting (see [`super::settings`]).
+    pub setting: Option<protobuf::Node>,
 }
 
 impl Level {
     /// The level of one source.
     pub fn of(source: Source) -> Self {
-        Self { columns: source.columns.clone(), sources: vec![source] }
+        Self { columns: source.columns.clone(), sources: vec![source], setting: None }
     }
 
     /// Puts another FROM item behind this one.

@@ -62,8 +62,9 @@ impl Walker<'_> {
 
     fn plain(&mut self, select: &SelectStmt, outermost: bool, outer: &Scope<'_>) -> Columns {
         let level = self.read_from(&select.from_clause, outer);
-        let scope = outer.with(level);
+        let mut scope = outer.with(level);
         self.where_clause(select.where_clause.as_deref(), outermost, &scope);
+        scope.level.setting = self.one_setting(select.where_clause.as_deref(), &scope.level);
         let columns = self.targets(&select.target_list, &scope);
         for keys in [&select.group_clause, &select.distinct_clause] {
             let deciding = self.keys(keys, &columns, &scope);

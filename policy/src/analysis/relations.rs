@@ -243,14 +243,10 @@ impl<'a> Walker<'a> {
 
     /// Adds the columns of the same name of all parents.
     pub(super) fn add_parents(&self, relation: &Relation, column: &str, lineage: &mut Lineage) {
-        let mut seen = HashSet::from([relation.oid]);
-        let mut open = relation.parents.clone();
-        while let Some(oid) = open.pop() {
-            let Some(parent) = self.catalog().relation(oid).filter(|_| seen.insert(oid)) else { continue };
-            if let Some(inherited) = parent.column_named(column) {
-                lineage.absorb(&Lineage::of(parent.oid, inherited.attnum));
+        for parent in self.catalog().ancestors(relation.oid) {
+            if let Some(inherited) = self.catalog().relation(parent).and_then(|parent| parent.column_named(column)) {
+                lineage.absorb(&Lineage::of(parent, inherited.attnum));
             }
-            open.extend(&parent.parents);
         }
     }
 

@@ -15,5 +15,6 @@ mod hidden;
 mod inference;
 mod limits;
 mod lineage;
+mod reading;
 mod shape;
 mod work;

@@ -244,15 +244,18 @@ impl<'a> Walker<'a> {
     }
 
     fn lock(&mut self, lock: &LockStmt) {
-        self.effect(Effect::Lock);
+        // What every SELECT takes, and pg_dump takes beforehand.
+        const ACCESS_SHARE: i32 = 1;
+        let effect = if lock.mode == ACCESS_SHARE { Effect::Select } else { Effect::Lock };
+        self.effect(effect);
         for relation in &lock.relations {
             match relation.node.as_ref() {
                 Some(NodeEnum::RangeVar(name)) => {
-                    if let Some(view) = self.touch(name, Effects::of(&[Effect::Lock]))
+                    if let Some(view) = self.touch(name, Effects::of(&[effect]))
                         && view.kind == RelationKind::View
                         && !is_built_in(view)
                     {
-                        self.locks_through(view);
+                        self.locks_through(view, effect);
                     }
                 }
                 _ => self.give_up(NotUnderstood::Node("LockStmt")),
@@ -261,10 +264,10 @@ impl<'a> Walker<'a> {
     }
 
     /// What the definition of a view names is locked with the view.
-    fn locks_through(&mut self, view: &'a Relation) {
+    fn locks_through(&mut self, view: &'a Relation, effect: Effect) {
         let reading = self.reading(view);
         for known in &reading.relations {
-            self.relation(known.oid, known.name.clone(), Effects::of(&[Effect::Lock]));
+            self.relation(known.oid, known.name.clone(), Effects::of(&[effect]));
         }
         if let Some(why) = &reading.not_understood {
             self.give_up(why.clone());

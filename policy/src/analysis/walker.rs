@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::constant::Literals;
 use super::lineage::{Columns, take_work};
-use super::{AnalysisContext, Lineage, NotUnderstood, Outputs, RelationUse, SessionChange, StatementAnalysis};
+use super::{AnalysisContext, Lineage, NotUnderstood, Outputs, RelationUse, SessionChange, StatementAnalysis, columns};
 use crate::catalog::{Catalog, Oid};
 use crate::effect::{Effect, Effects};
 use crate::name::QualifiedName;
@@ -96,6 +96,7 @@ impl<'a> Walker<'a> {
     pub fn finish(&mut self) -> StatementAnalysis {
         let mut done = std::mem::take(&mut self.out);
         self.positions.clear();
+        columns::mark_consulted(&mut done, self.context.catalog);
         if done.not_understood.is_some() {
             done.effects.insert(Effect::Unknown);
         }
@@ -167,7 +168,7 @@ impl<'a> Walker<'a> {
         if let Some(oid) = oid {
             self.positions.insert(oid, list.len());
         }
-        list.push(RelationUse { oid, name, effects });
+        list.push(RelationUse { oid, name, effects, is_consulted: false });
     }
 
     pub fn function(&mut self, schema: &str, name: &str) {

@@ -166,18 +166,7 @@ impl<'a> Touched<'a> {
     }
 
     fn is_ancestor(&self, oid: Oid, of: &Relation) -> bool {
-        let mut open = of.parents.clone();
-        let mut seen = Vec::new();
-        while let Some(next) = open.pop() {
-            if next == oid {
-                return true;
-            }
-            if !seen.contains(&next) {
-                seen.push(next);
-                open.extend(self.catalog.relation(next).into_iter().flat_map(|parent| &parent.parents));
-            }
-        }
-        false
+        self.catalog.ancestors(of.oid).contains(&oid)
     }
 
     fn add(&mut self, relation: &'a Relation, meant: Meant<'a>) {

@@ -123,7 +123,8 @@ impl Matcher {
         let fits = |used: &RelationUse| {
             // A use whose effects are not known may carry any effect of the statement.
             let have = if used.effects.is_empty() { statement.effects } else { used.effects };
-            named(used) && (open || self.effects.is_none_or(|asked| scope.effects(have, asked)))
+            let certain = scope == Scope::Any || self.access != RelationAccess::Read || !is_open(used, statement);
+            certain && named(used) && (open || self.effects.is_none_or(|asked| scope.effects(have, asked)))
         };
         scope.over(statement.relations.iter().filter(|used| self.access.covers(used)), fits)
     }
@@ -138,6 +139,11 @@ impl RelationAccess {
             Self::Any => true,
         }
     }
+}
+
+/// Whether it cannot be told if the relation is read.
+fn is_open(used: &RelationUse, statement: &StatementAnalysis) -> bool {
+    used.is_consulted && (used.oid.is_none() || matches!(statement.reads, Lineage::Unknown(_)))
 }
 
 fn fits_functions(globs: &[NameGlob], functions: &[QualifiedName], scope: Scope) -> bool {

@@ -97,6 +97,7 @@ fn statement(spec: &str) -> StatementAnalysis {
                     oid: None,
                     name: QualifiedName::new(schema, name),
                     effects: effects(&used.replace('+', " ")),
+                    is_consulted: false,
                 });
             }
         }

@@ -38,20 +38,13 @@ const READING_TAGS: &[&str] = &[
     "DEALLOCATE",
     "SET",
     "RESET",
+    "LOCK TABLE",
 ];
 
 /// What counts as more than reading though PostgreSQL's evidence shows no write: files of the server, statistics, advisory
-/// locks, and settings that decide what is logged, how rows are restricted, or that are not named by a constant.
-const MORE_THAN_READING: &[&str] = &[
-    "pg_advisory_unlock(",
-    "pg_ls_tmpdir(",
-    "pg_read_file(",
-    "pg_stat_file(",
-    "pg_stat_reset",
-    "set_config(name,",
-    "SET log_",
-    "SET row_security",
-];
+/// locks, and settings that decide what is logged.
+const MORE_THAN_READING: &[&str] =
+    &["pg_advisory_unlock(", "pg_read_file(", "pg_stat_file(", "pg_stat_reset", "SET log_"];
 
 /// What the policy lets through; anything else in a statement, and whatever is not understood, is denied.
 const READING: Effects = Effects::of(&[

@@ -36,7 +36,7 @@ pub fn effects(tag: &str) -> Option<Effects> {
         "EXPLAIN" => &[Effect::Explain],
         "LISTEN" | "UNLISTEN" => &[Effect::Listen],
         "NOTIFY" => &[Effect::Notify],
-        "LOCK TABLE" => &[Effect::Lock],
+        "LOCK TABLE" => &[Effect::Lock, Effect::Select],
         "VACUUM" | "ANALYZE" | "CLUSTER" | "REINDEX" | "CHECKPOINT" | "REFRESH MATERIALIZED VIEW" => {
             &[Effect::Maintenance]
         }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
+use countersign::packs::Pack;
 use tempfile::TempDir;
 
 use crate::support::config::password;
@@ -47,6 +48,19 @@ async fn dump(proxy: &Proxy, home: &Path) -> String {
 
 async fn start() -> (Proxy, TempDir) {
     (Proxy::start("").await, tempfile::tempdir().expect("temporary directory"))
+}
+
+/// A dump only reads, also one by several sessions that share a snapshot.
+#[tokio::test]
+async fn a_dump_passes_policies_for_reading() {
+    for pack in [Pack::ReadOnly, Pack::WritesNeedReview, Pack::DdlFrozen] {
+        let proxy = Proxy::start(pack.text()).await;
+        let home = tempfile::tempdir().expect("temporary directory");
+        let whole = run(&proxy, home.path(), "pg_dump", &["--schema=public"]).await;
+        assert!(String::from_utf8_lossy(&whole.stdout).contains("COPY public.orders"), "{}", pack.name());
+        run(&proxy, home.path(), "pg_dump", &["--schema=public", "-Fd", "-j2", "-f", "dump"]).await;
+        run(&proxy, home.path(), "pg_dump", &["--schema=public", "--enable-row-security", "--inserts"]).await;
+    }
 }
 
 #[tokio::test]

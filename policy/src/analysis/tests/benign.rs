@@ -32,8 +32,20 @@ fn everyday_statements_are_understood() {
         "select",
     );
     check("SHOW search_path", "show");
+    check("SELECT count(*), sum(size) FROM pg_ls_tmpdir()", "select");
     check("SET statement_timeout = '5s'", "set");
     check("SET TIME ZONE 'UTC'", "set");
+    check("SET row_security = off", "set");
+    check(
+        "SELECT set_config(name, 'view, foreign-table', false) FROM pg_settings \
+           WHERE name = 'restrict_nonsystem_relation_kind'",
+        "select set",
+    );
+    check(
+        "SELECT pg_catalog.set_config(name, 'UTC', false) FROM pg_catalog.pg_settings s WHERE name = 'TimeZone'",
+        "select set",
+    );
+    check("LOCK TABLE customers IN ACCESS SHARE MODE", "select");
     check("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "set");
     check("DISCARD ALL", "discard");
     check("LISTEN a", "listen");

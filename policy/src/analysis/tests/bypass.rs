@@ -135,8 +135,9 @@ fn settings_that_change_later_sql_are_dangerous() {
     check("SET NAMES 'SJIS'", "set_dangerous");
     check("SET client_encoding TO 'UTF8'", "set");
     check("SET session_replication_role = replica", "set_dangerous");
-    check("SET row_security = off", "set_dangerous");
     check("SET log_statement = none", "set_dangerous");
+    check("SET restrict_nonsystem_relation_kind = ''", "set_dangerous");
+    check("SET restrict_nonsystem_relation_kind = 'view'", "set_dangerous");
     check("SET ROLE admin", "set_role");
     check("SET SESSION AUTHORIZATION postgres", "set_role");
     check("RESET ROLE", "reset set_role");
@@ -162,6 +163,38 @@ fn copy_says_where_it_goes() {
     check("COPY customers FROM STDIN WHERE purge() = '1'", "copy_in function_call");
 }
 
+/// A setting is named by a row of pg_settings only where it can be no other row.
+#[test]
+fn a_row_names_a_setting_only_when_it_is_the_only_one() {
+    for text in [
+        "SELECT set_config(name, 'x', false) FROM pg_settings",
+        "SELECT set_config(name, 'x', false) FROM pg_settings WHERE name <> 'a.b'",
+        "SELECT set_config(name, 'x', false) FROM pg_settings WHERE name = 'a.b' OR true",
+        "SELECT set_config(name, 'x', false) FROM pg_settings WHERE name = lower('a.b')",
+        "SELECT set_config(name, 'x', false) FROM pg_settings WHERE setting = 'a.b'",
+        "SELECT set_config(name, 'x', false) FROM pg_settings WHERE pg_settings.name = 'a.b' COLLATE loose",
+        "SELECT set_config(setting, 'x', false) FROM pg_settings WHERE name = 'a.b'",
+        "SELECT set_config(name || '', 'x', false) FROM pg_settings WHERE name = 'a.b'",
+        "SELECT set_config(name, 'x', false) FROM pg_settings s (setting, name) WHERE name = 'a.b'",
+        "SELECT set_config(name, 'x', false) FROM pg_settings JOIN orders USING (name) WHERE name = 'a.b'",
+        "WITH pg_settings AS (SELECT 'role' AS name) SELECT set_config(name, 'x', false) FROM pg_settings \
+           WHERE name = 'a.b'",
+        "SELECT 1 FROM pg_settings WHERE name = 'a.b' AND set_config(name, 'x', false) = ''",
+        "SELECT (SELECT set_config(name, 'x', false) FROM pg_settings) FROM pg_settings WHERE name = 'a.b'",
+        "SELECT (SELECT set_config(o.name, 'x', false) FROM pg_settings WHERE name = 'a.b') FROM pg_settings o",
+        "SELECT (SELECT 1 FROM pg_settings WHERE set_config(name, 'x', false) = '') FROM pg_settings WHERE name = 'a.b'",
+    ] {
+        let effects = analysis(text).effects();
+        assert!(effects.contains(Effect::SetDangerous), "{text}: {effects:?}");
+    }
+    check("SELECT set_config(name, 'x', false) FROM pg_settings WHERE name = 'role'", "select set_role");
+    check("SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'array_nulls'", "select set_dangerous");
+    check(
+        "SELECT set_config(name, (SELECT ssn FROM customers), false) FROM pg_settings WHERE name = 'TimeZone'",
+        "select set set_dangerous function_call",
+    );
+}
+
 #[test]
 fn relations_are_found_wherever_they_are() {
     uses("SELECT * FROM customers", "public.customers", "select");
@@ -182,6 +215,7 @@ fn relations_are_found_wherever_they_are() {
     uses("DELETE FROM customers_eu", "public.customers", "delete");
     uses("SELECT * FROM customers FOR UPDATE", "public.customers", "select lock");
     uses("LOCK TABLE customers", "public.customers", "lock");
+    uses("LOCK TABLE customers IN ROW SHARE MODE", "public.customers", "lock");
     uses("DROP TABLE public.customers CASCADE", "public.customers", "drop");
     uses("DROP SCHEMA public CASCADE", "public.customers", "drop");
     uses("ALTER TABLE customers ADD COLUMN x int", "public.customers", "alter");

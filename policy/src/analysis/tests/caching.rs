@@ -103,7 +103,7 @@ fn everyday_statements_share_by_shape() {
 fn what_a_literal_decides_is_not_shared() {
     for (first, second) in [
         ("SELECT set_config('work_mem', '1', false)", "SELECT set_config('role', '1', false)"),
-        ("SELECT set_config('row_security', 'on', false)", "SELECT set_config('row_security', 'off', false)"),
+        ("SELECT set_config('array_nulls', 'on', false)", "SELECT set_config('array_nulls', 'off', false)"),
         ("UPDATE orders SET id = 1 WHERE 1 = 2", "UPDATE orders SET id = 1 WHERE 1 = 1"),
         ("DELETE FROM orders WHERE id = 1 OR 1 = 2", "DELETE FROM orders WHERE id = 1 OR 2 = 2"),
         ("DELETE FROM orders WHERE id = 1 OR 'a' = 'b'", "DELETE FROM orders WHERE id = 1 OR 'b' = 'b'"),

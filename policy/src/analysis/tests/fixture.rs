@@ -139,6 +139,7 @@ fn relations() -> Vec<Relation> {
         relation(1259, "pg_catalog", "pg_class", Table, &["oid", "relname", "relnamespace", "relkind"]),
         relation(2615, "pg_catalog", "pg_namespace", Table, &["oid", "nspname"]),
         relation(12_001, "pg_catalog", "pg_stats", View, &["tablename", "attname", "most_common_vals"]),
+        relation(12_003, "pg_catalog", "pg_settings", View, &["name", "setting", "unit"]),
         relation(12_002, "pg_catalog", "pg_stat_activity", View, &["pid", "query"]),
     ]
 }
@@ -196,7 +197,7 @@ fn functions() -> Vec<(String, String, Function)> {
         pg_table_is_visible current_setting has_table_privilege repeat chr int4 text json_populate_record \
         quote_ident obj_description pg_get_expr replace regexp_replace concat_ws";
     let volatile = "random setseed nextval currval setval pg_sleep clock_timestamp gen_random_uuid set_config pg_notify lo_export \
-        lo_import lo_get pg_read_file pg_ls_dir pg_terminate_backend pg_cancel_backend pg_advisory_lock pg_advisory_unlock_all \
+        lo_import lo_get pg_read_file pg_ls_dir pg_ls_tmpdir pg_terminate_backend pg_cancel_backend pg_advisory_lock pg_advisory_unlock_all \
         pg_try_advisory_xact_lock query_to_xml cursor_to_xml ts_stat ts_rewrite pg_reload_conf pg_switch_wal pg_relation_size";
     let scalar = |name: &str| if matches!(name, "json_each" | "ts_stat") { RECORD } else { TEXT };
     let built_in = |volatility| move |name: &str| function("pg_catalog", name, volatility, "internal", scalar(name));
