@@ -20,11 +20,14 @@ use tokio_rustls::TlsConnector;
 use crate::catalog::{CatalogError, CatalogService};
 use crate::config::{Config, UpstreamConfig};
 use crate::estimate::Estimator;
+use crate::side_pool::SidePool;
 
 /// About how many analyses are kept.
 const ANALYSES: usize = 10_000;
 /// Most bytes of texts and analyses that are kept.
 const ANALYSES_BYTES_MAX: u64 = 64 << 20;
+/// Cards that are gathered at the same time.
+const CARDS_AT_ONCE: usize = 2;
 /// Distinct sets of groups whose masks are kept; more are compiled anew.
 const MASK_SETS_MAX: usize = 1024;
 
@@ -48,6 +51,7 @@ pub struct Database {
     catalog: Arc<CatalogService>,
     analyses: Arc<AnalysisCache>,
     estimator: Estimator,
+    cards: SidePool,
     views: ArcSwap<Views>,
     masks: DashMap<Vec<String>, Compiled>,
 }
@@ -56,15 +60,21 @@ impl Database {
     /// Puts the parts of one database together.
     #[must_use]
     pub fn new(catalog: Arc<CatalogService>, upstream: UpstreamConfig, tls: Option<TlsConnector>) -> Self {
-        let estimator = Estimator::new(upstream.clone(), tls);
+        let estimator = Estimator::new(upstream.clone(), tls.clone());
+        let cards = SidePool::new(upstream.clone(), tls, CARDS_AT_ONCE);
         let analyses = Arc::new(AnalysisCache::new(ANALYSES, ANALYSES_BYTES_MAX));
-        Self { upstream, catalog, analyses, estimator, views: ArcSwap::default(), masks: DashMap::new() }
+        Self { upstream, catalog, analyses, estimator, cards, views: ArcSwap::default(), masks: DashMap::new() }
     }
 
     /// Who asks its planner.
     #[must_use]
     pub fn estimator(&self) -> &Estimator {
         &self.estimator
+    }
+
+    /// Connections for what reviewers are shown; estimates, which statements wait for, have their own.
+    pub(crate) fn cards(&self) -> &SidePool {
+        &self.cards
     }
 
     /// Whether it stands for this upstream.

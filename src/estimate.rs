@@ -7,7 +7,6 @@
 //! Planning computes functions that are declared not to change. What may be planned is decided before
 //! ([`countersign_policy::verdict::Estimate`]).
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -15,13 +14,13 @@ use countersign_policy::verdict::Rows;
 use serde::Deserialize;
 use std::error::Error as StdError;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 use tokio_postgres::Client;
+use tokio_postgres::error::DbError;
 use tokio_postgres::types::{Format, FromSql, IsNull, Kind, ToSql, Type};
 use tokio_rustls::TlsConnector;
 
-use crate::catalog::side::Side;
 use crate::config::UpstreamConfig;
+use crate::side_pool::SidePool;
 
 /// Connections that ask at the same time, per database.
 const CONNECTIONS_MAX: usize = 4;
@@ -32,10 +31,7 @@ const SETTINGS: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout = '2s'; SET
 const PLACE: &str = "SELECT pg_catalog.set_config('search_path', $1, true)";
 const ROLE: &str = "SELECT pg_catalog.set_config('role', $1, true)";
 
-const NO_CONNECTION: Rows = Rows::Unavailable("the planner could not be reached");
 const TOO_LATE: Rows = Rows::Unavailable("the planner did not answer in time");
-const NOT_AS_ROLE: Rows = Rows::Unavailable("the proxy cannot take the role of the session to ask the planner");
-const NOT_PLANNED: Rows = Rows::Unavailable("the planner did not take the statement");
 
 /// What is asked.
 #[derive(Clone)]
@@ -70,12 +66,37 @@ impl std::fmt::Debug for Question {
     }
 }
 
+/// Why there is no plan.
+#[derive(Debug)]
+pub(crate) enum NotPlanned {
+    /// There is no connection.
+    NoConnection,
+    /// The proxy cannot take the role of the session.
+    NotAsRole,
+    /// The planner did not take the statement; what PostgreSQL said, which may quote it.
+    Refused(Option<Box<DbError>>),
+}
+
+impl NotPlanned {
+    /// Why, as a phrase without literals.
+    pub(crate) fn phrase(&self) -> &'static str {
+        match self {
+            Self::NoConnection => "the planner could not be reached",
+            Self::NotAsRole => "the proxy cannot take the role of the session to ask the planner",
+            Self::Refused(_) => "the planner did not take the statement",
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for NotPlanned {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Refused(error.as_db_error().cloned().map(Box::new))
+    }
+}
+
 /// Asks the planner of one database.
 pub struct Estimator {
-    upstream: UpstreamConfig,
-    tls: Option<TlsConnector>,
-    turns: Semaphore,
-    idle: Mutex<Vec<Side>>,
+    pool: SidePool,
 }
 
 impl std::fmt::Debug for Estimator {
@@ -88,7 +109,7 @@ impl Estimator {
     /// One that connects when it is first asked.
     #[must_use]
     pub fn new(upstream: UpstreamConfig, tls: Option<TlsConnector>) -> Self {
-        Self { upstream, tls, turns: Semaphore::new(CONNECTIONS_MAX), idle: Mutex::default() }
+        Self { pool: SidePool::new(upstream, tls, CONNECTIONS_MAX) }
     }
 
     /// How many rows the statement returns, or one of its INSERT, UPDATE, DELETE or MERGE writes, whichever is more.
@@ -100,48 +121,27 @@ impl Estimator {
     }
 
     async fn ask(&self, question: &Question) -> Rows {
-        let Ok(_turn) = self.turns.acquire().await else { return NO_CONNECTION };
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let side = match idle.filter(|side| !side.is_closed()) {
-            Some(side) => side,
-            None => match Side::connect_plain(&self.upstream, self.tls.as_ref()).await {
-                Ok(side) => side,
-                Err(error) => {
-                    tracing::warn!(%error, "could not connect to ask the planner");
-                    return NO_CONNECTION;
-                }
-            },
-        };
-        let rows = plan(side.client(), question).await;
-        if side.client().batch_execute("ROLLBACK").await.is_ok() {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(side);
-        }
-        rows
+        let Some(side) = self.pool.take().await else { return Rows::Unavailable(NotPlanned::NoConnection.phrase()) };
+        let explained = explain(side.client(), question).await;
+        side.put_back().await;
+        let rows = explained.and_then(|json| rows_of(&json).ok_or(NotPlanned::Refused(None)));
+        rows.map_or_else(|not_planned| Rows::Unavailable(not_planned.phrase()), Rows::Estimated)
     }
 }
 
-async fn plan(client: &Client, question: &Question) -> Rows {
-    if client.batch_execute(SETTINGS).await.is_err() {
-        return NO_CONNECTION;
-    }
-    let path = path_of(&question.search_path);
-    for (set, value, otherwise) in [(PLACE, &path, NOT_PLANNED), (ROLE, &question.role, NOT_AS_ROLE)] {
-        if client.query_typed(set, &[(value, Type::TEXT)]).await.is_err() {
-            return otherwise;
-        }
-    }
+/// The plan in JSON. Leaves a transaction open, which is to be rolled back.
+pub(crate) async fn explain(client: &Client, question: &Question) -> Result<String, NotPlanned> {
+    client.batch_execute(SETTINGS).await.map_err(|_error| NotPlanned::NoConnection)?;
+    client.query_typed(PLACE, &[(&path_of(&question.search_path), Type::TEXT)]).await?;
+    client.query_typed(ROLE, &[(&question.role, Type::TEXT)]).await.map_err(|_error| NotPlanned::NotAsRole)?;
     let types: Vec<Type> = question.types.iter().map(|oid| type_of(*oid)).collect();
-    let text = format!("EXPLAIN (FORMAT JSON) {}", question.text);
-    let Ok(prepared) = client.prepare_typed(&text, &types).await else { return NOT_PLANNED };
+    let prepared = client.prepare_typed(&format!("EXPLAIN (FORMAT JSON) {}", question.text), &types).await?;
     if prepared.params().len() != question.values.len() {
-        return NOT_PLANNED;
+        return Err(NotPlanned::Refused(None));
     }
     let values: Vec<&(dyn ToSql + Sync)> = question.values.iter().map(|value| value as _).collect();
-    let Ok(row) = client.query_one(&prepared, &values).await else { return NOT_PLANNED };
-    match row.try_get::<_, Json>(0) {
-        Ok(Json(text)) => rows_of(&text).map_or(NOT_PLANNED, Rows::Estimated),
-        Err(_) => NOT_PLANNED,
-    }
+    let row = client.query_one(&prepared, &values).await?;
+    Ok(row.try_get::<_, Json>(0)?.0)
 }
 
 /// The search path for another session: temporary objects are left out, and nothing is planned that names one.

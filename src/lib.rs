@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod cancel;
+pub mod card;
 pub mod catalog;
 pub mod cli;
 pub mod clock;
@@ -31,6 +32,7 @@ pub mod review;
 pub mod scan;
 pub mod server;
 pub mod session;
+mod side_pool;
 pub mod store;
 pub mod stream;
 pub mod systemd;

@@ -133,6 +133,12 @@ impl Report {
 }
 
 impl StatementReport {
+    /// The first statements of a text, at most so many.
+    #[must_use]
+    pub fn first(most: usize, analysis: &Analysis, catalog: &Catalog) -> Vec<Self> {
+        analysis.statements.iter().take(most).map(|statement| Self::new(statement, catalog)).collect()
+    }
+
     fn new(statement: &StatementAnalysis, catalog: &Catalog) -> Self {
         let relations = statement.relations.iter().map(|used| (used.name.to_string(), used.effects.iter().collect()));
         Self {

@@ -25,6 +25,8 @@ use countersign_policy::grant::{Binding, ShapeDigest};
 use countersign_policy::rule::{Justification, Mode};
 use countersign_policy::verdict::ReviewerDemand;
 
+use crate::card::{Card, Inquiry};
+
 pub use decide::Consent;
 pub use error::ReviewError;
 pub use execution::Execution;
@@ -77,7 +79,7 @@ pub enum State {
 }
 
 /// What a session hands over when a verdict is Hold.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct NewRequest {
     /// What the approval will be bound to.
     pub binding: Binding,
@@ -119,6 +121,10 @@ pub struct NewRequest {
     pub justification_asked: Justification,
     /// Whether a transaction block is open.
     pub in_transaction: bool,
+    /// What is known for its card so far.
+    pub card: Card,
+    /// What is to be asked for it.
+    pub inquiry: Inquiry,
 }
 
 /// A bound parameter, decoded for a reader.

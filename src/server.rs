@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::audit::{self, Audit, AuditError, Record};
 use crate::cancel::CancelRegistry;
+use crate::card::CardDesk;
 use crate::catalog::{CatalogOptions, CatalogService};
 use crate::config::{Config, DatabaseConfig, ListenAddress, SslMode, StoreConfig};
 use crate::connection::{self, Newcomer};
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) live: Live,
     pub(crate) verdicts: VerdictCounters,
     pub(crate) workroom: Workroom,
+    pub(crate) cards: CardDesk,
     sessions: AtomicU64,
     /// Distinguishes the sessions of this process from those of earlier ones in the audit trail.
     started: Timestamp,
@@ -202,6 +204,7 @@ impl Server {
             live: Live::default(),
             verdicts: VerdictCounters::new(),
             workroom: Workroom::new(),
+            cards: CardDesk::new(),
             sessions: AtomicU64::new(1),
             started: now,
             web,
@@ -227,6 +230,11 @@ impl Server {
         let review = Arc::clone(&self.shared.review);
         let mut phase = self.phase.subscribe();
         self.services.spawn(async move { review.run_follower(drain::reached(&mut phase, Phase::Ending)).await });
+        let (shared, mut phase) = (Arc::clone(&self.shared), self.phase.subscribe());
+        self.services.spawn(async move {
+            let ending = drain::reached(&mut phase, Phase::Ending);
+            shared.cards.run(Arc::clone(&shared.review), ending).await;
+        });
         let mut phase = self.phase.subscribe();
         let ending = async move { drain::reached(&mut phase, Phase::Ending).await };
         self.services.spawn(async move {

@@ -18,11 +18,13 @@ use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use countersign_policy::grant::Binding;
 use countersign_policy::rule::Mode;
 
+use crate::card::Card;
 use crate::review::{AccessRequest, GrantId, GrantRecord, GrantState, RequestId, State, Transition, Vote};
 use crate::tls::TlsError;
 
@@ -125,6 +127,8 @@ pub struct NewRecord {
     pub binding: Binding,
     /// How the requester waits.
     pub mode: Mode,
+    /// What is known for its card so far.
+    pub card: Card,
 }
 
 /// A change of one request, made only if it is still at `expected_version`.
@@ -196,6 +200,31 @@ pub struct Viewer {
 /// An answer of the store, once it is durable.
 pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
+/// How often requests of one shape were decided, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// Approved, whatever became of them.
+    pub approved: u64,
+    /// Rejected.
+    pub rejected: u64,
+    /// Expired or withdrawn, or still open.
+    pub undecided: u64,
+}
+
+impl Past {
+    /// Counts so many requests in that state.
+    fn add(&mut self, state: State, count: u64) {
+        let counted = match state {
+            State::Approved | State::Executing | State::Executed | State::Failed | State::Unknown | State::Revoked => {
+                &mut self.approved
+            }
+            State::Rejected => &mut self.rejected,
+            State::Pending | State::Expired | State::Cancelled => &mut self.undecided,
+        };
+        *counted = counted.saturating_add(count);
+    }
+}
+
 /// What a store tells of changes that other processes made, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreEvent {
@@ -216,6 +245,16 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// The request of that id.
     fn get(&self, id: RequestId) -> StoreFuture<'_, Option<AccessRequest>>;
+
+    /// What its card says, if there is such a request and it has one.
+    fn card(&self, id: RequestId) -> StoreFuture<'_, Option<Card>>;
+
+    /// Puts a card in the place of the one before; it is no change of the request.
+    fn fill_card(&self, id: RequestId, card: Card) -> StoreFuture<'_, ()>;
+
+    /// How requests of that shape on that database were decided that were made before this one, the newest thousand: by
+    /// anybody, or by this user.
+    fn past(&self, request: AccessRequest, user: Option<String>) -> StoreFuture<'_, Past>;
 
     /// One page of requests, by id descending.
     fn list(&self, filter: Filter) -> StoreFuture<'_, Vec<AccessRequest>>;

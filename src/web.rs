@@ -24,7 +24,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::config::Config;
 use crate::review::Review;
 
-pub use api::{Page, RequestView};
+pub use api::{Details, Page, RequestView};
 pub use grants::{GrantPage, GrantView};
 pub use problem::Problem;
 pub use server::serve;

@@ -22,7 +22,7 @@ use crate::moment::Moment;
 use crate::rule::{Action, Justification, Mode, PlainText, Policy, Rule, Scope, Stage};
 use crate::subject::Subject;
 
-pub use self::rows::{Estimate, Rows};
+pub use self::rows::{Estimate, Rows, obstacle as planning_obstacle};
 use self::terms::Tally;
 pub(crate) use self::terms::{covers, must_be_seen};
 

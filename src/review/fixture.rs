@@ -12,6 +12,7 @@ use countersign_policy::verdict::ReviewerDemand;
 
 use super::{Actor, NewRequest, Opened, Parameter, RequestId, Review, Surface, Waiting};
 use crate::audit::Audit;
+use crate::card::{Card, Inquiry};
 use crate::config::{AuditConfig, Config, LimitsConfig, ReviewConfig, TcpConfig, UserConfig, WebConfig};
 use crate::store::SqliteStore;
 use crate::store::tests::both::Place;
@@ -91,6 +92,8 @@ pub(crate) fn new_request(demands: &str, mode: Mode) -> NewRequest {
         justification: None,
         justification_asked: Justification::Optional,
         in_transaction: true,
+        card: Card::default(),
+        inquiry: Inquiry::default(),
     }
 }
 
@@ -142,7 +145,7 @@ impl Bench {
 
     pub(crate) async fn ask(&self, demands: &str) -> RequestId {
         match self.review.open(new_request(demands, Mode::Resubmit), at(0)).await.unwrap() {
-            Opened::Resubmit(request) => request.id,
+            Opened::Resubmit(request) | Opened::Joined(request) => request.id,
             other => panic!("not stored for resubmission: {other:?}"),
         }
     }

@@ -13,13 +13,14 @@ use countersign_policy::rule::{Justification, Mode};
 use super::decide::BYPASS;
 use super::pending::Pending;
 use super::unsettled::Unsettled;
-use super::votes::covers;
+use super::votes::{covers, left};
 use super::{
     ADMIN_GROUP, AccessRequest, Edit, NewRequest, RequestId, ReviewError, State, Surface, Transition, Vote, Waiting,
 };
 use crate::audit::{Audit, AuditError, Record};
+use crate::card::Card;
 use crate::config::Config;
-use crate::store::{Filter, NewRecord, Store};
+use crate::store::{Filter, NewRecord, Past, Store};
 use crate::telemetry::TRANSITIONS;
 use countersign_policy::verdict::ReviewerDemand;
 
@@ -56,6 +57,8 @@ pub enum Opened {
     Unjustified,
     /// It is stored and does not wait: the client is told to send it again once it is approved.
     Resubmit(AccessRequest),
+    /// The same was asked for before and is not decided yet: nothing new is stored, and it does not wait.
+    Joined(AccessRequest),
     /// The requester is an admin and has approved it by asking.
     SelfApproved {
         /// The approved request.
@@ -95,7 +98,7 @@ impl Review {
         if new.mode == Mode::Resubmit
             && let Some(open) = self.same(&new, State::Pending, now).await?
         {
-            return Ok(Opened::Resubmit(open));
+            return Ok(Opened::Joined(open));
         }
         if unjustified {
             return Ok(Opened::Unjustified);
@@ -124,6 +127,42 @@ impl Review {
     /// [`ReviewError::NotFound`], or when the store fails.
     pub async fn get(&self, id: RequestId) -> Result<AccessRequest, ReviewError> {
         self.store.get(id).await?.ok_or(ReviewError::NotFound)
+    }
+
+    /// What a reviewer is shown of it besides, if anything was noted.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn card(&self, id: RequestId) -> Result<Option<Card>, ReviewError> {
+        Ok(self.store.card(id).await?)
+    }
+
+    /// Puts a card in the place of the one before.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn fill_card(&self, id: RequestId, card: Card) -> Result<(), ReviewError> {
+        Ok(self.store.fill_card(id, card).await?)
+    }
+
+    /// How requests of the same shape were decided that were made before this one: by anybody, or by this user.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn past(&self, request: &AccessRequest, user: Option<&str>) -> Result<Past, ReviewError> {
+        Ok(self.store.past(request.clone(), user.map(str::to_owned)).await?)
+    }
+
+    /// Who else must approve it, by the groups of this moment; nobody once it is decided.
+    #[must_use]
+    pub fn still_needed(&self, request: &AccessRequest) -> Vec<ReviewerDemand> {
+        /// More people than any policy asks for.
+        const MOST: u32 = 1000;
+        if request.state != State::Pending {
+            return Vec::new();
+        }
+        let people: Vec<_> = request.approvals().map(|vote| self.groups_of(&vote.by)).collect();
+        left(&request.reviewers, &people, MOST)
     }
 
     /// One page of requests, newest first.
@@ -312,5 +351,5 @@ fn record_of(new: NewRequest, now: Timestamp) -> NewRecord {
         transitions: vec![opened],
         outcome: None,
     };
-    NewRecord { request, binding: new.binding, mode: new.mode }
+    NewRecord { request, binding: new.binding, mode: new.mode, card: new.card }
 }

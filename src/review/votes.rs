@@ -15,15 +15,40 @@ pub fn are_met(demands: &[ReviewerDemand], people: &[Vec<String>]) -> bool {
     if wanted == 0 || wanted > people.len() {
         return false;
     }
-    let places: Vec<&str> = demands
-        .iter()
-        .flat_map(|demand| std::iter::repeat_n(demand.group.as_str(), demand.approvals.max(1) as usize))
-        .collect();
+    let places = places(demands);
     let mut matching = Matching { people, place_of: vec![None; people.len()], places: &places };
     (0..places.len()).all(|place| {
         let mut seen = vec![false; people.len()];
         matching.seat(place, &mut seen)
     })
+}
+
+/// The demands that are left when these people have taken as many places as they can, none of more than `most`.
+#[must_use]
+pub fn left(demands: &[ReviewerDemand], people: &[Vec<String>], most: u32) -> Vec<ReviewerDemand> {
+    let bounded: Vec<_> = demands
+        .iter()
+        .map(|demand| ReviewerDemand { approvals: demand.approvals.min(most), ..demand.clone() })
+        .collect();
+    let places = places(&bounded);
+    let mut matching = Matching { people, place_of: vec![None; people.len()], places: &places };
+    let mut left: Vec<ReviewerDemand> = Vec::new();
+    for (place, group) in places.iter().enumerate() {
+        let mut seen = vec![false; people.len()];
+        if matching.seat(place, &mut seen) {
+            continue;
+        }
+        match left.iter_mut().find(|demand| demand.group == *group) {
+            Some(demand) => demand.approvals = demand.approvals.saturating_add(1),
+            None => left.push(ReviewerDemand { group: (*group).to_owned(), approvals: 1 }),
+        }
+    }
+    left
+}
+
+fn places(demands: &[ReviewerDemand]) -> Vec<&str> {
+    let of = |demand: &'_ ReviewerDemand| demand.approvals.max(1) as usize;
+    demands.iter().flat_map(|demand| std::iter::repeat_n(demand.group.as_str(), of(demand))).collect()
 }
 
 /// Groups of `own` that `demands` names, each once.
@@ -104,6 +129,22 @@ mod tests {
         check("a b c", "a+b a+b c", true);
         check("a b c", "a+b+c a a", false);
         check("dba dba", "dba", false);
+    }
+
+    #[track_caller]
+    fn check_left(wanted: &str, approvers: &str, want: &str) {
+        assert_eq!(left(&demands(wanted), &people(approvers), 100), demands(want), "{wanted} by {approvers}");
+    }
+
+    #[test]
+    fn what_is_left_is_what_nobody_can_fill() {
+        check_left("dba security", "", "dba security");
+        check_left("dba security", "dba", "security");
+        check_left("dba security", "dba+security", "security");
+        check_left("dba security", "dba+security dba", "");
+        check_left("dba*3", "dba", "dba*2");
+        check_left("dba*4294967295", "", "dba*100");
+        check_left("dba*0", "", "dba");
     }
 
     #[test]

@@ -85,6 +85,7 @@ impl Machine {
             parameter_part: frame.bytes.slice_ref(call.parameter_part),
             parameters: Vec::new(),
             rows: Some(Rows::Estimated(1)),
+            bind: None,
         };
         self.decide_query(frame, asked, around)
     }

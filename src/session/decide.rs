@@ -246,7 +246,7 @@ impl Machine {
     pub(super) fn decide_query(&mut self, frame: &Frame, mut asked: Asked, around: &Surroundings) -> Result<(), Stop> {
         self.recall_rows(&mut asked, around);
         if self.wants_rows(&asked, around) {
-            return self.ask_rows(frame, &asked, None, around);
+            return self.ask_rows(frame, &asked, around);
         }
         match self.rule(&asked, None, around) {
             Ruling::Run(permit) => self.run_query(&frame.bytes, Run::new(&asked, None), permit),
@@ -283,12 +283,8 @@ impl Machine {
         self.read_when_executed(&mut asked, around);
         self.recall_rows(&mut asked, around);
         if self.wants_rows(&asked, around) {
-            let bind = self
-                .statements
-                .portal(&portal)
-                .map(|known| (known.bind.clone(), known.statement.parameter_types.clone()));
-            let bind = bind.as_ref().map(|(bytes, types)| (bytes, types.as_slice()));
-            return self.ask_rows(frame, &asked, bind, around);
+            asked.bind = self.bind_of(&portal);
+            return self.ask_rows(frame, &asked, around);
         }
         let again = approved.as_ref().map(|given| (given, self.binding_of(&asked, around)));
         match self.rule(&asked, again, around) {
@@ -299,6 +295,7 @@ impl Machine {
             }
             Ruling::Park(terms) => {
                 asked.parameters = self.readable_parameters(&portal)?;
+                asked.bind = self.bind_of(&portal);
                 let group = std::mem::take(&mut self.group);
                 let shape = Shape::Execute { group, execute: frame.bytes.clone(), portal };
                 self.park(shape, asked, terms, around);
@@ -330,6 +327,11 @@ impl Machine {
         } else if now != asked.analysis {
             asked.analysis = Arc::new(conceded(&asked.analysis, BOUND_EARLIER));
         }
+    }
+
+    /// The Bind of a portal, and the types of its parameters.
+    fn bind_of(&mut self, name: &[u8]) -> Option<(Bytes, Vec<u32>)> {
+        self.statements.portal(name).map(|known| (known.bind.clone(), known.statement.parameter_types.clone()))
     }
 
     /// The bound values for people; only a request that is held needs them.

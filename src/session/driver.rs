@@ -18,6 +18,7 @@ use super::words::{BeginRefused, Command, Event, Finished, Identity, Judged, Ope
 use super::workroom;
 use crate::audit::Record;
 use crate::cancel::CancelListener;
+use crate::card::{Card, Case, Inquiry};
 use crate::crash_point::{self, CrashPoint};
 use crate::database::Database;
 use crate::drain::Phase;
@@ -276,7 +277,8 @@ impl Driver {
         }
     }
 
-    async fn open(&mut self, number: u64, request: NewRequest) {
+    async fn open(&mut self, number: u64, mut request: NewRequest) {
+        let (card, inquiry) = (request.card.clone(), std::mem::take(&mut request.inquiry));
         let opening = match self.shared.review.open(request, self.around.now).await {
             Ok(Opened::Waiting(waiting)) => {
                 let request = Box::new(waiting.request.clone());
@@ -286,13 +288,18 @@ impl Driver {
                     summary: request.summary.clone(),
                     reviewers: request.reviewers.iter().map(|demand| demand.group.clone()).collect(),
                 });
+                self.gather(request.id, card, inquiry);
                 self.waiting = Some(waiting);
                 Some(Opening::Waiting(request))
             }
             Ok(Opened::Ticket { id, met, edit }) => Some(Opening::Ready(id, met, edit)),
             Ok(Opened::SelfApproved { id, met }) => Some(Opening::Ready(id, met, None)),
             Ok(Opened::Unjustified) => Some(Opening::Unjustified),
-            Ok(Opened::Resubmit(request)) => Some(Opening::Resubmit(Box::new(request))),
+            Ok(Opened::Resubmit(request)) => {
+                self.gather(request.id, card, inquiry);
+                Some(Opening::Resubmit(Box::new(request)))
+            }
+            Ok(Opened::Joined(request)) => Some(Opening::Resubmit(Box::new(request))),
             Err(error) => {
                 tracing::error!(%error, "could not record a held request");
                 None
@@ -300,6 +307,12 @@ impl Driver {
         };
         self.look_around();
         self.work(Some(Event::Opened(number, opening))).await;
+    }
+
+    /// Has gathered what reviewers are shown; nothing waits for it.
+    fn gather(&self, request: RequestId, card: Card, inquiry: Inquiry) {
+        let (database, backend) = (Arc::clone(&self.database), self.upstream_cancel.process_id());
+        self.shared.cards.gather(Case { request, database, card, inquiry, backend });
     }
 
     /// Tells those who watch how a held request ended.

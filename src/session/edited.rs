@@ -33,18 +33,18 @@ impl Machine {
         let text: Arc<str> = Arc::from(edit.statement.as_str());
         let analysis = self.analyze_now(&text, around);
         let generation = self.names.generation(&around.catalog);
-        let (named_by_sql, rows) = (false, None);
+        let (named_by_sql, rows, bind) = (false, None, None);
         let is_query = matches!(&parked.shape, Shape::Query(frame) if frame.first() == Some(&tag::QUERY));
         if is_query {
             let (parameter_part, parameters) = (Bytes::new(), Vec::new());
             let mut frame = BytesMut::new();
             frontend::put_query(&mut frame, &text);
-            let asked = Asked { text, analysis, generation, named_by_sql, parameter_part, parameters, rows };
+            let asked = Asked { text, analysis, generation, named_by_sql, parameter_part, parameters, rows, bind };
             let binding = self.binding_of(&asked, around);
             return Some(Parked { shape: Shape::Query(frame.freeze()), asked, binding, mode: parked.mode });
         }
         let (parameter_part, parameters) = (parked.asked.parameter_part.clone(), Vec::new());
-        let asked = Asked { text, analysis, generation, named_by_sql, parameter_part, parameters, rows };
+        let asked = Asked { text, analysis, generation, named_by_sql, parameter_part, parameters, rows, bind };
         self.commands.push_back(Command::Rebind(given.id, self.binding_of(&asked, around)));
         let error = messages::approved_with_changes(edit, &self.link(given.id));
         self.refuse_parked(parked, error);

@@ -3,7 +3,6 @@
 //! Never decides: the frame waits, and is looked at again from the beginning once there is an answer. Invariant: an answer
 //! serves only the statement, parameters, role and search path it was asked for.
 
-use bytes::Bytes;
 use countersign_policy::grant::Binding;
 use countersign_policy::verdict::{Estimate, Rows};
 use countersign_protocol::frontend::{Bind, format_of};
@@ -31,14 +30,8 @@ impl Machine {
             && self.judge(asked, around).estimate == Estimate::Wanted
     }
 
-    /// Has the planner asked; the frame waits meanwhile. `types` are those of the parameters, as far as the client gave them.
-    pub(super) fn ask_rows(
-        &mut self,
-        frame: &Frame,
-        asked: &Asked,
-        bind: Option<(&Bytes, &[u32])>,
-        around: &Surroundings,
-    ) -> Result<(), Stop> {
+    /// What the planner is asked about it.
+    pub(super) fn question(&self, asked: &Asked) -> Result<Question, Stop> {
         let mut question = Question {
             text: asked.text.clone(),
             types: Vec::new(),
@@ -46,17 +39,23 @@ impl Machine {
             role: self.names.role.clone(),
             search_path: self.names.search_path.clone(),
         };
-        if let Some((bytes, types)) = bind
+        if let Some((bytes, types)) = &asked.bind
             && let Some(body) = bytes.get(frame::HEADER_LEN..)
         {
             let bind = Bind::read(body)?;
-            question.types = types.to_vec();
+            question.types = types.clone();
             let value = |(index, value): (usize, &Option<&[u8]>)| Value {
                 format: format_of(&bind.formats, index),
                 bytes: value.map(|value| bytes.slice_ref(value)),
             };
             question.values = bind.values.iter().enumerate().map(value).collect();
         }
+        Ok(question)
+    }
+
+    /// Has the planner asked; the frame waits meanwhile.
+    pub(super) fn ask_rows(&mut self, frame: &Frame, asked: &Asked, around: &Surroundings) -> Result<(), Stop> {
+        let question = self.question(asked)?;
         // What was forwarded before it is answered while it waits.
         self.flush_upstream();
         let binding = self.binding_of(asked, around);

@@ -15,6 +15,7 @@ use super::messages;
 use super::parked::{ApprovedRequest, Asked, Gate, Held, OpeningRequest, Parked, Releasing, RequestFacts, Shape};
 use super::statements::Given;
 use super::words::{BeginRefused, Command, Opening, Surroundings};
+use crate::card::Subjects;
 use crate::review::{Decision, Edit, RequestId};
 
 /// What people agreed to.
@@ -38,8 +39,15 @@ impl Machine {
             reason: self.names.reason.as_deref(),
             in_transaction: self.status != TransactionStatus::Idle || self.in_pipeline,
         };
+        let subjects = Subjects {
+            analysis: &asked.analysis,
+            catalog: &around.catalog,
+            masks: &around.masks,
+            question: self.question(&asked).map_err(|_malformed| "its parameters could not be read"),
+            in_transaction: facts.in_transaction,
+        };
         let (number, mode) = (self.serial, terms.mode);
-        self.commands.push_back(Command::Open(number, Box::new(asked.request(facts, terms))));
+        self.commands.push_back(Command::Open(number, Box::new(asked.request(facts, terms, subjects))));
         let parked = Parked { shape, asked, binding, mode };
         self.gate = Gate::Opening(Box::new(OpeningRequest { parked, number }));
     }

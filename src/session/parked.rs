@@ -21,6 +21,7 @@ use super::machine::{Machine, Stop};
 use super::names::Generation;
 use super::statements::{Given, NameId, Portal, Undo};
 use super::words::Surroundings;
+use crate::card::{Inquiry, Subjects};
 use crate::review::{Edit, NewRequest, Parameter, RequestId};
 
 /// What is put to the decision: a text and its parameter values.
@@ -37,6 +38,8 @@ pub(super) struct Asked {
     pub(super) parameters: Vec<Parameter>,
     /// The planner's estimate, where it was asked for.
     pub(super) rows: Option<Rows>,
+    /// The Bind that gave it its parameters, and their types as far as the client gave them; of what is held.
+    pub(super) bind: Option<(Bytes, Vec<u32>)>,
 }
 
 /// Extended-protocol messages that wait for the Execute, Flush or Sync behind them.
@@ -249,6 +252,7 @@ impl Asked {
             parameter_part: Bytes::new(),
             parameters: Vec::new(),
             rows: None,
+            bind: None,
         }
     }
 
@@ -263,7 +267,8 @@ impl Asked {
     }
 
     /// The record of this as a new access request.
-    pub(super) fn request(&self, facts: RequestFacts<'_>, terms: HoldTerms) -> NewRequest {
+    pub(super) fn request(&self, facts: RequestFacts<'_>, terms: HoldTerms, subjects: Subjects<'_>) -> NewRequest {
+        let (inquiry, card) = Inquiry::of(subjects, facts.role, facts.search_path);
         let mut messages = terms.messages;
         if let Some(why) = self.analysis.not_understood() {
             messages.push(format!("Not fully understood: {why}."));
@@ -289,6 +294,8 @@ impl Asked {
             justification: justification::in_comment(&self.text).or_else(|| facts.reason.map(str::to_owned)),
             justification_asked: terms.justification,
             in_transaction: facts.in_transaction,
+            card,
+            inquiry,
         }
     }
 }
@@ -308,6 +315,7 @@ pub(super) fn asked_execute(portal: &Portal) -> Result<Asked, Stop> {
         parameter_part,
         parameters: Vec::new(),
         rows: None,
+        bind: None,
     })
 }
 

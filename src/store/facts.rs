@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use countersign_policy::rule::Mode;
 
 use super::StoreError;
+use crate::card::Card;
 use crate::review::{AccessRequest, GrantRecord, Offer, Parameter, RequestId, State, Surface, Vote};
 
 /// What nobody searches by, as one JSON text.
@@ -114,6 +115,20 @@ impl Columns {
             outcome: self.outcome,
         })
     }
+}
+
+/// A card as one JSON text.
+pub(super) fn encode_card(card: &Card) -> Result<String, StoreError> {
+    serde_json::to_string(card).map_err(|_error| StoreError::Invalid("card"))
+}
+
+pub(super) fn card_from(text: &str) -> Result<Card, StoreError> {
+    serde_json::from_str(text).map_err(|_error| StoreError::Invalid("card"))
+}
+
+/// Names of rules, to be counted by.
+pub(super) fn encode_rules(request: &AccessRequest) -> Result<String, StoreError> {
+    serde_json::to_string(&request.rules).map_err(|_error| StoreError::Invalid("request"))
 }
 
 /// What a voter offers, as one JSON text.

@@ -33,6 +33,7 @@ pub(super) const SQLITE: &[Migration] = &[
     migration!(2, "sqlite/0002-grants.sql"),
     migration!(3, "sqlite/0003-lists.sql"),
     migration!(4, "sqlite/0004-edits.sql"),
+    migration!(5, "sqlite/0005-cards.sql"),
 ];
 
 /// Of the shared store.
@@ -40,6 +41,7 @@ pub(super) const POSTGRES: &[Migration] = &[
     migration!(1, "postgres/0001-requests.sql"),
     migration!(2, "postgres/0002-grants.sql"),
     migration!(3, "postgres/0003-edits.sql"),
+    migration!(4, "postgres/0004-cards.sql"),
 ];
 
 const _: () = assert!(is_numbered(SQLITE) && is_numbered(POSTGRES), "migrations are numbered 1, 2, 3 …");

@@ -27,9 +27,10 @@ use self::node::{Keeper, Node};
 use self::pool::Pool;
 use self::rows::{bigint, microseconds, request_from, state_name, storable};
 use super::{
-    Change, Filter, GrantFilter, NewRecord, PAGE_MAX, Store, StoreError, StoreEvent, StoreFuture, check_grant,
+    Change, Filter, GrantFilter, NewRecord, PAGE_MAX, Past, Store, StoreError, StoreEvent, StoreFuture, check_grant,
     check_history, check_transition, facts, owner,
 };
+use crate::card::Card;
 use crate::config::UpstreamConfig;
 use crate::review::{AccessRequest, GrantId, GrantRecord, GrantState, RequestId, State, Transition};
 
@@ -115,6 +116,9 @@ impl PostgresStore {
                     &approvals,
                     &rows::votes(&request.votes, 0)?,
                     &rows::transitions(&request.transitions, 0)?,
+                    &request.shape,
+                    &facts::encode_rules(request)?,
+                    &facts::encode_card(&new.card)?,
                 ],
             )
             .await?;
@@ -227,6 +231,33 @@ impl Store for PostgresStore {
 
     fn get(&self, id: RequestId) -> StoreFuture<'_, Option<AccessRequest>> {
         Box::pin(async move { Ok(self.requests(queries::GET, &[&id.to_string()]).await?.pop()) })
+    }
+
+    fn card(&self, id: RequestId) -> StoreFuture<'_, Option<Card>> {
+        Box::pin(async move {
+            let found = self.query(queries::CARD, &[&id.to_string()]).await?;
+            found.first().map(|row| facts::card_from(row.try_get(0)?)).transpose()
+        })
+    }
+
+    fn fill_card(&self, id: RequestId, card: Card) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            self.query(queries::FILL_CARD, &[&id.to_string(), &facts::encode_card(&card)?]).await.map(drop)
+        })
+    }
+
+    fn past(&self, request: AccessRequest, user: Option<String>) -> StoreFuture<'_, Past> {
+        Box::pin(async move {
+            let user = user.as_deref().map(storable);
+            let parameters: [&(dyn ToSql + Sync); 4] =
+                [&request.shape, &storable(&request.database), &request.id.to_string(), &user];
+            let mut past = Past::default();
+            for row in self.query(queries::PAST, &parameters).await? {
+                let count: i64 = row.try_get(1)?;
+                past.add(facts::state_from(row.try_get(0)?)?, count.unsigned_abs());
+            }
+            Ok(past)
+        })
     }
 
     fn list(&self, filter: Filter) -> StoreFuture<'_, Vec<AccessRequest>> {

@@ -8,7 +8,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use countersign_policy::verdict::ReviewerDemand;
 
 use super::facts::{self, Columns, mode_name, state_from, surface_from, surface_name, time_from};
-use super::{NewRecord, StoreError};
+use super::{NewRecord, Past, StoreError};
+use crate::card::Card;
 use crate::review::{AccessRequest, RequestId, State, Transition, Vote};
 
 /// Columns of `requests` in the order [`request_from`] reads them.
@@ -22,7 +23,7 @@ pub(super) fn insert(connection: &Connection, new: &NewRecord) -> Result<(), Sto
     connection
         .prepare_cached(
             "INSERT INTO requests (id, state, version, requester, database, binding, mode, facts, created_at, expires_at, \
-             decided_at, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+             decided_at, outcome, shape, rules) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
         .execute(params![
             id,
@@ -37,7 +38,10 @@ pub(super) fn insert(connection: &Connection, new: &NewRecord) -> Result<(), Sto
             request.expires_at.as_microsecond(),
             request.decided_at.map(Timestamp::as_microsecond),
             request.outcome,
+            request.shape,
+            facts::encode_rules(request)?,
         ])?;
+    put_card(connection, request.id, &new.card)?;
     let mut insert = connection.prepare_cached(
         "INSERT INTO demands (request, seq, grp, approvals, state, database, requester) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -48,6 +52,32 @@ pub(super) fn insert(connection: &Connection, new: &NewRecord) -> Result<(), Sto
     }
     request.votes.iter().try_for_each(|vote| insert_vote(connection, request.id, vote))?;
     request.transitions.iter().try_for_each(|transition| insert_transition(connection, request.id, transition))
+}
+
+pub(super) fn put_card(connection: &Connection, id: RequestId, card: &Card) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO cards (request, card) VALUES (?1, ?2)")?
+        .execute(params![id.to_string(), facts::encode_card(card)?])?;
+    Ok(())
+}
+
+pub(super) fn card(connection: &Connection, id: RequestId) -> Result<Option<Card>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT card FROM cards WHERE request = ?1")?;
+    let found: Option<String> = query.query_row([id.to_string()], |row| row.get(0)).optional()?;
+    found.as_deref().map(facts::card_from).transpose()
+}
+
+pub(super) fn past(connection: &Connection, request: &AccessRequest, user: Option<&str>) -> Result<Past, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT state, count(*) FROM (SELECT state FROM requests WHERE shape = ?1 AND shape <> '' AND database = ?2 \
+         AND id < ?3 AND (?4 IS NULL OR requester = ?4) ORDER BY id DESC LIMIT 1000) GROUP BY state",
+    )?;
+    let mut past = Past::default();
+    let mut rows = query.query(params![request.shape, request.database, request.id.to_string(), user])?;
+    while let Some(row) = rows.next()? {
+        past.add(state_from(&row.get::<_, String>(0)?)?, row.get(1)?);
+    }
+    Ok(past)
 }
 
 pub(super) fn insert_vote(connection: &Connection, id: RequestId, vote: &Vote) -> Result<(), StoreError> {

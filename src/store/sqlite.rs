@@ -14,8 +14,11 @@ use countersign_policy::grant::Binding;
 use super::grants;
 use super::rows::{self, COLUMNS};
 use super::thread::{Access, StoreThread};
-use super::{Change, Filter, GrantFilter, NewRecord, Store, StoreError, StoreFuture, check_history, check_transition};
+use super::{
+    Change, Filter, GrantFilter, NewRecord, Past, Store, StoreError, StoreFuture, check_history, check_transition,
+};
 use super::{facts, owner, pages};
+use crate::card::Card;
 use crate::review::{AccessRequest, GrantId, GrantRecord, RequestId, State, Surface, Transition};
 
 /// Requests in `countersign.db`.
@@ -76,6 +79,18 @@ impl Store for SqliteStore {
 
     fn get(&self, id: RequestId) -> StoreFuture<'_, Option<AccessRequest>> {
         self.read(move |connection| rows::get(connection, id))
+    }
+
+    fn card(&self, id: RequestId) -> StoreFuture<'_, Option<Card>> {
+        self.read(move |connection| rows::card(connection, id))
+    }
+
+    fn fill_card(&self, id: RequestId, card: Card) -> StoreFuture<'_, ()> {
+        self.write(move |connection| rows::put_card(connection, id, &card))
+    }
+
+    fn past(&self, request: AccessRequest, user: Option<String>) -> StoreFuture<'_, Past> {
+        self.read(move |connection| rows::past(connection, &request, user.as_deref()))
     }
 
     fn list(&self, filter: Filter) -> StoreFuture<'_, Vec<AccessRequest>> {

@@ -47,7 +47,7 @@ fn transition(from: Option<State>, to: State) -> Transition {
 }
 
 fn record(request: AccessRequest) -> NewRecord {
-    NewRecord { request, binding: Binding([1; 32]), mode: Mode::Wait }
+    NewRecord { request, binding: Binding([1; 32]), mode: Mode::Wait, card: Card::default() }
 }
 
 fn change(id: u128, version: u64, from: State, to: State) -> Change {

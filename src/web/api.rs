@@ -7,16 +7,21 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use jiff::Timestamp;
+use countersign_policy::verdict::ReviewerDemand;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::caller::{Body, Caller, Decided, Form};
 use super::{ApiState, Problem};
+use crate::card::Card;
 use crate::duration;
 use crate::identity::Principal;
+use crate::review::votes::demanded_groups;
 use crate::review::{AccessRequest, Consent, Offer, RequestId, ReviewError, Scope, State as RequestState};
-use crate::store::{Filter, PAGE_MAX, Viewer};
+use crate::store::{Filter, PAGE_MAX, Past, Viewer};
 
+/// When a card has been gathered if it ever is.
+const GATHERED_BY: SignedDuration = SignedDuration::from_mins(2);
 /// Rows of a page when the caller does not say.
 const PAGE_DEFAULT: u32 = 50;
 
@@ -30,6 +35,20 @@ pub struct RequestView {
     pub seconds_left: Option<i64>,
     /// Link for people.
     pub url: String,
+    /// What a reviewer is shown besides; of one request only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Details>,
+}
+
+/// What a reviewer is shown of one request besides its record.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Details {
+    /// Sizes, what it sets off, the plan, the open transaction; `None` of requests of older versions.
+    pub card: Option<Card>,
+    /// Who else must approve it.
+    pub still_needed: Vec<ReviewerDemand>,
+    /// How requests of the same shape were decided before; of those that the caller may know of.
+    pub past: Past,
 }
 
 /// One page of requests, newest first.
@@ -122,7 +141,28 @@ pub(super) async fn list(
 
 pub(super) async fn show(State(state): State<ApiState>, caller: Caller, Path(id): Path<String>) -> Answer {
     let request = visible(&state, &caller, &id).await?;
-    Ok(Json(view(&state, request)))
+    let details = details(&state, &caller, &request).await?;
+    Ok(Json(RequestView { details: Some(details), ..view(&state, request) }))
+}
+
+async fn details(state: &ApiState, caller: &Caller, request: &AccessRequest) -> Result<Details, Problem> {
+    let review = &state.review;
+    let Principal { name, groups } = &caller.0;
+    // Whoever reviews it is asked for the same shape by anybody; a requester knows of own requests only.
+    let reviews = review.sees_all(groups) || !demanded_groups(&request.reviewers, groups).is_empty();
+    let own = (!reviews).then_some(name.as_str());
+    // The proxy that was to gather the rest may have ended before it had.
+    let settled =
+        |card: Card| if is_late(request) { card.given_up("the proxy ended before it was gathered") } else { card };
+    Ok(Details {
+        card: review.card(request.id).await?.map(settled),
+        still_needed: review.still_needed(request),
+        past: review.past(request, own).await?,
+    })
+}
+
+fn is_late(request: &AccessRequest) -> bool {
+    Timestamp::now().duration_since(request.created_at) > GATHERED_BY
 }
 
 pub(super) async fn approve(
@@ -199,5 +239,5 @@ fn view(state: &ApiState, request: AccessRequest) -> RequestView {
     let waits = matches!(request.state, RequestState::Pending | RequestState::Approved);
     let left = state.review.time(Timestamp::now()).duration_until(request.expires_at).as_secs().max(0);
     let url = format!("{}/requests/{}", state.config.load().web.public_url, request.id);
-    RequestView { seconds_left: waits.then_some(left), url, request }
+    RequestView { seconds_left: waits.then_some(left), url, request, details: None }
 }

@@ -3,6 +3,7 @@
 mod adversarial;
 mod audit;
 mod cancel;
+mod card;
 mod crash;
 mod deny;
 mod edited;

@@ -66,8 +66,9 @@ pub(super) fn concerns_rows(statement: &StatementAnalysis) -> bool {
     statement.effects.intersects(OF_ROWS) && !fetches
 }
 
-/// Why the planner is not asked about the text.
-pub(super) fn obstacle(analysis: &Analysis, catalog: &Catalog) -> Option<&'static str> {
+/// Why the planner is not asked about the text; a phrase without literals.
+#[must_use]
+pub fn obstacle(analysis: &Analysis, catalog: &Catalog) -> Option<&'static str> {
     let [statement] = analysis.statements.as_slice() else { return Some("the text holds several statements") };
     if statement.not_understood.is_some() {
         return Some("the statement is not fully understood");

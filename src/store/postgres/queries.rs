@@ -68,6 +68,19 @@ pub(super) const LIST: &str = concat!("SELECT ", columns!(), " FROM countersign.
 /// One request by id.
 pub(super) const GET: &str = concat!("SELECT ", columns!(), " FROM countersign.requests r WHERE r.id = $1");
 
+/// The card of `$1`.
+pub(super) const CARD: &str = "SELECT c.card FROM countersign.cards c WHERE c.request = $1";
+
+/// Puts the card `$2` of `$1` in the place of the one before.
+pub(super) const FILL_CARD: &str = "WITH filled AS (INSERT INTO countersign.cards (request, card) VALUES ($1, $2) \
+     ON CONFLICT (request) DO UPDATE SET card = excluded.card RETURNING request) \
+     SELECT pg_catalog.pg_notify('countersign', filled.request) FROM filled";
+
+/// States of requests of shape `$1` on database `$2` made before `$3`, by `$4` or anybody.
+pub(super) const PAST: &str = "SELECT p.state, count(*) FROM (SELECT r.state FROM countersign.requests r \
+     WHERE r.shape = $1 AND r.shape <> '' AND r.database = $2 AND r.id < $3 AND ($4::text IS NULL OR r.requester = $4) \
+     ORDER BY r.id DESC LIMIT 1000) p GROUP BY p.state";
+
 /// Those of `$1` that are not PENDING.
 pub(super) const DECIDED: &str =
     concat!("SELECT ", columns!(), " FROM countersign.requests r WHERE r.id = ANY ($1) AND r.state <> 'PENDING'");
@@ -82,14 +95,15 @@ pub(super) const RESUBMITTABLE: &str = concat!(
 );
 
 /// A new request: `$1` to `$12` its columns, `$13` the node, `$14` and `$15` groups and numbers of its demands, `$16` votes,
-/// `$17` transitions.
+/// `$17` transitions, `$18` shape, `$19` rules, `$20` card.
 pub(super) const CREATE: &str = concat!(
     fence!("$13"),
     ", made AS (INSERT INTO countersign.requests (id, state, version, requester, database, binding, mode, facts, created_at, \
-     expires_at, decided_at, outcome, node, reviewers) \
+     expires_at, decided_at, outcome, node, reviewers, shape, rules) \
      SELECT $1, $2, $3::bigint, $4, $5, $6::bytea, $7, $8, $9::bigint, $10::bigint, $11::bigint, $12, \
-     CASE WHEN $7 <> 'resubmit' THEN fence.id END, $14::text[] FROM fence \
+     CASE WHEN $7 <> 'resubmit' THEN fence.id END, $14::text[], $18, $19 FROM fence \
      RETURNING id), \
+     card AS (INSERT INTO countersign.cards (request, card) SELECT made.id, $20 FROM made), \
      demand AS (INSERT INTO countersign.demands (request, seq, grp, approvals) \
      SELECT made.id, x.seq, x.grp, x.approvals FROM made, \
      unnest($14::text[], $15::bigint[]) WITH ORDINALITY AS x(grp, approvals, seq))",

@@ -320,7 +320,7 @@ impl Seat {
             }
             Opened::Ticket { id, met, edit } => (id, Opening::Ready(id, met, edit)),
             Opened::SelfApproved { id, met } => (id, Opening::Ready(id, met, None)),
-            Opened::Resubmit(request) => (request.id, Opening::Resubmit(Box::new(request))),
+            Opened::Resubmit(request) | Opened::Joined(request) => (request.id, Opening::Resubmit(Box::new(request))),
         };
         self.answer(Some(Event::Opened(number, Some(opening))));
         Done::Opened(id)
