@@ -3,6 +3,7 @@
 //! Never decides anything and never reads SQL: it writes down what it is given, in the order it is given.
 //! Invariant: [`Audit::record_durable`] returns `Ok` only after its record, and all before it, are on stable storage.
 
+mod keeper;
 mod queue;
 mod record;
 mod segment;
@@ -74,11 +75,13 @@ pub struct Options {
     pub signer: Option<Signer>,
     /// How long a record may wait for a checkpoint over it; [`CHECKPOINT_RECORDS`] records never wait.
     pub checkpoint_after: Duration,
+    /// How long a closed segment is kept; without it, for ever.
+    pub retention: Option<Duration>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes_max: SEGMENT_BYTES_MAX, signer: None, checkpoint_after: CHECKPOINT_AFTER }
+        Self { segment_bytes_max: SEGMENT_BYTES_MAX, signer: None, checkpoint_after: CHECKPOINT_AFTER, retention: None }
     }
 }
 
@@ -86,7 +89,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Audit {
     queue: Arc<Queue>,
-    writer: Option<std::thread::JoinHandle<()>>,
+    threads: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Audit {
@@ -111,13 +114,17 @@ impl Audit {
             tracing::error!(segment = %gap.segment, reason = %gap.reason, "audit trail was damaged");
             queue.push(now, &gap.record(), None)?;
         }
-        let mut writer = writer::Writer::new(dir, opened, options);
+        let (closed, closings) = std::sync::mpsc::channel();
+        let keeper = keeper::Keeper::new(dir, options.retention, Arc::clone(&queue));
+        let mut writer = writer::Writer::new(dir, opened, options, closed);
         let source = Arc::clone(&queue);
-        let writer = std::thread::Builder::new()
-            .name("audit".to_owned())
-            .spawn(move || writer.run(&source))
-            .map_err(|source| AuditError::Open { path: dir.to_owned(), source })?;
-        Ok(Self { queue, writer: Some(writer) })
+        let spawned = |source| AuditError::Open { path: dir.to_owned(), source };
+        let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let threads = vec![
+            named("audit").spawn(move || writer.run(&source)).map_err(spawned)?,
+            named("audit-keeper").spawn(move || keeper.run(&closings)).map_err(spawned)?,
+        ];
+        Ok(Self { queue, threads })
     }
 
     /// Queues a record; it reaches the file within milliseconds and stable storage within about a second.
@@ -165,10 +172,11 @@ impl Audit {
 impl Drop for Audit {
     fn drop(&mut self) {
         self.queue.close();
-        if let Some(writer) = self.writer.take()
-            && writer.join().is_err()
-        {
-            tracing::error!("audit writer panicked");
+        for thread in self.threads.drain(..) {
+            let name = thread.thread().name().unwrap_or_default().to_owned();
+            if thread.join().is_err() {
+                tracing::error!(thread = name, "a thread of the audit trail panicked");
+            }
         }
     }
 }

@@ -179,6 +179,7 @@ impl Server {
         let options = audit::Options {
             signer: Some(signer),
             checkpoint_after: config.audit.checkpoint,
+            retention: config.audit.retention,
             ..audit::Options::default()
         };
         let audit = Arc::new(Audit::open_with(&data_dir.join("audit"), options, now)?);

@@ -148,6 +148,10 @@ impl Queue {
         self.wake.notify_one();
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     pub(super) fn health(&self) -> Result<(), AuditError> {
         if self.has_failed() { Err(AuditError::Failed) } else { Ok(()) }
     }

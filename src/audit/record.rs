@@ -203,6 +203,17 @@ pub enum Record<'a> {
         /// What weakens protection in it.
         warnings: &'a [String],
     },
+    /// A segment is about to be removed because it is older than the retention; durable before it is.
+    Retired {
+        /// The file.
+        segment: &'a str,
+        /// Its first record.
+        first_seq: u64,
+        /// Its last record.
+        last_seq: u64,
+        /// Hash of that, hexadecimal: what the first record that stays carries.
+        last_hash: &'a str,
+    },
     /// Something of the trail is missing or damaged, as found when it was opened.
     Gap {
         /// What was found.

@@ -1,4 +1,4 @@
-//! The files of a trail: `000001.jsonl`, `000002.jsonl`, … and `head`, the place and hash of the last line.
+//! The files of a trail: `000001.jsonl.gz`, …, `000009.jsonl`, and `head`, the place and hash of the last line.
 //!
 //! Never repairs silently: what is torn off the end is kept beside the segment and becomes a `gap` record.
 //! Invariant: after [`open`] the last segment ends with a line feed, or is empty.
@@ -8,15 +8,26 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use flate2::read::MultiGzDecoder;
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{AuditError, LineHash, NO_HASH, Record, line_hash};
+
+/// What is read at once.
+const READ_BYTES: usize = 256 << 10;
 
 /// The two fields every line begins with.
 #[derive(Debug, Deserialize)]
 pub(super) struct Link {
     pub(super) seq: u64,
     pub(super) prev: String,
+}
+
+/// When a record was made.
+#[derive(Debug, Deserialize)]
+pub(super) struct Time {
+    pub(super) at: Timestamp,
 }
 
 /// Place and hash of the last line.
@@ -72,6 +83,8 @@ pub(super) struct Opened {
     pub(super) number: u32,
     pub(super) file: File,
     pub(super) size: u64,
+    /// When its first record was made; `None` while it has none.
+    pub(super) began: Option<Timestamp>,
     pub(super) head_file: File,
     pub(super) next_seq: u64,
     pub(super) last_hash: LineHash,
@@ -87,16 +100,37 @@ pub(super) fn path(dir: &Path, number: u32) -> PathBuf {
     dir.join(name(number))
 }
 
+/// Where the segment is once it is closed and compressed.
+pub(super) fn packed_path(dir: &Path, number: u32) -> PathBuf {
+    dir.join(format!("{number:06}.jsonl.gz"))
+}
+
 /// Numbers of the segments in `dir`, ascending.
 pub(super) fn list(dir: &Path) -> io::Result<Vec<u32>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(dir)? {
         let file_name = entry?.file_name();
-        let number = file_name.to_str().and_then(|name| name.strip_suffix(".jsonl")).and_then(|stem| stem.parse().ok());
-        numbers.extend(number.filter(|number| file_name.to_str() == Some(name(*number).as_str())));
+        let plain = file_name.to_str().map(|name| name.strip_suffix(".gz").unwrap_or(name));
+        let number = plain.and_then(|name| name.strip_suffix(".jsonl")).and_then(|stem| stem.parse().ok());
+        numbers.extend(number.filter(|number| plain == Some(name(*number).as_str())));
     }
     numbers.sort_unstable();
+    numbers.dedup();
     Ok(numbers)
+}
+
+/// The lines of a segment, and the name of the file that holds them: the plain one while both are there, because only then
+/// it is known to be whole.
+pub(super) fn reader(dir: &Path, number: u32) -> io::Result<(String, Box<dyn BufRead>)> {
+    match File::open(path(dir, number)) {
+        Ok(file) => Ok((name(number), Box::new(BufReader::with_capacity(READ_BYTES, file)))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let file = File::open(packed_path(dir, number))?;
+            let lines = BufReader::with_capacity(READ_BYTES, MultiGzDecoder::new(file));
+            Ok((format!("{}.gz", name(number)), Box::new(lines)))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
@@ -122,16 +156,22 @@ pub(super) fn open(dir: &Path) -> Result<Opened, AuditError> {
 
 fn open_locked(dir: &Path, head_file: File, lock: File) -> io::Result<Opened> {
     let segments = list(dir)?;
-    let number = segments.last().copied().unwrap_or(1);
+    let last = segments.last().copied();
+    // A segment that is compressed already is closed.
+    let closed = last.is_some_and(|last| packed_path(dir, last).exists() && !path(dir, last).exists());
+    let number = last.map_or(1, |last| last + u32::from(closed));
+    let before = segments.iter().copied().rfind(|before| *before < number);
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path(dir, number))?;
     let mut gaps = Vec::new();
-    let mut end = read_end(&mut file, &name(number), &mut gaps)?;
+    file.seek(SeekFrom::Start(0))?;
+    let mut end = read_end(BufReader::with_capacity(READ_BYTES, &mut file), &name(number), &mut gaps)?;
     gaps.extend(cut_torn(dir, &mut file, number, &end)?);
     // A crash right after a rotation leaves an empty segment: the chain goes on from the one before.
     if end.last.is_none()
-        && let Some(before) = segments.iter().rev().nth(1)
+        && let Some(before) = before
     {
-        end.last = read_end(&mut File::open(path(dir, *before))?, &name(*before), &mut gaps)?.last;
+        let (name, lines) = reader(dir, before)?;
+        end.last = read_end(lines, &name, &mut gaps)?.last;
     }
     let head = Head::read(dir);
     let last = end.last.unwrap_or(Head { seq: 0, hash: NO_HASH });
@@ -148,20 +188,30 @@ fn open_locked(dir: &Path, head_file: File, lock: File) -> io::Result<Opened> {
     }
     sync_dir(dir)?;
     let size = file.metadata()?.len();
-    Ok(Opened { number, file, size, head_file, next_seq: highest + 1, last_hash: last.hash, gaps, lock })
+    Ok(Opened {
+        number,
+        file,
+        size,
+        began: end.began,
+        head_file,
+        next_seq: highest + 1,
+        last_hash: last.hash,
+        gaps,
+        lock,
+    })
 }
 
 struct End {
     last: Option<Head>,
+    /// Time of the first line that has one.
+    began: Option<Timestamp>,
     /// Where the last complete line ends.
     complete: u64,
 }
 
 /// Reads a segment through, checking the chain inside it.
-fn read_end(file: &mut File, segment: &str, gaps: &mut Vec<Gap>) -> io::Result<End> {
-    file.seek(SeekFrom::Start(0))?;
-    let mut reader = BufReader::with_capacity(256 << 10, file);
-    let mut end = End { last: None, complete: 0 };
+fn read_end(mut reader: impl BufRead, segment: &str, gaps: &mut Vec<Gap>) -> io::Result<End> {
+    let mut end = End { last: None, began: None, complete: 0 };
     let (mut line, mut number, mut damaged) = (Vec::new(), 0_u64, false);
     loop {
         line.clear();
@@ -188,6 +238,7 @@ fn read_end(file: &mut File, segment: &str, gaps: &mut Vec<Gap>) -> io::Result<E
         }
         let before = end.last.map_or(0, |last| last.seq);
         end.last = Some(Head { seq: link.map_or(before + 1, |link| link.seq.max(before)), hash });
+        end.began = end.began.or_else(|| serde_json::from_slice::<Time>(&line).ok().map(|time| time.at));
         end.complete += read;
     }
 }

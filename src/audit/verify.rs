@@ -7,8 +7,7 @@ mod signatures;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -165,11 +164,6 @@ pub fn verify(dir: &Path, known: Known) -> io::Result<Report> {
             let missing = segment::name(before + 1);
             walk.report.find((&missing, 0), None, Fault::Dropped, "the segment is missing".to_owned());
         }
-        if index == 0 && number != 1 {
-            walk.report
-                .notes
-                .push(format!("the trail begins at {}; what was before is not here", segment::name(number)));
-        }
         walk.segment(dir, number)?;
     }
     walk.finish(head);
@@ -186,6 +180,20 @@ struct Line<'a> {
     reason: Option<String>,
 }
 
+/// The first record, when it is not the first that was written.
+struct First {
+    segment: String,
+    seq: u64,
+    prev: String,
+}
+
+/// Says which records were removed.
+#[derive(Deserialize)]
+struct Retired {
+    last_seq: u64,
+    last_hash: String,
+}
+
 /// The highest record so far.
 #[derive(Clone, Debug)]
 struct Last {
@@ -200,6 +208,8 @@ struct Last {
 struct Walk {
     report: Report,
     last: Option<Last>,
+    first: Option<First>,
+    retired: Vec<Retired>,
     missing: BTreeSet<u64>,
     anchor: Option<Anchor>,
     anchor_seen: bool,
@@ -210,8 +220,7 @@ struct Walk {
 
 impl Walk {
     fn segment(&mut self, dir: &Path, number: u32) -> io::Result<()> {
-        let name = segment::name(number);
-        let mut reader = BufReader::with_capacity(256 << 10, File::open(segment::path(dir, number))?);
+        let (name, mut reader) = segment::reader(dir, number)?;
         self.report.segments += 1;
         let (mut line, mut line_number) = (Vec::new(), 0);
         loop {
@@ -227,11 +236,11 @@ impl Walk {
                 return Ok(());
             }
             self.report.records += 1;
-            self.line(place, &line, number == 1);
+            self.line(place, &line);
         }
     }
 
-    fn line(&mut self, place: (&str, u64), bytes: &[u8], in_first_segment: bool) {
+    fn line(&mut self, place: (&str, u64), bytes: &[u8]) {
         let hash = line_hash(bytes);
         let Ok(line) = serde_json::from_slice::<Line<'_>>(bytes) else {
             let seq = self.last.as_ref().map_or(1, |last| last.head.seq + 1);
@@ -246,12 +255,15 @@ impl Walk {
             self.report.gaps.push(format!("{}:{} record {}: {reason}", place.0, place.1, line.seq));
         }
         let reported = match self.last.clone() {
-            None => self.first_line(place, &line, in_first_segment),
+            None => self.first_line(place, &line),
             Some(last) if line.seq <= last.head.seq => {
                 return self.misplaced(place, Head { seq: line.seq, hash }, &last);
             }
             Some(last) => self.next_line(place, &line, &last),
         };
+        if line.kind == "retired" {
+            self.retired(bytes);
+        }
         if line.kind == "checkpoint"
             && let Some((fault, detail)) = self.signatures.checkpoint(line.seq, bytes)
         {
@@ -260,18 +272,34 @@ impl Walk {
         self.advance(place, Head { seq: line.seq, hash }, reported);
     }
 
-    fn first_line(&mut self, place: (&str, u64), line: &Line<'_>, in_first_segment: bool) -> bool {
+    fn first_line(&mut self, place: (&str, u64), line: &Line<'_>) -> bool {
         self.report.first_seq = Some(line.seq);
         self.signatures.begin(line.seq);
-        if !in_first_segment {
-            return false;
-        }
         if line.seq > 1 {
-            self.jump(place, 1, line.seq);
+            self.first = Some(First { segment: place.0.to_owned(), seq: line.seq, prev: line.prev.to_owned() });
         } else if line.prev != hex::encode(NO_HASH) {
             self.report.find(place, Some(line.seq), Fault::Changed, "the first record names one before it".to_owned());
         }
         false
+    }
+
+    /// Takes note of records that were removed because of their age.
+    fn retired(&mut self, bytes: &[u8]) {
+        if let Ok(retired) = serde_json::from_slice::<Retired>(bytes) {
+            self.retired.push(retired);
+        }
+    }
+
+    /// Whether the trail itself says what became of the records before the first that is there.
+    fn check_beginning(&mut self) {
+        let Some(first) = self.first.take() else { return };
+        let said = |retired: &Retired| retired.last_seq + 1 == first.seq && retired.last_hash == first.prev;
+        if self.retired.iter().any(said) {
+            let note = format!("records 1 to {} were removed because of their age", first.seq - 1);
+            self.report.notes.push(note);
+        } else {
+            self.jump((&first.segment, 1), 1, first.seq);
+        }
     }
 
     fn next_line(&mut self, place: (&str, u64), line: &Line<'_>, last: &Last) -> bool {
@@ -334,6 +362,7 @@ impl Walk {
     }
 
     fn finish(&mut self, head: Option<Head>) {
+        self.check_beginning();
         let (place, seq, hash) = match &self.last {
             Some(last) => ((last.segment.clone(), last.line), last.head.seq, last.head.hash),
             None => ((segment::name(1), 0), 0, NO_HASH),

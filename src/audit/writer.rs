@@ -7,9 +7,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::queue::{Batch, Queue, Taken};
 use super::segment::{self, Head, Opened};
@@ -21,6 +22,9 @@ const SYNC_AFTER: Duration = Duration::from_secs(1);
 
 /// Bytes of a line before the record itself, and its line feed, at most.
 const PLACE_BYTES_MAX: usize = r#"{"seq":18446744073709551615,"prev":"","#.len() + 64 + 1;
+
+/// Age at which a segment is closed, so that what is past its retention does not stay for the sake of what is not.
+const SEGMENT_AGE_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// How long the writer sleeps when nothing comes.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -40,6 +44,10 @@ pub(super) struct Writer {
     number: u32,
     file: File,
     size: u64,
+    /// When its first record was made.
+    began: Option<Timestamp>,
+    /// Told when a segment was closed.
+    closed: Sender<()>,
     head_file: File,
     next_seq: u64,
     last_hash: LineHash,
@@ -52,8 +60,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(dir: &Path, opened: Opened, options: Options) -> Self {
-        let Options { segment_bytes_max, signer, checkpoint_after } = options;
+    pub(super) fn new(dir: &Path, opened: Opened, options: Options, closed: Sender<()>) -> Self {
+        let Options { segment_bytes_max, signer, checkpoint_after, retention: _ } = options;
         Self {
             dir: dir.to_owned(),
             segment_bytes_max,
@@ -62,6 +70,8 @@ impl Writer {
             number: opened.number,
             file: opened.file,
             size: opened.size,
+            began: opened.began,
+            closed,
             head_file: opened.head_file,
             next_seq: opened.next_seq,
             last_hash: opened.last_hash,
@@ -115,6 +125,12 @@ impl Writer {
     }
 
     fn write_batch(&mut self, batch: &Batch) -> io::Result<()> {
+        let now = Timestamp::now();
+        if self.began.is_some_and(|began| now.duration_since(began) >= SEGMENT_AGE_MAX) {
+            self.sign()?;
+            self.rotate()?;
+        }
+        self.began.get_or_insert(now);
         let mut start = 0;
         for &end in &batch.ends {
             self.append(&batch.bytes[start..end])?;
@@ -181,8 +197,11 @@ impl Writer {
         self.number += 1;
         let path = segment::path(&self.dir, self.number);
         self.file = OpenOptions::new().append(true).create_new(true).open(path)?;
-        self.size = 0;
-        segment::sync_dir(&self.dir)
+        (self.size, self.began) = (0, Some(Timestamp::now()));
+        segment::sync_dir(&self.dir)?;
+        // Without a keeper the segment stays as it is.
+        let _alone = self.closed.send(());
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {

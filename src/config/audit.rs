@@ -27,6 +27,8 @@ pub struct AuditConfig {
     pub fail_open: bool,
     /// How long a record may wait for a signature.
     pub checkpoint: Duration,
+    /// How long records are kept; without it, for ever.
+    pub retention: Option<Duration>,
     /// Private key in PEM; without it, the one in the data directory.
     signing_key: Option<Secret>,
     /// Private key in PEM that hands over to the signing key.
@@ -35,7 +37,13 @@ pub struct AuditConfig {
 
 impl Default for AuditConfig {
     fn default() -> Self {
-        Self { fail_open: false, checkpoint: CHECKPOINT_AFTER, signing_key: None, former_signing_key: None }
+        Self {
+            fail_open: false,
+            checkpoint: CHECKPOINT_AFTER,
+            retention: None,
+            signing_key: None,
+            former_signing_key: None,
+        }
     }
 }
 
@@ -82,12 +90,10 @@ pub(super) fn audit(section: &Section<'_>, directory: &Path) -> AuditConfig {
         let hint = "write record_results = \"none\"".to_owned();
         section.problem("record_results", "recording results is not available in this version", Some(hint));
     }
-    if section.duration("retention").is_some() {
-        section.report.warn("[audit] retention is not applied in this version: audit segments are kept.");
-    }
     let key_of = |name: &str| section.has(name).then(|| signing_key(section, name, directory)).flatten();
     AuditConfig {
         fail_open,
+        retention: section.duration("retention"),
         checkpoint: section.duration("checkpoint").unwrap_or(none.checkpoint),
         signing_key: key_of("signing_key"),
         former_signing_key: key_of("former_signing_key"),

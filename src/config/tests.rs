@@ -137,7 +137,8 @@ except_groups = ["privacy-officers"]
     assert_eq!(upstream.ssl_root_cert, Some(directory.path().join("ca.crt")));
     assert_eq!(upstream.password.as_ref().unwrap().expose(), std::env::var("PATH").unwrap());
     assert_eq!(config.policy.rules[1].timeout, Some(Duration::from_secs(1800)));
-    assert_eq!(config.warnings, ["[audit] retention is not applied in this version: audit segments are kept."]);
+    assert_eq!(config.audit.retention, Some(Duration::from_secs(400 * 86400)));
+    assert_eq!(config.warnings, [""; 0]);
     assert!(!format!("{config:?}").contains(&std::env::var("PATH").unwrap()));
 }
 
