@@ -9,6 +9,7 @@ use std::fmt;
 mod body;
 mod builtins;
 pub mod cache;
+mod cascade;
 mod columns;
 mod condition;
 mod consequences;

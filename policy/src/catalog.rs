@@ -24,7 +24,7 @@ pub struct Catalog {
     relations: HashMap<Oid, Relation>,
     relation_names: HashMap<String, HashMap<String, Oid>>,
     types: HashMap<Oid, Type>,
-    type_names: HashSet<(String, String)>,
+    type_names: HashMap<(String, String), Oid>,
     children: HashMap<Oid, Vec<Oid>>,
     functions: HashMap<String, HashMap<String, Vec<Function>>>,
     function_names: HashMap<Oid, (String, String)>,
@@ -58,16 +58,19 @@ pub struct Relation {
     pub parents: Vec<Oid>,
     /// Whether the relation has rules other than a view's own `_RETURN` that are not disabled.
     pub has_rules: bool,
-    /// What writing to it sets off.
+    /// What statements on it set off.
     pub consequences: Vec<Consequence>,
 }
 
-/// What a write to a relation sets off besides itself.
+/// What a statement on a relation sets off besides itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consequence {
-    /// The writes that set it off: of insert, update, delete, truncate.
+    /// What sets it off: insert, update, delete, truncate; select (row security); maintenance and alter (rows are read or
+    /// written anew; `alter` also CASCADE of ALTER TYPE); drop with CASCADE. What the definitions of views and rules call is
+    /// set off by nothing here.
     pub on: Effects,
-    /// An update sets it off only when it assigns one of these attribute numbers; empty means any update.
+    /// An update sets it off only when it assigns one of these attribute numbers, and a drop of columns only when it is of
+    /// one of them; empty means any.
     pub columns: Vec<i16>,
     /// What it is.
     pub what: SetOff,
@@ -76,9 +79,11 @@ pub struct Consequence {
 /// See [`Consequence`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetOff {
-    /// A trigger, a default or a check constraint calls the function with this `pg_proc.oid`.
+    /// A trigger, a default, a check constraint, an index, a partition key or a policy calls the function with this
+    /// `pg_proc.oid`.
     Call(Oid),
-    /// A foreign key does this to rows of that relation. `truncate` happens only with CASCADE.
+    /// A foreign key does this to rows of that relation, a policy reads it, or CASCADE drops or alters it. `truncate` happens
+    /// only with CASCADE.
     Write(Effect, Oid),
 }
 
@@ -235,7 +240,7 @@ impl Catalog {
             }
             snapshot.relations.insert(relation.oid, relation);
         }
-        snapshot.type_names = types.iter().map(|item| (item.schema.clone(), item.name.clone())).collect();
+        snapshot.type_names = types.iter().map(|item| ((item.schema.clone(), item.name.clone()), item.oid)).collect();
         snapshot.types = types.into_iter().map(|item| (item.oid, item)).collect();
         for (schema, name, function) in functions {
             if !function.built_in {
@@ -370,7 +375,18 @@ impl Catalog {
     /// Whether there is a type of that schema and name, both as stored.
     #[must_use]
     pub fn has_type(&self, schema: &str, name: &str) -> bool {
-        self.type_names.contains(&(schema.to_owned(), name.to_owned()))
+        self.type_named(schema, name).is_some()
+    }
+
+    /// The type of that schema and name, both as stored.
+    #[must_use]
+    pub fn type_named(&self, schema: &str, name: &str) -> Option<&Type> {
+        self.types.get(self.type_names.get(&(schema.to_owned(), name.to_owned()))?)
+    }
+
+    /// All types, in no particular order.
+    pub fn types(&self) -> impl Iterator<Item = &Type> {
+        self.types.values()
     }
 
     /// Whether a table in that temporary schema inherits from another one.

@@ -12,8 +12,16 @@ use super::load::{Stamped, code, field};
 const WHAT: &str = "consequences";
 
 /// The bits of the second column.
-const WRITES: [(i32, Effect); 4] =
-    [(1, Effect::Insert), (2, Effect::Update), (4, Effect::Delete), (8, Effect::Truncate)];
+const CAUSES: [(i32, Effect); 8] = [
+    (1, Effect::Insert),
+    (2, Effect::Update),
+    (4, Effect::Delete),
+    (8, Effect::Truncate),
+    (16, Effect::Maintenance),
+    (32, Effect::Drop),
+    (64, Effect::Alter),
+    (128, Effect::Select),
+];
 
 /// Puts each row to its relation.
 pub(super) fn add(relations: &mut Stamped<Relation>, rows: &[Row]) -> Result<(), CatalogError> {
@@ -29,13 +37,16 @@ pub(super) fn add(relations: &mut Stamped<Relation>, rows: &[Row]) -> Result<(),
 fn read(row: &Row) -> Result<Consequence, CatalogError> {
     let bits: i32 = field(row, 1, WHAT)?;
     let mut on = Effects::NONE;
-    WRITES.iter().filter(|(bit, _)| bits & bit != 0).for_each(|(_, effect)| on.insert(*effect));
+    CAUSES.iter().filter(|(bit, _)| bits & bit != 0).for_each(|(_, effect)| on.insert(*effect));
     let oid: Oid = field(row, 4, WHAT)?;
     let what = match code(row, 3, WHAT)? {
         'c' => SetOff::Call(oid),
         'd' => SetOff::Write(Effect::Delete, oid),
         'u' => SetOff::Write(Effect::Update, oid),
         't' => SetOff::Write(Effect::Truncate, oid),
+        'x' => SetOff::Write(Effect::Drop, oid),
+        'a' => SetOff::Write(Effect::Alter, oid),
+        'r' => SetOff::Write(Effect::Select, oid),
         _ => return Err(CatalogError::Unexpected { what: WHAT }),
     };
     Ok(Consequence { on, columns: field(row, 2, WHAT)?, what })

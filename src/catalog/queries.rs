@@ -43,9 +43,12 @@ SELECT c.oid, n.nspname, c.relname, c.relkind::pg_catalog.text, c.reltype,
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 ORDER BY c.oid";
 
-/// What writes to relations set off: by relation, the writes (1 insert, 2 update, 4 delete, 8 truncate), the columns that an
-/// update must assign, and what happens: `c` calls a function, `d`, `u` and `t` delete, update and truncate a relation.
-/// Triggers; actions of foreign keys; users' functions in defaults and check constraints, also of domains.
+/// What statements on relations set off: by relation, the effects (1 insert, 2 update, 4 delete, 8 truncate, 16 maintenance,
+/// 32 drop, 64 alter, 128 select), the columns that an update must assign or that must be dropped, and what happens: `c` calls
+/// a function; `d`, `u`, `t`, `x`, `a` and `r` delete from, update, truncate, drop, alter and read a relation. Triggers; actions
+/// of foreign keys; users' functions in defaults, check constraints (also of domains), indexes, partition keys and row
+/// security policies, and what these policies read; what CASCADE drops or alters: views, foreign keys, rules, policies,
+/// defaults, and tables OF the type. What views and rules call is set off by nothing here, and goes with the function.
 pub(super) const CONSEQUENCES: &str = "\
 SELECT t.tgrelid, (CASE WHEN t.tgtype & 4 <> 0 THEN 1 ELSE 0 END + CASE WHEN t.tgtype & 16 <> 0 THEN 2 ELSE 0 END
         + CASE WHEN t.tgtype & 8 <> 0 THEN 4 ELSE 0 END + CASE WHEN t.tgtype & 32 <> 0 THEN 8 ELSE 0 END),
@@ -60,12 +63,13 @@ FROM pg_catalog.pg_constraint c WHERE c.contype = 'f' AND c.confupdtype IN ('c',
 UNION ALL
 SELECT c.confrelid, 8, '{}', 't', c.conrelid FROM pg_catalog.pg_constraint c WHERE c.contype = 'f'
 UNION ALL
-SELECT a.adrelid, 3, '{}', 'c', d.refobjid
-FROM pg_catalog.pg_attrdef a JOIN pg_catalog.pg_depend d ON d.objid = a.oid
+SELECT a.adrelid, CASE WHEN c.attgenerated = '' THEN 3 ELSE 67 END, '{}', 'c', d.refobjid
+FROM pg_catalog.pg_attrdef a JOIN pg_catalog.pg_attribute c ON c.attrelid = a.adrelid AND c.attnum = a.adnum
+    JOIN pg_catalog.pg_depend d ON d.objid = a.oid
     AND d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
     AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
 UNION ALL
-SELECT c.conrelid, 3, '{}', 'c', d.refobjid
+SELECT c.conrelid, 67, '{}', 'c', d.refobjid
 FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_depend d ON d.objid = c.oid
     AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
     AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
@@ -78,6 +82,44 @@ FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_depend d ON d.objid = c.oid
     JOIN pg_catalog.pg_attribute a ON a.atttypid = c.contypid AND a.attnum > 0 AND NOT a.attisdropped
     JOIN pg_catalog.pg_class r ON r.oid = a.attrelid AND r.relkind IN ('r', 'p', 'f', 'v')
 WHERE c.contypid <> 0
+UNION ALL
+SELECT COALESCE(i.indrelid, d.objid), 83, '{}', 'c', d.refobjid
+FROM pg_catalog.pg_depend d LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = d.objid
+WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+UNION ALL
+SELECT r.ev_class, 0, '{}', 'c', d.refobjid
+FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d ON d.objid = r.oid
+    AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+    AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+GROUP BY 1, 5
+UNION ALL
+SELECT p.polrelid, 135, '{}', CASE WHEN d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass THEN 'c' ELSE 'r' END,
+    d.refobjid
+FROM pg_catalog.pg_policy p JOIN pg_catalog.pg_class t ON t.oid = p.polrelid AND t.relrowsecurity
+    JOIN pg_catalog.pg_depend d ON d.objid = p.oid AND d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
+        AND d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_class'::pg_catalog.regclass)
+        AND d.refobjid <> p.polrelid
+GROUP BY 1, 4, 5
+UNION ALL
+SELECT c.confrelid, 32, c.confkey, 'a', c.conrelid
+FROM pg_catalog.pg_constraint c WHERE c.contype = 'f' AND c.conrelid <> c.confrelid
+UNION ALL
+SELECT * FROM (
+    SELECT d.refobjid AS named, 32, CASE WHEN pg_catalog.min(d.refobjsubid) = 0 THEN '{}'
+            ELSE pg_catalog.array_agg(DISTINCT d.refobjsubid::pg_catalog.int2) END,
+        CASE WHEN r.rulename = '_RETURN' THEN 'x' ELSE 'a' END, COALESCE(r.ev_class, p.polrelid, a.adrelid) AS reached
+    FROM pg_catalog.pg_depend d
+        LEFT JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+        LEFT JOIN pg_catalog.pg_policy p ON p.oid = d.objid AND d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
+        LEFT JOIN pg_catalog.pg_attrdef a ON a.oid = d.objid AND d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
+    WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid >= 16384
+    GROUP BY 1, 4, 5) AS definitions
+WHERE reached <> named
+UNION ALL
+SELECT t.typrelid, how.bit, '{}', how.what, c.oid
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_type t ON t.oid = c.reloftype,
+    (VALUES (32, 'x'), (64, 'a')) AS how (bit, what)
+WHERE c.reloftype <> 0
 ORDER BY 1, 2, 3, 4, 5";
 
 /// Event triggers. Those for replication count as well, as triggers on tables do: which sessions are replicating is not known.

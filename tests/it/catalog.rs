@@ -1,5 +1,6 @@
 //! The catalog service against a real server: content, change, sharing, loss of the connection.
 
+mod consequences;
 mod event_triggers;
 
 use std::sync::Arc;

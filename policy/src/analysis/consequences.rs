@@ -15,31 +15,39 @@ use crate::catalog::{Column, Consequence, Oid, Relation, RelationKind, SetOff};
 use crate::effect::{Effect, Effects};
 use crate::name::QualifiedName;
 
-/// One write whose consequences are still to be followed.
-struct Write {
+/// What is done to a relation, whose consequences are still to be followed.
+pub(super) struct Cause {
     effect: Effect,
     relation: Oid,
-    /// Attribute numbers that it assigns; `None` when they are not known.
-    assigned: Option<Vec<i16>>,
+    /// Attribute numbers that it assigns or drops; `None` when they are not known, or all of them.
+    columns: Option<Vec<i16>>,
     /// It is half of an update that moves a row to another partition.
     is_move: bool,
 }
 
-impl Write {
+impl Cause {
+    pub(super) fn of(effect: Effect, relation: Oid) -> Self {
+        Self { effect, relation, columns: None, is_move: false }
+    }
+
+    pub(super) fn with_columns(self, columns: Vec<i16>) -> Self {
+        Self { columns: Some(columns), ..self }
+    }
+
     fn sets_off(&self, consequence: &Consequence) -> bool {
-        let by_column = |assigned: &Vec<i16>| assigned.iter().any(|column| consequence.columns.contains(column));
-        let unaffected = self.effect == Effect::Update
+        let by_column = |own: &Vec<i16>| own.iter().any(|column| consequence.columns.contains(column));
+        let unaffected = matches!(self.effect, Effect::Update | Effect::Drop)
             && !consequence.columns.is_empty()
-            && self.assigned.as_ref().is_some_and(|assigned| !by_column(assigned));
+            && self.columns.as_ref().is_some_and(|own| !by_column(own));
         consequence.on.contains(self.effect) && !unaffected
     }
 }
 
-impl Walker<'_> {
+impl<'a> Walker<'a> {
     /// Records what a write to this target sets off. `assigned` is the SET list of an update.
     pub fn sets_off(&mut self, target: &Source, effect: Effect, assigned: Option<&[Node]>) {
         let Some(relation) = target.relation.and_then(|oid| self.context.catalog.relation(oid)) else { return };
-        let mut writes = Vec::new();
+        let mut causes = Vec::new();
         let written = self.written_through(relation, effect);
         let is_partitioned = |oid: &Oid| {
             let relation = self.context.catalog.relation(*oid);
@@ -52,42 +60,51 @@ impl Walker<'_> {
                 true => self.attribute_numbers(oid, &self.names_behind(target, list)?),
                 false => self.attribute_numbers(oid, &self.known_names(oid, list)?),
             });
-            writes.push(Write { effect, relation: oid, assigned: columns, is_move: false });
+            causes.push(Cause { columns, ..Cause::of(effect, oid) });
             if moves {
-                let half = |effect| Write { effect, relation: oid, assigned: None, is_move: true };
-                writes.extend([half(Effect::Delete), half(Effect::Insert)]);
+                let half = |effect| Cause { is_move: true, ..Cause::of(effect, oid) };
+                causes.extend([half(Effect::Delete), half(Effect::Insert)]);
             }
         }
-        self.follow(writes, true);
+        self.follow(causes, true);
     }
 
     /// TRUNCATE fires triggers; with CASCADE it empties the tables whose foreign keys refer to it.
     pub fn truncates(&mut self, truncate: &TruncateStmt) {
         let emptied = self.out.relations.iter().filter_map(|used| used.oid);
-        let write = |oid| Write { effect: Effect::Truncate, relation: oid, assigned: None, is_move: false };
-        self.follow(emptied.map(write).collect(), truncate.behavior() == DropBehavior::DropCascade);
+        let causes = emptied.map(|oid| Cause::of(Effect::Truncate, oid)).collect();
+        self.follow(causes, truncate.behavior() == DropBehavior::DropCascade);
     }
 
-    fn follow(&mut self, mut open: Vec<Write>, cascades: bool) {
-        let mut seen: HashSet<(Oid, Effect)> = open.iter().map(|write| (write.relation, write.effect)).collect();
-        while let Some(write) = open.pop() {
-            let Some(relation) = self.context.catalog.relation(write.relation).filter(|_| self.spend()) else {
+    /// A query reads the relation: its row security policies may call functions, and read others.
+    pub(super) fn reads_set_off(&mut self, relation: &Relation) {
+        if relation.consequences.iter().any(|consequence| consequence.on.contains(Effect::Select)) {
+            self.follow(vec![Cause::of(Effect::Select, relation.oid)], true);
+        }
+    }
+
+    /// Records what these set off, and what that sets off. Without `cascades` only functions are called.
+    pub(super) fn follow(&mut self, mut open: Vec<Cause>, cascades: bool) {
+        let mut seen: HashSet<(Oid, Effect)> = open.iter().map(|cause| (cause.relation, cause.effect)).collect();
+        while let Some(cause) = open.pop() {
+            let Some(relation) = self.context.catalog.relation(cause.relation).filter(|_| self.spend()) else {
                 continue;
             };
-            for consequence in relation.consequences.iter().filter(|consequence| write.sets_off(consequence)) {
+            for consequence in relation.consequences.iter().filter(|consequence| cause.sets_off(consequence)) {
                 let (effect, other) = match consequence.what {
                     SetOff::Call(function) => {
                         self.is_called(function);
                         continue;
                     }
                     // For foreign keys it is an update; up to PostgreSQL 14 it was a deletion.
-                    SetOff::Write(..) if write.is_move && self.context.catalog.server_major() >= 15 => continue,
+                    SetOff::Write(..) if cause.is_move && self.context.catalog.server_major() >= 15 => continue,
                     SetOff::Write(effect, other) => (effect, other),
                 };
                 let reached = self.descendants(other).into_iter().filter(|oid| cascades && seen.insert((*oid, effect)));
                 for oid in reached.collect::<Vec<_>>() {
-                    self.is_written(oid, effect);
-                    open.push(Write { effect, relation: oid, assigned: None, is_move: false });
+                    self.is_reached(oid, effect);
+                    // What is altered loses what the cascade reached, and stays as it is.
+                    open.extend((effect != Effect::Alter).then(|| Cause::of(effect, oid)));
                 }
             }
         }
@@ -153,17 +170,28 @@ impl Walker<'_> {
         Some(names)
     }
 
-    fn is_written(&mut self, oid: Oid, effect: Effect) {
+    /// Records that the statement does this to a relation that it does not name.
+    pub(super) fn is_reached(&mut self, oid: Oid, effect: Effect) {
+        let Some(relation) = self.context.catalog.relation(oid) else { return };
         self.effect(effect);
-        if let Some(relation) = self.context.catalog.relation(oid) {
-            let name = QualifiedName::new(&relation.schema, &relation.name);
-            self.relation(Some(oid), name, Effects::of(&[effect]));
-            self.writes(BaseColumn { relation: oid, attnum: 0 });
-            // What a foreign key does is a statement of its own, which rules rewrite.
-            if relation.has_rules {
-                let mut source = self.source_of(relation);
-                self.rewrites(&mut source, effect);
-            }
+        let name = QualifiedName::new(&relation.schema, &relation.name);
+        self.relation(Some(oid), name, Effects::of(&[effect]));
+        if matches!(effect, Effect::Drop | Effect::Alter) {
+            self.mark_altered(&relation.name);
+        } else if effect != Effect::Select {
+            self.is_written(relation, effect);
+        } else if relation.kind == RelationKind::View {
+            let reading = self.reading(relation);
+            self.include_reads(&reading, Effects::NONE);
+        }
+    }
+
+    fn is_written(&mut self, relation: &'a Relation, effect: Effect) {
+        self.writes(BaseColumn { relation: relation.oid, attnum: 0 });
+        // What a foreign key does is a statement of its own, which rules rewrite.
+        if relation.has_rules {
+            let mut source = self.source_of(relation);
+            self.rewrites(&mut source, effect);
         }
     }
 

@@ -5,7 +5,7 @@
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    AlterTableStmt, DropStmt, GrantStmt, GrantTargetType, Node, ObjectType, RangeVar, RenameStmt,
+    AlterTableStmt, DropBehavior, DropStmt, GrantStmt, GrantTargetType, Node, ObjectType, RangeVar, RenameStmt,
 };
 use pg_query::protobuf::{RuleStmt, ViewStmt};
 
@@ -87,6 +87,7 @@ impl Walker<'_> {
 
     fn drop(&mut self, drop: &DropStmt) {
         self.effect(Effect::Drop);
+        let cascades = drop.behavior() == DropBehavior::DropCascade;
         for object in &drop.objects {
             let list = match object.node.as_ref() {
                 Some(NodeEnum::List(list)) => list.items.as_slice(),
@@ -102,20 +103,32 @@ impl Walker<'_> {
                 | ObjectType::ObjectIndex => {
                     let name = names::range_var(list);
                     self.touch_if(&name, Effects::of(&[Effect::Drop]), drop.missing_ok);
+                    if cascades {
+                        self.cascades_from(&name);
+                    }
                     self.changed(&name.relname, Changed::Gone);
                 }
                 ObjectType::ObjectTrigger | ObjectType::ObjectRule | ObjectType::ObjectPolicy => {
                     let (_, relation) = list.split_last().unwrap_or((object, &[]));
                     self.touch_if(&names::range_var(relation), Effects::of(&[Effect::Drop]), drop.missing_ok);
                 }
-                ObjectType::ObjectSchema => self.drop_schema(names::texts(list).last().map_or("", String::as_str)),
+                ObjectType::ObjectSchema => {
+                    self.drop_schema(names::texts(list).last().map_or("", String::as_str), cascades);
+                }
+                ObjectType::ObjectType | ObjectType::ObjectDomain if cascades => self.cascades_from_type(object),
+                ObjectType::ObjectFunction | ObjectType::ObjectRoutine if cascades => {
+                    self.cascades_from_function(object);
+                }
                 _ => {}
             }
         }
     }
 
     /// The relations of a schema go with it.
-    fn drop_schema(&mut self, schema: &str) {
+    fn drop_schema(&mut self, schema: &str, cascades: bool) {
+        if cascades {
+            self.cascades_from_schema(schema);
+        }
         let inside: Vec<_> = self.catalog().relations().filter(|relation| relation.schema == schema).collect();
         for relation in inside {
             self.touch_resolved(relation, Effects::of(&[Effect::Drop]));
@@ -127,7 +140,14 @@ impl Walker<'_> {
 
     fn alter_table(&mut self, alter: &AlterTableStmt) {
         self.effect(Effect::Alter);
+        let cascades = |node: &Node| match node.node.as_ref() {
+            Some(NodeEnum::AlterTableCmd(command)) => command.behavior() == DropBehavior::DropCascade,
+            _ => false,
+        };
         match (alter.objtype(), alter.relation.as_ref()) {
+            (ObjectType::ObjectType, Some(name)) if alter.cmds.iter().any(cascades) => {
+                self.cascades_to_typed_tables(name)
+            }
             (ObjectType::ObjectType, _) => {}
             (_, Some(name)) => {
                 self.touch_if(name, Effects::of(&[Effect::Alter]), alter.missing_ok);
@@ -140,6 +160,7 @@ impl Walker<'_> {
                 Some(NodeEnum::AlterTableCmd(command)) => {
                     if let Some(name) = alter.relation.as_ref() {
                         self.alters(name, command);
+                        self.reaches(name, command);
                     }
                     if let Some(definition) = command.def.as_deref() {
                         self.element(definition, Effect::Alter);
@@ -150,7 +171,7 @@ impl Walker<'_> {
         }
     }
 
-    fn mark_altered(&mut self, name: &str) {
+    pub(super) fn mark_altered(&mut self, name: &str) {
         if self.overlay.relations.get(name) != Some(&Changed::Created) {
             self.changed(name, Changed::Altered);
         }
@@ -165,6 +186,9 @@ impl Walker<'_> {
             return;
         };
         self.touch_if(name, Effects::of(&[Effect::Alter]), rename.missing_ok);
+        if rename.behavior() == DropBehavior::DropCascade {
+            self.cascades_to_typed_tables(name);
+        }
         let whole = matches!(
             rename.rename_type(),
             ObjectType::ObjectTable

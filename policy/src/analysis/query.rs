@@ -126,9 +126,17 @@ impl Walker<'_> {
                 continue;
             };
             let mut arm = Columns::default();
-            for (position, item) in row.items.iter().enumerate() {
-                let lineage = self.expression(item, scope);
-                arm.push(format!("column{}", position + 1), lineage);
+            for item in &row.items {
+                let given = self.expanded(item, scope);
+                let given = given.unwrap_or_else(|| {
+                    let mut one = Columns::default();
+                    one.push("", self.expression(item, scope));
+                    one
+                });
+                arm.absorb_rest(given.rest.as_ref());
+                for column in given.list {
+                    arm.push(format!("column{}", arm.list.len() + 1), column.lineage);
+                }
             }
             match &mut columns {
                 Some(columns) => columns.merge_arm(&arm),
@@ -156,25 +164,27 @@ impl Walker<'_> {
 
     fn target_column(&mut self, target: &ResTarget, scope: &Scope<'_>, columns: &mut Columns) {
         let Some(value) = target.val.as_deref() else { return };
-        if let Some(reference) = star(value) {
-            columns.append(&self.star(reference, scope));
-            return;
-        }
-        let expanded = match value.node.as_ref() {
-            Some(NodeEnum::AIndirection(of)) => of.arg.as_deref().filter(|_| {
-                matches!(of.indirection.last().and_then(|step| step.node.as_ref()), Some(NodeEnum::AStar(_)))
-            }),
-            _ => None,
-        };
-        let lineage = self.expression(value, scope);
-        match expanded {
-            Some(arg) => columns.append(&row_of(arg, scope).unwrap_or_else(|| Columns::opaque(lineage))),
+        match self.expanded(value, scope) {
+            Some(expanded) => columns.append(&expanded),
             None => {
                 let name = if target.name.is_empty() { names::of_column(value) } else { target.name.clone() };
+                let lineage = self.expression(value, scope);
                 let stored = is_stored(value, scope);
                 columns.list.push(Column { stored, form: form_of(value, scope), ..Column::computed(name, lineage) });
             }
         }
+    }
+
+    /// The columns that `*`, `source.*` or `(row).*` stands for in a list; `None` of anything else.
+    fn expanded(&mut self, value: &Node, scope: &Scope<'_>) -> Option<Columns> {
+        if let Some(reference) = star(value) {
+            return Some(self.star(reference, scope));
+        }
+        let Some(NodeEnum::AIndirection(of)) = value.node.as_ref() else { return None };
+        let last = of.indirection.last().and_then(|step| step.node.as_ref());
+        let row = of.arg.as_deref().filter(|_| matches!(last, Some(NodeEnum::AStar(_))))?;
+        let lineage = self.expression(value, scope);
+        Some(row_of(row, scope).unwrap_or_else(|| Columns::opaque(lineage)))
     }
 
     /// Keys of GROUP BY, DISTINCT ON and ORDER BY, which may be result columns by position or name.

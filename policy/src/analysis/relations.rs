@@ -136,6 +136,10 @@ impl<'a> Walker<'a> {
         let effects = Effects::of(&[effect]);
         let resolved = self.touch(name, effects);
         if let Some(relation) = resolved {
+            if is_built_in(relation) {
+                // Whoever may write to the system catalogs defines objects by it.
+                self.changes(super::SessionChange::Catalog);
+            }
             let replaced = self.is_replaced(relation, effect);
             if relation.kind == RelationKind::View {
                 let reading = self.reading(relation);
@@ -157,6 +161,9 @@ impl<'a> Walker<'a> {
         }
         self.effect(Effect::Select);
         let resolved = self.touch(name, Effects::of(&[Effect::Select]));
+        if let Some(relation) = resolved {
+            self.reads_set_off(relation);
+        }
         if let Some(relation) =
             resolved.filter(|relation| relation.kind == RelationKind::View && !is_built_in(relation))
         {

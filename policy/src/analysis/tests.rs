@@ -4,6 +4,7 @@ mod benign;
 mod body;
 mod bypass;
 mod caching;
+mod cascade;
 mod columns;
 mod consequences;
 mod copying;

@@ -5,7 +5,8 @@
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    CallStmt, ClusterStmt, DeclareCursorStmt, DiscardMode, ExecuteStmt, FetchStmt, LockStmt, Node,
+    CallStmt, ClusterStmt, DeclareCursorStmt, DiscardMode, ExecuteStmt, FetchStmt, LockStmt, Node, RangeVar,
+    RefreshMatViewStmt,
 };
 use pg_query::protobuf::{PrepareStmt, ReindexStmt, TransactionStmtKind, VacuumStmt, VariableSetKind, VariableSetStmt};
 
@@ -52,9 +53,7 @@ impl<'a> Walker<'a> {
                     // It makes a temporary table, and with the session's first one its temporary schema.
                     self.changes(SessionChange::SearchPath);
                 }
-                if let Some(name) = &refresh.relation {
-                    self.touch(name, Effects::of(&[Effect::Maintenance]));
-                }
+                self.refresh(refresh);
             }
             NodeEnum::CallStmt(call) => return self.call_procedure(call),
             NodeEnum::DoStmt(_) => {
@@ -291,9 +290,7 @@ impl<'a> Walker<'a> {
         for relation in &vacuum.rels {
             match relation.node.as_ref() {
                 Some(NodeEnum::VacuumRelation(relation)) => {
-                    if let Some(name) = &relation.relation {
-                        self.touch(name, Effects::of(&[Effect::Maintenance]));
-                    }
+                    self.maintains(relation.relation.as_ref());
                 }
                 _ => self.give_up(NotUnderstood::Node("VacuumStmt")),
             }
@@ -302,16 +299,30 @@ impl<'a> Walker<'a> {
 
     fn reindex(&mut self, reindex: &ReindexStmt) {
         self.effect(Effect::Maintenance);
-        if let Some(name) = &reindex.relation {
-            self.touch(name, Effects::of(&[Effect::Maintenance]));
-        }
+        self.maintains(reindex.relation.as_ref());
     }
 
     fn cluster(&mut self, cluster: &ClusterStmt) {
         self.effect(Effect::Maintenance);
-        if let Some(name) = &cluster.relation {
-            self.touch(name, Effects::of(&[Effect::Maintenance]));
+        self.maintains(cluster.relation.as_ref());
+    }
+
+    fn maintains(&mut self, name: Option<&RangeVar>) {
+        if let Some(relation) = name.and_then(|name| self.touch(name, Effects::of(&[Effect::Maintenance]))) {
+            self.computes_indexes(relation);
         }
+    }
+
+    /// Runs the query behind a materialized view.
+    fn refresh(&mut self, refresh: &RefreshMatViewStmt) {
+        let Some(name) = &refresh.relation else { return };
+        let Some(view) = self.touch(name, Effects::of(&[Effect::Maintenance])) else { return };
+        if !refresh.skip_data {
+            let reading = self.reading(view);
+            self.out.effects.extend(reading.effects.without(Effects::of(&[Effect::Select])));
+            self.include_reads(&reading, Effects::NONE);
+        }
+        self.computes_indexes(view);
     }
 
     fn call_procedure(&mut self, call: &CallStmt) -> Outputs {

@@ -60,7 +60,10 @@ CREATE FUNCTION steer() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM
 CREATE TRIGGER steering INSTEAD OF UPDATE ON steered FOR EACH ROW EXECUTE FUNCTION steer();
 CREATE MATERIALIZED VIEW totals AS SELECT person, sum(total) AS total FROM orders GROUP BY person;
 ALTER TABLE plain ADD CHECK (clean(c));
-CREATE INDEX ON plain (lower(b));";
+CREATE INDEX ON plain (lower(b));
+CREATE FUNCTION weigh(t text) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT touch(4) $$;
+CREATE TABLE weighed (id int, what text); INSERT INTO weighed VALUES (1, 'x'); CREATE INDEX ON weighed (weigh(what));
+CREATE TYPE kin AS (a int, b text); CREATE TABLE kins OF kin; CREATE TABLE near_kins () INHERITS (kins);";
 
 /// What is mutated.
 pub const STATEMENTS: &[&str] = &[
@@ -129,6 +132,16 @@ pub const STATEMENTS: &[&str] = &[
     "ALTER TABLE plain ALTER COLUMN a TYPE bigint",
     "DROP TABLE items",
     "DROP VIEW IF EXISTS spending, nowhere",
+    "DROP TABLE people CASCADE",
+    "DROP TYPE kind, pair CASCADE",
+    "DROP FUNCTION touch(int), clean CASCADE",
+    "DROP SCHEMA other CASCADE",
+    "ALTER TABLE people DROP COLUMN age CASCADE",
+    "ALTER TYPE kin ADD ATTRIBUTE c int CASCADE",
+    "REINDEX TABLE weighed",
+    "INSERT INTO weighed VALUES (2, 'y')",
+    "SELECT v.* FROM people p, LATERAL (VALUES (p.*)) AS v",
+    "LOCK TABLE adults_view IN SHARE MODE",
     "GRANT SELECT ON people TO public",
     "COMMENT ON COLUMN people.name IS 'x'",
     "LOCK TABLE orders IN SHARE MODE",

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use countersign::catalog::{CatalogOptions, CatalogService};
 use countersign::config::Secret;
 use countersign::throwaway::{SUPERUSER, ThrowawayOptions, ThrowawayPostgres};
-use countersign_policy::analysis::{self, AnalysisContext, StatementAnalysis};
+use countersign_policy::analysis::{self, AnalysisContext, SessionChange, StatementAnalysis};
 use countersign_policy::catalog::{Oid, RelationKind, Volatility};
 use countersign_policy::name::QualifiedName;
 use countersign_policy::{Analysis, Catalog, Effect, Effects};
@@ -210,8 +210,9 @@ impl Stage {
                 self.read = read_only::judge(text, &facts, &analysis, &self.catalog);
                 let judged = self.judge(&analysis, &facts).await;
                 self.names.ran(text, &analysis);
-                // Everything that the catalog holds is seen by event triggers, but for themselves.
-                let is_unseen = facts.tags.iter().any(|tag| tag.ends_with(" EVENT TRIGGER"));
+                // Event triggers do not see themselves, nor what is written to the system catalogs.
+                let mut changes = analysis.statements.iter().flat_map(|statement| &statement.session_changes);
+                let is_unseen = changes.any(|change| matches!(change, SessionChange::Catalog));
                 if keep && (facts.after.is_none() || is_unseen || !facts.commands().is_empty()) {
                     self.refresh().await;
                 }

@@ -27,7 +27,8 @@ END $$;
 CREATE FUNCTION observer.dropped() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN
     INSERT INTO observer.commands (tag, kind, oid, name)
-        SELECT 'DROPPED', object_type, objid, object_identity FROM pg_event_trigger_dropped_objects() WHERE original;
+        SELECT 'DROPPED', object_type, objid, object_identity FROM pg_event_trigger_dropped_objects()
+        WHERE original OR (normal AND object_type IN ('table', 'view', 'materialized view', 'foreign table', 'table column'));
 END $$;
 CREATE EVENT TRIGGER observer_command ON ddl_command_end EXECUTE FUNCTION observer.command();
 CREATE EVENT TRIGGER observer_dropped ON sql_drop EXECUTE FUNCTION observer.dropped();";

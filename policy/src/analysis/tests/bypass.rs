@@ -334,6 +334,8 @@ fn session_changes_are_reported() {
         [SessionChange::DeclareCursor(name, _)] if name == "c"
     ));
     assert_eq!(changes("SELECT * FROM customers"), []);
+    assert_eq!(changes("UPDATE pg_class SET relname = 'x'"), [SessionChange::Catalog]);
+    assert!(changes("SELECT relname FROM pg_class").is_empty());
 }
 
 #[test]

@@ -68,20 +68,27 @@ fn copy_from_sets_off_what_an_insert_does() {
 }
 
 #[test]
-fn a_lock_on_a_view_is_one_on_what_it_reads() {
-    let locked = |text: &str| {
-        let analysis = analysis(text);
-        assert_eq!(analysis.not_understood(), None, "{text}");
-        let used = analysis.statements.iter().flat_map(|statement| &statement.relations);
-        let mut names: Vec<_> =
-            used.filter(|used| used.effects.contains(Effect::Lock)).map(|used| used.name.name.clone()).collect();
-        names.sort();
-        names.join(" ")
-    };
-    assert_eq!(locked("LOCK TABLE orders"), "orders");
-    assert_eq!(locked("LOCK TABLE contacts IN EXCLUSIVE MODE"), "contacts customer_view customers customers_eu orders");
-    assert_eq!(locked("LOCK TABLE pg_stats IN SHARE MODE"), "pg_stats");
-    assert!(analysis("LOCK TABLE broken").not_understood().is_some());
+fn what_is_indexed_calls_functions_when_it_is_computed() {
+    let written = "public.parcels";
+    for text in ["INSERT INTO parcels VALUES (1)", "UPDATE parcels SET weight = 1", "REINDEX TABLE parcels"] {
+        assert!(analysis(text).effects().contains(Effect::FunctionCall), "{text}");
+    }
+    check("ANALYZE parcels", "function_call maintenance", written);
+    check("ALTER TABLE parcels ALTER COLUMN weight TYPE text", "alter function_call", written);
+    check("ALTER TABLE parcels OWNER TO somebody", "alter", written);
+    check("SELECT * FROM parcels", "select", "");
+    check("ANALYZE orders", "maintenance", "public.orders");
+}
+
+#[test]
+fn policies_call_functions_and_read_others() {
+    check("SELECT * FROM secured", "select function_call", "");
+    check("DELETE FROM secured WHERE id = 1", "select delete function_call", "public.secured");
+    let analysis = analysis("SELECT 1 FROM secured");
+    let read = analysis.statements[0].relations.iter().filter(|used| used.is_read());
+    let mut names: Vec<&str> = read.map(|used| used.name.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["customer_view", "customers", "customers_eu", "orders", "secured"]);
 }
 
 #[test]

@@ -17,6 +17,10 @@ pub const CUSTOMERS_EU: Oid = 20_005;
 pub const CONTACTS: Oid = 20_006;
 pub const ACCOUNTS: Oid = 20_020;
 pub const ENTRIES: Oid = 20_021;
+const HOLDERS: Oid = 20_033;
+const PARCEL: Oid = 20_036;
+const PARCELS: Oid = 20_037;
+const PARCEL_ARRAY: Oid = 20_040;
 /// OIDs of functions.
 pub const PURGE: Oid = 30_001;
 pub const HARMLESS: Oid = 30_002;
@@ -57,6 +61,11 @@ const INSERT: Effects = Effects::of(&[Effect::Insert]);
 const UPDATE: Effects = Effects::of(&[Effect::Update]);
 const DELETE: Effects = Effects::of(&[Effect::Delete]);
 const TRUNCATE: Effects = Effects::of(&[Effect::Truncate]);
+const DROP: Effects = Effects::of(&[Effect::Drop]);
+const ALTER: Effects = Effects::of(&[Effect::Alter]);
+/// What computes an index, and what checks a row security policy.
+const INDEXING: Effects = Effects::of(&[Effect::Insert, Effect::Update, Effect::Maintenance, Effect::Alter]);
+const LOOKING: Effects = Effects::of(&[Effect::Select, Effect::Insert, Effect::Update, Effect::Delete]);
 
 /// Its deletion cascades to entries, a change of its id too, and a change of its owner fires a trigger.
 fn accounts() -> Relation {
@@ -66,8 +75,18 @@ fn accounts() -> Relation {
         set_off(UPDATE, &[1], SetOff::Write(Effect::Update, ENTRIES)),
         set_off(UPDATE, &[2], SetOff::Call(PURGE)),
         set_off(TRUNCATE, &[], SetOff::Write(Effect::Truncate, ENTRIES)),
+        set_off(DROP, &[1], SetOff::Write(Effect::Alter, ENTRIES)),
+        set_off(DROP, &[1, 2], SetOff::Write(Effect::Drop, HOLDERS)),
     ];
     Relation { consequences, ..relation(ACCOUNTS, "public", "accounts", RelationKind::Table, &["id", "owner", "note"]) }
+}
+
+/// It has an array of parcels, and a view shows it.
+fn boxes() -> Relation {
+    let view = Consequence { on: DROP, columns: vec![2], what: SetOff::Write(Effect::Drop, CONTACTS) };
+    let mut boxes = relation(20_038, "public", "boxes", RelationKind::Table, &["id", "content"]);
+    boxes.columns[1].type_oid = PARCEL_ARRAY;
+    Relation { consequences: vec![view], ..boxes }
 }
 
 /// A deletion fires a trigger, and so does an insertion of an entry without a default.
@@ -80,13 +99,47 @@ fn entries() -> Relation {
     }
 }
 
+/// Relations on which statements set something off: a trigger, an index, row security, CASCADE.
+fn setting_off() -> Vec<Relation> {
+    use RelationKind::{CompositeType, Table};
+    vec![
+        Relation {
+            consequences: vec![Consequence { on: INSERT, columns: Vec::new(), what: SetOff::Call(PURGE) }],
+            ..relation(20_035, "public", "inbox", Table, &["id", "note"])
+        },
+        Relation {
+            consequences: vec![
+                Consequence { on: DROP, columns: Vec::new(), what: SetOff::Write(Effect::Drop, PARCELS) },
+                Consequence { on: ALTER, columns: Vec::new(), what: SetOff::Write(Effect::Alter, PARCELS) },
+            ],
+            ..relation(PARCEL, "public", "parcel", CompositeType, &["weight"])
+        },
+        Relation {
+            consequences: vec![Consequence { on: INDEXING, columns: Vec::new(), what: SetOff::Call(PURGE) }],
+            ..relation(PARCELS, "public", "parcels", Table, &["weight"])
+        },
+        boxes(),
+        Relation {
+            consequences: vec![
+                Consequence { on: LOOKING, columns: Vec::new(), what: SetOff::Call(PURGE) },
+                Consequence { on: LOOKING, columns: Vec::new(), what: SetOff::Write(Effect::Select, CUSTOMER_VIEW) },
+            ],
+            ..relation(20_039, "public", "secured", Table, &["id"])
+        },
+        Relation {
+            consequences: vec![Consequence { on: Effects::NONE, columns: Vec::new(), what: SetOff::Call(HARMLESS) }],
+            ..view(20_041, "numbered", &["n"], "SELECT public.next_number() AS n")
+        },
+    ]
+}
+
 fn relations() -> Vec<Relation> {
     use RelationKind::{Table, View};
     let shop = ["id", "name", "email", "phone", "ssn"];
     let mut generated = relation(20_007, "public", "people", Table, &["id", "ssn", "ssn_up"]);
     generated.columns[2].generated = Some("upper(ssn)".to_owned());
     generated.consequences = vec![Consequence { on: UPDATE, columns: vec![3], what: SetOff::Call(PURGE) }];
-    vec![
+    let mut all = vec![
         relation(CUSTOMERS, "public", "customers", Table, &shop),
         relation(ORDERS, "public", "orders", Table, &["id", "customer_id", "total", "note", "status"]),
         relation(PAYMENTS, "public", "payments", Table, &["id", "order_id", "card", "amount"]),
@@ -107,7 +160,7 @@ fn relations() -> Vec<Relation> {
             ..view(20_031, "board", &["id", "label"], "SELECT c.id, c.email AS label FROM public.customers c")
         },
         Relation { has_rules: true, ..relation(20_032, "public", "looping", Table, &["id"]) },
-        view(20_033, "holders", &["id", "note"], "SELECT a.id, a.owner AS note FROM public.accounts a"),
+        view(HOLDERS, "holders", &["id", "note"], "SELECT a.id, a.owner AS note FROM public.accounts a"),
         view(20_034, "over_logged", &["id"], "SELECT l.id FROM public.logged l"),
         view(20_009, "broken", &["id"], "SELECT FROM WHERE"),
         view(
@@ -126,10 +179,6 @@ fn relations() -> Vec<Relation> {
             ..relation(20_022, "public", "entries_2024", Table, &["id", "account", "amount"])
         },
         relation(20_023, "public", "balances", Table, &["account", "total"]),
-        Relation {
-            consequences: vec![Consequence { on: INSERT, columns: Vec::new(), what: SetOff::Call(PURGE) }],
-            ..relation(20_035, "public", "inbox", Table, &["id", "note"])
-        },
         view(20_024, "open_accounts", &["id", "owner"], "SELECT a.id, a.owner FROM public.accounts a"),
         Relation { parents: vec![ORDERS], ..relation(20_012, "pg_temp_4", "orders_draft", Table, &["id"]) },
         Relation {
@@ -141,7 +190,9 @@ fn relations() -> Vec<Relation> {
         relation(12_001, "pg_catalog", "pg_stats", View, &["tablename", "attname", "most_common_vals"]),
         relation(12_003, "pg_catalog", "pg_settings", View, &["name", "setting", "unit"]),
         relation(12_002, "pg_catalog", "pg_stat_activity", View, &["pid", "query"]),
-    ]
+    ];
+    all.extend(setting_off());
+    all
 }
 
 fn function(
@@ -255,6 +306,8 @@ fn types() -> Vec<Type> {
         item(TEXT, "text", 'b', 0),
         item(RECORD, "record", 'p', 0),
         item(CUSTOMERS + 100_000, "customers", 'c', CUSTOMERS),
+        item(PARCEL + 100_000, "parcel", 'c', PARCEL),
+        Type { element: PARCEL + 100_000, ..item(PARCEL_ARRAY, "_parcel", 'b', 0) },
     ]
 }
 

@@ -108,6 +108,11 @@ fn scopes_are_postgres_scopes() {
         "customers.id+payments.id customers.name customers.email customers.phone customers.ssn payments.order_id payments.card payments.amount",
     );
     check("SELECT j.ssn FROM (customers c JOIN orders o ON o.customer_id = c.id) j(i, n, e, p, ssn)", "customers.ssn");
+    check(
+        "SELECT v.* FROM customers c, LATERAL (VALUES (1, c.id, c.*)) v WHERE column7 = 'x'",
+        "- customers.id \
+        customers.id customers.name customers.email customers.phone customers.ssn",
+    );
     check("SELECT column2 FROM (VALUES (1, 2)) v UNION ALL SELECT ssn FROM customers", "customers.ssn");
     check(
         "SELECT id, name FROM customers UNION SELECT id, ssn FROM customers EXCEPT SELECT 1, email FROM customers",
