@@ -47,6 +47,17 @@ pub enum Poison {
     Execute,
 }
 
+/// A transaction of the proxy's own around a request that is limited to a number of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transaction {
+    /// Begins it.
+    Begin,
+    /// The rows are within the limit.
+    Commit,
+    /// They are not, or the request has failed.
+    Rollback,
+}
+
 /// A portal name that no client can have bound: the session refuses it in Bind.
 pub const NO_PORTAL: &[u8] = b"countersign: refused";
 
@@ -103,6 +114,16 @@ impl Relay {
             Poison::Query => frontend::put_query(&mut self.out, POISON_QUERY),
             Poison::Execute => frontend::put_execute(&mut self.out, NO_PORTAL),
         }
+    }
+
+    /// Begins or ends the proxy's own transaction.
+    pub fn transaction(&mut self, transaction: Transaction) {
+        let text = match transaction {
+            Transaction::Begin => "BEGIN",
+            Transaction::Commit => "COMMIT",
+            Transaction::Rollback => "ROLLBACK",
+        };
+        frontend::put_query(&mut self.out, text);
     }
 
     /// Makes the upstream say what is wrong with a text: it is parsed, which executes nothing, and never bound. Should the

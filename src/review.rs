@@ -125,6 +125,8 @@ pub struct NewRequest {
     pub card: Card,
     /// What is to be asked for it.
     pub inquiry: Inquiry,
+    /// Whether the rows that it writes are counted as it runs, so that an approval can limit them.
+    pub rows_counted: bool,
 }
 
 /// A bound parameter, decoded for a reader.
@@ -141,12 +143,7 @@ pub struct Parameter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Approved: judge again with this.
-    Approved {
-        /// The demands that were met.
-        met: Vec<ReviewerDemand>,
-        /// What was approved in its place.
-        edit: Option<Edit>,
-    },
+    Approved(Agreement),
     /// Rejected by a reviewer.
     Rejected {
         /// Who.
@@ -160,6 +157,17 @@ pub enum Decision {
     Expired,
     /// Withdrawn through another surface.
     Cancelled,
+}
+
+/// What was approved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Agreement {
+    /// The demands that were met.
+    pub met: Vec<ReviewerDemand>,
+    /// What was approved in its place.
+    pub edit: Option<Edit>,
+    /// How many rows it may write at most.
+    pub max_affected: Option<u64>,
 }
 
 /// The text that a reviewer approved in the place of the requester's.
@@ -251,6 +259,9 @@ pub struct AccessRequest {
     pub justification: Option<String>,
     /// Whether a transaction block is open.
     pub in_transaction: bool,
+    /// Whether the rows that it writes are counted as it runs, so that an approval can limit them.
+    #[serde(default)]
+    pub rows_counted: bool,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it expires.
@@ -289,6 +300,9 @@ pub struct Vote {
     /// Whether it approves in everybody's place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forced: bool,
+    /// How many rows may be written at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_affected: Option<u64>,
 }
 
 /// One change of state.
@@ -334,6 +348,13 @@ impl AccessRequest {
     pub fn approvals(&self) -> impl Iterator<Item = &Vote> {
         let before = self.last_edit().map_or(0, |(before, _)| before);
         self.votes.iter().skip(before).filter(|vote| vote.approve)
+    }
+
+    /// What its approvals say together: of several limits the smallest counts.
+    #[must_use]
+    pub fn agreement(&self) -> Agreement {
+        let max_affected = self.approvals().filter_map(|vote| vote.max_affected).min();
+        Agreement { met: self.reviewers.clone(), edit: self.edit(), max_affected }
     }
 
     /// Whether a person of that name and in those groups may know of it: the requester, those who are asked, and admins;

@@ -14,6 +14,7 @@ mod edited;
 mod ending;
 mod estimates;
 mod expected;
+mod guarded;
 mod held;
 pub(crate) mod hopeless;
 pub(crate) mod justification;

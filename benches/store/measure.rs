@@ -110,6 +110,7 @@ fn approval(request: &AccessRequest) -> Change {
         edited: None,
         offer: None,
         forced: false,
+        max_affected: None,
     };
     let transition = Transition {
         from: Some(State::Pending),
@@ -154,6 +155,7 @@ fn new_request() -> AccessRequest {
         shape: String::new(),
         reviewers: vec![countersign_policy::verdict::ReviewerDemand { group: "dba".to_owned(), approvals: 1 }],
         in_transaction: false,
+        rows_counted: true,
         created_at: at,
         expires_at: Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(24 * 365 * 100),
         decided_at: None,

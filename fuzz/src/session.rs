@@ -5,7 +5,7 @@
 
 use bytes::BytesMut;
 use countersign::relay::{NO_PORTAL, OWN_NAME};
-use countersign::review::{AccessRequest, Decision, RequestId, State};
+use countersign::review::{AccessRequest, Agreement, Decision, RequestId, State};
 use countersign::session::words::BeginRefused;
 use countersign::session::words::Opening;
 use countersign::session::{Command, Event, Machine, Surroundings};
@@ -158,7 +158,7 @@ impl Play {
                 let opening = match how {
                     0 => None,
                     1 => Some(Opening::Resubmit(Box::new(self.request(id)))),
-                    2 => Some(Opening::Ready(id, met(), None)),
+                    2 => Some(Opening::Ready(id, agreed())),
                     _ => Some(Opening::Waiting(Box::new(self.request(id)))),
                 };
                 self.cause(Event::Opened(number, opening));
@@ -212,6 +212,7 @@ impl Play {
             reviewers: met(),
             justification: None,
             in_transaction: false,
+            rows_counted: true,
             created_at: self.around.now,
             expires_at: self.around.now + SignedDuration::from_hours(1),
             decided_at: None,
@@ -224,7 +225,7 @@ impl Play {
     fn event(&mut self, choices: &mut BytesIn<'_>) {
         let decided = |decision| self.held.map(|id| Event::Decided(id, decision));
         let event = match choices.byte() % 16 {
-            0..=5 => decided(Decision::Approved { met: met(), edit: None }),
+            0..=5 => decided(Decision::Approved(agreed())),
             6 => decided(Decision::Rejected { by: "bob".to_owned(), group: "dba".to_owned(), reason: "no".to_owned() }),
             7 => decided(Decision::Expired),
             8 => decided(Decision::Cancelled),
@@ -273,6 +274,10 @@ impl Play {
             assert!(silent, "the end is the end");
         }
     }
+}
+
+fn agreed() -> Agreement {
+    Agreement { met: met(), ..Agreement::default() }
 }
 
 fn met() -> Vec<ReviewerDemand> {

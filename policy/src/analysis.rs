@@ -154,7 +154,9 @@ fn read_tree(text: &str, tree: &grammar::Tree, context: &AnalysisContext<'_>) ->
     let mut analysis = Analysis::default();
     for statement in tree.statements() {
         walker.outermost = matches!(grammar::kind(statement), Some(pg_query::NodeEnum::SelectStmt(_)));
+        walker.row_writes = 0;
         walker.out.outputs = walker.statement(statement);
+        walker.out.rows_counted = walker.row_writes == 1 && grammar::writes_rows(statement);
         analysis.statements.push(walker.finish());
     }
     if let Some(why) = second_opinion::objection(text, tree, &analysis)
@@ -220,6 +222,24 @@ pub struct StatementAnalysis {
     /// Columns that INSERT, UPDATE, MERGE and COPY … FROM name as their targets, and those computed from them; attribute
     /// number 0 stands for all of a relation. A relation that is written and is not here is written as a whole.
     pub writes: Vec<BaseColumn>,
+    /// Whether its command tag counts the rows that its text writes: it is an INSERT, UPDATE, DELETE or MERGE, holds no
+    /// other in a WITH query, and no rule rewrites it. What triggers, cascades and functions write is not in that number.
+    pub rows_counted: bool,
+}
+
+impl Analysis {
+    /// Whether the command tags of the text count every row that it writes, and everything that it does is taken back with
+    /// the transaction it runs in.
+    #[must_use]
+    pub fn counts_rows(&self) -> bool {
+        const WRITES_NOTHING: Effects = Effects::of(&[Effect::Select, Effect::Show, Effect::Explain, Effect::Lock]);
+        let is_fit = |statement: &StatementAnalysis| {
+            statement.not_understood.is_none()
+                && statement.session_changes.is_empty()
+                && (statement.rows_counted || statement.effects.without(WRITES_NOTHING).is_empty())
+        };
+        self.statements.iter().all(is_fit) && self.statements.iter().any(|statement| statement.rows_counted)
+    }
 }
 
 /// The columns a statement returns.

@@ -138,6 +138,9 @@ pub enum Record<'a> {
         /// Whether it stands in for everybody's.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         forced: bool,
+        /// How many rows may be written at most.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max_affected: Option<u64>,
     },
     /// An access request changed its state.
     Transition {

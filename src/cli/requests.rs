@@ -81,6 +81,9 @@ pub enum RequestsCommand {
         /// Approve this text in the place of the requester's
         #[arg(long, value_name = "SQL", conflicts_with = "time")]
         statement: Option<String>,
+        /// Take the statement back when it writes more rows than this
+        #[arg(long, value_name = "ROWS", conflicts_with = "time")]
+        max_affected: Option<u32>,
     },
     /// Reject a request
     Reject {
@@ -197,9 +200,10 @@ async fn execute<W: Write>(command: RequestsCommand, client: &Client, mut print:
             return print.request(&shown, view::full);
         }
         RequestsCommand::Watch { database } => return watch(client, database, print).await,
-        RequestsCommand::Approve { id, reason, time, scope, force, statement } => {
+        RequestsCommand::Approve { id, reason, time, scope, force, statement, max_affected } => {
             let body = json!({
                 "reason": reason, "for": time, "scope": scope, "force": force, "statement": statement,
+                "max_affected": max_affected,
             });
             (id, "approve", body)
         }

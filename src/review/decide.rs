@@ -28,6 +28,8 @@ pub struct Consent {
     pub forced: bool,
     /// What is approved in the place of the requester's text.
     pub edited: Option<String>,
+    /// How many rows it may write at most.
+    pub max_affected: Option<u64>,
 }
 
 impl From<Option<String>> for Consent {
@@ -164,6 +166,7 @@ impl Review {
         let groups = self.approves_in(request, actor, consent)?;
         is_open(request, now)?;
         let edited = edited_text(request, consent)?;
+        is_limitable(request, edited.as_ref(), consent)?;
         let replaced = edited.is_some();
         let approving = || request.approvals().filter(move |_vote| !replaced);
         if !consent.forced && approving().any(|vote| vote.by == actor.name) {
@@ -173,7 +176,8 @@ impl Review {
             self.grant_fits(&request.database, Duration::from_secs(offer.seconds))?;
         }
         let given = vote_of(actor, groups, consent.reason.clone(), now);
-        let vote = Vote { approve: true, offer: consent.offer, forced: consent.forced, edited, ..given };
+        let Consent { offer, forced, max_affected, .. } = *consent;
+        let vote = Vote { approve: true, offer, forced, edited, max_affected, ..given };
         let names = approving().map(|vote| vote.by.as_str()).chain([actor.name.as_str()]);
         let people: Vec<_> = names.map(|name| self.groups_of(name)).collect();
         let approved = own || consent.forced || are_met(&request.reviewers, &people);
@@ -248,7 +252,7 @@ impl Review {
 /// What a waiting session is told of a transition.
 pub(super) fn decision_of(request: &AccessRequest, transition: &Transition) -> Option<Decision> {
     match transition.to {
-        State::Approved => Some(Decision::Approved { met: request.reviewers.clone(), edit: request.edit() }),
+        State::Approved => Some(Decision::Approved(request.agreement())),
         State::Rejected => Some(Decision::Rejected {
             by: transition.by.clone(),
             group: request.votes.last().and_then(|vote| vote.groups.first()).cloned().unwrap_or_default(),
@@ -312,6 +316,21 @@ fn edited_text(request: &AccessRequest, consent: &Consent) -> Result<Option<Stri
     Ok(Some(text.clone()))
 }
 
+/// Whether the limit of rows that is given can be kept. Whether it can for a changed text shows when that is analysed.
+fn is_limitable(request: &AccessRequest, edited: Option<&String>, consent: &Consent) -> Result<(), ReviewError> {
+    if consent.max_affected.is_none() {
+        return Ok(());
+    }
+    let is_changed = edited.is_some() || request.edit().is_some();
+    if !request.rows_counted && !is_changed {
+        return Err(ReviewError::NotCounted);
+    }
+    if consent.offer.is_some() {
+        return Err(ReviewError::BadScope("a statement with a limit of rows is approved once".to_owned()));
+    }
+    Ok(())
+}
+
 fn is_open(request: &AccessRequest, now: Timestamp) -> Result<(), ReviewError> {
     if request.state != State::Pending {
         return Err(ReviewError::AlreadyDecided { state: request.state });
@@ -340,5 +359,6 @@ fn transition_of(
 /// A vote against.
 pub(super) fn vote_of(actor: &Actor, groups: Vec<String>, reason: Option<String>, now: Timestamp) -> Vote {
     let (by, surface) = (actor.name.clone(), actor.surface);
-    Vote { by, groups, approve: false, reason, at: now, surface, edited: None, offer: None, forced: false }
+    let (edited, offer, max_affected) = (None, None, None);
+    Vote { by, groups, approve: false, reason, at: now, surface, edited, offer, forced: false, max_affected }
 }

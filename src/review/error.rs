@@ -46,6 +46,11 @@ pub enum ReviewError {
     /// The changed text cannot be a statement.
     #[error("changed statement is empty or has a NUL in it")]
     BadEdit,
+    /// The rows that the statement writes are not counted as it runs.
+    #[error(
+        "rows of this statement cannot be limited: their number is known only for INSERT, UPDATE, DELETE and MERGE, without another one in WITH"
+    )]
+    NotCounted,
     /// There is no such grant.
     #[error("grant does not exist")]
     NoSuchGrant,

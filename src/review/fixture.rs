@@ -94,6 +94,7 @@ pub(crate) fn new_request(demands: &str, mode: Mode) -> NewRequest {
         in_transaction: true,
         card: Card::default(),
         inquiry: Inquiry::default(),
+        rows_counted: true,
     }
 }
 

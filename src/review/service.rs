@@ -15,7 +15,8 @@ use super::pending::Pending;
 use super::unsettled::Unsettled;
 use super::votes::{covers, left};
 use super::{
-    ADMIN_GROUP, AccessRequest, Edit, NewRequest, RequestId, ReviewError, State, Surface, Transition, Vote, Waiting,
+    ADMIN_GROUP, AccessRequest, Agreement, NewRequest, RequestId, ReviewError, State, Surface, Transition, Vote,
+    Waiting,
 };
 use crate::audit::{Audit, AuditError, Record};
 use crate::card::Card;
@@ -48,10 +49,8 @@ pub enum Opened {
     Ticket {
         /// The approved request.
         id: RequestId,
-        /// The demands that were met.
-        met: Vec<ReviewerDemand>,
-        /// What was approved in its place.
-        edit: Option<Edit>,
+        /// What was approved.
+        agreement: Agreement,
     },
     /// It needs a reason and has none; nothing is stored.
     Unjustified,
@@ -89,7 +88,7 @@ impl Review {
         self.audit_accepts()?;
         // One that waited is found again only if it was approved with changes.
         if let Some(ticket) = self.same(&new, State::Approved, now).await? {
-            return Ok(Opened::Ticket { id: ticket.id, edit: ticket.edit(), met: ticket.reviewers });
+            return Ok(Opened::Ticket { id: ticket.id, agreement: ticket.agreement() });
         }
         let unjustified = new.justification_asked == Justification::Required && new.justification.is_none();
         if self.bypasses(&new.user) && !unjustified {
@@ -257,6 +256,7 @@ impl Review {
             edited: vote.edited.as_deref(),
             offer: vote.offer,
             forced: vote.forced,
+            max_affected: vote.max_affected,
         };
         self.note(vote.at, &record)
     }
@@ -289,6 +289,7 @@ impl Review {
             edited: None,
             offer: None,
             forced: false,
+            max_affected: None,
         });
         request.transitions.push(Transition {
             from: Some(State::Pending),
@@ -344,6 +345,7 @@ fn record_of(new: NewRequest, now: Timestamp) -> NewRecord {
         reviewers: new.reviewers,
         justification: new.justification,
         in_transaction: new.in_transaction,
+        rows_counted: new.rows_counted,
         created_at,
         expires_at,
         decided_at: None,

@@ -98,7 +98,10 @@ fn an_approval_runs_once_and_is_written_down_in_order() {
             Err(ReviewError::AlreadyDecided { state: State::Pending })
         ));
         bench.review.approve(id, &actor("bob"), Some("fine".to_owned()), at(2)).await.unwrap();
-        assert_eq!(waiting.decision().await, Decision::Approved { met: waiting.request.reviewers.clone(), edit: None });
+        assert_eq!(
+            waiting.decision().await,
+            Decision::Approved(Agreement { met: waiting.request.reviewers.clone(), ..Agreement::default() })
+        );
         bench.review.begin_execution(id, at(3)).await.unwrap();
         assert!(matches!(
             bench.review.begin_execution(id, at(3)).await,
@@ -420,7 +423,7 @@ async fn of_many_concurrent_voters_exactly_one_approves() {
         }
     }
     assert_eq!(accepted, 3);
-    assert!(matches!(waiting.decision().await, Decision::Approved { .. }));
+    assert!(matches!(waiting.decision().await, Decision::Approved(_)));
     let request = bench.review.get(id).await.unwrap();
     assert_eq!(request.transitions.iter().filter(|transition| transition.to == State::Approved).count(), 1);
     assert_eq!((request.votes.len(), request.version), (3, 4));

@@ -130,6 +130,9 @@ impl Machine {
 
     /// Whether this message must not be looked at before everything earlier has completed.
     fn must_wait(&self, frame_tag: u8) -> bool {
+        if self.expected.is_guarded() {
+            return true;
+        }
         if self.expected.is_in_doubt() {
             return frame_tag != tag::TERMINATE;
         }
@@ -260,7 +263,7 @@ impl Machine {
         }
     }
 
-    fn sync(&mut self) {
+    pub(super) fn sync(&mut self) {
         self.release_group();
         self.skipping = false;
         self.in_pipeline = false;

@@ -26,9 +26,9 @@ use super::hopeless::Hopeless;
 use super::machine::{Machine, Stop};
 use super::messages;
 use super::names;
-use super::parked::{Asked, Group, Parked, Shape, asked_execute, readable, runs_a_name};
+use super::parked::{Asked, Given, Group, Parked, Shape, asked_execute, readable, runs_a_name};
 use super::results::ResultPlan;
-use super::statements::{Described, Given, Portal, PreparedStatement};
+use super::statements::{Described, Portal, PreparedStatement};
 use super::words::{Command, Finished, Judged, Surroundings};
 use crate::clock::local_time;
 use crate::relay::Request;
@@ -346,13 +346,13 @@ impl Machine {
         &mut self,
         parked: Parked,
         permit: Permit,
-        id: RequestId,
+        (id, max_affected): (RequestId, Option<u64>),
         around: &Surroundings,
     ) -> Result<(), Stop> {
+        let run = Run { max_affected, ..Run::new(&parked.asked, Some(id)) };
         match parked.shape {
-            Shape::Query(bytes) => self.run_query(&bytes, Run::new(&parked.asked, Some(id)), permit),
+            Shape::Query(bytes) => self.run_query(&bytes, run, permit),
             Shape::Execute { group, execute, portal } => {
-                let run = Run::new(&parked.asked, Some(id));
                 self.run_execute(ExecuteMessages { group, execute, portal }, run, permit, around)
             }
         }
@@ -360,13 +360,14 @@ impl Machine {
 
     fn run_query(&mut self, bytes: &Bytes, run: Run, permit: Permit) -> Result<(), Stop> {
         let request = Request::new(permit.serial(), bytes.clone());
+        let guard = self.guard_query(&run);
         self.forward(&request, permit)?;
         self.in_pipeline = false;
         let is_call = bytes.first() == Some(&tag::FUNCTION_CALL);
         if !is_call {
             self.forwarded(&run, None);
         }
-        let reply = QueryReply { run, is_call, completed: 0, failed: false, plan: ResultPlan::Unknown };
+        let reply = QueryReply { run, is_call, completed: 0, failed: false, plan: ResultPlan::Unknown, guard };
         self.expect(Expected::Query(Box::new(reply)));
         Ok(())
     }

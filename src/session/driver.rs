@@ -23,7 +23,7 @@ use crate::crash_point::{self, CrashPoint};
 use crate::database::Database;
 use crate::drain::Phase;
 use crate::live::LiveEvent;
-use crate::review::{Decision, Execution, NewRequest, Opened, Outcome, RequestId, ReviewError, Waiting};
+use crate::review::{Agreement, Decision, Execution, NewRequest, Opened, Outcome, RequestId, ReviewError, Waiting};
 use crate::server::Shared;
 use crate::stream::ClientStream;
 use crate::telemetry;
@@ -292,8 +292,8 @@ impl Driver {
                 self.waiting = Some(waiting);
                 Some(Opening::Waiting(request))
             }
-            Ok(Opened::Ticket { id, met, edit }) => Some(Opening::Ready(id, met, edit)),
-            Ok(Opened::SelfApproved { id, met }) => Some(Opening::Ready(id, met, None)),
+            Ok(Opened::Ticket { id, agreement }) => Some(Opening::Ready(id, agreement)),
+            Ok(Opened::SelfApproved { id, met }) => Some(Opening::Ready(id, Agreement { met, ..Agreement::default() })),
             Ok(Opened::Unjustified) => Some(Opening::Unjustified),
             Ok(Opened::Resubmit(request)) => {
                 self.gather(request.id, card, inquiry);
@@ -322,7 +322,7 @@ impl Driver {
         }
         let request = id.to_string();
         let event = match decision {
-            Decision::Approved { .. } => {
+            Decision::Approved(_) => {
                 let record = self.shared.review.get(id).await.ok();
                 let by = record.and_then(|record| record.votes.last().map(|vote| vote.by.clone()));
                 LiveEvent::Approved { id: request, by: by.unwrap_or_default() }

@@ -10,8 +10,7 @@ use countersign_protocol::frontend::{self, tag};
 
 use super::machine::Machine;
 use super::messages;
-use super::parked::{Asked, Parked, Shape};
-use super::statements::Given;
+use super::parked::{Asked, Given, Parked, Shape};
 use super::words::{Command, Surroundings};
 use crate::review::Edit;
 

@@ -90,6 +90,8 @@ impl Machine {
             && !matches!(self.gate, Gate::Releasing(_));
         if !stays {
             self.close();
+        } else if self.expected.is_guarded() {
+            // Its transaction is still to be ended; then this session leaves.
         } else if !matches!(self.gate, Gate::Leaving) {
             self.leave();
         }
@@ -100,7 +102,7 @@ impl Machine {
     /// left, so nothing is held for it.
     pub(super) fn read_all(&mut self) {
         match self.gate {
-            Gate::Open if self.blocked => return,
+            Gate::Open if self.blocked || self.expected.is_guarded() => return,
             Gate::Open => {}
             Gate::Held(_) => self.cancel(),
             Gate::Refreshing

@@ -11,6 +11,7 @@ use countersign_policy::analysis::SessionChange;
 use countersign_policy::{Analysis, Effect, Effects};
 
 use super::copy_in::Doubt;
+use super::guarded::Guard;
 use super::names::Generation;
 use super::parked::Asked;
 use super::results::ResultPlan;
@@ -65,6 +66,8 @@ pub(super) struct QueryReply {
     pub(super) completed: usize,
     pub(super) failed: bool,
     pub(super) plan: ResultPlan,
+    /// What watches over a limit of rows.
+    pub(super) guard: Option<Box<Guard>>,
 }
 
 /// State of the replies to an Execute.
@@ -82,6 +85,8 @@ pub(super) struct Run {
     pub(super) generation: Generation,
     /// The access request whose approval it rests on.
     pub(super) access_request: Option<RequestId>,
+    /// How many rows it may write at most.
+    pub(super) max_affected: Option<u64>,
     /// Rows that went to the client.
     pub(super) rows: u64,
     /// Last command tag or SQLSTATE.
@@ -99,6 +104,7 @@ impl Run {
             analysis: Arc::clone(&asked.analysis),
             generation: asked.generation,
             access_request,
+            max_affected: None,
             rows: 0,
             outcome: None,
             masked: Vec::new(),
@@ -205,6 +211,15 @@ impl ExpectedQueue {
     /// Whether the upstream is busy with a Query.
     pub(super) fn is_in_query(&self) -> bool {
         matches!(self.entries.front(), Some(Expected::Query(_)))
+    }
+
+    /// Whether a request with a limit of rows runs: nothing is sent behind it before its rows have been counted.
+    pub(super) fn is_guarded(&self) -> bool {
+        match self.entries.back() {
+            Some(Expected::Query(reply)) => reply.guard.is_some(),
+            Some(Expected::Execute(reply)) => reply.run.max_affected.is_some(),
+            _ => false,
+        }
     }
 
     /// Whether the upstream is busy with something of the client's.

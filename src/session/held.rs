@@ -6,24 +6,19 @@
 use std::sync::Arc;
 
 use countersign_policy::Analysis;
-use countersign_policy::verdict::{HoldTerms, ReviewerDemand};
+use countersign_policy::verdict::HoldTerms;
 use countersign_protocol::backend::TransactionStatus;
 
 use super::decide::{PREPARED_EARLIER, Ruling, conceded};
+use super::guarded;
 use super::machine::{Draining, Machine, Stop, next_notice};
 use super::messages;
-use super::parked::{ApprovedRequest, Asked, Gate, Held, OpeningRequest, Parked, Releasing, RequestFacts, Shape};
-use super::statements::Given;
+use super::parked::{
+    ApprovedRequest, Asked, Gate, Given, Held, OpeningRequest, Parked, Releasing, RequestFacts, Shape,
+};
 use super::words::{BeginRefused, Command, Opening, Surroundings};
 use crate::card::Subjects;
-use crate::review::{Decision, Edit, RequestId};
-
-/// What people agreed to.
-struct Agreed {
-    id: RequestId,
-    met: Vec<ReviewerDemand>,
-    edit: Option<Edit>,
-}
+use crate::review::{Agreement, Decision, RequestId};
 
 impl Machine {
     pub(super) fn park(&mut self, shape: Shape, asked: Asked, terms: HoldTerms, around: &Surroundings) {
@@ -87,7 +82,7 @@ impl Machine {
                 self.refuse_parked(parked, error);
             }
             Some(Opening::Unjustified) => self.refuse_parked(parked, messages::unjustified()),
-            Some(Opening::Ready(id, met, edit)) => self.approved(parked, Agreed { id, met, edit }),
+            Some(Opening::Ready(id, agreement)) => self.approved(parked, id, agreement),
         }
     }
 
@@ -105,9 +100,7 @@ impl Machine {
             }
         };
         let error = match decision {
-            Decision::Approved { met, edit } => {
-                return self.approved(held.parked, Agreed { id: held.id, met, edit });
-            }
+            Decision::Approved(agreement) => return self.approved(held.parked, held.id, agreement),
             Decision::Rejected { by, group, reason } => messages::rejected(&by, &group, &reason),
             Decision::Expired => messages::expired(held.timeout),
             Decision::Cancelled => messages::withdrawn(),
@@ -117,10 +110,10 @@ impl Machine {
 
     /// An approval does not forward: the case is judged again with it, as everything is now. That includes what other
     /// sessions have defined since the catalog was last read.
-    fn approved(&mut self, parked: Parked, agreed: Agreed) {
-        let Agreed { id, met, edit } = agreed;
+    fn approved(&mut self, parked: Parked, id: RequestId, agreement: Agreement) {
+        let Agreement { met, edit, max_affected } = agreement;
         let edit = edit.filter(|edit| edit.statement != *parked.asked.text);
-        let given = Given { id, met, binding: parked.binding };
+        let given = Given { id, met, binding: parked.binding, max_affected };
         self.gate = Gate::Approved(Box::new(ApprovedRequest { parked, given, edit }));
         self.commands.push_back(Command::RefreshCatalog);
     }
@@ -159,6 +152,10 @@ impl Machine {
         let id = given.id;
         let now = self.binding_of(&parked.asked, around);
         match self.rule(&parked.asked, Some((&given, now)), around) {
+            Ruling::Run(_) if given.max_affected.is_some() && !guarded::can_be_guarded(&parked) => {
+                self.commands.push_back(Command::Revoke(id));
+                self.refuse_parked(parked, messages::cannot_be_limited());
+            }
             Ruling::Run(permit) => {
                 self.commands.push_back(Command::Begin(id));
                 self.gate = Gate::Releasing(Box::new(Releasing { notice, parked, given, permit }));
@@ -210,12 +207,13 @@ impl Machine {
                 if let Some(notice) = &releasing.notice {
                     self.say(notice);
                 }
+                let max_affected = releasing.given.max_affected;
                 if let Shape::Execute { portal, .. } = &releasing.parked.shape
                     && let Some(portal) = self.statements.portal(portal)
                 {
                     portal.approved = Some(releasing.given);
                 }
-                self.run(releasing.parked, releasing.permit, id, around)
+                self.run(releasing.parked, releasing.permit, (id, max_affected), around)
             }
             Err(BeginRefused::Unusable) => {
                 self.refuse_parked(releasing.parked, messages::approval_unusable());

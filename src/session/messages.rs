@@ -87,6 +87,22 @@ pub(super) fn approved_with_changes(edit: &Edit, link: &str) -> Bytes {
     error(sqlstate::INSUFFICIENT_PRIVILEGE, &message, Some(&detail), Some(&hint))
 }
 
+/// More rows were written than people have approved; they have been taken back, or will be with the open transaction.
+pub(super) fn too_many_rows(affected: u64, limit: u64) -> Bytes {
+    let message = format!("statement affected {affected} rows, and was approved for at most {limit}");
+    let hint = "Nothing of it stays. Send the statement again to ask for approval anew.";
+    error(sqlstate::LIMIT_EXCEEDED, &message, None, Some(hint))
+}
+
+/// An approval with a limit of rows, for something whose rows cannot be counted before they are there to stay.
+pub(super) fn cannot_be_limited() -> Bytes {
+    let message = "the statement was approved for a number of rows, and its rows cannot be counted as it runs";
+    let detail =
+        "They can be in INSERT, UPDATE, DELETE and MERGE, without another one in WITH, and fetched as a whole.";
+    let hint = "Nothing of it stays. Ask for an approval without that limit.";
+    error(sqlstate::FEATURE_NOT_SUPPORTED, message, Some(detail), Some(hint))
+}
+
 pub(super) fn bound_undecided() -> Bytes {
     let message = "a statement that needs approval must be bound and executed in one pipeline";
     let hint = "Send Execute before Flush or Sync.";

@@ -9,7 +9,7 @@ use countersign_policy::analysis::{SessionChange, StatementAnalysis};
 use countersign_policy::grant::{Binding, BindingFacts, ShapeDigest};
 use countersign_policy::rule::Mode;
 use countersign_policy::subject::Subject;
-use countersign_policy::verdict::{HoldTerms, Rows};
+use countersign_policy::verdict::{HoldTerms, ReviewerDemand, Rows};
 use countersign_policy::{Analysis, Effect, Permit};
 use countersign_protocol::frontend::Bind;
 use countersign_protocol::{frame, value};
@@ -19,7 +19,7 @@ use super::expected::Expected;
 use super::justification;
 use super::machine::{Machine, Stop};
 use super::names::Generation;
-use super::statements::{Given, NameId, Portal, Undo};
+use super::statements::{NameId, Portal, Undo};
 use super::words::Surroundings;
 use crate::card::{Inquiry, Subjects};
 use crate::review::{Edit, NewRequest, Parameter, RequestId};
@@ -138,6 +138,19 @@ pub(super) struct Parked {
     pub(super) binding: Binding,
     /// How its requester waits.
     pub(super) mode: Mode,
+}
+
+/// An approval that was given.
+#[derive(Clone)]
+pub(super) struct Given {
+    /// The access request.
+    pub(super) id: RequestId,
+    /// The demands that were met.
+    pub(super) met: Vec<ReviewerDemand>,
+    /// What it is bound to.
+    pub(super) binding: Binding,
+    /// How many rows it may write at most.
+    pub(super) max_affected: Option<u64>,
 }
 
 /// What stands between the client's next frame and us.
@@ -296,6 +309,7 @@ impl Asked {
             in_transaction: facts.in_transaction,
             card,
             inquiry,
+            rows_counted: self.analysis.counts_rows(),
         }
     }
 }

@@ -9,8 +9,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use countersign_policy::Analysis;
 use countersign_policy::analysis::{PreparedLookup, SessionChange, StatementAnalysis};
-use countersign_policy::grant::Binding;
-use countersign_policy::verdict::ReviewerDemand;
 use countersign_protocol::backend::Field;
 
 mod undo;
@@ -20,8 +18,7 @@ pub(super) use undo::{Before, Undo};
 use super::definitions::Definitions;
 use super::machine::QUICK_LEN_MAX;
 use super::names::Generation;
-use super::parked::runs_a_name;
-use crate::review::RequestId;
+use super::parked::{Given, runs_a_name};
 
 /// PostgreSQL cuts names after so many bytes.
 const NAME_LEN_MAX: usize = 63;
@@ -76,17 +73,6 @@ pub(super) struct Portal {
     pub(super) approved: Option<Given>,
     /// The cycle it was made in.
     pub(super) cycle: u64,
-}
-
-/// An approval that was given.
-#[derive(Clone)]
-pub(super) struct Given {
-    /// The access request.
-    pub(super) id: RequestId,
-    /// The demands that were met.
-    pub(super) met: Vec<ReviewerDemand>,
-    /// What it is bound to.
-    pub(super) binding: Binding,
 }
 
 /// A statement named by SQL (`PREPARE`, `DECLARE`): names of SQL and of the protocol are the same names.

@@ -27,6 +27,9 @@ impl Machine {
         }
         let code = backend::error_field(frame.body(), b'C').unwrap_or_default();
         let code = String::from_utf8_lossy(code).into_owned();
+        if self.guard_error(frame)? {
+            return Ok(());
+        }
         match self.expected.front() {
             None | Some(Expected::CopySyncs(_)) => return Err(unexpected(frame)),
             Some(Expected::Own(_)) => return Err(names_unknown()),

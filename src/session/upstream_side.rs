@@ -11,6 +11,7 @@ use countersign_protocol::{Frame, Header, sqlstate};
 use super::copy_in::CopyIn;
 use super::copying::Copying;
 use super::expected::{DescribeTarget, ExecuteReply, Expected, QueryReply, Run};
+use super::guarded;
 use super::machine::{Machine, Stop};
 use super::messages;
 use super::parked::Gate;
@@ -222,6 +223,9 @@ impl Machine {
     }
 
     fn query_reply(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
+        if self.guard_reply(frame)? {
+            return Ok(());
+        }
         let Some(Expected::Query(reply)) = self.expected.front() else { return Err(unexpected(frame)) };
         match frame.tag {
             tag::ROW_DESCRIPTION => {
@@ -261,9 +265,14 @@ impl Machine {
         let QueryReply { run, completed, .. } = *reply;
         self.copy_ended(&run);
         self.apply_changes(&run, completed);
+        let guarded = run.max_affected.is_some();
         self.finish(run, Outcome::Unknown);
         self.pass(frame);
-        self.learn_status(frame, around)
+        self.learn_status(frame, around)?;
+        if guarded {
+            self.guard_over();
+        }
+        Ok(())
     }
 
     fn copy_begins(&mut self) {
@@ -313,6 +322,13 @@ impl Machine {
 
     fn execute_done(&mut self, frame: &Frame, command_tag: String) -> Result<(), Stop> {
         let Some(Expected::Execute(reply)) = self.expected.pop() else { return Err(unexpected(frame)) };
+        if let Some(limit) = reply.run.max_affected
+            && let Some(error) = guarded::excess_of(frame.tag, &command_tag, limit)
+        {
+            self.exceeded(*reply, error);
+            return Ok(());
+        }
+        let guarded = reply.run.max_affected.is_some();
         let ExecuteReply { mut run, portal, .. } = *reply;
         self.copy_ended(&run);
         self.forget_copy_sent();
@@ -326,6 +342,9 @@ impl Machine {
         run.outcome = Some(Ok(command_tag));
         self.finish(run, Outcome::Unknown);
         self.pass(frame);
+        if guarded {
+            self.guard_over();
+        }
         Ok(())
     }
 

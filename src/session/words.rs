@@ -8,13 +8,13 @@ use countersign_policy::analysis::AnalysisCache;
 use countersign_policy::grant::{Binding, Grant};
 use countersign_policy::mask::MaskSet;
 use countersign_policy::subject::Subject;
-use countersign_policy::verdict::{ReviewerDemand, Rows};
+use countersign_policy::verdict::Rows;
 use countersign_policy::{Catalog, Effects};
 use jiff::Timestamp;
 
 use crate::config::Config;
 use crate::estimate::Question;
-use crate::review::{AccessRequest, Decision, Edit, NewRequest, Outcome, RequestId};
+use crate::review::{AccessRequest, Agreement, Decision, NewRequest, Outcome, RequestId};
 
 /// What the session sees of the world at one moment.
 #[derive(Clone)]
@@ -159,7 +159,7 @@ pub enum Opening {
     /// It waits.
     Waiting(Box<AccessRequest>),
     /// An approval for exactly this exists already, or one that was given with changes.
-    Ready(RequestId, Vec<ReviewerDemand>, Option<Edit>),
+    Ready(RequestId, Agreement),
     /// It needs a reason and has none; nothing was recorded.
     Unjustified,
     /// It is recorded; the client is to send it again once it is approved.

@@ -27,6 +27,7 @@ struct FactsOut<'a> {
     messages: &'a [String],
     justification: Option<&'a str>,
     in_transaction: bool,
+    rows_counted: bool,
 }
 
 #[derive(Deserialize)]
@@ -47,6 +48,8 @@ struct FactsIn {
     #[serde(default)]
     justification: Option<String>,
     in_transaction: bool,
+    #[serde(default)]
+    rows_counted: bool,
 }
 
 /// What nobody searches by.
@@ -65,6 +68,7 @@ pub(super) fn encode(request: &AccessRequest) -> Result<String, StoreError> {
         messages: &request.messages,
         justification: request.justification.as_deref(),
         in_transaction: request.in_transaction,
+        rows_counted: request.rows_counted,
     };
     serde_json::to_string(&facts).map_err(|_error| StoreError::Invalid("request"))
 }
@@ -107,6 +111,7 @@ impl Columns {
             reviewers: Vec::new(),
             justification: facts.justification,
             in_transaction: facts.in_transaction,
+            rows_counted: facts.rows_counted,
             created_at: time_from(self.created_at)?,
             expires_at: time_from(self.expires_at)?,
             decided_at: self.decided_at.map(time_from).transpose()?,

@@ -34,6 +34,7 @@ pub(super) const SQLITE: &[Migration] = &[
     migration!(3, "sqlite/0003-lists.sql"),
     migration!(4, "sqlite/0004-edits.sql"),
     migration!(5, "sqlite/0005-cards.sql"),
+    migration!(6, "sqlite/0006-limits.sql"),
 ];
 
 /// Of the shared store.
@@ -42,6 +43,7 @@ pub(super) const POSTGRES: &[Migration] = &[
     migration!(2, "postgres/0002-grants.sql"),
     migration!(3, "postgres/0003-edits.sql"),
     migration!(4, "postgres/0004-cards.sql"),
+    migration!(5, "postgres/0005-limits.sql"),
 ];
 
 const _: () = assert!(is_numbered(SQLITE) && is_numbered(POSTGRES), "migrations are numbered 1, 2, 3 …");

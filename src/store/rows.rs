@@ -84,8 +84,8 @@ pub(super) fn insert_vote(connection: &Connection, id: RequestId, vote: &Vote) -
     let groups = serde_json::to_string(&vote.groups).map_err(|_error| StoreError::Invalid("vote"))?;
     connection
         .prepare_cached(
-            "INSERT INTO votes (request, seq, person, groups, approve, reason, at, surface, offer, forced, edited) \
-             VALUES (?1, (SELECT count(*) FROM votes WHERE request = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO votes (request, seq, person, groups, approve, reason, at, surface, offer, forced, edited, max_affected) \
+             VALUES (?1, (SELECT count(*) FROM votes WHERE request = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             id.to_string(),
@@ -98,6 +98,7 @@ pub(super) fn insert_vote(connection: &Connection, id: RequestId, vote: &Vote) -
             facts::encode_offer(vote)?,
             vote.forced,
             vote.edited,
+            vote.max_affected,
         ])?;
     Ok(())
 }
@@ -152,7 +153,7 @@ pub(super) fn complete(connection: &Connection, mut request: AccessRequest) -> R
     let demands = query.query_map([&id], |row| Ok(ReviewerDemand { group: row.get(0)?, approvals: row.get(1)? }))?;
     request.reviewers = demands.collect::<Result<_, _>>()?;
     let mut query = connection.prepare_cached(
-        "SELECT person, groups, approve, reason, at, surface, offer, forced, edited FROM votes WHERE request = ?1 ORDER BY seq",
+        "SELECT person, groups, approve, reason, at, surface, offer, forced, edited, max_affected FROM votes WHERE request = ?1 ORDER BY seq",
     )?;
     request.votes = query.query_and_then([&id], vote_from)?.collect::<Result<_, _>>()?;
     let mut query = connection.prepare_cached(
@@ -173,6 +174,7 @@ fn vote_from(row: &Row<'_>) -> Result<Vote, StoreError> {
         offer: facts::offer_from(row.get::<_, Option<String>>(6)?.as_deref())?,
         forced: row.get(7)?,
         edited: row.get(8)?,
+        max_affected: row.get(9)?,
     })
 }
 

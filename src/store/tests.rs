@@ -33,6 +33,7 @@ fn request(id: u128) -> AccessRequest {
         reviewers: vec![ReviewerDemand { group: "dba".to_owned(), approvals: 2 }],
         justification: Some("ticket 17".to_owned()),
         in_transaction: false,
+        rows_counted: true,
         created_at: at(0),
         expires_at: at(60),
         decided_at: None,

@@ -89,10 +89,12 @@ pub(super) struct Approved {
     force: bool,
     /// Approves this in the place of the requester's text.
     statement: Option<String>,
+    /// Takes the statement back when it writes more rows.
+    max_affected: Option<u32>,
 }
 
 impl Form for Approved {
-    const EXAMPLE: &'static str = r#"{"reason": "...", "for": "30m", "scope": "shape" or "rules" or "database", "force": false, "statement": "..."}"#;
+    const EXAMPLE: &'static str = r#"{"reason": "...", "for": "30m", "scope": "shape" or "rules" or "database", "force": false, "statement": "...", "max_affected": 100}"#;
 }
 
 impl Approved {
@@ -103,7 +105,8 @@ impl Approved {
         let time = self.time.map(|time| parse_time(&time)).transpose()?;
         let scope = self.scope.unwrap_or(Scope::Rules);
         let offer = time.map(|time| Offer { seconds: time.as_secs(), scope });
-        Ok(Consent { reason: self.reason, offer, forced: self.force, edited: self.statement })
+        let max_affected = self.max_affected.map(u64::from);
+        Ok(Consent { reason: self.reason, offer, forced: self.force, edited: self.statement, max_affected })
     }
 }
 

@@ -61,6 +61,7 @@ impl From<ReviewError> for Problem {
             ReviewError::ReasonRequired => (StatusCode::UNPROCESSABLE_ENTITY, "reason-required"),
             ReviewError::Changed { .. } => (StatusCode::CONFLICT, "changed"),
             ReviewError::BadEdit => (StatusCode::UNPROCESSABLE_ENTITY, "bad-edit"),
+            ReviewError::NotCounted => (StatusCode::UNPROCESSABLE_ENTITY, "not-counted"),
             ReviewError::NoSuchGrant => return Self::no_such_grant(),
             ReviewError::GrantDecided { .. } => (StatusCode::CONFLICT, "already-decided"),
             ReviewError::NoSuchDatabase => (StatusCode::UNPROCESSABLE_ENTITY, "no-such-database"),

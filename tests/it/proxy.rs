@@ -14,6 +14,7 @@ mod hold;
 mod inference;
 mod justification;
 mod large;
+mod limited;
 mod limits;
 mod mask;
 mod mask_copy;

@@ -62,6 +62,14 @@ pub fn is_query_or_plain_transaction(node: &Node) -> bool {
     }
 }
 
+/// Whether the statement is an INSERT, UPDATE, DELETE or MERGE.
+pub fn writes_rows(node: &Node) -> bool {
+    matches!(
+        kind(node),
+        Some(NodeEnum::InsertStmt(_) | NodeEnum::UpdateStmt(_) | NodeEnum::DeleteStmt(_) | NodeEnum::MergeStmt(_))
+    )
+}
+
 /// The kind of a node, `None` for an absent one.
 pub fn kind(node: &Node) -> Option<&NodeEnum> {
     node.node.as_ref()

@@ -15,6 +15,7 @@ use crate::effect::{Effect, Effects};
 impl Walker<'_> {
     pub(super) fn insert(&mut self, insert: &InsertStmt, outer: &Scope<'_>) -> Columns {
         let Some(name) = insert.relation.as_ref() else { return self.incomplete() };
+        self.row_writes += 1;
         let mut scope = outer.child();
         self.with_clause(insert.with_clause.as_ref(), &mut scope);
         let mut target = self.target(name, Effect::Insert);
@@ -89,6 +90,7 @@ impl Walker<'_> {
 
     pub(super) fn update(&mut self, update: &UpdateStmt, outer: &Scope<'_>) -> Columns {
         let Some(name) = update.relation.as_ref() else { return self.incomplete() };
+        self.row_writes += 1;
         let mut scope = outer.child();
         self.with_clause(update.with_clause.as_ref(), &mut scope);
         let mut target = self.target(name, Effect::Update);
@@ -108,6 +110,7 @@ impl Walker<'_> {
 
     pub(super) fn delete(&mut self, delete: &DeleteStmt, outer: &Scope<'_>) -> Columns {
         let Some(name) = delete.relation.as_ref() else { return self.incomplete() };
+        self.row_writes += 1;
         let mut scope = outer.child();
         self.with_clause(delete.with_clause.as_ref(), &mut scope);
         let mut target = self.target(name, Effect::Delete);
@@ -127,6 +130,7 @@ impl Walker<'_> {
         let (Some(name), Some(source)) = (merge.relation.as_ref(), merge.source_relation.as_deref()) else {
             return self.incomplete();
         };
+        self.row_writes += 1;
         let mut scope = outer.child();
         self.with_clause(merge.with_clause.as_ref(), &mut scope);
         let mut target = self.target(name, Effect::Merge);

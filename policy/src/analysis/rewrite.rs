@@ -49,6 +49,7 @@ impl Walker<'_> {
             if self.view_depth >= RULE_DEPTH_MAX || !self.spend() {
                 return self.give_up(NotUnderstood::Guard("rules nest too deeply"));
             }
+            self.row_writes += 1;
             self.apply(&rule, target);
         }
     }

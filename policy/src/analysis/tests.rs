@@ -17,5 +17,6 @@ mod inference;
 mod limits;
 mod lineage;
 mod reading;
+mod rows_counted;
 mod shape;
 mod work;

@@ -61,6 +61,8 @@ pub struct Walker<'a> {
     pub parameters: Vec<String>,
     /// The next SELECT is the statement itself.
     pub outermost: bool,
+    /// How many INSERT, UPDATE, DELETE and MERGE the statement at hand holds, with those of the rules that rewrite it.
+    pub row_writes: usize,
     pub(super) budget: u32,
     /// Work that is not a whole step yet.
     work: usize,
@@ -82,6 +84,7 @@ impl<'a> Walker<'a> {
             readings: HashMap::new(),
             parameters: Vec::new(),
             outermost: false,
+            row_writes: 0,
             budget: BUDGET,
             work: 0,
             positions: HashMap::new(),

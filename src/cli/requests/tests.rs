@@ -55,7 +55,15 @@ impl Drop for Site {
 }
 
 fn approve(id: &str) -> RequestsCommand {
-    RequestsCommand::Approve { id: id.to_owned(), reason: None, time: None, scope: None, force: false, statement: None }
+    RequestsCommand::Approve {
+        id: id.to_owned(),
+        reason: None,
+        time: None,
+        scope: None,
+        force: false,
+        statement: None,
+        max_affected: None,
+    }
 }
 
 fn list() -> RequestsCommand {

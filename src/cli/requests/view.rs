@@ -132,9 +132,10 @@ pub(crate) fn vote_text(vote: &Vote) -> String {
         (false, _) => "rejected",
     };
     let offer = vote.offer.map(|offer| format!(" for {}", duration(i64::try_from(offer.seconds).unwrap_or(i64::MAX))));
+    let limit = vote.max_affected.map(|rows| format!(" for at most {rows} rows")).unwrap_or_default();
     let reason = vote.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let groups = vote.groups.join(", ");
-    format!("{} {verb}{} by {} ({groups}){reason}", time(vote.at), offer.unwrap_or_default(), vote.by)
+    format!("{} {verb}{}{limit} by {} ({groups}){reason}", time(vote.at), offer.unwrap_or_default(), vote.by)
 }
 
 fn paint(state: State, text: &str, colour: Colour) -> String {

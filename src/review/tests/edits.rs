@@ -28,7 +28,10 @@ fn approvals_of_a_text_do_not_count_for_the_changed_one() {
         assert_eq!(approved.state, State::Approved);
         let edit = Some(Edit { statement: SAFER.to_owned(), by: "carol".to_owned() });
         assert_eq!(approved.edit(), edit);
-        assert_eq!(waiting.decision().await, Decision::Approved { met: approved.reviewers.clone(), edit });
+        assert_eq!(
+            waiting.decision().await,
+            Decision::Approved(Agreement { met: approved.reviewers.clone(), edit, max_affected: None })
+        );
         bench.review.begin_execution(id, at(2)).await.unwrap();
         let dir = Arc::clone(&bench.dir);
         drop((waiting, bench));
@@ -73,7 +76,9 @@ fn an_approval_with_changes_is_found_by_the_changed_text_once_it_is_bound_to_it(
             bench.review.open(new, at(3)).await.unwrap()
         };
         assert!(matches!(sent(7).await, Opened::Waiting(_)));
-        assert!(matches!(sent(8).await, Opened::Ticket { id: found, edit: Some(_), .. } if found == id));
+        assert!(
+            matches!(sent(8).await, Opened::Ticket { id: found, agreement: Agreement { edit: Some(_), .. } } if found == id)
+        );
         bench.review.begin_execution(id, at(4)).await.unwrap();
         assert!(matches!(sent(8).await, Opened::Waiting(_)));
     });

@@ -28,7 +28,7 @@ async fn a_decision_made_elsewhere_wakes_the_session() {
         let id = waiting.request.id;
         let decided = std::time::Instant::now();
         two.review.approve(id, &actor("bob"), None, at(0)).await.unwrap();
-        assert!(matches!(waiting.decision().await, Decision::Approved { .. }));
+        assert!(matches!(waiting.decision().await, Decision::Approved(_)));
         took.push(decided.elapsed());
         one.review.begin_execution(id, at(0)).await.unwrap();
         one.review.finish(id, &executed(), at(0)).await.unwrap();
@@ -152,7 +152,7 @@ async fn a_store_that_is_away_refuses_at_once_and_loses_nothing() {
     let request = one.review.get(runs).await.unwrap();
     assert_eq!((request.state, request.outcome.as_deref()), (State::Executed, Some("UPDATE 1")));
     once_back(async || two.review.approve(waiting.request.id, &actor("bob"), None, at(0)).await).await;
-    assert!(matches!(waiting.decision().await, Decision::Approved { .. }));
+    assert!(matches!(waiting.decision().await, Decision::Approved(_)));
     one.review.begin_execution(waiting.request.id, at(0)).await.unwrap();
 }
 

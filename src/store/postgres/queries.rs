@@ -18,12 +18,12 @@ macro_rules! columns {
 macro_rules! add_rows {
     ($votes:literal, $transitions:literal) => {
         concat!(
-            ", vote AS (INSERT INTO countersign.votes (request, seq, person, groups, approve, reason, at, surface, offer, forced, edited) \
-             SELECT made.id, x.seq, x.person, x.groups, x.approve, x.reason, x.at, x.surface, x.offer, x.forced, x.edited FROM made, \
+            ", vote AS (INSERT INTO countersign.votes (request, seq, person, groups, approve, reason, at, surface, offer, forced, edited, max_affected) \
+             SELECT made.id, x.seq, x.person, x.groups, x.approve, x.reason, x.at, x.surface, x.offer, x.forced, x.edited, x.max_affected FROM made, \
              json_to_recordset(",
             $votes,
             "::text::json) AS x(seq bigint, person text, groups text[], approve boolean, reason text, at bigint, surface text, \
-             offer text, forced boolean, edited text)), \
+             offer text, forced boolean, edited text, max_affected bigint)), \
              transition AS (INSERT INTO countersign.transitions (request, seq, from_state, to_state, person, surface, at, reason) \
              SELECT made.id, x.seq, x.from_state, x.to_state, x.person, x.surface, x.at, x.reason FROM made, \
              json_to_recordset(",

@@ -31,6 +31,7 @@ struct VoteRow {
     offer: Option<String>,
     forced: bool,
     edited: Option<String>,
+    max_affected: Option<i64>,
 }
 
 /// A grant as the statements take it.
@@ -79,6 +80,7 @@ pub(super) fn votes<'a>(votes: impl IntoIterator<Item = &'a Vote>, seq: u64) -> 
             offer: facts::encode_offer(vote)?,
             forced: vote.forced,
             edited: vote.edited.as_deref().map(storable),
+            max_affected: vote.max_affected.map(bigint),
         })
     };
     encode(&(seq..).zip(votes).map(row).collect::<Result<Vec<_>, _>>()?)
@@ -196,6 +198,7 @@ fn vote_from(row: VoteRow) -> Result<Vote, StoreError> {
         offer: facts::offer_from(row.offer.as_deref())?,
         forced: row.forced,
         edited: row.edited,
+        max_affected: row.max_affected.map(version_from).transpose()?,
     })
 }
 

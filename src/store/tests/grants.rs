@@ -97,6 +97,7 @@ async fn a_grant_comes_with_the_approval_it_was_offered_in_or_not_at_all() {
             surface: Surface::Api,
             offer: Some(Offer { seconds: 60, scope: Scope::Rules }),
             forced: true,
+            max_affected: Some(7),
             edited: Some("DELETE FROM t WHERE false".to_owned()),
         };
         let active = after(&grant(2), GrantState::Active);

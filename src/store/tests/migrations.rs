@@ -13,16 +13,18 @@ use crate::store::migrations::{Migration, POSTGRES, SQLITE};
 
 /// What stands in each file, for ever: the first digits of its SHA-256. A new file gets a line here, an old line is never
 /// changed.
-const WRITTEN: [(&str, &str); 9] = [
+const WRITTEN: [(&str, &str); 11] = [
     ("sqlite/0001-requests.sql", "bee0198f9731115d"),
     ("sqlite/0002-grants.sql", "10023c772d9d04d2"),
     ("sqlite/0003-lists.sql", "bbc7d05bce0ec697"),
     ("sqlite/0004-edits.sql", "72d974d958c1524f"),
     ("sqlite/0005-cards.sql", "f90a0e67a4c9e968"),
+    ("sqlite/0006-limits.sql", "bdaef184b03ab913"),
     ("postgres/0001-requests.sql", "e7c592a76957ed1c"),
     ("postgres/0002-grants.sql", "93d2b0fa61f6b875"),
     ("postgres/0003-edits.sql", "f4d7813f6e6f56dc"),
     ("postgres/0004-cards.sql", "cc2bf719aa22f464"),
+    ("postgres/0005-limits.sql", "dcb6cb5955577eb4"),
 ];
 
 fn source(path: &str) -> std::path::PathBuf {

@@ -59,7 +59,16 @@ fn promises_hold_whatever_happens() {
     let mut all = Tally::default();
     SEEDS.chain(FOUND.iter().copied()).for_each(|seed| all += play(seed, STEPS));
     // A simulation in which nothing happens shows nothing.
-    let rare = [all.released, all.rejected, all.executed, all.crashes, all.full_disks, all.drains, all.sessions];
+    let rare = [
+        all.released,
+        all.rejected,
+        all.taken_back,
+        all.executed,
+        all.crashes,
+        all.full_disks,
+        all.drains,
+        all.sessions,
+    ];
     assert!(rare.iter().all(|count| *count > 5), "{all:?}");
     let Some(minutes) = number("COUNTERSIGN_SIMULATION_MINUTES") else { return };
     let (begin, first) = (Instant::now(), number("COUNTERSIGN_SIMULATION_FROM").unwrap_or(SEEDS.end));

@@ -58,6 +58,10 @@ pub struct Postgres {
     depth: u8,
     copying: Copying,
     pub executed: Vec<Executed>,
+    /// Of these, what the open transaction has done.
+    uncommitted: Vec<Executed>,
+    /// Of these, what is there to stay.
+    pub committed: Vec<Executed>,
     pub closed: bool,
 }
 
@@ -76,6 +80,8 @@ impl Postgres {
             depth: 0,
             copying: Copying::No,
             executed: Vec::new(),
+            uncommitted: Vec::new(),
+            committed: Vec::new(),
             closed: false,
         }
     }
@@ -163,6 +169,7 @@ impl Postgres {
         self.say(&format!("E {sqlstate}"));
         self.schema = self.schema_before.clone();
         self.portals.clear();
+        self.uncommitted.clear();
         if self.block == Block::Open {
             self.block = Block::Failed;
         }
@@ -180,6 +187,7 @@ impl Postgres {
     }
 
     fn end(&mut self) {
+        self.committed.append(&mut self.uncommitted);
         self.schema_before = self.schema.clone();
         self.portals.clear();
     }
@@ -304,6 +312,7 @@ impl Postgres {
             "COMMIT" | "ROLLBACK" => {
                 if self.block == Block::Failed || first == "ROLLBACK" {
                     self.schema = self.schema_before.clone();
+                    self.uncommitted.clear();
                 }
                 self.block = Block::None;
                 self.end();
@@ -336,17 +345,23 @@ impl Postgres {
             }
             "COPY" => {
                 // Not planned: its names are looked up when it is executed.
-                self.executed.push(Executed { text: text.to_owned(), schema: self.schema.clone() });
+                self.did(text, &self.schema.clone());
                 self.say("G");
                 return Ok(true);
             }
             "DELETE" | "DROP" => {
-                self.executed.push(Executed { text: text.to_owned(), schema: schema.to_owned() });
+                self.did(text, schema);
                 self.say("C DELETE 1");
             }
             _ => return Err("42601"),
         }
         Ok(false)
+    }
+
+    fn did(&mut self, text: &str, schema: &str) {
+        let done = Executed { text: text.to_owned(), schema: schema.to_owned() };
+        self.executed.push(done.clone());
+        self.uncommitted.push(done);
     }
 
     /// Runs what a name stands for. Names that stand for each other run into a limit.

@@ -10,9 +10,10 @@ use countersign_protocol::{Frame, backend};
 use super::super::notation::{heard, sent};
 use super::super::upstream::Postgres;
 
-/// SQLSTATEs with which the proxy refuses, rejects, withdraws, lets expire, and cannot keep its record; and that of a
+/// SQLSTATEs with which the proxy refuses, rejects, withdraws, lets expire, takes back what has too many rows or whose rows
+/// cannot be counted, and cannot keep its record; and that of a
 /// relation which the schema `sandbox` does not have, of which the simulated PostgreSQL knows nothing.
-const REFUSALS: [&[u8]; 4] = [b"42501", b"57014", b"58030", b"42P01"];
+const REFUSALS: [&[u8]; 6] = [b"42501", b"57014", b"54000", b"0A000", b"58030", b"42P01"];
 
 fn frames(bytes: &[u8]) -> Vec<Frame> {
     let mut buffer = BytesMut::from(bytes);

@@ -17,10 +17,10 @@ use super::super::bench::catalog;
 use super::super::random::{CLIENT, FORMS, STEPS, TEXTS};
 use super::house::{House, written};
 use super::replies::Extent;
-use super::seat::{Client, Done, Seat};
+use super::seat::{Client, Done, Seat, TOO_MANY};
 use crate::config::Config;
 use crate::review::fixture::actor;
-use crate::review::{RequestId, State};
+use crate::review::{AccessRequest, Consent, RequestId, State};
 use crate::session::words::{Event, Identity, Surroundings};
 
 const SEATS: usize = 4;
@@ -88,9 +88,18 @@ pub struct Tally {
     /// Requests whose approval was used.
     pub released: usize,
     pub rejected: usize,
+    /// Statements that had too many rows.
+    pub taken_back: usize,
     pub crashes: usize,
     pub full_disks: usize,
     pub drains: usize,
+}
+
+/// Some statements are approved for as many rows as they have, some for fewer, some for any number.
+fn limited(request: &AccessRequest) -> Consent {
+    let text = &request.statement;
+    let limit = [(TOO_MANY, 0), ("'1'", 1)].into_iter().find(|(variant, _)| text.contains(variant));
+    Consent { max_affected: limit.filter(|_| request.rows_counted).map(|(_, rows)| rows), ..Consent::default() }
 }
 
 impl std::ops::AddAssign for Tally {
@@ -100,6 +109,7 @@ impl std::ops::AddAssign for Tally {
         self.executed += other.executed;
         self.released += other.released;
         self.rejected += other.rejected;
+        self.taken_back += other.taken_back;
         self.crashes += other.crashes;
         self.full_disks += other.full_disks;
         self.drains += other.drains;
@@ -300,7 +310,7 @@ impl World {
         let choice = self.rng.random_range(0..20);
         let outcome = self.house().wait(async {
             match choice {
-                0..15 => review.approve(id, &person, None, now).await,
+                0..15 => review.approve(id, &person, limited(&review.get(id).await?), now).await,
                 15..18 => review.reject(id, &person, "no".to_owned(), now).await,
                 18 => review.cancel(id, &person, None, now).await,
                 _ => review.revoke(id, &person, None, now).await,
@@ -400,6 +410,7 @@ impl World {
         self.seats[at].check(Extent::SoFar);
         self.note(format!("{at} connects"));
         self.tally.executed += self.seats[at].upstream.executed.len();
+        self.tally.taken_back += self.seats[at].taken_back();
         let seat = self.new_seat(at);
         self.seats[at] = seat;
     }
@@ -479,6 +490,7 @@ impl World {
         self.tally.sessions = usize::try_from(self.sessions).unwrap();
         self.tally.released = self.begun.len();
         self.tally.executed += self.seats.iter().map(|seat| seat.upstream.executed.len()).sum::<usize>();
+        self.tally.taken_back += self.seats.iter().map(Seat::taken_back).sum::<usize>();
         self.seats.clear();
         let intents = self.house.take().unwrap().intents();
         for id in &self.begun {
