@@ -5,6 +5,7 @@
 
 mod keeper;
 mod queue;
+mod read;
 mod record;
 mod segment;
 mod signing;
@@ -20,6 +21,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use queue::Queue;
+pub use read::{Entry, Follower, Question, last, search};
 pub use record::Record;
 pub use signing::{CHECKPOINT_RECORDS, PublicKey, Signer, SigningKey};
 pub use verify::{Anchor, Fault, Finding, Known, Report, verify};

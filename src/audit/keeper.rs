@@ -17,7 +17,8 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::queue::Queue;
-use super::segment::{self, Link, Time};
+use super::read::began;
+use super::segment::{self, Link};
 use super::{Record, line_hash};
 
 /// How often retention is looked at when no segment is closed meanwhile.
@@ -76,7 +77,7 @@ impl Keeper {
         }
         let Some(retention) = self.retention else { return Ok(()) };
         for number in segments {
-            let ended = began(&self.dir, number + 1)?;
+            let ended = began(&self.dir, number + 1)?.unwrap_or(Timestamp::MAX);
             if now.duration_since(ended).unsigned_abs() < retention || now < ended {
                 break;
             }
@@ -133,13 +134,6 @@ impl Keeper {
         );
         Ok(())
     }
-}
-
-/// When the first record of a segment was made.
-fn began(dir: &Path, number: u32) -> io::Result<Timestamp> {
-    let mut line = Vec::new();
-    segment::reader(dir, number)?.1.read_until(b'\n', &mut line)?;
-    Ok(serde_json::from_slice::<Time>(&line).map_or(Timestamp::MAX, |time| time.at))
 }
 
 /// Where a segment begins and ends in the chain.

@@ -122,11 +122,20 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<u32>> {
 /// The lines of a segment, and the name of the file that holds them: the plain one while both are there, because only then
 /// it is known to be whole.
 pub(super) fn reader(dir: &Path, number: u32) -> io::Result<(String, Box<dyn BufRead>)> {
+    reader_from(dir, number, 0)
+}
+
+/// As [`reader`], behind the first `offset` bytes of text.
+pub(super) fn reader_from(dir: &Path, number: u32, offset: u64) -> io::Result<(String, Box<dyn BufRead>)> {
     match File::open(path(dir, number)) {
-        Ok(file) => Ok((name(number), Box::new(BufReader::with_capacity(READ_BYTES, file)))),
+        Ok(mut file) => {
+            file.seek(SeekFrom::Start(offset))?;
+            Ok((name(number), Box::new(BufReader::with_capacity(READ_BYTES, file))))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let file = File::open(packed_path(dir, number))?;
-            let lines = BufReader::with_capacity(READ_BYTES, MultiGzDecoder::new(file));
+            let mut lines = BufReader::with_capacity(READ_BYTES, MultiGzDecoder::new(file));
+            io::copy(&mut (&mut lines).take(offset), &mut io::sink())?;
             Ok((format!("{}.gz", name(number)), Box::new(lines)))
         }
         Err(error) => Err(error),

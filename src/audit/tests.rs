@@ -1,4 +1,5 @@
 mod keeping;
+mod reading;
 mod signatures;
 
 use std::fs;

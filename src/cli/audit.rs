@@ -1,6 +1,8 @@
-//! `countersign audit`: checking the trail offline, from its files alone.
+//! `countersign audit`: reading and checking the trail offline, from its files alone.
 //!
 //! Never writes to the trail and needs no running proxy; the configuration only says where the trail is.
+
+mod read;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -31,6 +33,39 @@ pub enum AuditCommand {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Show the newest records
+    Tail {
+        /// How many
+        #[arg(short = 'n', long, default_value_t = 20)]
+        lines: usize,
+        /// Go on with what is written from now on
+        #[arg(short, long)]
+        follow: bool,
+        /// Which records
+        #[command(flatten)]
+        trail: read::TrailArgs,
+        /// Output for people or for machines
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Show the records that fit
+    Search {
+        /// Which records
+        #[command(flatten)]
+        trail: read::TrailArgs,
+        /// Output for people or for machines
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Print the records that fit for other programs
+    Export {
+        /// Which records
+        #[command(flatten)]
+        trail: read::TrailArgs,
+        /// JSON lines as they were written, or a table
+        #[arg(long, value_enum, default_value_t)]
+        format: read::ExportFormat,
+    },
     /// Print the public key by which others verify the signatures of the trail
     Key {
         /// Configuration of the proxy that signs
@@ -42,6 +77,9 @@ pub enum AuditCommand {
 /// Runs the command and prints to standard output and error.
 pub fn run(command: AuditCommand) -> ExitCode {
     match command {
+        AuditCommand::Tail { lines, follow, trail, format } => read::tail(&trail, lines, follow, format).into(),
+        AuditCommand::Search { trail, format } => read::search(&trail, format).into(),
+        AuditCommand::Export { trail, format } => read::export(&trail, format).into(),
         AuditCommand::Key { config } => key(&config.config).into(),
         AuditCommand::Verify { dir, config, anchor, key, format } => {
             let dir = match dir.map_or_else(|| configured(&config.config), Ok) {
