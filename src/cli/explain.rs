@@ -3,7 +3,7 @@
 //! Never executes the statement: the upstream is asked for its catalog, and to prepare the text so that its columns are
 //! known, and for an estimate where a rule needs one. Invariant: the verdict comes from the same functions as on the wire.
 
-mod text;
+pub(super) mod text;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};

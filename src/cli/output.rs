@@ -97,6 +97,13 @@ impl Colour {
     }
 }
 
+/// Characters of a line of the terminal that standard output is; `None` when it is none.
+#[must_use]
+pub fn width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col.into())
+}
+
 /// Text of several lines with everything that could deceive spelt out as `<U+202E>`; line feeds and tabs stay.
 #[must_use]
 pub fn visible(text: &str, colour: Colour) -> String {

@@ -2,6 +2,7 @@
 //!
 //! Never decides by itself and never reads the store: it does what the person could do with `curl`.
 
+mod card;
 mod client;
 pub(super) mod view;
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::output::{Colour, Exit, Format};
+use super::output::{Colour, Exit, Format, width};
 use crate::review::{Scope, State};
 use crate::web::{Page, RequestView};
 
@@ -133,7 +134,8 @@ pub(super) async fn with_api(
             if client.is_in_clear() {
                 eprintln!("countersign: warning: the token travels unencrypted; use an https URL");
             }
-            command(&client, Print { format: args.format, colour: Colour::detect(), out: io::stdout() }).await
+            let print = Print { format: args.format, colour: Colour::detect(), width: width(), out: io::stdout() };
+            command(&client, print).await
         }
         Err(failure) => Err(failure),
     };
@@ -150,6 +152,8 @@ pub(super) async fn with_api(
 pub(super) struct Print<W> {
     pub(super) format: Format,
     pub(super) colour: Colour,
+    /// Characters of a line, where there is a terminal.
+    pub(super) width: Option<usize>,
     pub(super) out: W,
 }
 
@@ -166,7 +170,7 @@ impl<W: Write> Print<W> {
         self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()).map_err(|error| unprinted(&error))
     }
 
-    fn request(&mut self, view: &RequestView, text: fn(&RequestView, Colour) -> String) -> Result<(), Failure> {
+    fn request(&mut self, view: &RequestView, text: impl Fn(&RequestView, Colour) -> String) -> Result<(), Failure> {
         match self.format {
             Format::Json => self.json(view),
             Format::Text => self.text(&text(view, self.colour)),
@@ -197,7 +201,8 @@ async fn execute<W: Write>(command: RequestsCommand, client: &Client, mut print:
         }
         RequestsCommand::Show { id } => {
             let shown = client.get(&["requests", &id], &[]).await?;
-            return print.request(&shown, view::full);
+            let width = print.width;
+            return print.request(&shown, |shown, colour| view::full(shown, colour, width));
         }
         RequestsCommand::Watch { database } => return watch(client, database, print).await,
         RequestsCommand::Approve { id, reason, time, scope, force, statement, max_affected } => {

@@ -329,11 +329,6 @@ impl Machine {
         }
     }
 
-    /// The Bind of a portal, and the types of its parameters.
-    fn bind_of(&mut self, name: &[u8]) -> Option<(Bytes, Vec<u32>)> {
-        self.statements.portal(name).map(|known| (known.bind.clone(), known.statement.parameter_types.clone()))
-    }
-
     /// The bound values for people; only a request that is held needs them.
     fn readable_parameters(&mut self, name: &[u8]) -> Result<Vec<Parameter>, Stop> {
         let Some(portal) = self.statements.portal(name) else { return Ok(Vec::new()) };

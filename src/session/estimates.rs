@@ -3,6 +3,7 @@
 //! Never decides: the frame waits, and is looked at again from the beginning once there is an answer. Invariant: an answer
 //! serves only the statement, parameters, role and search path it was asked for.
 
+use bytes::Bytes;
 use countersign_policy::grant::Binding;
 use countersign_policy::verdict::{Estimate, Rows};
 use countersign_protocol::frontend::{Bind, format_of};
@@ -28,6 +29,11 @@ impl Machine {
         asked.rows.is_none()
             && around.config.policy.asks_for_rows()
             && self.judge(asked, around).estimate == Estimate::Wanted
+    }
+
+    /// The Bind of a portal, and the types of its parameters.
+    pub(super) fn bind_of(&mut self, name: &[u8]) -> Option<(Bytes, Vec<u32>)> {
+        self.statements.portal(name).map(|known| (known.bind.clone(), known.statement.parameter_types.clone()))
     }
 
     /// What the planner is asked about it.

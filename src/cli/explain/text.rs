@@ -88,6 +88,12 @@ fn tell(statement: &StatementReport, field: &mut impl FnMut(&str, String), colou
     for (relation, effects) in &statement.relations {
         field("relation", format!("{}: {}", line(relation), words(effects)));
     }
+    tell_reach(statement, field, colour);
+}
+
+/// Columns, functions, and whether it is restricted and understood.
+pub(in crate::cli) fn tell_reach(statement: &StatementReport, field: &mut impl FnMut(&str, String), colour: Colour) {
+    let line = |text: &str| visible_line(text, colour);
     for (name, columns) in [("writes", Some(&statement.writes)), ("reads", statement.reads.as_ref())] {
         match columns {
             Some(columns) if columns.is_empty() => {}

@@ -43,7 +43,7 @@ impl Site {
 
     async fn run(&self, who: &str, format: Format, command: RequestsCommand) -> Result<String, Failure> {
         let mut out = Vec::new();
-        execute(command, &self.client(who), Print { format, colour: Colour::Off, out: &mut out }).await?;
+        execute(command, &self.client(who), Print { format, colour: Colour::Off, width: None, out: &mut out }).await?;
         Ok(String::from_utf8(out).unwrap())
     }
 }
@@ -112,7 +112,7 @@ async fn failures_say_what_to_do() {
     assert_eq!(Client::new(&site.url, None).unwrap_err().exit, Exit::Permission);
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let client = Client::new(&format!("http://{closed}"), Some("t".to_owned())).unwrap();
-    let print = Print { format: Format::Text, colour: Colour::Off, out: Vec::new() };
+    let print = Print { format: Format::Text, colour: Colour::Off, width: None, out: Vec::new() };
     assert_eq!(execute(list(), &client, print).await.unwrap_err().exit, Exit::Unavailable);
 }
 

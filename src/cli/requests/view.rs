@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
+use super::card;
 use crate::cli::output::{Cell, Colour, Table, visible, visible_line};
 use crate::review::{State, Vote};
 use crate::web::RequestView;
@@ -57,7 +58,7 @@ pub(super) fn line(view: &RequestView, colour: Colour) -> String {
 }
 
 /// Everything about one request.
-pub(super) fn full(view: &RequestView, colour: Colour) -> String {
+pub(super) fn full(view: &RequestView, colour: Colour, width: Option<usize>) -> String {
     let request = &view.request;
     let mut out = String::new();
     let mut field = |name: &str, value: String| {
@@ -82,6 +83,9 @@ pub(super) fn full(view: &RequestView, colour: Colour) -> String {
         "transaction",
         if request.in_transaction { "inside an open transaction block".to_owned() } else { String::new() },
     );
+    if let Some(details) = &view.details {
+        card::tell(details, &request.reviewers, &mut field, colour);
+    }
     field("made", time(request.created_at));
     let left = view.seconds_left.map(|left| format!("{} ({} left)", time(request.expires_at), duration(left)));
     field("expires", left.unwrap_or_default());
@@ -97,6 +101,9 @@ pub(super) fn full(view: &RequestView, colour: Colour) -> String {
     for (number, parameter) in request.parameters.iter().enumerate() {
         let value = parameter.value.as_deref().map_or_else(|| colour.dim("NULL"), |value| format!("'{}'", line(value)));
         field(&format!("${}", number + 1), format!("{value} ({})", line(&parameter.type_name)));
+    }
+    if let Some(card) = view.details.as_ref().and_then(|details| details.card.as_ref()) {
+        out.push_str(&card::plan(card, colour, width));
     }
     let _ok = write!(out, "\n{}\n", visible(request.statement.trim_end(), colour));
     if let Some(edit) = request.edit() {

@@ -73,6 +73,19 @@ async fn a_held_statement_shows_its_plan_sizes_and_what_it_sets_off() {
     assert_eq!(sets_off["cascades"], cascades);
 
     assert_eq!(card["transaction"]["shown"]["open"], false);
+
+    let shown = proxy.run_as("bob", &["requests", "show", &held.id]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    for part in [
+        "relation     public.orders (table, about ",
+        "sets off     trigger note_deletion on public.orders, before it: public.noted\n",
+        "sets off     delete on public.payments, by a foreign key to public.orders\n",
+        "\nDelete on orders  (49 rows, cost ",
+        "Index Cond: (id < 50)\n",
+        "◄ costs most\n",
+    ] {
+        assert!(shown.contains(part), "{part:?} in {shown}");
+    }
     assert_eq!(details["still_needed"], json!([{"group": "dba-team", "approvals": 1}]));
     assert_eq!(details["past"], json!({"approved": 0, "rejected": 0, "undecided": 0}));
 }
