@@ -19,6 +19,7 @@ mod store;
 mod tests;
 mod upstream;
 mod values;
+mod web;
 
 use std::fmt;
 use std::io;
@@ -33,6 +34,7 @@ pub use self::network::Network;
 pub use self::problem::{ConfigProblems, Problem};
 pub use self::secret::{derive_verifier, mask_key};
 pub use self::store::StoreConfig;
+pub use self::web::WebConfig;
 pub use audit::AuditConfig;
 
 /// A valid configuration at one revision.
@@ -85,15 +87,6 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
-/// `[web]`.
-#[derive(Clone, Debug)]
-pub struct WebConfig {
-    /// Address of the API.
-    pub listen: SocketAddr,
-    /// Base of links in notices, without a trailing slash.
-    pub public_url: String,
-}
-
 /// `[tls]`.
 #[derive(Clone, Debug)]
 pub struct TlsConfig {
@@ -135,12 +128,23 @@ pub struct UserConfig {
     pub groups: Vec<String>,
     /// SCRAM verifier, given or made from the password; without one no password is right.
     pub verifier: Option<String>,
+    /// What the password on the page is known by; without one no password is right.
+    pub web_password: Option<WebPassword>,
     /// Names in a client certificate that stand for this user; with such a certificate no password is asked for.
     pub certificates: Vec<String>,
     /// SHA-256 digests (hexadecimal) of the bearer tokens of the API.
     pub tokens: Vec<String>,
     /// Sessions at a time; `[limits]` decides when absent.
     pub sessions: Option<u32>,
+}
+
+/// What a password on the page is known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WebPassword {
+    /// An Argon2id hash, as a PHC string.
+    Argon2(String),
+    /// The password itself, from the environment or a file.
+    Clear(Secret),
 }
 
 /// The group that everybody who has authenticated is in; PostgreSQL's word for it.

@@ -43,7 +43,7 @@ pub struct Person {
     pub name: &'static str,
     /// The one group.
     pub group: &'static str,
-    /// Password on the PostgreSQL port.
+    /// Password on the PostgreSQL port and on the page.
     pub password: String,
     /// Bearer token of the API.
     pub token: String,

@@ -1,12 +1,17 @@
-//! Who calls: bearer token → [`Principal`].
+//! Who calls: bearer token, or name and password → [`Principal`].
 //!
 //! Never keeps or prints a token: the configuration holds digests only.
 //! Invariant: every known digest is compared, in constant time, whether or not an earlier one matched.
 
+pub mod password;
+pub mod sessions;
+
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
-use crate::config::Config;
+use self::password::Checker;
+use self::sessions::Credential;
+use crate::config::{Config, UserConfig};
 
 /// Longest token that is looked at, in bytes.
 const TOKEN_BYTES_MAX: usize = 512;
@@ -20,6 +25,12 @@ pub struct Principal {
     pub groups: Vec<String>,
 }
 
+impl From<&UserConfig> for Principal {
+    fn from(user: &UserConfig) -> Self {
+        Self { name: user.name.clone(), groups: user.groups.clone() }
+    }
+}
+
 /// What stands in the configuration for a bearer token: `sha256:` and the digest in hexadecimal.
 #[must_use]
 pub fn token_digest(token: &str) -> String {
@@ -29,6 +40,32 @@ pub fn token_digest(token: &str) -> String {
 /// The user whose token this is.
 #[must_use]
 pub fn by_bearer_token(config: &Config, token: &str) -> Option<Principal> {
+    Some(owner_of(config, token)?.into())
+}
+
+/// The user whose token this is, and what to open a session with.
+#[must_use]
+pub fn sign_in_by_token(config: &Config, token: &str) -> Option<(Principal, Credential)> {
+    let user = owner_of(config, token)?;
+    let presented: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+    let known = user.tokens.iter().find(|known| same_digest(known, &presented).into())?;
+    Some((user.into(), Credential::token(known)))
+}
+
+/// The user of that name, if that is their password on the page, and what to open a session with.
+pub async fn sign_in_by_password(
+    config: &Config,
+    checker: &Checker,
+    name: &str,
+    password: &str,
+) -> Option<(Principal, Credential)> {
+    let user = config.user(name);
+    let known = user.and_then(|user| user.web_password.as_ref());
+    let is_right = checker.is_right(known, password).await;
+    user.zip(known).filter(|_| is_right).map(|(user, known)| (user.into(), Credential::password(known)))
+}
+
+fn owner_of<'a>(config: &'a Config, token: &str) -> Option<&'a UserConfig> {
     if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
         return None;
     }
@@ -39,8 +76,7 @@ pub fn by_bearer_token(config: &Config, token: &str) -> Option<Principal> {
             found.conditional_assign(&index, same_digest(known, &presented));
         }
     }
-    let user = config.users.get(usize::try_from(found.checked_sub(1)?).ok()?)?;
-    Some(Principal { name: user.name.clone(), groups: user.groups.clone() })
+    config.users.get(usize::try_from(found.checked_sub(1)?).ok()?)
 }
 
 fn same_digest(known: &str, presented: &[u8; 32]) -> Choice {

@@ -3,6 +3,8 @@
 //! Surfaces authenticate and call it; it never parses SQL and never touches a socket.
 //! Invariant: every transition is a compare-and-set in the store, made by someone (or the clock) with time and reason.
 
+mod acts;
+mod choices;
 mod decide;
 mod error;
 mod execution;
@@ -27,6 +29,8 @@ use countersign_policy::verdict::ReviewerDemand;
 
 use crate::card::{Card, Inquiry};
 
+pub use acts::Act;
+pub use choices::Choices;
 pub use decide::Consent;
 pub use error::ReviewError;
 pub use execution::Execution;
@@ -198,6 +202,8 @@ pub enum Surface {
     Wire,
     /// HTTP API, which the CLI uses too.
     Api,
+    /// The web page.
+    Web,
     /// The proxy itself: expiry, restart, policy.
     Proxy,
 }

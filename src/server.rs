@@ -217,7 +217,9 @@ impl Server {
             sessions: JoinSet::new(),
             services: JoinSet::new(),
         };
-        server.spawn(listeners, web_listener, ApiState { review, config, metrics });
+        let shared = &server.shared;
+        let (audit, failures) = (Arc::clone(&shared.audit), shared.startup.failures());
+        server.spawn(listeners, web_listener, ApiState::new(review, config, audit, failures, metrics));
         Ok(server)
     }
 

@@ -1,28 +1,40 @@
-//! The HTTP side: API, health, metrics.
+//! The HTTP side: the page, the API, health, metrics.
 //!
-//! Never decides: it authenticates the caller and asks [`Review`]. Never reads cookies, so no other site can act for a person.
-//! Invariant: every answer that is an error is a problem document (RFC 9457), and nobody learns of requests that are not theirs.
+//! Never decides: it authenticates the caller and asks [`Review`]. Never lets another site act for a person: what changes
+//! something needs a bearer token, or a session with what only our own pages know.
+//! Invariant: every error of the API is a problem document (RFC 9457), and nobody learns of requests that are not theirs.
 
 mod api;
+mod assets;
 mod caller;
+mod decide;
+mod fields;
 mod grants;
+mod login;
+mod pages;
+mod peer;
 mod problem;
 mod server;
+mod session;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::audit::Audit;
 use crate::config::Config;
-use crate::review::Review;
+use crate::failures::Failures;
+use crate::identity::password::Checker;
+use crate::identity::sessions::Sessions;
+use crate::review::{AccessRequest, GrantRecord, Review};
 
 pub use api::{Details, Page, RequestView};
 pub use grants::{GrantPage, GrantView};
@@ -38,31 +50,58 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// What the handlers need.
 #[derive(Clone)]
 pub struct ApiState {
-    /// Decides.
-    pub review: Arc<Review>,
-    /// Tokens, groups, the base of links.
-    pub config: Arc<ArcSwap<Config>>,
-    /// Renders the metrics.
-    pub metrics: PrometheusHandle,
+    review: Arc<Review>,
+    config: Arc<ArcSwap<Config>>,
+    metrics: PrometheusHandle,
+    audit: Arc<Audit>,
+    failures: Arc<Failures>,
+    passwords: Checker,
+    sessions: Arc<Sessions>,
 }
 
-/// Routes of the API, `/healthz` and `/metrics`.
+impl ApiState {
+    /// Puts the parts together. Nobody is signed in yet; failures to do so count with those of database clients.
+    pub(crate) fn new(
+        review: Arc<Review>,
+        config: Arc<ArcSwap<Config>>,
+        audit: Arc<Audit>,
+        failures: Arc<Failures>,
+        metrics: PrometheusHandle,
+    ) -> Self {
+        let (passwords, sessions) = Default::default();
+        Self { review, config, metrics, audit, failures, passwords, sessions }
+    }
+}
+
+/// Routes of the page and the API, `/healthz` and `/metrics`.
 pub fn router(state: ApiState) -> Router {
+    let api = Router::new()
+        .route("/me", get(api::me))
+        .route("/requests", get(api::list))
+        .route("/requests/{id}", get(api::show))
+        .route("/requests/{id}/approve", post(decide::approve::<AccessRequest>))
+        .route("/requests/{id}/reject", post(decide::reject::<AccessRequest>))
+        .route("/requests/{id}/cancel", post(decide::cancel::<AccessRequest>))
+        .route("/requests/{id}/revoke", post(decide::revoke::<AccessRequest>))
+        .route("/grants", get(grants::list).post(grants::request))
+        .route("/grants/{id}", get(grants::show))
+        .route("/grants/{id}/approve", post(decide::approve::<GrantRecord>))
+        .route("/grants/{id}/reject", post(decide::reject::<GrantRecord>))
+        .route("/grants/{id}/cancel", post(decide::cancel::<GrantRecord>))
+        .route("/grants/{id}/revoke", post(decide::revoke::<GrantRecord>));
+    let pages = Router::new()
+        .route("/", get(pages::inbox))
+        .route("/login", get(login::form).post(login::sign_in))
+        .route("/logout", post(login::sign_out))
+        .route("/requests", get(pages::requests))
+        .route("/requests/{id}", get(pages::show))
+        .route("/requests/{id}/{verb}", post(pages::decide))
+        .route("/grants", get(pages::grants).post(pages::ask_grant))
+        .route("/grants/{id}/{verb}", post(pages::decide_grant));
     Router::new()
-        .route("/api/v1/me", get(api::me))
-        .route("/api/v1/requests", get(api::list))
-        .route("/api/v1/requests/{id}", get(api::show))
-        .route("/api/v1/requests/{id}/approve", post(api::approve))
-        .route("/api/v1/requests/{id}/reject", post(api::reject))
-        .route("/api/v1/requests/{id}/cancel", post(api::cancel))
-        .route("/api/v1/requests/{id}/revoke", post(api::revoke))
-        .route("/api/v1/grants", get(grants::list).post(grants::request))
-        .route("/api/v1/grants/{id}", get(grants::show))
-        .route("/api/v1/grants/{id}/approve", post(grants::approve))
-        .route("/api/v1/grants/{id}/reject", post(grants::reject))
-        .route("/api/v1/grants/{id}/cancel", post(grants::cancel))
-        .route("/api/v1/grants/{id}/revoke", post(grants::revoke))
-        .route("/requests/{id}", get(link))
+        .nest("/api/v1", api)
+        .merge(pages)
+        .route("/assets/{digest}/{name}", get(assets::serve))
         .route("/healthz", get(health))
         .route("/metrics", get(render_metrics))
         .fallback(no_such_page)
@@ -79,29 +118,20 @@ async fn guard(request: Request, next: Next) -> Response {
         Err(_elapsed) => Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The call took too long").into_response(),
     };
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
-async fn no_such_page(uri: Uri) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not-found", format!("There is nothing at {}", uri.path()))
+async fn no_such_page(uri: Uri, headers: HeaderMap) -> Response {
+    let problem = Problem::new(StatusCode::NOT_FOUND, "not-found", format!("There is nothing at {}", uri.path()));
+    let is_browser = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/html"));
+    if is_browser { pages::problem_page(None, problem) } else { problem.into_response() }
 }
 
 async fn no_such_method(method: Method, uri: Uri) -> Problem {
     let detail = format!("{} does not take {method}", uri.path());
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
-}
-
-/// Where the links of notices lead: tells how to decide, and nothing about the request.
-async fn link(Path(id): Path<String>) -> Result<String, Problem> {
-    let id = api::parse_id(&id)?;
-    Ok(format!(
-        "Access request {id}\n\n\
-         countersign requests show {id}\n\
-         countersign requests approve {id}\n\
-         countersign requests reject {id} --reason '...'\n"
-    ))
 }
 
 async fn health(State(state): State<ApiState>) -> Result<Json<serde_json::Value>, Problem> {

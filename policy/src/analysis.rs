@@ -25,7 +25,7 @@ mod expression;
 mod from;
 mod functions;
 mod grammar;
-mod guard;
+pub(crate) mod guard;
 mod hidden;
 mod lineage;
 mod lookup;

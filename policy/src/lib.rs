@@ -12,6 +12,7 @@ pub mod analysis;
 pub mod catalog;
 pub mod effect;
 pub mod grant;
+pub mod highlight;
 pub mod mask;
 pub mod moment;
 pub mod name;

@@ -42,6 +42,17 @@ pub enum Record<'a> {
         /// Why, one of few constant texts.
         reason: &'a str,
     },
+    /// Somebody has signed in on the page, or tried to. Not of those that have failed too often.
+    SignIn {
+        /// The user, as named there, at most 63 bytes of it; empty for a token that nobody has.
+        user: &'a str,
+        /// IP address.
+        client_address: &'a str,
+        /// `password` or `token`.
+        with: &'a str,
+        /// Whether it is theirs.
+        accepted: bool,
+    },
     /// A session ended.
     SessionClose {
         /// The session.

@@ -7,6 +7,8 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use crate::visible::{self, Piece};
+
 /// Format of a command's output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
@@ -107,18 +109,9 @@ pub fn width() -> Option<usize> {
 /// Text of several lines with everything that could deceive spelt out as `<U+202E>`; line feeds and tabs stay.
 #[must_use]
 pub fn visible(text: &str, colour: Colour) -> String {
-    let chars: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len());
-    let mut start = 0;
-    while start < chars.len() {
-        let is_word = |c: &&char| c.is_alphanumeric() || **c == '_';
-        let length = chars[start..].iter().take_while(is_word).count().max(1);
-        let piece = &chars[start..start + length];
-        let deceives = is_deceptive_word(piece);
-        for &c in piece {
-            push_visible(&mut out, c, deceives, colour);
-        }
-        start += length;
+    for (_, piece) in visible::pieces(text) {
+        push_piece(&mut out, piece, colour);
     }
     out
 }
@@ -127,74 +120,24 @@ pub fn visible(text: &str, colour: Colour) -> String {
 #[must_use]
 pub fn visible_line(text: &str, colour: Colour) -> String {
     let mut out = String::with_capacity(text.len());
-    for part in text.split_inclusive(['\n', '\t']) {
-        let (body, end) = match part.strip_suffix('\n') {
-            Some(body) => (body, Some('\n')),
-            None => part.strip_suffix('\t').map_or((part, None), |body| (body, Some('\t'))),
-        };
-        out.push_str(&visible(body, colour));
-        if let Some(end) = end {
-            out.push_str(&mark(end, colour));
+    for (_, piece) in visible::pieces(text) {
+        match piece {
+            Piece::Plain(c @ ('\n' | '\t')) => push_piece(&mut out, Piece::Hidden(c), colour),
+            Piece::Plain(_) | Piece::Hidden(_) | Piece::Disguised(_) => push_piece(&mut out, piece, colour),
         }
     }
     out
 }
 
-fn push_visible(out: &mut String, c: char, in_deceptive_word: bool, colour: Colour) {
-    match c {
-        '\n' | '\t' | ' '..='~' => out.push(c),
-        _ if is_hidden(c) => out.push_str(&mark(c, colour)),
-        _ if is_disguise(c) || (in_deceptive_word && is_look_alike(c)) => {
+fn push_piece(out: &mut String, piece: Piece, colour: Colour) {
+    match piece {
+        Piece::Plain(c) => out.push(c),
+        Piece::Hidden(c) => out.push_str(&colour.wrap("7", &visible::spelt(c))),
+        Piece::Disguised(c) => {
             out.push(c);
-            out.push_str(&mark(c, colour));
+            out.push_str(&colour.wrap("7", &visible::spelt(c)));
         }
-        _ => out.push(c),
     }
-}
-
-fn mark(c: char, colour: Colour) -> String {
-    let text = match c {
-        '\n' => "\\n".to_owned(),
-        '\t' => "\\t".to_owned(),
-        '\r' => "\\r".to_owned(),
-        _ => format!("<U+{:04X}>", u32::from(c)),
-    };
-    colour.wrap("7", &text)
-}
-
-/// Shows nothing, moves or turns what is around it, or is a blank that PostgreSQL does not take for one.
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || c.is_whitespace()
-        || matches!(c,
-            '\u{00AD}' | '\u{0300}'..='\u{036F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
-            | '\u{180B}'..='\u{180F}' | '\u{1AB0}'..='\u{1AFF}' | '\u{1DC0}'..='\u{1DFF}' | '\u{200B}'..='\u{200F}'
-            | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{20D0}'..='\u{20FF}' | '\u{2800}' | '\u{3164}'
-            | '\u{E000}'..='\u{F8FF}' | '\u{FE00}'..='\u{FE0F}' | '\u{FE20}'..='\u{FE2F}' | '\u{FEFF}' | '\u{FFA0}'
-            | '\u{FFF0}'..='\u{FFFF}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{10FFFF}')
-}
-
-/// Stands for an ASCII character it is not: quotes, signs, full-width and mathematical letters.
-fn is_disguise(c: char) -> bool {
-    matches!(c,
-        '\u{00B4}' | '\u{02B9}'..='\u{02BC}' | '\u{037E}' | '\u{05F3}' | '\u{2010}'..='\u{2015}' | '\u{2018}'..='\u{201F}'
-        | '\u{2024}' | '\u{2032}'..='\u{2036}' | '\u{2044}' | '\u{204E}' | '\u{2100}'..='\u{214F}' | '\u{2212}'
-        | '\u{2215}' | '\u{2217}' | '\u{2236}' | '\u{2329}' | '\u{232A}' | '\u{FE50}'..='\u{FE6B}'
-        | '\u{FF01}'..='\u{FF5E}' | '\u{1D400}'..='\u{1D7FF}')
-}
-
-/// Letters of other scripts that are drawn like Latin ones.
-fn is_look_alike(c: char) -> bool {
-    "аАВсСԁеЕНһіІјЈКМоОрРѕЅТуУхХԛԝѵΑΒΕΖΗΙΚΜΝΟΡΤΥΧαγικνορυχϲϳոօսցհᴏᴠᴡıȷɑɡɩƖǀοօଠ൦".contains(c)
-}
-
-/// Mixes look-alikes with ASCII letters, or has no other letter at all.
-fn is_deceptive_word(word: &[char]) -> bool {
-    let mut letters = word.iter().filter(|c| c.is_alphabetic()).peekable();
-    if letters.peek().is_none() || !word.iter().any(|c| is_look_alike(*c)) {
-        return false;
-    }
-    word.iter().any(char::is_ascii_alphabetic) || letters.all(|c| is_look_alike(*c))
 }
 
 /// Rows under a heading, columns as wide as their content.
@@ -304,7 +247,7 @@ mod tests {
         #[test]
         fn no_control_character_reaches_the_terminal(text in "\\PC*|[\\x00-\\x{3000}]*") {
             let shown = visible(&text, Colour::Off);
-            proptest::prop_assert!(!shown.chars().any(|c| (c.is_control() && c != '\n' && c != '\t') || is_hidden(c) && !" \n\t".contains(c)));
+            proptest::prop_assert!(!shown.chars().any(|c| (c.is_control() && c != '\n' && c != '\t') || visible::is_hidden(c) && !" \n\t".contains(c)));
             proptest::prop_assert!(!visible_line(&text, Colour::Off).chars().any(char::is_control));
         }
     }

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use super::output::Format;
 use crate::config::edit::{ConfigEdit, EditError};
 use crate::config::{Config, derive_verifier};
+use crate::identity::password;
 
 /// `EX_USAGE`, `EX_NOINPUT`, `EX_IOERR`, `EX_CONFIG` of sysexits.
 const EX_USAGE: u8 = 64;
@@ -50,6 +51,9 @@ pub enum UsersCommand {
     Passwd {
         /// Login name.
         name: String,
+        /// The password of the web page, not that of database clients.
+        #[arg(long)]
+        web: bool,
     },
     /// Make a bearer token for the API and print it, once.
     Token {
@@ -113,10 +117,16 @@ fn carry_out(command: UsersCommand, path: &Path) -> Result<(), Failure> {
             }
             save(edit)
         }
-        UsersCommand::Passwd { name } => {
+        UsersCommand::Passwd { name, web } => {
             let mut edit = ConfigEdit::open(path)?;
             edit.require_user(&name)?;
-            edit.set_verifier(&name, &derive_verifier(&ask_password()?))?;
+            let password = ask_password()?;
+            if web {
+                let hash = password::hash(&password).map_err(|_too_long| Failure::Usage("the password is too long"))?;
+                edit.set_web_password(&name, &hash)?;
+            } else {
+                edit.set_verifier(&name, &derive_verifier(&password))?;
+            }
             save(edit)
         }
         UsersCommand::Token { name } => {
@@ -144,7 +154,7 @@ fn listing(config: &Config, format: Format) -> String {
             let users = config.users.iter().map(|user| {
                 serde_json::json!({
                     "name": user.name, "email": user.email, "groups": user.groups,
-                    "password": user.verifier.is_some(), "tokens": user.tokens.len(),
+                    "password": user.verifier.is_some(), "web_password": user.web_password.is_some(), "tokens": user.tokens.len(),
                 })
             });
             format!("{:#}\n", serde_json::Value::from_iter(users))
@@ -154,7 +164,8 @@ fn listing(config: &Config, format: Format) -> String {
             let line = |user: &crate::config::UserConfig| {
                 let password = if user.verifier.is_some() { "password" } else { "no password" };
                 let groups = user.groups.join(",");
-                format!("{:width$}  {groups}  {password}, {} tokens\n", user.name, user.tokens.len())
+                let web = if user.web_password.is_some() { ", web password" } else { "" };
+                format!("{:width$}  {groups}  {password}{web}, {} tokens\n", user.name, user.tokens.len())
             };
             config.users.iter().map(line).collect()
         }
@@ -257,7 +268,7 @@ mod tests {
         check(add("alice"), &path, EX_USAGE);
         check(UsersCommand::Token { name: "alice".to_owned() }, &path, 0);
         check(UsersCommand::Token { name: "bob".to_owned() }, &path, EX_USAGE);
-        check(UsersCommand::Passwd { name: "bob".to_owned() }, &path, EX_USAGE);
+        check(UsersCommand::Passwd { name: "bob".to_owned(), web: true }, &path, EX_USAGE);
         let config = Config::load(&path).unwrap();
         assert_eq!(config.user("alice").unwrap().tokens.len(), 1);
         check(UsersCommand::Remove { name: "alice".to_owned() }, &path, 0);

@@ -16,23 +16,23 @@ pub(super) const TLS_KEYS: Keys =
     Keys { table: "[tls]", known: &["cert", "key", "client_ca", "require"], unavailable: &[] };
 pub(super) const USER_KEYS: Keys = Keys {
     table: "[[users]]",
-    known: &["name", "email", "groups", "password", "certificate", "tokens", "sessions"],
+    known: &["name", "email", "groups", "password", "web_password", "certificate", "tokens", "sessions"],
     unavailable: &[],
 };
 
 pub(super) const AUTHS: &[(&str, DatabaseAuth)] =
     &[("proxy", DatabaseAuth::Proxy), ("passthrough", DatabaseAuth::Passthrough)];
 
-/// Reads `proxy_protocol_from`.
-pub(super) fn proxy_protocol_from(top: &Section<'_>) -> Vec<Network> {
+/// Reads `proxy_protocol_from` and the like.
+pub(super) fn networks(section: &Section<'_>, key: &str) -> Vec<Network> {
     let mut networks = Vec::new();
-    for text in top.one_or_more("proxy_protocol_from").unwrap_or_default() {
+    for text in section.one_or_more(key).unwrap_or_default() {
         match Network::parse(&text.value) {
             Some(network) => networks.push(network),
             None => {
                 let message = format!("\"{}\" is not a network", text.value);
                 let hint = "write \"10.0.0.0/8\", with no bit set behind the prefix, or \"192.0.2.7\"".to_owned();
-                top.report.problem(&text.at, "proxy_protocol_from", message, Some(hint));
+                section.report.problem(&text.at, key, message, Some(hint));
             }
         }
     }
@@ -72,6 +72,7 @@ pub(super) fn user(section: &Section<'_>, tls: Option<&TlsConfig>, directory: &P
         groups: section.strings("groups").unwrap_or_default(),
         name: section.required("name", section.text("name"))?.value,
         verifier,
+        web_password: section.has("web_password").then(|| secret::web_password(section, directory)).flatten(),
         certificates,
         tokens: tokens(section),
         sessions: section.number("sessions", 1..=SESSIONS_MAX),

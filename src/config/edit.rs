@@ -97,6 +97,17 @@ impl ConfigEdit {
         Ok(())
     }
 
+    /// Sets a user's password on the page, as an Argon2id hash.
+    ///
+    /// # Errors
+    /// When there is no such user.
+    pub fn set_web_password(&mut self, name: &str, hash: &str) -> Result<(), EditError> {
+        let mut password = InlineTable::new();
+        password.insert("argon2", Value::from(hash));
+        self.user(name)?["web_password"] = value(password);
+        Ok(())
+    }
+
     /// Adds the digest of a bearer token to a user.
     ///
     /// # Errors

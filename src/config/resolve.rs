@@ -21,9 +21,9 @@ use super::problem::{ConfigProblems, Report};
 use super::reader::{Keys, Section, Spanned};
 use super::rules::{ACTIONS, Known, MODES, NO_REVIEWER, RULE_KEYS, STAGES};
 use super::store::{self, STORE_KEYS};
+use super::web::{self, WEB_KEYS};
 use super::{
-    Config, DatabaseConfig, ListenAddress, ReviewConfig, TcpConfig, TlsConfig, UpstreamConfig, WebConfig, rules,
-    secret, values,
+    Config, DatabaseConfig, ListenAddress, ReviewConfig, TcpConfig, TlsConfig, UpstreamConfig, rules, secret, values,
 };
 
 const TOP_KEYS: Keys = Keys {
@@ -50,7 +50,6 @@ const TOP_KEYS: Keys = Keys {
     ],
     unavailable: &["notify"],
 };
-const WEB_KEYS: Keys = Keys { table: "[web]", known: &["listen", "public_url"], unavailable: &[] };
 const REVIEW_KEYS: Keys =
     Keys { table: "[review]", known: &["admins_bypass", "force_groups", "grant_max"], unavailable: &[] };
 const MASKING_KEYS: Keys = Keys { table: "[masking]", known: &["hash_key"], unavailable: &[] };
@@ -81,6 +80,7 @@ pub(super) const KEYS: &[&Keys] = &[
     &MASK_KEYS,
     &MASK_VALUE_KEYS,
     &secret::PASSWORD_KEYS,
+    &secret::WEB_PASSWORD_KEYS,
     &secret::SECRET_KEYS,
 ];
 
@@ -131,7 +131,7 @@ impl<'a> Reading<'a> {
     fn config(&self, text: &str) -> Option<Config> {
         let tls = self.section("tls", &TLS_KEYS).and_then(|section| access::tls(&section, &self.directory));
         let listen = self.listen(tls.as_ref());
-        let web = self.web();
+        let web = web::web(self.section("web", &WEB_KEYS).as_ref(), self.report);
         let limits = limits::limits(self.section("limits", &LIMIT_KEYS).as_ref());
         let tcp = limits::tcp(self.section("tcp", &TCP_KEYS).as_ref());
         let data_dir = self.top.path("data_dir", &self.directory);
@@ -156,7 +156,7 @@ impl<'a> Reading<'a> {
         Some(Config {
             path: self.path.to_owned(),
             listen,
-            proxy_protocol_from: access::proxy_protocol_from(&self.top),
+            proxy_protocol_from: access::networks(&self.top, "proxy_protocol_from"),
             data_dir,
             reuse_port: self.top.flag("reuse_port").unwrap_or(false),
             drain_timeout: self.top.duration("drain_timeout").unwrap_or(DRAIN_TIMEOUT),
@@ -212,33 +212,6 @@ impl<'a> Reading<'a> {
             addresses.push(address);
         }
         addresses
-    }
-
-    fn web(&self) -> Option<WebConfig> {
-        let section = self.section("web", &WEB_KEYS);
-        let text = section.as_ref().and_then(|section| section.text("listen"));
-        let address = match &text {
-            None => values::socket("127.0.0.1:8543"),
-            Some(text) => values::socket(&text.value),
-        };
-        if let (None, Some(text)) = (address, &text) {
-            let message = format!("\"{}\" is not an address", text.value);
-            self.report.problem(&text.at, "listen", message, Some("write \"127.0.0.1:8543\"".to_owned()));
-        }
-        let public_url = section.and_then(|section| {
-            let url = section.text("public_url")?;
-            let is_web = url.value.starts_with("https://") || url.value.starts_with("http://");
-            if !is_web {
-                let message = format!("\"{}\" is not an http:// or https:// URL", url.value);
-                self.report.problem(&url.at, "public_url", message, None);
-            }
-            is_web.then(|| url.value.trim_end_matches('/').to_owned())
-        });
-        let listen = address?;
-        if !listen.ip().is_loopback() {
-            self.report.warn(format!("The API listens on {listen} without TLS: put a TLS proxy in front of it."));
-        }
-        Some(WebConfig { listen, public_url: public_url.unwrap_or_else(|| format!("http://{listen}")) })
     }
 
     fn audit(&self) -> AuditConfig {

@@ -12,13 +12,18 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::Secret;
 use super::reader::{Keys, Section};
+use super::{Secret, WebPassword};
+use crate::identity::password;
 
 /// A secret that is kept elsewhere.
 pub(super) const SECRET_KEYS: Keys = Keys { table: "secret", known: &["env", "file"], unavailable: &[] };
 /// A user's password.
 pub(super) const PASSWORD_KEYS: Keys = Keys { table: "password", known: &["env", "file", "scram"], unavailable: &[] };
+
+/// A user's password on the page.
+pub(super) const WEB_PASSWORD_KEYS: Keys =
+    Keys { table: "web_password", known: &["argon2", "env", "file"], unavailable: &[] };
 
 const FILE_MAX: u64 = 64 * 1024;
 const ITERATIONS_MIN: u32 = 4096;
@@ -32,20 +37,71 @@ pub(super) fn secret(section: &Section<'_>, key: &str, directory: &Path) -> Opti
 
 /// Reads `password = { scram = … } | { env = … } | { file = … }` of a user, as a verifier.
 pub(super) fn verifier(section: &Section<'_>, directory: &Path) -> Option<String> {
-    let table = open(section, "password", &PASSWORD_KEYS)?;
-    if !table.has("scram") {
-        return stored(&table, "password", directory).map(|password| derive_verifier(password.expose()));
+    match hashed(section, &SCRAM, directory)? {
+        Hashed::Given(verifier) => Some(verifier),
+        Hashed::Clear(password) => Some(derive_verifier(password.expose())),
     }
-    let given = table.text("scram")?.value;
+}
+
+/// Reads `web_password = { argon2 = … } | { env = … } | { file = … }` of a user.
+pub(super) fn web_password(section: &Section<'_>, directory: &Path) -> Option<WebPassword> {
+    Some(match hashed(section, &ARGON2, directory)? {
+        Hashed::Given(hash) => WebPassword::Argon2(hash),
+        Hashed::Clear(password) => WebPassword::Clear(password),
+    })
+}
+
+/// A way to write a password down that does not tell it.
+struct Scheme {
+    /// Key of the user.
+    key: &'static str,
+    keys: &'static Keys,
+    /// Key of the table.
+    form: &'static str,
+    name: &'static str,
+    is_valid: fn(&str) -> bool,
+    hint: &'static str,
+}
+
+const SCRAM: Scheme = Scheme {
+    key: "password",
+    keys: &PASSWORD_KEYS,
+    form: "scram",
+    name: "a SCRAM-SHA-256 verifier",
+    is_valid: is_verifier,
+    hint: "make one with `countersign users passwd`, or copy rolpassword from pg_authid",
+};
+const ARGON2: Scheme = Scheme {
+    key: "web_password",
+    keys: &WEB_PASSWORD_KEYS,
+    form: "argon2",
+    name: "an Argon2id hash that this program would make",
+    is_valid: password::is_hash,
+    hint: "make one with `countersign users passwd --web`",
+};
+
+/// A password as it was given.
+enum Hashed {
+    Given(String),
+    Clear(Secret),
+}
+
+fn hashed(section: &Section<'_>, scheme: &Scheme, directory: &Path) -> Option<Hashed> {
+    let table = open(section, scheme.key, scheme.keys)?;
+    if !table.has(scheme.form) {
+        return stored(&table, scheme.key, directory).map(Hashed::Clear);
+    }
+    let given = table.text(scheme.form)?.value;
     if table.has("env") || table.has("file") {
-        table.problem("scram", format!("\"password\" in {} has more than one source", section.title), None);
+        let message = format!("\"{}\" in {} has more than one source", scheme.key, section.title);
+        table.problem(scheme.form, message, None);
         return None;
     }
-    if is_verifier(&given) {
-        return Some(given);
+    if (scheme.is_valid)(&given) {
+        return Some(Hashed::Given(given));
     }
-    let hint = "make one with `countersign users passwd`, or copy rolpassword from pg_authid".to_owned();
-    table.problem("scram", format!("\"scram\" in {} is not a SCRAM-SHA-256 verifier", section.title), Some(hint));
+    let message = format!("\"{}\" in {} is not {}", scheme.form, section.title, scheme.name);
+    table.problem(scheme.form, message, Some(scheme.hint.to_owned()));
     None
 }
 

@@ -101,7 +101,10 @@ pub fn guide(demo: &Demo, paint: Paint) -> String {
                 lines.statement("DROP TABLE payments;", "denied");
             }
             _ => {
-                lines.heading(&format!("In another terminal, {}, a database administrator:", person.name));
+                lines.heading(&format!("In a browser, {}, a database administrator:", person.name));
+                lines.command(&format!("http://{web}"));
+                lines.line(Tone::Quiet, &format!("  name: {}, password: {}", person.name, person.password));
+                lines.heading("Or in another terminal:");
                 lines.command(&format!("export COUNTERSIGN_URL=http://{web} COUNTERSIGN_TOKEN={}", person.token));
                 lines.command(&format!("{program} requests watch"));
                 lines.command(&format!("{program} requests approve ID"));

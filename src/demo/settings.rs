@@ -83,6 +83,8 @@ review = {{ groups = ["dba-team"], timeout = "30m", mode = "wait" }}
         password_file = string(&password_file.display().to_string()),
     );
     for person in *people {
+        // The demo's own passwords are short.
+        let web = crate::identity::password::hash(&person.password).unwrap_or_default();
         let verifier = postgres_protocol::password::scram_sha_256(person.password.as_bytes());
         // Writing to a String cannot fail.
         let _ = write!(
@@ -93,11 +95,13 @@ name = "{name}"
 email = "{name}@example.com"
 groups = ["{group}"]
 password = {{ scram = {verifier} }}
+web_password = {{ argon2 = {web} }}
 tokens = ["sha256:{digest}"]
 "#,
             name = person.name,
             group = person.group,
             verifier = string(&verifier),
+            web = string(&web),
             digest = hex::encode(Sha256::digest(&person.token)),
         );
     }

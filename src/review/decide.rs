@@ -39,7 +39,7 @@ impl From<Option<String>> for Consent {
 }
 
 /// A change worked out from one version of a request.
-type Plan = Result<Change, ReviewError>;
+pub(super) type Plan = Result<Change, ReviewError>;
 
 impl Review {
     /// Counts the actor's approval; the request becomes APPROVED when all demands are met, or when the approval is forced.
@@ -89,13 +89,7 @@ impl Review {
         now: Timestamp,
     ) -> Result<AccessRequest, ReviewError> {
         let now = self.time(now);
-        self.decide(id, |request| {
-            if request.user != actor.name && !self.is_admin(actor) {
-                return Err(ReviewError::NotEligible { groups: ADMIN_GROUP.to_owned() });
-            }
-            plan_end(request, State::Cancelled, actor, reason.clone(), now)
-        })
-        .await
+        self.decide(id, |request| self.plan_cancel(request, actor, reason.clone(), now)).await
     }
 
     /// Takes back an approval that was not used yet; for those who could have approved it, and admins.
@@ -110,13 +104,7 @@ impl Review {
         now: Timestamp,
     ) -> Result<AccessRequest, ReviewError> {
         let now = self.time(now);
-        self.decide(id, |request| {
-            if demanded_groups(&request.reviewers, &self.groups_of(&actor.name)).is_empty() && !self.is_admin(actor) {
-                return Err(not_eligible(request));
-            }
-            plan_end(request, State::Revoked, actor, reason.clone(), now)
-        })
-        .await
+        self.decide(id, |request| self.plan_revocation(request, actor, reason.clone(), now)).await
     }
 
     /// Works out a change and makes it, as often as somebody else is faster.
@@ -158,7 +146,13 @@ impl Review {
         self.groups_of(&actor.name).iter().any(|group| group == ADMIN_GROUP)
     }
 
-    fn plan_approval(&self, request: &AccessRequest, actor: &Actor, consent: &Consent, now: Timestamp) -> Plan {
+    pub(super) fn plan_approval(
+        &self,
+        request: &AccessRequest,
+        actor: &Actor,
+        consent: &Consent,
+        now: Timestamp,
+    ) -> Plan {
         let own = request.user == actor.name;
         if own && !self.bypasses(&actor.name) {
             return Err(ReviewError::OwnRequest);
@@ -231,7 +225,33 @@ impl Review {
         if groups.is_empty() { Err(not_eligible(request)) } else { Ok(groups) }
     }
 
-    fn plan_rejection(&self, request: &AccessRequest, actor: &Actor, reason: &str, now: Timestamp) -> Plan {
+    pub(super) fn plan_cancel(
+        &self,
+        request: &AccessRequest,
+        actor: &Actor,
+        reason: Option<String>,
+        now: Timestamp,
+    ) -> Plan {
+        if request.user != actor.name && !self.is_admin(actor) {
+            return Err(ReviewError::NotEligible { groups: ADMIN_GROUP.to_owned() });
+        }
+        plan_end(request, State::Cancelled, actor, reason, now)
+    }
+
+    pub(super) fn plan_revocation(
+        &self,
+        request: &AccessRequest,
+        actor: &Actor,
+        reason: Option<String>,
+        now: Timestamp,
+    ) -> Plan {
+        if demanded_groups(&request.reviewers, &self.groups_of(&actor.name)).is_empty() && !self.is_admin(actor) {
+            return Err(not_eligible(request));
+        }
+        plan_end(request, State::Revoked, actor, reason, now)
+    }
+
+    pub(super) fn plan_rejection(&self, request: &AccessRequest, actor: &Actor, reason: &str, now: Timestamp) -> Plan {
         if request.user == actor.name {
             return Err(ReviewError::OwnRequest);
         }

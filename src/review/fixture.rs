@@ -16,6 +16,7 @@ use crate::card::{Card, Inquiry};
 use crate::config::{AuditConfig, Config, LimitsConfig, ReviewConfig, TcpConfig, UserConfig, WebConfig};
 use crate::store::SqliteStore;
 use crate::store::tests::both::Place;
+use crate::web::ApiState;
 
 /// Seconds after an arbitrary beginning.
 pub(crate) fn at(seconds: i64) -> Timestamp {
@@ -32,6 +33,7 @@ pub(crate) fn config(people: &str) -> Config {
             email: None,
             groups: groups.split('+').map(str::to_owned).collect(),
             verifier: None,
+            web_password: None,
             certificates: Vec::new(),
             tokens: vec![crate::identity::token_digest(&format!("{name}-token"))],
             sessions: None,
@@ -46,7 +48,7 @@ pub(crate) fn config(people: &str) -> Config {
         drain_timeout: std::time::Duration::from_secs(1),
         limits: LimitsConfig::default(),
         tcp: TcpConfig::default(),
-        web: WebConfig { listen: ([127, 0, 0, 1], 0).into(), public_url: "https://countersign.example.com".to_owned() },
+        web: WebConfig::at(([127, 0, 0, 1], 0).into(), "https://countersign.example.com".to_owned()),
         tls: None,
         store: crate::config::StoreConfig::Sqlite,
         review: ReviewConfig::default(),
@@ -129,6 +131,14 @@ impl Bench {
         let review = Review::new(store, audit, Arc::clone(&config));
         tokio::spawn(Arc::clone(&review).run_follower(std::future::pending()));
         Self { review, config, dir: Arc::clone(&place.dir) }
+    }
+
+    /// What the page and the API need; nobody is signed in.
+    pub(crate) fn site(&self) -> ApiState {
+        let audit = Audit::open(&self.dir.path().join("page-audit"), at(0)).unwrap();
+        let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
+        let (review, config) = (Arc::clone(&self.review), Arc::clone(&self.config));
+        ApiState::new(review, config, Arc::new(audit), Arc::default(), metrics)
     }
 
     pub(crate) fn restart(self) -> Self {

@@ -343,7 +343,7 @@ impl Review {
     }
 
     /// Groups in which the actor may decide about a grant.
-    fn reviews_grant(&self, grant: &GrantRecord, actor: &Actor) -> Result<Vec<String>, ReviewError> {
+    pub(super) fn reviews_grant(&self, grant: &GrantRecord, actor: &Actor) -> Result<Vec<String>, ReviewError> {
         if grant.user == actor.name {
             return Err(ReviewError::OwnRequest);
         }

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::BytesMut;
@@ -20,14 +20,14 @@ use jiff::Timestamp;
 use crate::audit::{Audit, Record};
 use crate::cancel::CancelKey;
 use crate::config::{Config, DatabaseAuth, UpstreamConfig};
+use crate::failures::Failures;
 use crate::stream::ClientStream;
-use crate::telemetry::AUTH_FAILURES;
 use crate::tls::ClientTls;
 use crate::upstream::Upstream;
+use crate::visible;
 
 mod connection;
 mod error;
-mod failures;
 mod passthrough;
 mod password;
 mod peer;
@@ -39,7 +39,6 @@ pub use secret::mock_secret;
 pub(crate) use settings::for_upstream;
 
 use connection::Connection;
-use failures::{Allowed, Failures};
 use peer::Peer;
 use settings::Settings;
 
@@ -55,7 +54,7 @@ pub struct StartupContext {
     config: Arc<ArcSwap<Config>>,
     tls: ArcSwapOption<ClientTls>,
     mock_secret: [u8; 32],
-    failures: Failures,
+    failures: Arc<Failures>,
     audit: Option<Arc<Audit>>,
     deadline: Duration,
 }
@@ -68,7 +67,7 @@ impl StartupContext {
             config,
             tls: ArcSwapOption::from_pointee(tls),
             mock_secret,
-            failures: Failures::default(),
+            failures: Arc::default(),
             audit: None,
             deadline: DEADLINE,
         }
@@ -84,6 +83,12 @@ impl StartupContext {
     #[must_use]
     pub fn with_audit(self, audit: Arc<Audit>) -> Self {
         Self { audit: Some(audit), ..self }
+    }
+
+    /// What failed lately, for other places where people sign in.
+    #[must_use]
+    pub(crate) fn failures(&self) -> Arc<Failures> {
+        Arc::clone(&self.failures)
     }
 
     /// Exchanges our side of TLS for the clients to come, after a reload.
@@ -254,19 +259,17 @@ async fn log_in(
     {
         let database = if database.is_empty() { &user } else { &database };
         let address = peer.to_string();
-        let record =
-            Record::LoginFailed { user: cut(&user), database: cut(database), client_address: &address, reason };
+        let record = Record::LoginFailed {
+            user: visible::head(&user, NAME_LEN_MAX),
+            database: visible::head(database, NAME_LEN_MAX),
+            client_address: &address,
+            reason,
+        };
         if let Err(error) = audit.record(Timestamp::now(), &record) {
             tracing::debug!(%error, "could not record a failed login");
         }
     }
     login
-}
-
-/// As much of a name as PostgreSQL keeps.
-fn cut(name: &str) -> &str {
-    let end = (0..=NAME_LEN_MAX.min(name.len())).rev().find(|at| name.is_char_boundary(*at));
-    end.and_then(|end| name.get(..end)).unwrap_or_default()
 }
 
 async fn authenticate(
@@ -323,23 +326,14 @@ async fn limited<T>(
     shared: &StartupContext,
 ) -> Result<Option<T>, StartupError> {
     let limits = shared.config().limits;
-    let allowed = Allowed { per_address: limits.failures_per_address, per_user: limits.failures_per_user };
-    if !shared.failures.may_try(peer, allowed.per_address, Instant::now()) {
-        metrics::counter!(AUTH_FAILURES, "outcome" => "refused").increment(1);
+    let Some(turn) = shared.failures.attempt(peer.ip(), user, &limits).await else {
         return Err(StartupError::TooManyFailures);
-    }
-    let delay = shared.failures.delay(user, allowed.per_user, Instant::now());
-    if !delay.is_zero() {
-        tokio::time::sleep(delay).await;
-    }
+    };
     let outcome = attempt.await;
     match &outcome {
-        Ok(Some(_)) => shared.failures.forget(peer, user),
+        Ok(Some(_)) => turn.succeeded(),
         Ok(None) => {}
-        Err(error) if error.is_failed_authentication() => {
-            metrics::counter!(AUTH_FAILURES, "outcome" => "failed").increment(1);
-            shared.failures.count(peer, user, allowed, Instant::now());
-        }
+        Err(error) if error.is_failed_authentication() => turn.failed(),
         Err(_) => {}
     }
     outcome

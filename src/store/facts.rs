@@ -166,12 +166,13 @@ pub(super) fn surface_name(surface: Surface) -> &'static str {
     match surface {
         Surface::Wire => "wire",
         Surface::Api => "api",
+        Surface::Web => "web",
         Surface::Proxy => "proxy",
     }
 }
 
 pub(super) fn surface_from(name: &str) -> Result<Surface, StoreError> {
-    [Surface::Wire, Surface::Api, Surface::Proxy]
+    [Surface::Wire, Surface::Api, Surface::Web, Surface::Proxy]
         .into_iter()
         .find(|surface| surface_name(*surface) == name)
         .ok_or(StoreError::Invalid("surface"))

@@ -11,13 +11,13 @@ use countersign_policy::verdict::ReviewerDemand;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::caller::{Body, Caller, Decided, Form};
+use super::caller::Caller;
 use super::{ApiState, Problem};
 use crate::card::Card;
 use crate::duration;
 use crate::identity::Principal;
 use crate::review::votes::demanded_groups;
-use crate::review::{AccessRequest, Consent, Offer, RequestId, ReviewError, Scope, State as RequestState};
+use crate::review::{AccessRequest, RequestId, State as RequestState};
 use crate::store::{Filter, PAGE_MAX, Past, Viewer};
 
 /// When a card has been gathered if it ever is.
@@ -51,6 +51,15 @@ pub struct Details {
     pub past: Past,
 }
 
+impl RequestView {
+    pub(super) fn of(state: &ApiState, request: AccessRequest) -> Self {
+        let waits = matches!(request.state, RequestState::Pending | RequestState::Approved);
+        let left = state.review.time(Timestamp::now()).duration_until(request.expires_at).as_secs().max(0);
+        let url = format!("{}/requests/{}", state.config.load().web.public_url, request.id);
+        Self { seconds_left: waits.then_some(left), url, request, details: None }
+    }
+}
+
 /// One page of requests, newest first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Page {
@@ -76,44 +85,8 @@ pub(super) struct ListQuery {
     limit: Option<u32>,
 }
 
-/// How a request is approved.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Approved {
-    reason: Option<String>,
-    /// Offers a grant for so long.
-    #[serde(rename = "for")]
-    time: Option<String>,
-    scope: Option<Scope>,
-    #[serde(default)]
-    force: bool,
-    /// Approves this in the place of the requester's text.
-    statement: Option<String>,
-    /// Takes the statement back when it writes more rows.
-    max_affected: Option<u32>,
-}
-
-impl Form for Approved {
-    const EXAMPLE: &'static str = r#"{"reason": "...", "for": "30m", "scope": "shape" or "rules" or "database", "force": false, "statement": "...", "max_affected": 100}"#;
-}
-
-impl Approved {
-    fn consent(self) -> Result<Consent, Problem> {
-        if self.scope.is_some() && self.time.is_none() {
-            return Err(Problem::bad_request("\"scope\" says what a grant is for; say for how long with \"for\""));
-        }
-        let time = self.time.map(|time| parse_time(&time)).transpose()?;
-        let scope = self.scope.unwrap_or(Scope::Rules);
-        let offer = time.map(|time| Offer { seconds: time.as_secs(), scope });
-        let max_affected = self.max_affected.map(u64::from);
-        Ok(Consent { reason: self.reason, offer, forced: self.force, edited: self.statement, max_affected })
-    }
-}
-
-type Answer = Result<Json<RequestView>, Problem>;
-
 pub(super) async fn me(caller: Caller) -> Json<Me> {
-    Json(Me { name: caller.0.name, groups: caller.0.groups })
+    Json(Me { name: caller.principal.name, groups: caller.principal.groups })
 }
 
 pub(super) async fn list(
@@ -126,8 +99,8 @@ pub(super) async fn list(
     })?;
     let status = query.status.filter(|status| !status.is_empty());
     let limit = query.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
-    let sees_all = state.review.sees_all(&caller.0.groups);
-    let viewer = Viewer { name: caller.0.name, groups: caller.0.groups };
+    let sees_all = state.review.sees_all(&caller.principal.groups);
+    let viewer = Viewer { name: caller.principal.name, groups: caller.principal.groups };
     let filter = Filter {
         state: status.map(|status| parse_status(&status)).transpose()?,
         database: query.database,
@@ -138,80 +111,40 @@ pub(super) async fn list(
     };
     let found = state.review.list(filter).await?;
     let next = if found.len() == limit as usize { found.last().map(|request| request.id) } else { None };
-    let requests = found.into_iter().map(|request| view(&state, request)).collect();
+    let requests = found.into_iter().map(|request| RequestView::of(&state, request)).collect();
     Ok(Json(Page { requests, next }))
 }
 
-pub(super) async fn show(State(state): State<ApiState>, caller: Caller, Path(id): Path<String>) -> Answer {
-    let request = visible(&state, &caller, &id).await?;
-    let details = details(&state, &caller, &request).await?;
-    Ok(Json(RequestView { details: Some(details), ..view(&state, request) }))
-}
-
-async fn details(state: &ApiState, caller: &Caller, request: &AccessRequest) -> Result<Details, Problem> {
-    let review = &state.review;
-    let Principal { name, groups } = &caller.0;
-    // Whoever reviews it is asked for the same shape by anybody; a requester knows of own requests only.
-    let reviews = review.sees_all(groups) || !demanded_groups(&request.reviewers, groups).is_empty();
-    let own = (!reviews).then_some(name.as_str());
-    // The proxy that was to gather the rest may have ended before it had.
-    let settled =
-        |card: Card| if is_late(request) { card.given_up("the proxy ended before it was gathered") } else { card };
-    Ok(Details {
-        card: review.card(request.id).await?.map(settled),
-        still_needed: review.still_needed(request),
-        past: review.past(request, own).await?,
-    })
+impl Details {
+    /// What somebody is shown of a request that they may see.
+    pub(super) async fn of(state: &ApiState, who: &Principal, request: &AccessRequest) -> Result<Self, Problem> {
+        let review = &state.review;
+        // Whoever reviews it is asked for the same shape by anybody; a requester knows of own requests only.
+        let reviews = review.sees_all(&who.groups) || !demanded_groups(&request.reviewers, &who.groups).is_empty();
+        let own = (!reviews).then_some(who.name.as_str());
+        // The proxy that was to gather the rest may have ended before it had.
+        let settled =
+            |card: Card| if is_late(request) { card.given_up("the proxy ended before it was gathered") } else { card };
+        Ok(Self {
+            card: review.card(request.id).await?.map(settled),
+            still_needed: review.still_needed(request),
+            past: review.past(request, own).await?,
+        })
+    }
 }
 
 fn is_late(request: &AccessRequest) -> bool {
     Timestamp::now().duration_since(request.created_at) > GATHERED_BY
 }
 
-pub(super) async fn approve(
+pub(super) async fn show(
     State(state): State<ApiState>,
     caller: Caller,
     Path(id): Path<String>,
-    Body(approved): Body<Approved>,
-) -> Answer {
-    let id = visible(&state, &caller, &id).await?.id;
-    let consent = approved.consent()?;
-    let request = state.review.approve(id, &caller.actor(), consent, Timestamp::now()).await?;
-    Ok(Json(view(&state, request)))
-}
-
-pub(super) async fn reject(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Body(decided): Body<Decided>,
-) -> Answer {
-    let id = visible(&state, &caller, &id).await?.id;
-    let reason = decided.reason.ok_or(ReviewError::ReasonRequired)?;
-    let request = state.review.reject(id, &caller.actor(), reason, Timestamp::now()).await?;
-    Ok(Json(view(&state, request)))
-}
-
-pub(super) async fn cancel(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Body(decided): Body<Decided>,
-) -> Answer {
-    let id = visible(&state, &caller, &id).await?.id;
-    let request = state.review.cancel(id, &caller.actor(), decided.reason, Timestamp::now()).await?;
-    Ok(Json(view(&state, request)))
-}
-
-pub(super) async fn revoke(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Body(decided): Body<Decided>,
-) -> Answer {
-    let id = visible(&state, &caller, &id).await?.id;
-    let request = state.review.revoke(id, &caller.actor(), decided.reason, Timestamp::now()).await?;
-    Ok(Json(view(&state, request)))
+) -> Result<Json<RequestView>, Problem> {
+    let request = state.review.find(parse_id(&id)?, &caller.actor()).await?;
+    let details = Details::of(&state, &caller.principal, &request).await?;
+    Ok(Json(RequestView { details: Some(details), ..RequestView::of(&state, request) }))
 }
 
 /// The id in a path or query.
@@ -224,23 +157,9 @@ pub(super) fn parse_time(text: &str) -> Result<Duration, Problem> {
     duration::parse(text).ok_or_else(|| Problem::bad_request("\"for\" is a time such as \"90s\", \"30m\" or \"2h\""))
 }
 
-fn parse_status(text: &str) -> Result<RequestState, Problem> {
+pub(super) fn parse_status(text: &str) -> Result<RequestState, Problem> {
     text.parse().map_err(|_unknown| {
         let names: Vec<_> = RequestState::ALL.iter().map(|state| state.as_str()).collect();
         Problem::bad_request(format!("status is one of {}", names.join(", ")))
     })
-}
-
-async fn visible(state: &ApiState, caller: &Caller, id: &str) -> Result<AccessRequest, Problem> {
-    let request = state.review.get(parse_id(id)?).await?;
-    let Principal { name, groups } = &caller.0;
-    let is_visible = request.is_visible_to(name, groups) || state.review.sees_all(groups);
-    if is_visible { Ok(request) } else { Err(Problem::no_such_request()) }
-}
-
-fn view(state: &ApiState, request: AccessRequest) -> RequestView {
-    let waits = matches!(request.state, RequestState::Pending | RequestState::Approved);
-    let left = state.review.time(Timestamp::now()).duration_until(request.expires_at).as_secs().max(0);
-    let url = format!("{}/requests/{}", state.config.load().web.public_url, request.id);
-    RequestView { seconds_left: waits.then_some(left), url, request, details: None }
 }

@@ -1,24 +1,28 @@
 //! The authenticated caller of a handler, and the body it sent.
 //!
-//! Never takes a token from anywhere but the Authorization header.
+//! Never takes a token from anywhere but the Authorization header, nor a session from anywhere but its cookie.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::session::{CSRF_HEADER, SignedIn, is_same_site};
 use super::{ApiState, Problem};
 use crate::identity::{self, Principal};
 use crate::review::{Actor, Surface};
 
-/// Who calls.
-pub(super) struct Caller(pub(super) Principal);
+/// Who calls, and how they have shown it.
+pub(super) struct Caller {
+    pub(super) principal: Principal,
+    surface: Surface,
+}
 
 impl Caller {
     pub(super) fn actor(&self) -> Actor {
-        Actor { name: self.0.name.clone(), groups: self.0.groups.clone(), surface: Surface::Api }
+        let Principal { name, groups } = self.principal.clone();
+        Actor { name, groups, surface: self.surface }
     }
 }
 
@@ -28,8 +32,10 @@ impl FromRequestParts<ApiState> for Caller {
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
         let refused = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail);
         let mut given = parts.headers.get_all(header::AUTHORIZATION).iter();
-        let (Some(value), None) = (given.next(), given.next()) else {
-            return Err(refused("Send a bearer token in the Authorization header"));
+        let value = match (given.next(), given.next()) {
+            (None, None) => return by_session(parts, state),
+            (Some(value), None) => value,
+            (_, Some(_)) => return Err(refused("Send one bearer token in the Authorization header")),
         };
         let token = value
             .to_str()
@@ -39,25 +45,30 @@ impl FromRequestParts<ApiState> for Caller {
             .map(|(_scheme, token)| token.trim())
             .ok_or_else(|| refused("Send a bearer token in the Authorization header"))?;
         let principal = identity::by_bearer_token(&state.config.load(), token);
-        principal.map(Self).ok_or_else(|| refused("The bearer token is not known"))
+        let caller = principal.map(|principal| Self { principal, surface: Surface::Api });
+        caller.ok_or_else(|| refused("The bearer token is not known"))
     }
+}
+
+/// Somebody who is signed in on the page: what changes something needs what only our own pages know.
+fn by_session(parts: &Parts, state: &ApiState) -> Result<Caller, Problem> {
+    let Some(person) = SignedIn::find(parts, state) else {
+        let detail = "Send a bearer token in the Authorization header, or sign in on the page";
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail));
+    };
+    let given = parts.headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok());
+    let ours = || is_same_site(parts, &state.config.load()) && person.is_csrf(given);
+    if !parts.method.is_safe() && !ours() {
+        let detail = format!("Send {CSRF_HEADER} as our pages do, or a bearer token");
+        return Err(Problem::new(StatusCode::FORBIDDEN, "cross-site", detail));
+    }
+    Ok(Caller { principal: person.principal, surface: Surface::Web })
 }
 
 /// What a call takes as its body; no body at all counts as `{}`.
 pub(super) trait Form: DeserializeOwned {
     /// What it looks like, for who gets it wrong.
     const EXAMPLE: &'static str;
-}
-
-/// `{"reason": "…"}`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Decided {
-    pub(super) reason: Option<String>,
-}
-
-impl Form for Decided {
-    const EXAMPLE: &'static str = r#"{"reason": "..."}"#;
 }
 
 /// A body that was read.

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::api::parse_time;
-use super::caller::{Body, Caller, Decided, Form};
+use super::caller::{Body, Caller, Form};
 use super::{ApiState, Problem};
-use crate::review::{GrantAsk, GrantId, GrantRecord, GrantScope, GrantState, ReviewError};
+use crate::review::{GrantAsk, GrantId, GrantRecord, GrantScope, GrantState};
 use crate::store::{GrantFilter, PAGE_MAX};
 
 /// Rows of a page when the caller does not say.
@@ -26,6 +26,13 @@ pub struct GrantView {
     pub grant: GrantRecord,
     /// Seconds until it ends, or can no longer be approved; `null` when that is over.
     pub seconds_left: Option<i64>,
+}
+
+impl GrantView {
+    pub(super) fn of(state: &ApiState, grant: GrantRecord) -> Self {
+        let left = state.review.time(Timestamp::now()).duration_until(grant.expires_at).as_secs().max(0);
+        Self { seconds_left: grant.state.is_open().then_some(left), grant }
+    }
 }
 
 /// One page of grants, newest first.
@@ -64,8 +71,6 @@ impl Form for Asked {
         r#"{"database": "shop", "for": "30m", "rules": ["..."], "relations": ["public.*"], "reason": "..."}"#;
 }
 
-type Answer = Result<Json<GrantView>, Problem>;
-
 pub(super) async fn list(
     State(state): State<ApiState>,
     caller: Caller,
@@ -81,18 +86,23 @@ pub(super) async fn list(
         state: status.map(|status| parse_status(&status)).transpose()?,
         database: query.database,
         user: query.user,
-        after: query.after.map(|after| parse_id(&after)).transpose()?,
+        after: query.after.map(|after| parse_grant_id(&after)).transpose()?,
         limit,
     };
     let found = state.review.grants(filter).await?;
     let next = if found.len() == limit as usize { found.last().map(|grant| grant.id) } else { None };
-    let visible = found.into_iter().filter(|grant| grant.is_visible_to(&caller.0.name, &caller.0.groups));
-    Ok(Json(GrantPage { grants: visible.map(|grant| view(&state, grant)).collect(), next }))
+    let visible =
+        found.into_iter().filter(|grant| grant.is_visible_to(&caller.principal.name, &caller.principal.groups));
+    Ok(Json(GrantPage { grants: visible.map(|grant| GrantView::of(&state, grant)).collect(), next }))
 }
 
-pub(super) async fn show(State(state): State<ApiState>, caller: Caller, Path(id): Path<String>) -> Answer {
-    let grant = visible(&state, &caller, &id).await?;
-    Ok(Json(view(&state, grant)))
+pub(super) async fn show(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<GrantView>, Problem> {
+    let grant = state.review.find_grant(parse_grant_id(&id)?, &caller.actor()).await?;
+    Ok(Json(GrantView::of(&state, grant)))
 }
 
 pub(super) async fn request(
@@ -108,55 +118,10 @@ pub(super) async fn request(
         reason: asked.reason,
     };
     let grant = state.review.request_grant(&caller.actor(), ask, Timestamp::now()).await?;
-    Ok((StatusCode::CREATED, Json(view(&state, grant))))
+    Ok((StatusCode::CREATED, Json(GrantView::of(&state, grant))))
 }
 
-pub(super) async fn approve(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Body(decided): Body<Decided>,
-) -> Answer {
-    let id = visible(&state, &caller, &id).await?.id;
-    let grant = state.review.approve_grant(id, &caller.actor(), decided.reason, Timestamp::now()).await?;
-    Ok(Json(view(&state, grant)))
-}
-
-pub(super) async fn reject(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Body(decided): Body<Decided>,
-) -> Answer {
-    let id = visible(&state, &caller, &id).await?.id;
-    let reason = decided.reason.ok_or(ReviewError::ReasonRequired)?;
-    let grant = state.review.reject_grant(id, &caller.actor(), reason, Timestamp::now()).await?;
-    Ok(Json(view(&state, grant)))
-}
-
-pub(super) async fn cancel(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Body(decided): Body<Decided>,
-) -> Answer {
-    let id = visible(&state, &caller, &id).await?.id;
-    let grant = state.review.cancel_grant(id, &caller.actor(), decided.reason, Timestamp::now()).await?;
-    Ok(Json(view(&state, grant)))
-}
-
-pub(super) async fn revoke(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Body(decided): Body<Decided>,
-) -> Answer {
-    let id = visible(&state, &caller, &id).await?.id;
-    let grant = state.review.revoke_grant(id, &caller.actor(), decided.reason, Timestamp::now()).await?;
-    Ok(Json(view(&state, grant)))
-}
-
-fn parse_id(text: &str) -> Result<GrantId, Problem> {
+pub(super) fn parse_grant_id(text: &str) -> Result<GrantId, Problem> {
     ulid::Ulid::from_string(text).map(GrantId).map_err(|_invalid| Problem::no_such_grant())
 }
 
@@ -165,14 +130,4 @@ fn parse_status(text: &str) -> Result<GrantState, Problem> {
         let names: Vec<_> = GrantState::ALL.iter().map(|state| state.as_str()).collect();
         Problem::bad_request(format!("status is one of {}", names.join(", ")))
     })
-}
-
-async fn visible(state: &ApiState, caller: &Caller, id: &str) -> Result<GrantRecord, Problem> {
-    let grant = state.review.grant(parse_id(id)?).await?;
-    if grant.is_visible_to(&caller.0.name, &caller.0.groups) { Ok(grant) } else { Err(Problem::no_such_grant()) }
-}
-
-fn view(state: &ApiState, grant: GrantRecord) -> GrantView {
-    let left = state.review.time(Timestamp::now()).duration_until(grant.expires_at).as_secs().max(0);
-    GrantView { seconds_left: grant.state.is_open().then_some(left), grant }
 }

@@ -4,10 +4,11 @@
 //! Invariant: every connection task is joined or aborted before [`serve`] returns.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -15,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::peer::Peer;
 use super::{ApiState, router};
 
 /// Connections served at the same time; further ones wait to be accepted.
@@ -50,8 +52,9 @@ pub async fn serve(
     loop {
         // All branches are cancel safe: a permit and a connection are either taken or not.
         tokio::select! {
-            (stream, permit) = accept(&listener, &room) => {
-                connections.spawn(connection(stream, router.clone(), leaving.clone(), permit));
+            (stream, peer, permit) = accept(&listener, &room) => {
+                let router = router.clone().layer(Extension(Peer(peer)));
+                connections.spawn(connection(stream, router, leaving.clone(), permit));
             }
             Some(_ended) = connections.join_next() => {}
             () = &mut shutdown => break,
@@ -66,12 +69,15 @@ pub async fn serve(
     Ok(())
 }
 
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
     // The semaphore is never closed, so the permit is always there.
     let permit = Arc::clone(room).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _peer)) => return (stream, permit),
+            Ok((stream, peer)) => return (stream, peer, permit),
             Err(error) => {
                 tracing::warn!(error = %error, "could not accept API connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;

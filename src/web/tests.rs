@@ -7,6 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 
 use super::*;
+
+mod page;
+
 use crate::review::fixture::{Bench, new_request};
 use crate::review::{Decision, Opened, Waiting};
 use countersign_policy::rule::Mode;
@@ -23,12 +26,7 @@ impl Site {
     async fn start() -> Self {
         crate::telemetry::install_crypto_provider();
         let bench = Bench::new();
-        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
-        let state = ApiState {
-            review: Arc::clone(&bench.review),
-            config: Arc::clone(&bench.config),
-            metrics: recorder.handle(),
-        };
+        let state = bench.site();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -186,14 +184,10 @@ async fn lists_show_what_concerns_the_caller() {
 }
 
 #[tokio::test]
-async fn health_metrics_and_links_need_no_token() {
+async fn health_and_metrics_need_no_token() {
     let site = Site::start().await;
     assert_eq!(site.get("/healthz", "").await, (200, json!({"status": "ok", "store": "ok"})));
     assert_eq!(site.get("/metrics", "").await.0, 200);
-    let (id, _waiting) = site.hold("dba").await;
-    let page = site.request(Method::GET, &format!("/requests/{id}"), "").send().await.unwrap().text().await.unwrap();
-    assert!(page.contains(&id) && !page.contains("UPDATE"));
-    assert_eq!(site.get("/requests/%3Cscript%3E", "").await.0, 404);
     site.stop().await;
 }
 

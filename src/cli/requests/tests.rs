@@ -1,11 +1,9 @@
-use std::sync::Arc;
-
 use jiff::Timestamp;
 
 use super::*;
 use crate::review::fixture::{Bench, actor, new_request};
 use crate::review::{NewRequest, Opened, RequestId};
-use crate::web::{ApiState, serve};
+use crate::web::serve;
 use countersign_policy::rule::Mode;
 
 struct Site {
@@ -17,12 +15,7 @@ struct Site {
 impl Site {
     async fn start() -> Self {
         let bench = Bench::new();
-        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
-        let state = ApiState {
-            review: Arc::clone(&bench.review),
-            config: Arc::clone(&bench.config),
-            metrics: recorder.handle(),
-        };
+        let state = bench.site();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let server = tokio::spawn(serve(listener, state, std::future::pending()));

@@ -1,4 +1,4 @@
-//! How many authentications may fail: per client address, and per user name.
+//! How many authentications may fail: per client address, and per user name, over the wire and on the page together.
 //!
 //! Never locks a user out: a stranger who fails on purpose would then lock out whom he likes. Attempts on such a user wait
 //! a little; attempts from an address that fails too often are refused. Never grows: both tables have a fixed size, and
@@ -10,7 +10,8 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::peer::Peer;
+use crate::config::LimitsConfig;
+use crate::telemetry::AUTH_FAILURES;
 
 /// The time in which a table forgets as many failures as it allows.
 const PERIOD_S: f64 = 60.0;
@@ -21,46 +22,85 @@ const WAYS: usize = 8;
 
 /// What failed lately.
 #[derive(Default)]
-pub(super) struct Failures {
+pub(crate) struct Failures {
     addresses: Table,
     users: Table,
 }
 
+/// One attempt to authenticate that may be made.
+pub(crate) struct Attempt<'a> {
+    failures: &'a Failures,
+    from: Option<IpAddr>,
+    user: &'a str,
+    allowed: Allowed,
+}
+
 impl Failures {
+    /// Waits until an attempt on the user may be made; `None` when too many from that address have failed. The address is
+    /// that of the client, `None` for unix sockets, who count as one.
+    pub(crate) async fn attempt<'a>(
+        &'a self,
+        from: Option<IpAddr>,
+        user: &'a str,
+        limits: &LimitsConfig,
+    ) -> Option<Attempt<'a>> {
+        let allowed = Allowed { per_address: limits.failures_per_address, per_user: limits.failures_per_user };
+        if !self.may_try(from, allowed.per_address, Instant::now()) {
+            metrics::counter!(AUTH_FAILURES, "outcome" => "refused").increment(1);
+            return None;
+        }
+        let delay = self.delay(user, allowed.per_user, Instant::now());
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        Some(Attempt { failures: self, from, user, allowed })
+    }
+
     /// Whether the address has failures left, with that many allowed per minute.
-    pub(super) fn may_try(&self, peer: Peer, allowed: u32, now: Instant) -> bool {
-        self.addresses.left(&from(peer), allowed, now) >= 1.0
+    fn may_try(&self, from: Option<IpAddr>, allowed: u32, now: Instant) -> bool {
+        self.addresses.left(&network(from), allowed, now) >= 1.0
     }
 
     /// How long an attempt on the user has to wait, with that many failures allowed per minute without a wait.
-    pub(super) fn delay(&self, user: &str, allowed: u32, now: Instant) -> Duration {
+    fn delay(&self, user: &str, allowed: u32, now: Instant) -> Duration {
         let lacking = 1.0 - self.users.left(&user, allowed, now);
         if lacking > 0.0 { Duration::from_secs_f64(lacking).min(DELAY_MAX) } else { Duration::ZERO }
     }
 
-    /// Counts a failure.
-    pub(super) fn count(&self, peer: Peer, user: &str, allowed: Allowed, now: Instant) {
-        self.addresses.take(&from(peer), allowed.per_address, now);
+    fn count(&self, from: Option<IpAddr>, user: &str, allowed: Allowed, now: Instant) {
+        self.addresses.take(&network(from), allowed.per_address, now);
         self.users.take(&user, allowed.per_user, now);
     }
 
-    /// Forgets the failures of this address and user, after a success.
-    pub(super) fn forget(&self, peer: Peer, user: &str) {
-        self.addresses.forget(&from(peer));
+    fn forget(&self, from: Option<IpAddr>, user: &str) {
+        self.addresses.forget(&network(from));
         self.users.forget(&user);
+    }
+}
+
+impl Attempt<'_> {
+    /// Forgets the failures of this address and user.
+    pub(crate) fn succeeded(self) {
+        self.failures.forget(self.from, self.user);
+    }
+
+    /// Counts a failure.
+    pub(crate) fn failed(self) {
+        metrics::counter!(AUTH_FAILURES, "outcome" => "failed").increment(1);
+        self.failures.count(self.from, self.user, self.allowed, Instant::now());
     }
 }
 
 /// Failures allowed per minute.
 #[derive(Clone, Copy)]
-pub(super) struct Allowed {
-    pub(super) per_address: u32,
-    pub(super) per_user: u32,
+struct Allowed {
+    per_address: u32,
+    per_user: u32,
 }
 
 /// Who counts as one: an IPv4 address, a network of 64 bits of IPv6, and all clients of unix sockets.
-fn from(peer: Peer) -> Option<IpAddr> {
-    match peer.ip()? {
+fn network(from: Option<IpAddr>) -> Option<IpAddr> {
+    match from? {
         IpAddr::V6(address) => Some(IpAddr::V6((address.to_bits() >> 64 << 64).into())),
         address @ IpAddr::V4(_) => Some(address),
     }
@@ -144,8 +184,8 @@ mod tests {
 
     const ALLOWED: Allowed = Allowed { per_address: 10, per_user: 10 };
 
-    fn peer(address: &str) -> Peer {
-        Peer::Remote((address.parse::<IpAddr>().unwrap(), 5000).into())
+    fn peer(address: &str) -> Option<IpAddr> {
+        Some(address.parse().unwrap())
     }
 
     fn seconds(count: u64) -> Duration {
@@ -173,10 +213,10 @@ mod tests {
     fn what_comes_at_once_is_paid_for_but_not_for_ever() {
         let (failures, now) = (Failures::default(), Instant::now());
         for _ in 0..1000 {
-            failures.count(Peer::Local, "alice", ALLOWED, now);
+            failures.count(None, "alice", ALLOWED, now);
         }
-        assert!(!failures.may_try(Peer::Local, 10, now + seconds(60)));
-        assert!(failures.may_try(Peer::Local, 10, now + seconds(67)));
+        assert!(!failures.may_try(None, 10, now + seconds(60)));
+        assert!(failures.may_try(None, 10, now + seconds(67)));
     }
 
     #[test]

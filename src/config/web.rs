@@ -1,0 +1,69 @@
+//! `[web]`: where the page and the API are served, and for how long people stay signed in.
+//!
+//! Never believes what a request says of its way here, unless it comes from where the configuration says.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::problem::Report;
+use super::reader::{Keys, Section};
+use super::{Network, access, values};
+
+pub(super) const WEB_KEYS: Keys =
+    Keys { table: "[web]", known: &["listen", "public_url", "session_timeout", "forwarded_from"], unavailable: &[] };
+
+/// Two working days do not fit into one sign-in.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(12 * 3600);
+
+/// `[web]`.
+#[derive(Clone, Debug)]
+pub struct WebConfig {
+    /// Address of the page and the API.
+    pub listen: SocketAddr,
+    /// Base of links in notices, without a trailing slash.
+    pub public_url: String,
+    /// How long after signing in somebody has to do so again.
+    pub session_timeout: Duration,
+    /// Proxies in front of the page, whose `X-Forwarded-For` tells who connects through them.
+    pub forwarded_from: Vec<Network>,
+}
+
+impl WebConfig {
+    /// At that address, and otherwise as it is when nothing is said.
+    #[must_use]
+    pub fn at(listen: SocketAddr, public_url: String) -> Self {
+        Self { listen, public_url, session_timeout: SESSION_TIMEOUT, forwarded_from: Vec::new() }
+    }
+}
+
+pub(super) fn web(section: Option<&Section<'_>>, report: &Report<'_>) -> Option<WebConfig> {
+    let text = section.and_then(|section| section.text("listen"));
+    let address = match &text {
+        None => values::socket("127.0.0.1:8543"),
+        Some(text) => values::socket(&text.value),
+    };
+    if let (None, Some(text)) = (address, &text) {
+        let message = format!("\"{}\" is not an address", text.value);
+        report.problem(&text.at, "listen", message, Some("write \"127.0.0.1:8543\"".to_owned()));
+    }
+    let public_url = section.and_then(|section| {
+        let url = section.text("public_url")?;
+        let is_web = url.value.starts_with("https://") || url.value.starts_with("http://");
+        if !is_web {
+            let message = format!("\"{}\" is not an http:// or https:// URL", url.value);
+            report.problem(&url.at, "public_url", message, None);
+        }
+        is_web.then(|| url.value.trim_end_matches('/').to_owned())
+    });
+    let timeout = section.and_then(|section| section.duration("session_timeout"));
+    let forwarded_from = section.map(|section| access::networks(section, "forwarded_from")).unwrap_or_default();
+    let listen = address?;
+    if !listen.ip().is_loopback() {
+        report.warn(format!("The page and the API listen on {listen} without TLS: put a TLS proxy in front of them."));
+    }
+    Some(WebConfig {
+        session_timeout: timeout.unwrap_or(SESSION_TIMEOUT),
+        forwarded_from,
+        ..WebConfig::at(listen, public_url.unwrap_or_else(|| format!("http://{listen}")))
+    })
+}

@@ -1,0 +1,153 @@
+//! Decisions as they arrive over HTTP: one path for requests and grants, for the API and the page.
+//!
+//! Never decides: it reads what is asked for and hands it to [`Review`](crate::review::Review). Invariant: whoever may not see
+//! something is told that it does not exist.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::api::{RequestView, parse_id, parse_time};
+use super::caller::{Body, Caller, Form};
+use super::grants::{GrantView, parse_grant_id};
+use super::{ApiState, Problem};
+use crate::review::{AccessRequest, Act, Actor, Consent, GrantRecord, Offer, Scope};
+
+/// What people decide about.
+pub(super) trait Decidable: Sized {
+    /// What an approval of it can say.
+    type Approval: Form;
+    /// How the API shows it.
+    type View: Serialize;
+
+    /// Has it done, by somebody, to what that id names.
+    async fn act(state: &ApiState, id: &str, actor: &Actor, act: Act) -> Result<Self, Problem>;
+
+    /// What an approval says.
+    fn consent(approval: Self::Approval) -> Result<Consent, Problem>;
+
+    /// Shows it.
+    fn view(self, state: &ApiState) -> Self::View;
+}
+
+impl Decidable for AccessRequest {
+    type Approval = Approved;
+    type View = RequestView;
+
+    async fn act(state: &ApiState, id: &str, actor: &Actor, act: Act) -> Result<Self, Problem> {
+        Ok(state.review.act(parse_id(id)?, actor, act, Timestamp::now()).await?)
+    }
+
+    fn consent(approval: Approved) -> Result<Consent, Problem> {
+        approval.consent()
+    }
+
+    fn view(self, state: &ApiState) -> RequestView {
+        RequestView::of(state, self)
+    }
+}
+
+impl Decidable for GrantRecord {
+    type Approval = Decided;
+    type View = GrantView;
+
+    async fn act(state: &ApiState, id: &str, actor: &Actor, act: Act) -> Result<Self, Problem> {
+        Ok(state.review.act_on_grant(parse_grant_id(id)?, actor, act, Timestamp::now()).await?)
+    }
+
+    fn consent(approval: Decided) -> Result<Consent, Problem> {
+        Ok(approval.reason.into())
+    }
+
+    fn view(self, state: &ApiState) -> GrantView {
+        GrantView::of(state, self)
+    }
+}
+
+/// How a request is approved.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Approved {
+    pub(super) reason: Option<String>,
+    /// Offers a grant for so long.
+    #[serde(rename = "for")]
+    pub(super) time: Option<String>,
+    pub(super) scope: Option<Scope>,
+    #[serde(default)]
+    pub(super) force: bool,
+    /// Approves this in the place of the requester's text.
+    pub(super) statement: Option<String>,
+    /// Takes the statement back when it writes more rows.
+    pub(super) max_affected: Option<u32>,
+}
+
+impl Form for Approved {
+    const EXAMPLE: &'static str = r#"{"reason": "...", "for": "30m", "scope": "shape" or "rules" or "database", "force": false, "statement": "...", "max_affected": 100}"#;
+}
+
+impl Approved {
+    pub(super) fn consent(self) -> Result<Consent, Problem> {
+        if self.scope.is_some() && self.time.is_none() {
+            return Err(Problem::bad_request("\"scope\" says what a grant is for; say for how long with \"for\""));
+        }
+        let time = self.time.map(|time| parse_time(&time)).transpose()?;
+        let scope = self.scope.unwrap_or(Scope::Rules);
+        let offer = time.map(|time| Offer { seconds: time.as_secs(), scope });
+        let max_affected = self.max_affected.map(u64::from);
+        Ok(Consent { reason: self.reason, offer, forced: self.force, edited: self.statement, max_affected })
+    }
+}
+
+/// `{"reason": "…"}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Decided {
+    reason: Option<String>,
+}
+
+impl Form for Decided {
+    const EXAMPLE: &'static str = r#"{"reason": "..."}"#;
+}
+
+type Answer<T> = Result<Json<<T as Decidable>::View>, Problem>;
+
+pub(super) async fn approve<T: Decidable>(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(approval): Body<T::Approval>,
+) -> Answer<T> {
+    answer::<T>(&state, &caller, &id, Act::Approve(T::consent(approval)?)).await
+}
+
+pub(super) async fn reject<T: Decidable>(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(decided): Body<Decided>,
+) -> Answer<T> {
+    answer::<T>(&state, &caller, &id, Act::Reject(decided.reason)).await
+}
+
+pub(super) async fn cancel<T: Decidable>(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(decided): Body<Decided>,
+) -> Answer<T> {
+    answer::<T>(&state, &caller, &id, Act::Cancel(decided.reason)).await
+}
+
+pub(super) async fn revoke<T: Decidable>(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(decided): Body<Decided>,
+) -> Answer<T> {
+    answer::<T>(&state, &caller, &id, Act::Revoke(decided.reason)).await
+}
+
+async fn answer<T: Decidable>(state: &ApiState, caller: &Caller, id: &str, act: Act) -> Answer<T> {
+    Ok(Json(T::act(state, id, &caller.actor(), act).await?.view(state)))
+}

@@ -1,0 +1,145 @@
+//! The pages: what people see and press.
+//!
+//! Never writes markup outside of templates, which escape whatever they are given. Never decides: forms are handed to
+//! [`Review`](crate::review::Review). Invariant: every page works without scripts.
+
+mod diff;
+mod grants;
+mod inbox;
+mod request;
+mod shown;
+mod sql;
+
+use askama::Template;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+
+use super::assets::{ICON, STYLE};
+use super::session::SignedIn;
+use super::{ApiState, Problem};
+use crate::review::ReviewError;
+
+pub(super) use grants::{ask_grant, decide_grant, grants};
+pub(super) use inbox::{inbox, requests};
+pub(super) use request::{decide, show};
+
+/// What a page may load and where its forms may lead: nothing but our own.
+const CONTENT_SECURITY_POLICY: &str =
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// What all pages have around them.
+pub(super) struct Frame {
+    me: Option<Me>,
+    here: &'static str,
+}
+
+/// Who looks.
+struct Me {
+    name: String,
+    groups: String,
+    csrf: String,
+    /// Requests that wait for this person.
+    waiting: usize,
+}
+
+impl Frame {
+    /// Around what strangers see.
+    fn bare() -> Self {
+        Self { me: None, here: "" }
+    }
+
+    fn of(person: &SignedIn, waiting: usize, here: &'static str) -> Self {
+        let me = Me {
+            name: person.principal.name.clone(),
+            groups: person.principal.groups.join(", "),
+            csrf: person.token.csrf(),
+            waiting,
+        };
+        Self { me: Some(me), here }
+    }
+
+    /// For somebody who is signed in, with the number of requests that wait for them.
+    async fn load(state: &ApiState, person: &SignedIn, here: &'static str) -> Result<Self, ReviewError> {
+        let waiting = inbox::waiting(state, person).await?;
+        Ok(Self::of(person, waiting.len(), here))
+    }
+
+    fn style(&self) -> String {
+        STYLE.url()
+    }
+
+    fn icon(&self) -> String {
+        ICON.url()
+    }
+}
+
+#[derive(Template)]
+#[template(path = "login.html")]
+pub(super) struct LoginPage {
+    frame: Frame,
+    problem: Option<&'static str>,
+    name: String,
+    next: String,
+}
+
+impl LoginPage {
+    pub(super) fn new(next: &str) -> Self {
+        Self { frame: Frame::bare(), problem: None, name: String::new(), next: next.to_owned() }
+    }
+
+    /// After an attempt under that name.
+    pub(super) fn again(next: &str, name: &str, problem: &'static str) -> Self {
+        Self { problem: Some(problem), name: name.to_owned(), ..Self::new(next) }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct ProblemPage {
+    frame: Frame,
+    problem: Problem,
+}
+
+/// Shows a page.
+pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
+    let Ok(text) = template.render() else {
+        tracing::error!("could not render page");
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let mut response = (status, Html(text)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    response
+}
+
+/// Shows that something could not be done.
+pub(super) fn problem_page(person: Option<&SignedIn>, problem: Problem) -> Response {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let frame = person.map_or_else(Frame::bare, |person| Frame::of(person, 0, ""));
+    page(status, &ProblemPage { frame, problem })
+}
+
+/// What a handler of a page answers.
+type Answer = Result<Response, PageError>;
+
+/// Why a page cannot be shown.
+pub(super) struct PageError {
+    person: SignedIn,
+    problem: Problem,
+}
+
+impl PageError {
+    /// For that person.
+    fn of<E: Into<Problem>>(person: &SignedIn) -> impl FnOnce(E) -> Self {
+        let person = person.clone();
+        move |error| Self { person, problem: error.into() }
+    }
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        problem_page(Some(&self.person), self.problem)
+    }
+}

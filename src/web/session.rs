@@ -1,0 +1,211 @@
+//! People who are signed in on the page: the cookie, and what tells a form of ours from one of another site.
+//!
+//! Never lets another site act for somebody: a form counts only with the session's own token in it and from our own origin.
+//! Invariant: the cookie is out of reach of scripts and, where the page is served by https, of plain http.
+
+use std::time::Instant;
+
+use axum::extract::{FromRequest, FromRequestParts, RawForm, Request};
+use axum::http::header::{self, HeaderMap};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, StatusCode, Uri};
+use axum::response::{IntoResponse, Redirect, Response};
+
+use super::fields::Fields;
+use super::pages::problem_page;
+use super::{ApiState, Problem};
+use crate::config::Config;
+use crate::identity::Principal;
+use crate::identity::sessions::SessionToken;
+use crate::review::{Actor, Surface};
+
+/// Where scripts of our pages send the session's own token.
+pub(super) const CSRF_HEADER: &str = "x-csrf-token";
+
+/// Somebody who is signed in.
+#[derive(Clone, Debug)]
+pub(super) struct SignedIn {
+    pub(super) principal: Principal,
+    pub(super) token: SessionToken,
+}
+
+impl SignedIn {
+    /// Who the cookie of a request belongs to.
+    pub(super) fn find(parts: &Parts, state: &ApiState) -> Option<Self> {
+        let config = state.config.load();
+        let token = cookie(&parts.headers, cookie_name(&config)).and_then(SessionToken::parse)?;
+        let principal = state.sessions.find(&config, &token, Instant::now())?;
+        Some(Self { principal, token })
+    }
+
+    pub(super) fn is_csrf(&self, given: Option<&str>) -> bool {
+        given.is_some_and(|given| self.token.is_csrf(given))
+    }
+
+    pub(super) fn actor(&self) -> Actor {
+        let Principal { name, groups } = self.principal.clone();
+        Actor { name, groups, surface: Surface::Web }
+    }
+}
+
+impl FromRequestParts<ApiState> for SignedIn {
+    type Rejection = Response;
+
+    /// Who is not signed in is asked to, and led back.
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Response> {
+        Self::find(parts, state).ok_or_else(|| {
+            let asked = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+            let next = if parts.method.is_safe() { asked } else { "/" };
+            Redirect::to(&login_url(next)).into_response()
+        })
+    }
+}
+
+/// A form that somebody who is signed in has sent from a page of ours.
+pub(super) struct Submitted {
+    pub(super) person: SignedIn,
+    pub(super) fields: Fields,
+}
+
+impl FromRequest<ApiState> for Submitted {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &ApiState) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        let person = SignedIn::from_request_parts(&mut parts, state).await?;
+        let same_site = is_same_site(&parts, &state.config.load());
+        let fields = read_form(Request::from_parts(parts, body), state).await?;
+        if !same_site || !person.is_csrf(fields.get("csrf")) {
+            let detail =
+                "This form was not sent from a page of your present session. Go back, reload the page and try again";
+            return Err(problem_page(Some(&person), Problem::new(StatusCode::FORBIDDEN, "cross-site", detail)));
+        }
+        Ok(Self { person, fields })
+    }
+}
+
+/// The fields of a form.
+pub(super) async fn read_form(request: Request, state: &ApiState) -> Result<Fields, Response> {
+    let RawForm(bytes) = RawForm::from_request(request, state).await.map_err(|_rejection| {
+        problem_page(None, Problem::bad_request("The form could not be read, or is larger than 64 KiB"))
+    })?;
+    Ok(Fields::parse(&bytes))
+}
+
+/// Whether a request that changes something comes from a page of ours, as far as the browser says where it comes from.
+pub(super) fn is_same_site(parts: &Parts, config: &Config) -> bool {
+    let text = |name: HeaderName| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    if let Some(site) = text(HeaderName::from_static("sec-fetch-site")) {
+        return site == "same-origin";
+    }
+    let Some(origin) = text(header::ORIGIN) else { return true };
+    let ours = origin_of(&config.web.public_url).is_some_and(|ours| ours.eq_ignore_ascii_case(origin));
+    let host = text(header::HOST).unwrap_or_default();
+    let here = origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
+    ours || here
+}
+
+fn origin_of(url: &str) -> Option<String> {
+    let uri: Uri = url.parse().ok()?;
+    Some(format!("{}://{}", uri.scheme_str()?, uri.authority()?))
+}
+
+/// Where to sign in, and where that leads afterwards.
+pub(super) fn login_url(next: &str) -> String {
+    if next == "/" { "/login".to_owned() } else { format!("/login?{}", Fields::encode(&[("next", next)])) }
+}
+
+/// A path on this site, or the inbox.
+pub(super) fn local_path(next: &str) -> &str {
+    let own =
+        next.starts_with('/') && !next.starts_with("//") && !next.contains('\\') && !next.contains(char::is_control);
+    if own { next } else { "/" }
+}
+
+/// The header that gives somebody their cookie.
+pub(super) fn set_cookie(config: &Config, token: &SessionToken) -> String {
+    let age = config.web.session_timeout.as_secs();
+    cookie_text(config, token.expose(), age)
+}
+
+/// The header that takes it away.
+pub(super) fn clear_cookie(config: &Config) -> String {
+    cookie_text(config, "", 0)
+}
+
+fn cookie_text(config: &Config, value: &str, age: u64) -> String {
+    let secure = if is_https(config) { "; Secure" } else { "" };
+    format!("{}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={age}{secure}", cookie_name(config))
+}
+
+fn cookie_name(config: &Config) -> &'static str {
+    if is_https(config) { "__Host-countersign" } else { "countersign" }
+}
+
+pub(super) fn is_https(config: &Config) -> bool {
+    config.web.public_url.starts_with("https://")
+}
+
+/// The value of a cookie that came once.
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let pairs = pairs.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut values = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value);
+    let first = values.next()?;
+    values.next().is_none().then_some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(headers: &[(&str, &str)], want: bool) {
+        let mut request = Request::builder();
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let config = crate::review::fixture::config("alice:engineering");
+        assert_eq!(is_same_site(&parts, &config), want, "{headers:?}");
+    }
+
+    #[test]
+    fn only_our_own_pages_are_the_same_site() {
+        check(&[("origin", "https://countersign.example.com"), ("host", "10.0.0.5:8543")], true);
+        check(&[("origin", "http://127.0.0.1:8543"), ("host", "127.0.0.1:8543")], true);
+        check(&[("origin", "https://evil.example"), ("host", "127.0.0.1:8543")], false);
+        check(&[("origin", "null"), ("host", "127.0.0.1:8543")], false);
+        check(&[("origin", "http://127.0.0.1:9"), ("host", "127.0.0.1:8543")], false);
+        check(&[("origin", "https://countersign.example.com.evil.example"), ("host", "x")], false);
+        check(&[("sec-fetch-site", "same-origin"), ("origin", "https://seen.otherwise")], true);
+        check(&[("sec-fetch-site", "same-site"), ("origin", "https://countersign.example.com")], false);
+        check(&[("sec-fetch-site", "cross-site")], false);
+        check(&[], true);
+    }
+
+    #[test]
+    fn nobody_is_led_to_another_site() {
+        for (next, want) in [
+            ("/requests/01", "/requests/01"),
+            ("/requests?user=a", "/requests?user=a"),
+            ("//evil.example", "/"),
+            ("/\\evil.example", "/"),
+            ("https://evil.example", "/"),
+            ("", "/"),
+            ("/a\r\nb", "/"),
+        ] {
+            assert_eq!(local_path(next), want);
+        }
+    }
+
+    #[test]
+    fn a_cookie_that_comes_twice_is_none() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::COOKIE, "a=1; countersign=x".parse().unwrap());
+        assert_eq!(cookie(&headers, "countersign"), Some("x"));
+        headers.append(header::COOKIE, "countersign=y".parse().unwrap());
+        assert_eq!(cookie(&headers, "countersign"), None);
+        assert_eq!(cookie(&headers, "sign"), None);
+    }
+}
