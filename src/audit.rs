@@ -3,6 +3,7 @@
 //! Never decides anything and never reads SQL: it writes down what it is given, in the order it is given.
 //! Invariant: [`Audit::record_durable`] returns `Ok` only after its record, and all before it, are on stable storage.
 
+mod history;
 mod keeper;
 mod queue;
 mod read;
@@ -20,6 +21,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+#[cfg(test)]
+pub(crate) use history::history_of;
+pub use history::{Flaw, FlawKind, History, history};
 use queue::Queue;
 pub use read::{Entry, Follower, Question, last, search};
 pub use record::Record;
@@ -164,6 +168,19 @@ impl Audit {
         self.queue.fail();
     }
 
+    /// A trail without a writer: what is queued stays there until [`Audit::written`] takes it, or is lost with it.
+    #[cfg(test)]
+    pub(crate) fn detached() -> Self {
+        Self { queue: Arc::default(), threads: Vec::new() }
+    }
+
+    /// Writes what is queued in a detached trail, and tells those who wait for it; the records, without their place in the
+    /// chain.
+    #[cfg(test)]
+    pub(crate) fn written(&self) -> Vec<String> {
+        self.queue.take_all()
+    }
+
     /// Bytes waiting to be written.
     #[must_use]
     pub fn lag_bytes(&self) -> usize {
@@ -181,6 +198,13 @@ impl Drop for Audit {
             }
         }
     }
+}
+
+/// Every line of a trail.
+#[cfg(test)]
+pub(crate) fn lines(dir: &Path) -> Vec<String> {
+    let segment = |number| std::io::BufRead::lines(segment::reader(dir, number).unwrap().1);
+    segment::list(dir).unwrap().into_iter().flat_map(segment).map(Result::unwrap).collect()
 }
 
 #[cfg(test)]

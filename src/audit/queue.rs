@@ -143,6 +143,23 @@ impl Queue {
         shared.waiting.clear();
     }
 
+    /// What waits, as if it were on stable storage now.
+    #[cfg(test)]
+    pub(super) fn take_all(&self) -> Vec<String> {
+        let batch = std::mem::take(&mut self.lock().waiting);
+        let mut begin = 0;
+        let mut lines = Vec::new();
+        for end in batch.ends {
+            lines.push(format!("{{{}", String::from_utf8_lossy(&batch.bytes[begin..end])));
+            begin = end;
+        }
+        for waiter in batch.waiters {
+            // Who no longer waits does not need to know.
+            let _gone = waiter.send(());
+        }
+        lines
+    }
+
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.wake.notify_one();

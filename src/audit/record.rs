@@ -103,6 +103,8 @@ pub enum Record<'a> {
         parameters: &'a [Parameter],
         /// Who approved it.
         approvers: &'a [String],
+        /// Who had to.
+        reviewers: &'a [ReviewerDemand],
     },
     /// How an execution ended.
     Outcome {

@@ -172,8 +172,7 @@ impl Review {
         let given = vote_of(actor, groups, consent.reason.clone(), now);
         let Consent { offer, forced, max_affected, .. } = *consent;
         let vote = Vote { approve: true, offer, forced, edited, max_affected, ..given };
-        let names = approving().map(|vote| vote.by.as_str()).chain([actor.name.as_str()]);
-        let people: Vec<_> = names.map(|name| self.groups_of(name)).collect();
+        let people: Vec<_> = approving().chain([&vote]).map(|vote| self.counts_in(vote)).collect();
         let approved = own || consent.forced || are_met(&request.reviewers, &people);
         let mut change = Change { vote: Some(vote.clone()), ..unchanged(request) };
         if !approved {
@@ -198,6 +197,12 @@ impl Review {
             change.grant = self.offered(request, counted, &given)?.map(Box::new);
         }
         Ok(change)
+    }
+
+    /// Groups in which an approval counts: those in which it was given, as long as its giver is in them.
+    pub(super) fn counts_in(&self, vote: &Vote) -> Vec<String> {
+        let now = self.groups_of(&vote.by);
+        vote.groups.iter().filter(|group| now.contains(group)).cloned().collect()
     }
 
     /// Groups in which the actor approves.

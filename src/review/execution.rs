@@ -43,13 +43,14 @@ impl Review {
     pub async fn begin_execution(&self, id: RequestId, now: Timestamp) -> Result<(), ReviewError> {
         let now = self.time(now);
         crash_point::reach(CrashPoint::BeforeUse);
-        let request = self
-            .decide(id, |request| {
-                let change = plan_end(request, State::Executing, &proxy(), None, now)?;
-                if request.expires_at <= now { Err(ReviewError::Expired) } else { Ok(change) }
-            })
-            .await
-            .inspect_err(|error| self.doubt(id, error, Ending::NotReleased { begun_at: now }))?;
+        let begun = self.decide(id, |request| {
+            let change = plan_end(request, State::Executing, &proxy(), None, now)?;
+            if request.expires_at <= now { Err(ReviewError::Expired) } else { Ok(change) }
+        });
+        let request = match begun.await {
+            Ok(request) => request,
+            Err(error) => return Err(self.not_released(id, error, now).await),
+        };
         crash_point::reach(CrashPoint::BeforeIntent);
         let Err(error) = self.record_intent(&request, now).await else {
             crash_point::reach(CrashPoint::AfterIntent);
@@ -59,13 +60,20 @@ impl Review {
             tracing::warn!(request = %id, "intent not recorded; released because of audit.fail_open");
             return Ok(());
         }
-        let reason = Some("not released: the audit trail could not be written".to_owned());
-        if let Some(transition) = plan_end(&request, State::Failed, &proxy(), reason, now)?.transition {
-            let change = Change { transition: Some(transition), ..unchanged(&request) };
-            let ended = self.store.vote_and_transition(change).await.map_err(ReviewError::from);
-            ended.inspect_err(|error| self.doubt(id, error, Ending::NotReleased { begun_at: now }))?;
+        Err(self.not_released(id, error, now).await)
+    }
+
+    /// Ends what may have begun at `now` in the store, at once or when the store can be told.
+    async fn not_released(&self, id: RequestId, error: ReviewError, now: Timestamp) -> ReviewError {
+        let ending = Ending::NotReleased { begun_at: now };
+        if let ReviewError::Audit(_) = error {
+            // That it cannot be written down either is known already.
+            let ended = self.end_execution(id, &ending, now).await;
+            ended.unwrap_or_else(|failed| self.doubt(id, &failed, ending));
+        } else {
+            self.doubt(id, &error, ending);
         }
-        Err(error)
+        error
     }
 
     async fn record_intent(&self, request: &AccessRequest, now: Timestamp) -> Result<(), ReviewError> {
@@ -78,6 +86,7 @@ impl Review {
             statement: &statement,
             parameters: &request.parameters,
             approvers: &approvers,
+            reviewers: &request.reviewers,
         };
         Ok(self.audit.record_durable(now, &record).await?)
     }

@@ -167,14 +167,13 @@ impl Bench {
         drop(self);
         let report = crate::audit::verify(&dir.path().join("audit"), crate::audit::Known::default()).unwrap();
         assert!(report.is_intact(), "{report:#?}");
-        let text = std::fs::read_to_string(dir.path().join("audit/000001.jsonl")).unwrap();
-        let kind = |line: &str| {
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let kind = |line: String| {
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
             match line["to"].as_str() {
                 Some(to) => to.to_owned(),
                 None => line["kind"].as_str().unwrap().to_owned(),
             }
         };
-        text.lines().map(kind).collect()
+        crate::audit::lines(&dir.path().join("audit")).into_iter().map(kind).collect()
     }
 }

@@ -75,7 +75,7 @@ impl Review {
     }
 
     /// Asks the store about these, and wakes whose request no longer waits for votes.
-    async fn look(&self, mut wanted: Vec<RequestId>) -> Result<(), ReviewError> {
+    pub(super) async fn look(&self, mut wanted: Vec<RequestId>) -> Result<(), ReviewError> {
         wanted.sort_unstable();
         wanted.dedup();
         for part in wanted.chunks(LOOK_MAX) {

@@ -121,16 +121,16 @@ impl Review {
         self.change_grant(id, |grant| {
             let groups = self.reviews_grant(grant, actor)?;
             is_undecided(grant, now)?;
-            let approvers = || grant.votes.iter().map(|vote| vote.by.as_str());
-            if approvers().any(|by| by == actor.name) {
+            if grant.votes.iter().any(|vote| vote.by == actor.name) {
                 return Err(ReviewError::AlreadyVoted);
             }
-            let people: Vec<_> = approvers().chain([actor.name.as_str()]).map(|name| self.groups_of(name)).collect();
+            let vote = Vote { approve: true, ..vote_of(actor, groups, reason.clone(), now) };
+            let people: Vec<_> = grant.votes.iter().chain([&vote]).map(|vote| self.counts_in(vote)).collect();
             let mut next = match are_met(&grant.reviewers, &people) {
                 true => moved(grant, GrantState::Active, actor, reason.clone(), now)?,
                 false => GrantRecord { version: grant.version + 1, ..grant.clone() },
             };
-            next.votes.push(Vote { approve: true, ..vote_of(actor, groups, reason.clone(), now) });
+            next.votes.push(vote);
             Ok(next)
         })
         .await

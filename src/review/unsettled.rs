@@ -43,7 +43,7 @@ impl Ending {
                 if last != Some(begun_at.as_microsecond()) {
                     return Err(ReviewError::AlreadyDecided { state: request.state });
                 }
-                let reason = Some("not released: the store did not answer".to_owned());
+                let reason = Some("not released: it could not be recorded".to_owned());
                 plan_end(request, State::Failed, &proxy(), reason, now)
             }
         }

@@ -1,6 +1,8 @@
 pub(crate) mod both;
 mod grants;
+pub(crate) mod memory;
 mod migrations;
+mod model;
 mod nodes;
 
 use super::*;

@@ -35,9 +35,13 @@ fn approvals_of_a_text_do_not_count_for_the_changed_one() {
         bench.review.begin_execution(id, at(2)).await.unwrap();
         let dir = Arc::clone(&bench.dir);
         drop((waiting, bench));
-        let trail = std::fs::read_to_string(dir.path().join("audit/000001.jsonl")).unwrap();
-        let intent: serde_json::Value =
-            trail.lines().find(|line| line.contains("\"intent\"")).map(serde_json::from_str).unwrap().unwrap();
+        let trail = crate::audit::lines(&dir.path().join("audit"));
+        let intent: serde_json::Value = trail
+            .iter()
+            .find(|line| line.contains("\"intent\""))
+            .map(|line| serde_json::from_str(line))
+            .unwrap()
+            .unwrap();
         assert_eq!((&intent["statement"], &intent["approvers"]), (&SAFER.into(), &serde_json::json!(["carol", "bob"])));
     });
 }

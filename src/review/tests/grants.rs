@@ -120,7 +120,7 @@ fn a_grant_ends_on_time_and_survives_a_restart_until_then() {
 }
 
 /// A configuration with a rule that asks `dba` and `security`, on a database that asks `dba` by default.
-fn guarded() -> Config {
+pub(super) fn guarded() -> Config {
     let text = "listen = \"127.0.0.1:0\"\ndata_dir = \"data\"\n\
         [databases.shop]\nupstream = \"postgres://app@127.0.0.1/shop\"\ngroups = [\"engineering\"]\n\
         review = { groups = [\"dba\"], grant_max = \"1h\" }\n\

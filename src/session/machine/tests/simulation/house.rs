@@ -106,15 +106,10 @@ impl House {
         let report = verify(&trail, crate::audit::Known::default()).unwrap();
         assert!(report.is_intact(), "the audit trail is damaged: {report:?}");
         let mut intents = HashSet::new();
-        for entry in std::fs::read_dir(&trail).unwrap().map(Result::unwrap) {
-            if entry.path().extension().is_none_or(|extension| extension != "jsonl") {
-                continue;
-            }
-            for line in std::fs::read_to_string(entry.path()).unwrap().lines() {
-                let record: serde_json::Value = serde_json::from_str(line).unwrap();
-                let is_intent = record["kind"] == "intent";
-                intents.extend(record["request"].as_str().filter(|_| is_intent).map(str::to_owned));
-            }
+        for line in crate::audit::lines(&trail) {
+            let record: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let is_intent = record["kind"] == "intent";
+            intents.extend(record["request"].as_str().filter(|_| is_intent).map(str::to_owned));
         }
         intents
     }
