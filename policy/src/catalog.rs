@@ -31,6 +31,7 @@ pub struct Catalog {
     temporary: BTreeMap<String, u64>,
     rules: HashMap<Oid, Vec<String>>,
     event_triggers: Vec<EventTrigger>,
+    entangled_schemas: HashSet<String>,
     /// Temporary schemas with tables that inherit.
     inheriting: HashSet<String>,
     readings: Mutex<HashMap<Oid, Arc<StatementAnalysis>>>,
@@ -297,6 +298,19 @@ impl Catalog {
     #[must_use]
     pub fn event_triggers(&self) -> &[EventTrigger] {
         &self.event_triggers
+    }
+
+    /// Adds the schemas with objects that the catalog does not know and that others depend on, such as collations.
+    #[must_use]
+    pub fn with_entangled_schemas(mut self, schemas: HashSet<String>) -> Self {
+        self.entangled_schemas = schemas;
+        self
+    }
+
+    /// Whether what `DROP SCHEMA … CASCADE` reaches cannot be told.
+    #[must_use]
+    pub fn is_entangled(&self, schema: &str) -> bool {
+        self.entangled_schemas.contains(schema)
     }
 
     /// Stands for all content, temporary objects of every session included; 0 means that nothing was ever loaded.

@@ -3,7 +3,7 @@
 //! Never publishes anything. Invariant: all rows are read in one read-only snapshot of the database together with the
 //! probe that stands for them; what cannot be read fails the load, except single definitions (see [`Definitions`]).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use countersign_policy::Catalog;
@@ -67,6 +67,7 @@ pub(super) async fn load(client: &mut Client, known: &mut BuiltIn) -> Result<Loa
     let columns = query(&transaction, "columns", queries::COLUMNS).await?;
     let consequences = query(&transaction, "consequences", queries::CONSEQUENCES).await?;
     let event_triggers = query(&transaction, "event triggers", queries::EVENT_TRIGGERS).await?;
+    let entangled = query(&transaction, "schemas", queries::ENTANGLED_SCHEMAS).await?;
     let types = types(&query(&transaction, "types", queries::TYPES).await?)?;
     let functions = functions::Rows(query(&transaction, "functions", queries::FUNCTIONS).await?);
     let server_version = server_version(&transaction).await?;
@@ -82,7 +83,11 @@ pub(super) async fn load(client: &mut Client, known: &mut BuiltIn) -> Result<Loa
     let complete = definitions_complete && bodies.are_complete();
     let functions = functions.read(&bodies)?;
     let event_triggers = consequences::event_triggers(&event_triggers)?;
-    let catalog = assemble(server_version, relations, types, functions, event_triggers).with_rules(rules);
+    let entangled: HashSet<String> =
+        entangled.iter().map(|row| field(row, 0, "schemas")).collect::<Result<_, CatalogError>>()?;
+    let catalog = assemble(server_version, relations, types, functions, event_triggers)
+        .with_rules(rules)
+        .with_entangled_schemas(entangled);
     Ok(Loaded { probe, complete, catalog })
 }
 

@@ -122,6 +122,19 @@ FROM pg_catalog.pg_class c JOIN pg_catalog.pg_type t ON t.oid = c.reloftype,
 WHERE c.reloftype <> 0
 ORDER BY 1, 2, 3, 4, 5";
 
+/// Schemas with objects that are no relations, types or functions and that others depend on: collations, operators, their
+/// classes and families, text search objects.
+pub(super) const ENTANGLED_SCHEMAS: &str = "\
+SELECT DISTINCT o.schema COLLATE \"C\"
+FROM (SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_depend d
+        WHERE d.refobjid >= 16384 AND d.deptype = 'n' AND d.refclassid IN (
+            'pg_catalog.pg_collation'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass,
+            'pg_catalog.pg_opclass'::pg_catalog.regclass, 'pg_catalog.pg_opfamily'::pg_catalog.regclass,
+            'pg_catalog.pg_ts_config'::pg_catalog.regclass, 'pg_catalog.pg_ts_dict'::pg_catalog.regclass)
+        GROUP BY 1, 2) AS d,
+    LATERAL pg_catalog.pg_identify_object(d.refclassid, d.refobjid, 0) AS o
+WHERE o.schema IS NOT NULL ORDER BY 1";
+
 /// Event triggers. Those for replication count as well, as triggers on tables do: which sessions are replicating is not known.
 pub(super) const EVENT_TRIGGERS: &str = "\
 SELECT e.evtname, e.evtevent, COALESCE(e.evttags, '{}'), e.evtfoid

@@ -2,20 +2,41 @@
 //! that are called when the rows of a table are read again.
 //!
 //! Never asks what PostgreSQL would refuse. Invariant: what is reached is dropped or altered, and what depends on that in its
-//! turn is followed too. Not followed are objects that are no relations, types or functions of SQL: extensions, servers, ….
+//! turn is followed too; CASCADE from an object whose dependents are not known (an extension, a collation, …) is not understood.
 
 use std::collections::HashSet;
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{AlterTableCmd, AlterTableType, DropBehavior, Node, RangeVar};
+use pg_query::protobuf::{AlterTableCmd, AlterTableType, DropBehavior, Node, ObjectType, RangeVar};
 
 use super::consequences::Cause;
-use super::names;
 use super::walker::Walker;
+use super::{NotUnderstood, names};
 use crate::catalog::{Consequence, Oid, Relation, RelationKind, SetOff, Type};
 use crate::effect::Effect;
 
+const NOT_FOLLOWED: NotUnderstood = NotUnderstood::Other("what depends on such an object is not known");
+
 impl Walker<'_> {
+    /// `DROP … CASCADE` of an object that is no relation, schema, type or function.
+    pub(super) fn cascades_from_other(&mut self, kind: ObjectType) {
+        let has_no_dependents = matches!(
+            kind,
+            ObjectType::ObjectCast
+                | ObjectType::ObjectConversion
+                | ObjectType::ObjectEventTrigger
+                | ObjectType::ObjectPolicy
+                | ObjectType::ObjectProcedure
+                | ObjectType::ObjectPublication
+                | ObjectType::ObjectRule
+                | ObjectType::ObjectStatisticExt
+                | ObjectType::ObjectTrigger
+        );
+        if !has_no_dependents {
+            self.give_up(NOT_FOLLOWED);
+        }
+    }
+
     /// `DROP … name CASCADE` of a relation.
     pub(super) fn cascades_from(&mut self, name: &RangeVar) {
         let Some(relation) = self.resolve(name) else { return };
@@ -27,6 +48,9 @@ impl Walker<'_> {
     /// `DROP SCHEMA … CASCADE`.
     pub(super) fn cascades_from_schema(&mut self, schema: &str) {
         let catalog = self.catalog();
+        if catalog.is_entangled(schema) {
+            self.give_up(NOT_FOLLOWED);
+        }
         let inside = catalog.relations().filter(|relation| relation.schema == schema);
         self.follow(inside.map(|relation| Cause::of(Effect::Drop, relation.oid)).collect(), true);
         let types = catalog.types().filter(|item| item.schema == schema).map(|item| item.oid);
@@ -123,6 +147,10 @@ impl Walker<'_> {
                 let lost = |oid: Oid| Some(Cause::of(Effect::Drop, oid).with_columns(vec![column(&oid)?]));
                 let open = descendants.into_iter().filter_map(lost).collect();
                 self.follow(open, true);
+            }
+            // Views that rest on a primary key go too; which ones do is not known.
+            AlterTableType::AtDropConstraint if command.behavior() == DropBehavior::DropCascade => {
+                self.follow(descendants.into_iter().map(|oid| Cause::of(Effect::Drop, oid)).collect(), true);
             }
             AlterTableType::AtAddColumn
             | AlterTableType::AtAlterColumnType

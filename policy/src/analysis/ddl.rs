@@ -116,9 +116,10 @@ impl Walker<'_> {
                     self.drop_schema(names::texts(list).last().map_or("", String::as_str), cascades);
                 }
                 ObjectType::ObjectType | ObjectType::ObjectDomain if cascades => self.cascades_from_type(object),
-                ObjectType::ObjectFunction | ObjectType::ObjectRoutine if cascades => {
+                ObjectType::ObjectFunction | ObjectType::ObjectRoutine | ObjectType::ObjectAggregate if cascades => {
                     self.cascades_from_function(object);
                 }
+                other if cascades => self.cascades_from_other(other),
                 _ => {}
             }
         }

@@ -45,7 +45,15 @@ async fn indexes_policies_and_what_depends_on_a_relation_are_known() {
         )
         .await
         .expect("objects");
+    direct
+        .batch_execute(
+            "CREATE SCHEMA tied; CREATE SCHEMA free; CREATE COLLATION tied.c FROM \"C\"; CREATE COLLATION free.c FROM \"C\";
+             CREATE TABLE sorted (a text COLLATE tied.c)",
+        )
+        .await
+        .expect("collations");
     let catalog = start(&database).await.snapshot();
+    assert!(catalog.is_entangled("tied") && !catalog.is_entangled("free") && !catalog.is_entangled("public"));
     let check = |relation: &str, expected: &str| assert_eq!(set_off(&catalog, relation), expected, "{relation}");
     check("pair", "drop []: drop pairs\nalter []: alter pairs\n");
     check(

@@ -1,6 +1,7 @@
 //! What definitions reach besides what they name: CASCADE, and locks through views.
 
-use super::fixture::analysis;
+use super::fixture::{analysis, catalog};
+use crate::analysis::{AnalysisContext, NothingPrepared, analyze};
 use crate::effect::Effect;
 
 /// The relations on which `text` has that effect.
@@ -32,6 +33,8 @@ fn dropping_a_column_takes_along_what_is_made_of_it() {
     check("ALTER TABLE accounts DROP COLUMN id CASCADE", Effect::Alter, "accounts entries entries_2024");
     check("ALTER TABLE accounts DROP COLUMN note CASCADE", Effect::Drop, "");
     check("ALTER TABLE accounts DROP COLUMN owner", Effect::Drop, "");
+    check("ALTER TABLE accounts DROP CONSTRAINT accounts_pkey CASCADE", Effect::Alter, "accounts entries entries_2024");
+    check("ALTER TABLE accounts DROP CONSTRAINT accounts_pkey", Effect::Alter, "accounts");
 }
 
 #[test]
@@ -55,6 +58,19 @@ fn dropping_a_function_alters_what_calls_it() {
 fn dropping_a_schema_reaches_out_of_it() {
     check("DROP SCHEMA app CASCADE", Effect::Drop, "customers");
     assert!(analysis("DROP SCHEMA public CASCADE").effects().contains(Effect::Alter));
+}
+
+#[test]
+fn dropping_what_has_dependents_that_are_not_known_is_not_understood() {
+    for text in ["DROP EXTENSION hstore CASCADE", "DROP COLLATION c CASCADE", "DROP SERVER s CASCADE"] {
+        assert!(analysis(text).not_understood().is_some(), "{text}");
+    }
+    assert_eq!(analysis("DROP EXTENSION IF EXISTS hstore").not_understood(), None);
+    check("DROP TRIGGER t ON orders CASCADE", Effect::Drop, "orders");
+    let catalog = catalog().with_entangled_schemas(["app".to_owned()].into());
+    let context = AnalysisContext { catalog: &catalog, search_path: &[], prepared: &NothingPrepared };
+    assert!(analyze("DROP SCHEMA app CASCADE", &context).not_understood().is_some());
+    assert_eq!(analyze("DROP SCHEMA app", &context).not_understood(), None);
 }
 
 #[test]
