@@ -4,7 +4,9 @@
 
 use std::collections::HashMap;
 
-use countersign_policy::analysis::{Analysis, BaseColumn, Lineage, Outputs, RelationUse};
+use countersign_policy::analysis::{
+    Analysis, BaseColumn, Lineage, Outputs, RelationUse, SessionChange, StatementAnalysis,
+};
 use countersign_policy::catalog::Oid;
 use countersign_policy::{Catalog, Effect, Effects};
 
@@ -71,6 +73,13 @@ impl Claim<'_> {
             all.extend(used.effects);
             all
         }))
+    }
+
+    /// Whether a statement that the text prepares uses the relation.
+    fn prepares(&self, oid: Oid) -> bool {
+        let mut changes = self.analysis.statements.iter().flat_map(|statement| &statement.session_changes);
+        let uses = |inner: &StatementAnalysis| inner.relations.iter().any(|used| used.oid == Some(oid));
+        changes.any(|change| matches!(change, SessionChange::Prepare(_, inner) if uses(inner)))
     }
 
     fn calls(&self, name: &str) -> bool {
@@ -217,9 +226,9 @@ impl Claim<'_> {
             "AccessShareLock" | "RowShareLock" => {
                 used.is_some() || self.effects().intersects(Effects::WRITES) || self.shows_definitions()
             }
-            // EXPLAIN plans what it does not execute.
+            // PREPARE locks what its statement will write to, EXPLAIN what it plans and does not execute.
+            "RowExclusiveLock" if self.prepares(lock.oid) => true,
             "RowExclusiveLock" if self.effects().contains(Effect::Explain) => used.is_some(),
-            "RowExclusiveLock" if self.effects().contains(Effect::Prepare) => true,
             _ => used.is_some_and(|used| !used.without(Effects::of(&[Effect::Select])).is_empty()),
         };
         (!is_named && !self.effects().intersects(DEFINING))
