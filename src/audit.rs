@@ -141,6 +141,16 @@ impl Audit {
         self.queue.push(at, record, None)
     }
 
+    /// Queues a record, which the writer then hurries to put on stable storage.
+    ///
+    /// # Errors
+    /// As [`Audit::record`].
+    pub fn record_hurried(&self, at: Timestamp, record: &Record<'_>) -> Result<Written, AuditError> {
+        let (done, written) = tokio::sync::oneshot::channel();
+        self.queue.push(at, record, Some(done))?;
+        Ok(Written(written))
+    }
+
     /// Queues a record and waits until it is on stable storage.
     ///
     /// # Errors
@@ -149,9 +159,7 @@ impl Audit {
     /// # Cancel safety
     /// When the future is dropped the record may or may not be written.
     pub async fn record_durable(&self, at: Timestamp, record: &Record<'_>) -> Result<(), AuditError> {
-        let (done, written) = tokio::sync::oneshot::channel();
-        self.queue.push(at, record, Some(done))?;
-        written.await.map_err(|_closed| AuditError::Failed)
+        self.record_hurried(at, record)?.wait().await
     }
 
     /// Whether records are accepted: `Err` after a write has failed.
@@ -185,6 +193,23 @@ impl Audit {
     #[must_use]
     pub fn lag_bytes(&self) -> usize {
         self.queue.lag_bytes()
+    }
+}
+
+/// A record on its way to stable storage.
+#[derive(Debug)]
+pub struct Written(tokio::sync::oneshot::Receiver<()>);
+
+impl Written {
+    /// Waits until the record, and all before it, are on stable storage.
+    ///
+    /// # Errors
+    /// [`AuditError::Failed`] when it could not be written.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped the record may or may not be written.
+    pub async fn wait(self) -> Result<(), AuditError> {
+        self.0.await.map_err(|_closed| AuditError::Failed)
     }
 }
 

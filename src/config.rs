@@ -29,13 +29,13 @@ use std::time::Duration;
 
 use countersign_policy::rule::Policy;
 
+pub use self::audit::{AuditConfig, Durability};
 pub use self::limits::{LimitsConfig, TcpConfig};
 pub use self::network::Network;
 pub use self::problem::{ConfigProblems, Problem};
 pub use self::secret::{derive_verifier, mask_key};
 pub use self::store::StoreConfig;
 pub use self::web::WebConfig;
-pub use audit::AuditConfig;
 
 /// A valid configuration at one revision.
 #[derive(Debug)]

@@ -37,6 +37,8 @@ pub(super) struct Batch {
     pub(super) bytes: Vec<u8>,
     /// Where each record ends in `bytes`.
     pub(super) ends: Vec<usize>,
+    /// When the last of them was made.
+    pub(super) at: Option<Timestamp>,
     /// Whom to tell once all of it is synced.
     pub(super) waiters: Vec<oneshot::Sender<()>>,
 }
@@ -91,11 +93,11 @@ impl Queue {
             scratch.clear();
             scratch.shrink_to(SCRATCH_KEPT_BYTES);
             encode_body(at, record, scratch).map_err(AuditError::Encode)?;
-            self.push_encoded(scratch, waiter)
+            self.push_encoded(at, scratch, waiter)
         })
     }
 
-    fn push_encoded(&self, body: &[u8], waiter: Option<oneshot::Sender<()>>) -> Result<(), AuditError> {
+    fn push_encoded(&self, at: Timestamp, body: &[u8], waiter: Option<oneshot::Sender<()>>) -> Result<(), AuditError> {
         let mut shared = self.lock();
         if self.has_failed() || shared.closed {
             return Err(AuditError::Failed);
@@ -106,6 +108,7 @@ impl Queue {
         shared.waiting.bytes.extend_from_slice(body);
         let end = shared.waiting.bytes.len();
         shared.waiting.ends.push(end);
+        shared.waiting.at = Some(at);
         let urgent = waiter.is_some();
         shared.waiting.waiters.extend(waiter);
         let wake = shared.writer_sleeps || urgent;

@@ -125,17 +125,17 @@ impl Writer {
     }
 
     fn write_batch(&mut self, batch: &Batch) -> io::Result<()> {
-        let now = Timestamp::now();
-        if self.began.is_some_and(|began| now.duration_since(began) >= SEGMENT_AGE_MAX) {
+        let age = self.began.zip(batch.at).map(|(began, at)| at.duration_since(began));
+        if age.is_some_and(|age| age >= SEGMENT_AGE_MAX) {
             self.sign()?;
             self.rotate()?;
         }
-        self.began.get_or_insert(now);
         let mut start = 0;
         for &end in &batch.ends {
             self.append(&batch.bytes[start..end])?;
             start = end;
         }
+        self.began = self.began.or(batch.at);
         if self.unsigned.since.is_some_and(|since| since.elapsed() >= self.unsigned.after) {
             self.sign()?;
         }
@@ -197,7 +197,7 @@ impl Writer {
         self.number += 1;
         let path = segment::path(&self.dir, self.number);
         self.file = OpenOptions::new().append(true).create_new(true).open(path)?;
-        (self.size, self.began) = (0, Some(Timestamp::now()));
+        (self.size, self.began) = (0, None);
         segment::sync_dir(&self.dir)?;
         // Without a keeper the segment stays as it is.
         let _alone = self.closed.send(());

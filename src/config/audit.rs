@@ -13,18 +13,41 @@ use crate::audit::{CHECKPOINT_AFTER, PublicKey, Signer, SigningKey};
 
 pub(super) const AUDIT_KEYS: Keys = Keys {
     table: "[audit]",
-    known: &["fail_open", "record_results", "retention", "signing_key", "former_signing_key", "checkpoint"],
+    known: &[
+        "fail_open",
+        "record_results",
+        "retention",
+        "signing_key",
+        "former_signing_key",
+        "checkpoint",
+        "durability",
+    ],
     unavailable: &[],
 };
 
 /// The signing key in the data directory.
 const KEY_FILE: &str = "audit.key";
 
+/// What has to be on stable storage before a statement that is allowed at once is forwarded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing: its record follows within about a second.
+    #[default]
+    Async,
+    /// Its record.
+    BeforeForward,
+}
+
+const DURABILITIES: [(&str, Durability); 2] =
+    [("async", Durability::Async), ("before_forward", Durability::BeforeForward)];
+
 /// `[audit]`.
 #[derive(Clone, Debug)]
 pub struct AuditConfig {
     /// Let statements run when the audit cannot be written.
     pub fail_open: bool,
+    /// What is written before a statement is forwarded.
+    pub durability: Durability,
     /// How long a record may wait for a signature.
     pub checkpoint: Duration,
     /// How long records are kept; without it, for ever.
@@ -39,6 +62,7 @@ impl Default for AuditConfig {
     fn default() -> Self {
         Self {
             fail_open: false,
+            durability: Durability::Async,
             checkpoint: CHECKPOINT_AFTER,
             retention: None,
             signing_key: None,
@@ -93,6 +117,7 @@ pub(super) fn audit(section: &Section<'_>, directory: &Path) -> AuditConfig {
     let key_of = |name: &str| section.has(name).then(|| signing_key(section, name, directory)).flatten();
     AuditConfig {
         fail_open,
+        durability: section.choice("durability", &DURABILITIES).unwrap_or(none.durability),
         retention: section.duration("retention"),
         checkpoint: section.duration("checkpoint").unwrap_or(none.checkpoint),
         signing_key: key_of("signing_key"),

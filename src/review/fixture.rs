@@ -1,7 +1,9 @@
 //! What tests of this package build on: a configuration, a store and a trail in a directory that goes away.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
 use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
@@ -98,6 +100,31 @@ pub(crate) fn new_request(demands: &str, mode: Mode) -> NewRequest {
         inquiry: Inquiry::default(),
         rows_counted: true,
     }
+}
+
+/// Copies the files of a data directory while everything is open, as a killed process leaves them.
+pub(crate) fn copy_as_killed(from: &Path, to: &Path) {
+    while let Err(error) = try_copy(from, to) {
+        // A segment was compressed and removed meanwhile: no moment looked like that.
+        assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
+        fs::remove_dir_all(to).unwrap();
+    }
+}
+
+fn try_copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    let mut entries = fs::read_dir(from)?.collect::<io::Result<Vec<_>>>()?;
+    // The writer goes on meanwhile, and writes what `head` speaks of before `head`: so must the copy find it.
+    entries.sort_by_key(|entry| entry.file_name() != "head");
+    for entry in entries {
+        let copied = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            try_copy(&entry.path(), &copied)?;
+        } else {
+            fs::copy(entry.path(), copied)?;
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn actor(name: &str) -> Actor {

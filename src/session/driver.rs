@@ -16,9 +16,10 @@ use super::machine::Machine;
 use super::sockets::{Io, Sockets};
 use super::words::{BeginRefused, Command, Event, Finished, Identity, Judged, Opening, Surroundings};
 use super::workroom;
-use crate::audit::Record;
+use crate::audit::{self, Record};
 use crate::cancel::CancelListener;
 use crate::card::{Card, Case, Inquiry};
+use crate::config::Durability;
 use crate::crash_point::{self, CrashPoint};
 use crate::database::Database;
 use crate::drain::Phase;
@@ -218,11 +219,24 @@ impl Driver {
         }
     }
 
-    /// Does what the machine asked for, until it asks for nothing more.
+    /// Does what the machine asked for, until it asks for nothing more. Only then the sockets are looked at, so that what has
+    /// to be recorded before it is forwarded is.
     async fn carry_out(&mut self) {
+        let mut recorded = None;
+        loop {
+            self.do_asked(&mut recorded).await;
+            let Some(written) = recorded.take() else { return };
+            if written.wait().await.is_err() {
+                self.record_failed();
+            }
+        }
+    }
+
+    /// Does what the machine asked for; `recorded` is the last record that has to be durable.
+    async fn do_asked(&mut self, recorded: &mut Option<audit::Written>) {
         while let Some(command) = self.machine.next_command() {
             match command {
-                Command::Record(judged) => self.record(&judged),
+                Command::Record(judged) => *recorded = self.record(&judged).or(recorded.take()),
                 Command::Open(number, request) => self.open(number, *request).await,
                 Command::Withdraw(id) => self.withdraw(id).await,
                 Command::LeaveOpen(id) => self.leave_open(id).await,
@@ -251,7 +265,7 @@ impl Driver {
         }
     }
 
-    fn record(&mut self, judged: &Judged) {
+    fn record(&mut self, judged: &Judged) -> Option<audit::Written> {
         let subject = &self.subject;
         self.shared.verdicts.count(judged.verdict);
         if judged.verdict == "deny" && self.shared.live.is_watched() {
@@ -270,8 +284,19 @@ impl Driver {
             request: judged.access_request,
             grant: judged.grant.as_deref(),
         };
-        let written = self.shared.audit.record(self.around.now, &record);
-        if written.is_err() && !self.around.config.audit.fail_open {
+        let audit = &self.shared.audit;
+        let written = match self.around.config.audit.durability {
+            Durability::Async => audit.record(self.around.now, &record).map(|()| None),
+            Durability::BeforeForward => audit.record_hurried(self.around.now, &record).map(Some),
+        };
+        written.unwrap_or_else(|_error| {
+            self.record_failed();
+            None
+        })
+    }
+
+    fn record_failed(&mut self) {
+        if !self.around.config.audit.fail_open {
             tracing::error!("audit cannot be written; closing the session");
             self.machine.on_event(Event::RecordFailed, &self.around);
         }

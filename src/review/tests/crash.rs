@@ -1,30 +1,15 @@
 //! The files as a killed process leaves them: copied while everything is open, never closed.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use super::super::fixture::{Bench, actor, at};
+use super::super::fixture::{Bench, actor, at, copy_as_killed};
 use super::super::*;
 use super::{executed, run};
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    let mut entries: Vec<_> = std::fs::read_dir(from).unwrap().map(Result::unwrap).collect();
-    // The writer goes on meanwhile, and writes what `head` speaks of before `head`: so must the copy find it.
-    entries.sort_by_key(|entry| entry.file_name() != "head");
-    for entry in entries {
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to.join(entry.file_name()));
-        } else {
-            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-    }
-}
 
 /// What a process started after the kill finds.
 async fn after_kill(bench: &Bench) -> Bench {
     let dir = Arc::new(tempfile::tempdir().unwrap());
-    copy(bench.dir.path(), dir.path());
+    copy_as_killed(bench.dir.path(), dir.path());
     let survivor = Bench::on(dir);
     survivor.review.recover(at(100)).await.unwrap();
     survivor

@@ -88,6 +88,18 @@ async fn a_verifier_that_shares_no_code_agrees() {
     }
 }
 
+#[tokio::test]
+async fn a_statement_is_on_disk_before_it_is_forwarded_where_that_is_wanted() {
+    let proxy = Proxy::start("[audit]\ndurability = \"before_forward\"\n").await;
+    let client = proxy.client("alice").await;
+    let segment = proxy.data_dir().join("audit/000001.jsonl");
+    for number in 1..=20 {
+        let statement = format!("SELECT {number} + 4000");
+        client.value(&statement).await.expect("the result");
+        assert!(fs::read_to_string(&segment).expect("segment").contains(&statement), "{statement}");
+    }
+}
+
 #[test]
 fn both_verifiers_read_compressed_segments_and_know_what_was_retired() {
     let directory = tempfile::tempdir().expect("a directory");

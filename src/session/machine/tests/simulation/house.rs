@@ -3,7 +3,6 @@
 //! Never looks at a clock. Invariant: after a crash only what stands in the files is left.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -11,8 +10,9 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::audit::{Audit, verify};
+use crate::audit::{Audit, Known, verify};
 use crate::config::Config;
+use crate::review::fixture::copy_as_killed;
 use crate::review::{RequestId, Review, ReviewError};
 use crate::store::SqliteStore;
 
@@ -28,20 +28,6 @@ pub struct House {
 fn empty_dir() -> TempDir {
     // A file system in memory makes a simulated year short; any other will do.
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    let mut entries: Vec<_> = std::fs::read_dir(from).unwrap().map(Result::unwrap).collect();
-    // While the writer is at work `head` must not be newer than the lines it speaks of.
-    entries.sort_by_key(|entry| entry.file_name() != "head");
-    for entry in entries {
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to.join(entry.file_name()));
-        } else {
-            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-    }
 }
 
 impl House {
@@ -86,7 +72,7 @@ impl House {
     /// SIGKILL, and a new start with what the files hold.
     pub fn crash(self, now: Timestamp) -> Self {
         let (dir, config) = (empty_dir(), Arc::clone(&self.config));
-        copy(self.dir.path(), dir.path());
+        copy_as_killed(self.dir.path(), dir.path());
         drop(self);
         Self::open(dir, config, now)
     }
@@ -103,7 +89,7 @@ impl House {
         let Self { review, audit, dir, .. } = self;
         drop((review, audit));
         let trail = dir.path().join("audit");
-        let report = verify(&trail, crate::audit::Known::default()).unwrap();
+        let report = verify(&trail, Known::default()).unwrap();
         assert!(report.is_intact(), "the audit trail is damaged: {report:?}");
         let mut intents = HashSet::new();
         for line in crate::audit::lines(&trail) {
