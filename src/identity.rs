@@ -37,15 +37,9 @@ pub fn token_digest(token: &str) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(token.as_bytes())))
 }
 
-/// The user whose token this is.
-#[must_use]
-pub fn by_bearer_token(config: &Config, token: &str) -> Option<Principal> {
-    Some(owner_of(config, token)?.into())
-}
-
 /// The user whose token this is, and what to open a session with.
 #[must_use]
-pub fn sign_in_by_token(config: &Config, token: &str) -> Option<(Principal, Credential)> {
+pub fn by_bearer_token(config: &Config, token: &str) -> Option<(Principal, Credential)> {
     let user = owner_of(config, token)?;
     let presented: [u8; 32] = Sha256::digest(token.as_bytes()).into();
     let known = user.tokens.iter().find(|known| same_digest(known, &presented).into())?;
@@ -96,7 +90,7 @@ mod tests {
         let mut config = crate::review::fixture::config("zoe:other alice:engineering");
         config.users[0].tokens.clear();
         config.users[1].tokens = tokens.iter().map(|token| (*token).to_owned()).collect();
-        let found = by_bearer_token(&config, presented).map(|principal| principal.name);
+        let found = by_bearer_token(&config, presented).map(|(principal, _)| principal.name);
         assert_eq!(found.as_deref(), want.then_some("alice"));
     }
 

@@ -40,6 +40,7 @@ pub mod systemd;
 pub mod telemetry;
 pub mod throwaway;
 pub mod tls;
+pub mod units;
 pub mod upstream;
 pub mod visible;
 pub mod web;

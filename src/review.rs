@@ -8,6 +8,7 @@ mod choices;
 mod decide;
 mod error;
 mod execution;
+mod feed;
 mod follow;
 mod grant;
 mod grants;
@@ -34,6 +35,7 @@ pub use choices::Choices;
 pub use decide::Consent;
 pub use error::ReviewError;
 pub use execution::Execution;
+pub use feed::Changed;
 pub use grant::{
     GrantId, GrantRecord, GrantScope, GrantState, GrantTransition, Offer, Scope, ScopeError, UnknownGrantState,
 };

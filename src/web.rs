@@ -8,6 +8,7 @@ mod api;
 mod assets;
 mod caller;
 mod decide;
+mod events;
 mod fields;
 mod grants;
 mod login;
@@ -28,6 +29,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
 
 use crate::audit::Audit;
 use crate::config::Config;
@@ -57,6 +59,8 @@ pub struct ApiState {
     failures: Arc<Failures>,
     passwords: Checker,
     sessions: Arc<Sessions>,
+    /// Room for streams of events.
+    streams: Arc<Semaphore>,
 }
 
 impl ApiState {
@@ -69,7 +73,8 @@ impl ApiState {
         metrics: PrometheusHandle,
     ) -> Self {
         let (passwords, sessions) = Default::default();
-        Self { review, config, metrics, audit, failures, passwords, sessions }
+        let streams = Arc::new(Semaphore::new(events::STREAMS_MAX));
+        Self { review, config, metrics, audit, failures, passwords, sessions, streams }
     }
 }
 
@@ -77,6 +82,7 @@ impl ApiState {
 pub fn router(state: ApiState) -> Router {
     let api = Router::new()
         .route("/me", get(api::me))
+        .route("/events", get(events::stream))
         .route("/requests", get(api::list))
         .route("/requests/{id}", get(api::show))
         .route("/requests/{id}/approve", post(decide::approve::<AccessRequest>))
@@ -95,9 +101,9 @@ pub fn router(state: ApiState) -> Router {
         .route("/logout", post(login::sign_out))
         .route("/requests", get(pages::requests))
         .route("/requests/{id}", get(pages::show))
-        .route("/requests/{id}/{verb}", post(pages::decide))
+        .route("/requests/{id}/{verb}", get(pages::back_to_request).post(pages::decide))
         .route("/grants", get(pages::grants).post(pages::ask_grant))
-        .route("/grants/{id}/{verb}", post(pages::decide_grant));
+        .route("/grants/{id}/{verb}", get(pages::back_to_grants).post(pages::decide_grant));
     Router::new()
         .nest("/api/v1", api)
         .merge(pages)

@@ -89,7 +89,8 @@ impl Credential {
         Self(Sha256::new().chain_update(kind).chain_update([0]).chain_update(text).finalize().into())
     }
 
-    fn belongs_to(self, user: &UserConfig) -> bool {
+    /// Whether that user still has it.
+    pub(crate) fn belongs_to(self, user: &UserConfig) -> bool {
         user.web_password.as_ref().is_some_and(|password| Self::password(password) == self)
             || user.tokens.iter().any(|token| Self::token(token) == self)
     }

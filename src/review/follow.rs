@@ -52,8 +52,10 @@ impl Review {
             let looked = tokio::select! {
                 event = events.recv() => {
                     let mut hints = Hints::default();
+                    event.iter().for_each(|event| self.feed.tell_of(*event));
                     hints.add(event, &self.pending);
                     while hints.wanted.len() < LOOK_MAX && let Some(event) = queued(&mut events) {
+                        event.iter().for_each(|event| self.feed.tell_of(*event));
                         hints.add(event, &self.pending);
                     }
                     let grants = if hints.grants { self.reload_grants().await.map(drop) } else { Ok(()) };

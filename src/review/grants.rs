@@ -13,6 +13,7 @@ use countersign_policy::subject::Subject;
 use countersign_policy::verdict::ReviewerDemand;
 
 use super::decide::{proxy, vote_of};
+use super::feed::Changed;
 use super::grant::end_of;
 use super::votes::{are_met, demanded_groups};
 use super::{
@@ -267,6 +268,7 @@ impl Review {
 
     /// Writes down the newest transition of a grant.
     pub(super) fn note_grant(&self, grant: &GrantRecord) -> Result<(), ReviewError> {
+        self.feed.tell(Changed::Grants);
         let Some(last) = grant.transitions.last() else { return Ok(()) };
         tracing::info!(grant = %grant.id, to = %last.to, surface = ?last.surface, "grant changed");
         let record = Record::Grant {
@@ -317,6 +319,7 @@ impl Review {
     }
 
     fn note_grant_vote(&self, id: GrantId, vote: &Vote) -> Result<(), ReviewError> {
+        self.feed.tell(Changed::Grants);
         let record = Record::GrantVote {
             grant: id,
             by: &vote.by,

@@ -11,6 +11,7 @@ use countersign_policy::grant::Grant;
 use countersign_policy::rule::{Justification, Mode};
 
 use super::decide::BYPASS;
+use super::feed::{Changed, Feed};
 use super::pending::Pending;
 use super::unsettled::Unsettled;
 use super::votes::{covers, left};
@@ -38,6 +39,8 @@ pub struct Review {
     pub(super) in_force: ArcSwap<Vec<Arc<Grant>>>,
     /// Held while they are read from the store.
     pub(super) reading_grants: tokio::sync::Mutex<()>,
+    /// Tells who watches.
+    pub(super) feed: Feed,
 }
 
 /// What became of a request that is to be held.
@@ -71,8 +74,8 @@ impl Review {
     /// Puts the parts together. Call [`Review::recover`] before the first session.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, audit: Arc<Audit>, config: Arc<ArcSwap<Config>>) -> Arc<Self> {
-        let (pending, unsettled, in_force, reading_grants) = Default::default();
-        Arc::new(Self { store, audit, config, pending, unsettled, in_force, reading_grants })
+        let (pending, unsettled, in_force, reading_grants, feed) = Default::default();
+        Arc::new(Self { store, audit, config, pending, unsettled, in_force, reading_grants, feed })
     }
 
     /// Takes in a request whose verdict is Hold.
@@ -141,7 +144,9 @@ impl Review {
     /// # Errors
     /// When the store fails.
     pub async fn fill_card(&self, id: RequestId, card: Card) -> Result<(), ReviewError> {
-        Ok(self.store.fill_card(id, card).await?)
+        self.store.fill_card(id, card).await?;
+        self.feed.tell(Changed::Request(id));
+        Ok(())
     }
 
     /// How requests of the same shape were decided that were made before this one: by anybody, or by this user.
@@ -234,6 +239,7 @@ impl Review {
     pub(super) fn note_transition(&self, id: RequestId, transition: &Transition) -> Result<(), ReviewError> {
         tracing::info!(request = %id, to = %transition.to, surface = ?transition.surface, "access request changed");
         metrics::counter!(TRANSITIONS, "to" => transition.to.as_str()).increment(1);
+        self.feed.tell(Changed::Request(id));
         let record = Record::Transition {
             request: id,
             from: transition.from,
@@ -246,6 +252,7 @@ impl Review {
     }
 
     pub(super) fn note_vote(&self, id: RequestId, vote: &Vote) -> Result<(), ReviewError> {
+        self.feed.tell(Changed::Request(id));
         let record = Record::Vote {
             request: id,
             by: &vote.by,

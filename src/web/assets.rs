@@ -1,4 +1,4 @@
-//! Style and icon of the page, embedded in the program.
+//! Style, script and icon of the page, embedded in the program.
 //!
 //! Never changes under one address: the address holds a digest of the content, so that browsers keep it.
 
@@ -15,6 +15,8 @@ pub(super) struct Asset {
 }
 
 pub(super) const STYLE: Asset = Asset::new("style.css", "text/css; charset=utf-8", include_str!("assets/style.css"));
+pub(super) const SCRIPT: Asset =
+    Asset::new("page.js", "text/javascript; charset=utf-8", include_str!("assets/page.js"));
 pub(super) const ICON: Asset = Asset::new("icon.svg", "image/svg+xml", include_str!("assets/icon.svg"));
 
 impl Asset {
@@ -41,7 +43,7 @@ const fn digest(bytes: &[u8]) -> u64 {
 
 /// `GET /assets/{digest}/{name}`. An older digest gets the file of now, which nobody keeps.
 pub(super) async fn serve(Path((digest, name)): Path<(String, String)>) -> Response {
-    let Some(asset) = [STYLE, ICON].into_iter().find(|asset| asset.name == name) else {
+    let Some(asset) = [STYLE, SCRIPT, ICON].into_iter().find(|asset| asset.name == name) else {
         return StatusCode::NOT_FOUND.into_response();
     };
     let current = digest == format!("{:016x}", asset.digest);

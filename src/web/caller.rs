@@ -10,19 +10,33 @@ use serde::de::DeserializeOwned;
 
 use super::session::{CSRF_HEADER, SignedIn, is_same_site};
 use super::{ApiState, Problem};
+use crate::identity::sessions::{Credential, SessionToken};
 use crate::identity::{self, Principal};
 use crate::review::{Actor, Surface};
 
 /// Who calls, and how they have shown it.
 pub(super) struct Caller {
     pub(super) principal: Principal,
-    surface: Surface,
+    pub(super) credentials: Credentials,
+}
+
+/// What somebody has shown.
+#[derive(Clone, Debug)]
+pub(super) enum Credentials {
+    /// The cookie of a session.
+    Session(SessionToken),
+    /// A bearer token.
+    Token(Credential),
 }
 
 impl Caller {
     pub(super) fn actor(&self) -> Actor {
         let Principal { name, groups } = self.principal.clone();
-        Actor { name, groups, surface: self.surface }
+        let surface = match self.credentials {
+            Credentials::Session(_) => Surface::Web,
+            Credentials::Token(_) => Surface::Api,
+        };
+        Actor { name, groups, surface }
     }
 }
 
@@ -44,8 +58,9 @@ impl FromRequestParts<ApiState> for Caller {
             .filter(|(scheme, _token)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_scheme, token)| token.trim())
             .ok_or_else(|| refused("Send a bearer token in the Authorization header"))?;
-        let principal = identity::by_bearer_token(&state.config.load(), token);
-        let caller = principal.map(|principal| Self { principal, surface: Surface::Api });
+        let known = identity::by_bearer_token(&state.config.load(), token);
+        let caller =
+            known.map(|(principal, credential)| Self { principal, credentials: Credentials::Token(credential) });
         caller.ok_or_else(|| refused("The bearer token is not known"))
     }
 }
@@ -62,7 +77,7 @@ fn by_session(parts: &Parts, state: &ApiState) -> Result<Caller, Problem> {
         let detail = format!("Send {CSRF_HEADER} as our pages do, or a bearer token");
         return Err(Problem::new(StatusCode::FORBIDDEN, "cross-site", detail));
     }
-    Ok(Caller { principal: person.principal, surface: Surface::Web })
+    Ok(Caller { principal: person.principal, credentials: Credentials::Session(person.token) })
 }
 
 /// What a call takes as its body; no body at all counts as `{}`.

@@ -77,7 +77,7 @@ impl<'a> Claim<'a> {
             Self::Password { name, password } => {
                 identity::sign_in_by_password(&config, &state.passwords, name, password).await
             }
-            Self::Token(token) => identity::sign_in_by_token(&config, token),
+            Self::Token(token) => identity::by_bearer_token(&config, token),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Never writes markup outside of templates, which escape whatever they are given. Never decides: forms are handed to
 //! [`Review`](crate::review::Review). Invariant: every page works without scripts.
 
+mod card;
 mod diff;
 mod grants;
 mod inbox;
@@ -14,18 +15,18 @@ use askama::Template;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
-use super::assets::{ICON, STYLE};
+use super::assets::{ICON, SCRIPT, STYLE};
 use super::session::SignedIn;
 use super::{ApiState, Problem};
 use crate::review::ReviewError;
 
-pub(super) use grants::{ask_grant, decide_grant, grants};
+pub(super) use grants::{ask_grant, back_to_grants, decide_grant, grants};
 pub(super) use inbox::{inbox, requests};
-pub(super) use request::{decide, show};
+pub(super) use request::{back_to_request, decide, show};
 
 /// What a page may load and where its forms may lead: nothing but our own.
-const CONTENT_SECURITY_POLICY: &str =
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
+     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// What all pages have around them.
 pub(super) struct Frame {
@@ -66,6 +67,10 @@ impl Frame {
 
     fn style(&self) -> String {
         STYLE.url()
+    }
+
+    fn script(&self) -> String {
+        SCRIPT.url()
     }
 
     fn icon(&self) -> String {

@@ -16,11 +16,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::events::Leaving;
 use super::peer::Peer;
 use super::{ApiState, router};
 
 /// Connections served at the same time; further ones wait to be accepted.
-const CONNECTIONS_MAX: usize = 512;
+const CONNECTIONS_MAX: usize = 2048;
 
 /// How long the header of a call may take, and a connection may be idle between calls.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -53,7 +54,7 @@ pub async fn serve(
         // All branches are cancel safe: a permit and a connection are either taken or not.
         tokio::select! {
             (stream, peer, permit) = accept(&listener, &room) => {
-                let router = router.clone().layer(Extension(Peer(peer)));
+                let router = router.clone().layer(Extension(Peer(peer))).layer(Extension(Leaving(leaving.clone())));
                 connections.spawn(connection(stream, router, leaving.clone(), permit));
             }
             Some(_ended) = connections.join_next() => {}

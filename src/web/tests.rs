@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 
+mod events;
 mod page;
 
 use crate::review::fixture::{Bench, new_request};

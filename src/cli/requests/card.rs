@@ -13,6 +13,7 @@ use crate::card::{Blocked, Card, Piece, Plan, PlanNode, RelationFacts, SetsOff, 
 use crate::cli::explain::text::tell_reach;
 use crate::cli::output::{Colour, visible_line};
 use crate::store::Past;
+use crate::units::bytes;
 use crate::web::Details;
 
 /// Everything but the plan.
@@ -60,18 +61,6 @@ fn relation(facts: &RelationFacts, colour: Colour) -> String {
     size.extend(facts.bytes.map(bytes));
     let size = if size.is_empty() { String::new() } else { format!(", {}", size.join(", ")) };
     format!("{} ({}{size}): {}", visible_line(&facts.name, colour), facts.kind, facts.effects.join(", "))
-}
-
-/// `120 bytes`, `8 kB`, `12 MB`, as `pg_size_pretty` has it.
-fn bytes(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["bytes", "kB", "MB", "GB", "TB"];
-    let mut value = bytes;
-    let mut unit = 0;
-    while value >= 10 * 1024 && unit + 1 < UNITS.len() {
-        value = value.div_ceil(1024);
-        unit += 1;
-    }
-    format!("{value} {}", UNITS.get(unit).unwrap_or(&"bytes"))
 }
 
 fn tell_set_off(sets_off: &SetsOff, field: &mut impl FnMut(&str, String), colour: Colour) {
@@ -176,19 +165,6 @@ impl Branch<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[track_caller]
-    fn check(size: u64, want: &str) {
-        assert_eq!(bytes(size), want);
-    }
-
-    #[test]
-    fn sizes_are_those_of_postgresql() {
-        check(0, "0 bytes");
-        check(8192, "8192 bytes");
-        check(16_384, "16 kB");
-        check(1 << 40, "1024 GB");
-    }
 
     fn node(name: &str, details: &[&str], inputs: Vec<PlanNode>) -> PlanNode {
         PlanNode {

@@ -129,6 +129,11 @@ async fn ask(state: &ApiState, person: &SignedIn, fields: &Fields) -> Result<(),
     Ok(())
 }
 
+/// `GET /grants/{id}/{verb}`, when somebody loads the answer to a form again.
+pub(in crate::web) async fn back_to_grants() -> Redirect {
+    Redirect::to("/grants")
+}
+
 /// `POST /grants/{id}/{verb}`.
 pub(in crate::web) async fn decide_grant(
     State(state): State<ApiState>,

@@ -9,7 +9,8 @@ use axum::response::{IntoResponse, Redirect};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::shown::Shown;
+use super::card::CardShown;
+use super::shown::{STATEMENT_MAX, Shown};
 use super::{Answer, Frame, PageError, page};
 use crate::duration::{in_words, parse};
 use crate::review::{AccessRequest, Act, Choices, Consent, RequestId, ReviewError};
@@ -17,8 +18,10 @@ use crate::web::api::parse_id;
 use crate::web::decide::Approved;
 use crate::web::fields::Fields;
 use crate::web::session::{SignedIn, Submitted};
-use crate::web::{ApiState, Problem};
+use crate::web::{ApiState, Details, Problem};
 
+/// Longest text that can be changed on the page: it has to fit into a form, in which a byte may take three.
+const CHANGED_MAX: usize = 16 << 10;
 /// Times that are offered for a grant, as the API takes them.
 const TIMES: [&str; 6] = ["15m", "30m", "1h", "2h", "4h", "8h"];
 
@@ -27,6 +30,7 @@ const TIMES: [&str; 6] = ["15m", "30m", "1h", "2h", "4h", "8h"];
 struct RequestPage {
     frame: Frame,
     shown: Shown,
+    card: CardShown,
     form: Option<DecideForm>,
     why_not: Option<String>,
     done: Option<&'static str>,
@@ -48,7 +52,8 @@ struct DecideForm {
     /// Whether the rows that it writes can be limited.
     counted: bool,
     reason: String,
-    statement: String,
+    /// The text to change; `None` when it is too long for a form.
+    statement: Option<String>,
     /// Whether the statement is one that somebody was about to send.
     edited: bool,
 }
@@ -170,6 +175,11 @@ pub(in crate::web) async fn show(
     shown(&state, &person, &request, made).await
 }
 
+/// `GET /requests/{id}/{verb}`, when somebody loads the answer to a form again.
+pub(in crate::web) async fn back_to_request(Path((id, _verb)): Path<(String, String)>) -> Result<Redirect, Problem> {
+    Ok(Redirect::to(&format!("/requests/{}", parse_id(&id)?)))
+}
+
 /// `POST /requests/{id}/{verb}`.
 pub(in crate::web) async fn decide(
     State(state): State<ApiState>,
@@ -224,14 +234,21 @@ struct Made {
 
 async fn shown(state: &ApiState, person: &SignedIn, request: &AccessRequest, made: Made) -> Answer {
     let now = Timestamp::now();
-    let choices = state.review.choices(request, &person.actor(), now);
+    let mut choices = state.review.choices(request, &person.actor(), now);
+    let too_long = request.statement.len().max(request.approved_text().len()) > STATEMENT_MAX;
+    if too_long {
+        choices.approve = Err(ReviewError::BadEdit);
+        choices.force = false;
+    }
     let status = made.problem.as_ref().map_or(200, |problem| problem.status);
     let problem = made.problem.as_ref().map(|problem| format!("{}.", problem.detail));
     let form = choices.any().then(|| form(request, &choices, person, &made));
+    let details = Details::of(state, &person.principal, request).await.map_err(PageError::of(person))?;
     let template = RequestPage {
+        card: CardShown::of(&details, now),
         frame: Frame::load(state, person, "").await.map_err(PageError::of(person))?,
         shown: Shown::of(request, state.review.time(now)),
-        why_not: why_not(&choices),
+        why_not: if too_long { Some(TOO_LONG.to_owned()) } else { why_not(&choices) },
         form,
         done: made.done,
         problem,
@@ -257,9 +274,12 @@ fn form(request: &AccessRequest, choices: &Choices, person: &SignedIn, made: &Ma
         counted: request.rows_counted && choices.approve.is_ok(),
         reason: made.reason.clone().unwrap_or_default(),
         edited: made.statement.is_some(),
-        statement: made.statement.clone().unwrap_or(text),
+        statement: Some(made.statement.clone().unwrap_or(text)).filter(|text| text.len() <= CHANGED_MAX),
     }
 }
+
+const TOO_LONG: &str =
+    "The statement is too long to be shown whole. Read it with the command line, and approve it there.";
 
 /// Why somebody who sees an open request cannot approve it.
 fn why_not(choices: &Choices) -> Option<String> {

@@ -8,7 +8,10 @@ use super::diff::{self, DiffLine};
 use super::sql::{self, Line};
 use crate::duration::in_words;
 use crate::review::{AccessRequest, GrantState, State, Vote};
+use crate::visible;
 
+/// Longest statement that is shown whole, in bytes.
+pub(super) const STATEMENT_MAX: usize = 1 << 20;
 /// Lines of a statement in a list.
 const LINES_IN_LIST: usize = 2;
 /// Seconds left below which time presses.
@@ -37,6 +40,8 @@ pub(super) struct Item {
     pub(super) age: String,
     pub(super) needs: String,
     pub(super) left: Option<String>,
+    /// When that is over, in seconds since 1970.
+    pub(super) until: i64,
     pub(super) hurry: bool,
     pub(super) justification: Option<String>,
     pub(super) lines: Vec<Line>,
@@ -48,13 +53,14 @@ impl Item {
         Self {
             id: request.id.to_string(),
             state: state(request.state),
-            effects: request.effects.iter().map(|name| effect(name)).collect(),
+            effects: by_harm(request.effects.iter().map(|name| effect(name)).collect()),
             summary: sql::line(&request.summary),
             user: sql::line(&request.user),
             database: sql::line(&request.database),
             age: age(request.created_at, now),
             needs: needs(request),
             left: left.map(seconds),
+            until: request.expires_at.as_second(),
             hurry: left.is_some_and(|left| left < HURRY_S),
             justification: request.justification.as_deref().map(sql::line),
             lines: sql::first_lines(&request.approved_text(), LINES_IN_LIST),
@@ -74,6 +80,8 @@ pub(super) struct Shown {
     pub(super) age: String,
     pub(super) needs: String,
     pub(super) left: Option<String>,
+    /// When that is over, in seconds since 1970.
+    pub(super) until: i64,
     pub(super) hurry: bool,
     pub(super) justification: Option<String>,
     pub(super) lines: Vec<Line>,
@@ -109,7 +117,7 @@ pub(super) struct Event {
 
 impl Shown {
     pub(super) fn of(request: &AccessRequest, now: Timestamp) -> Self {
-        let Item { id, state, effects, summary, user, database, age, needs, left, hurry, justification, .. } =
+        let Item { id, state, effects, summary, user, database, age, needs, left, until, hurry, justification, .. } =
             Item::of(request, now);
         let edit = request.edit();
         let hidden = sql::is_deceptive(&request.statement)
@@ -126,7 +134,7 @@ impl Shown {
         };
         Self {
             groups: sql::line(&request.groups.join(", ")),
-            lines: sql::lines(&request.statement),
+            lines: sql::lines(visible::head(&request.statement, STATEMENT_MAX)),
             hidden,
             edit,
             parameters: parameters.collect(),
@@ -145,6 +153,7 @@ impl Shown {
             age,
             needs,
             left,
+            until,
             hurry,
             justification,
         }
@@ -182,7 +191,18 @@ pub(super) fn grant_state(state: GrantState) -> StateShown {
     StateShown { word: word.to_owned(), tone }
 }
 
-fn effect(name: &str) -> EffectShown {
+/// The most harmful first.
+pub(super) fn by_harm(mut effects: Vec<EffectShown>) -> Vec<EffectShown> {
+    effects.sort_by_key(|effect| match effect.tone {
+        "harms" => 0,
+        "writes" => 1,
+        _ => 2,
+    });
+    effects
+}
+
+/// An effect by its documented name.
+pub(super) fn effect(name: &str) -> EffectShown {
     let tone = match name {
         "select" | "show" | "explain" | "transaction" | "cursor" | "listen" | "set" | "reset" | "prepare"
         | "deallocate" | "discard" | "comment" | "copy_out" | "notify" => "reads",

@@ -101,6 +101,7 @@ name = "{name}"
 email = "{name}@example.com"
 groups = {groups:?}
 password = {{ env = "{variable}" }}
+web_password = {{ env = "{variable}" }}
 tokens = ["sha256:{digest}"]
 "#
         );

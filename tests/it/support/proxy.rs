@@ -167,6 +167,11 @@ impl Proxy {
         answer.expect("health").json().await.expect("health")
     }
 
+    /// Address of the page.
+    pub fn web(&self) -> String {
+        format!("http://{}", self.ready.web)
+    }
+
     /// The HTTP API as that person.
     pub fn api(&self, user: &str) -> Api {
         Api::new(self.ready.web, config::token(user))

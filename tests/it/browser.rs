@@ -1,0 +1,54 @@
+//! The page in headless Chromium, with psql on the other side of the proxy.
+//!
+//! The stories are in `tests/browser/page.js`; `scripts/setup --tests` installs Chromium and what drives it. With
+//! `COUNTERSIGN_SCREENSHOTS=docs/images` they leave the pictures of the documentation there.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use crate::support::config::WRITES_HELD;
+use crate::support::proxy::Proxy;
+
+/// Each story waits for what it wants to see up to a minute; all of them take a few seconds on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(240);
+const STORIES: usize = 9;
+
+fn in_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Debian's Chromium, or another that is named.
+fn chromium() -> PathBuf {
+    let named = std::env::var_os("CHROMIUM").map(PathBuf::from);
+    let usual = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);
+    let found = named.into_iter().chain(usual).find(|path| path.exists());
+    found.expect("Chromium (scripts/setup --tests installs it, or set CHROMIUM)")
+}
+
+#[tokio::test]
+async fn people_decide_in_a_browser() {
+    let modules = in_repository("target/browser/node_modules");
+    assert!(modules.exists(), "playwright-core is not installed; run: scripts/setup --tests");
+    let proxy = Proxy::start(WRITES_HELD).await;
+    let mut command = Command::new("node");
+    command
+        .arg(in_repository("tests/browser/page.js"))
+        .env("NODE_PATH", modules)
+        .env("CHROMIUM", chromium())
+        .env("WEB_URL", proxy.web())
+        .env("PROXY_PORT", proxy.address().port().to_string())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    if let Some(pictures) = std::env::var_os("COUNTERSIGN_SCREENSHOTS") {
+        command.env("SCREENSHOTS", in_repository(&pictures.to_string_lossy()));
+    }
+    let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("the stories end").expect("node");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{printed}\n{told}\n{}", proxy.log());
+    assert_eq!(printed.lines().count(), STORIES, "{printed}");
+    assert!(!proxy.log().contains("archive job"), "the log of the proxy holds no reason");
+}
