@@ -12,7 +12,7 @@ use countersign_policy::analysis::{
     AnalysisCache, AnalysisContext, BaseColumn, Form, Lineage, NothingPrepared, Outputs,
 };
 use countersign_policy::catalog::Oid;
-use countersign_policy::mask::{MaskSet, ViewLineage};
+use countersign_policy::mask::{MaskRule, MaskSet, ViewLineage};
 use countersign_policy::subject::Subject;
 use dashmap::DashMap;
 use tokio_rustls::TlsConnector;
@@ -28,7 +28,7 @@ const ANALYSES: usize = 10_000;
 const ANALYSES_BYTES_MAX: u64 = 64 << 20;
 /// Cards that are gathered at the same time.
 const CARDS_AT_ONCE: usize = 2;
-/// Distinct sets of groups whose masks are kept; more are compiled anew.
+/// Distinct selections of masks that are kept; more are compiled anew.
 const MASK_SETS_MAX: usize = 1024;
 
 /// Lineage of every view of a catalog.
@@ -37,6 +37,9 @@ struct Views {
     catalog_version: u64,
     columns: HashMap<Oid, (Vec<Lineage>, Vec<Option<Form>>)>,
 }
+
+/// Which masks: those that apply to these groups without those of these names; without groups, those of these names.
+type Selection = (Option<Vec<String>>, Vec<String>);
 
 /// A mask set and what it was compiled from.
 struct Compiled {
@@ -53,7 +56,7 @@ pub struct Database {
     estimator: Estimator,
     cards: SidePool,
     views: ArcSwap<Views>,
-    masks: DashMap<Vec<String>, Compiled>,
+    masks: DashMap<Selection, Compiled>,
 }
 
 impl Database {
@@ -112,20 +115,40 @@ impl Database {
     /// The masks for this requester, under the newest catalog.
     #[must_use]
     pub fn masks(&self, config: &Config, subject: &Subject) -> Arc<MaskSet> {
-        if config.policy.masks.is_empty() {
+        self.masks_without(config, subject, Vec::new())
+    }
+
+    /// The masks for this requester without those of these names.
+    #[must_use]
+    pub fn masks_without(&self, config: &Config, subject: &Subject, mut lifted: Vec<String>) -> Arc<MaskSet> {
+        let mut groups = subject.groups.clone();
+        groups.sort_unstable();
+        lifted.sort_unstable();
+        let rules = config.policy.masks.iter().filter(|rule| rule.applies_to(subject) && !lifted.contains(&rule.name));
+        let rules = rules.collect();
+        self.compiled(config, (Some(groups), lifted), rules)
+    }
+
+    /// The masks of these names, sorted, whoever they apply to.
+    #[must_use]
+    pub fn masks_named(&self, config: &Config, names: Vec<String>) -> Arc<MaskSet> {
+        let rules = config.policy.masks.iter().filter(|rule| names.contains(&rule.name)).collect();
+        self.compiled(config, (None, names), rules)
+    }
+
+    fn compiled(&self, config: &Config, selection: Selection, rules: Vec<&MaskRule>) -> Arc<MaskSet> {
+        if rules.is_empty() {
             return Arc::default();
         }
         let catalog = self.catalog();
-        let mut groups = subject.groups.clone();
-        groups.sort_unstable();
-        if let Some(known) = self.masks.get(&groups)
+        if let Some(known) = self.masks.get(&selection)
             && known.catalog_version == catalog.version()
             && known.revision == config.policy.revision
         {
             return Arc::clone(&known.masks);
         }
         let views = self.views_of(&catalog);
-        let masks = Arc::new(MaskSet::compile(&config.policy, &catalog, subject, &*views));
+        let masks = Arc::new(MaskSet::of_rules(rules, &catalog, &*views));
         if self.masks.len() >= MASK_SETS_MAX {
             self.masks.clear();
         }
@@ -134,7 +157,7 @@ impl Database {
             revision: config.policy.revision.clone(),
             masks: Arc::clone(&masks),
         };
-        self.masks.insert(groups, compiled);
+        self.masks.insert(selection, compiled);
         masks
     }
 

@@ -30,6 +30,7 @@ mod scrub;
 mod sockets;
 pub mod startup;
 mod statements;
+pub mod unmasked;
 mod upstream_errors;
 mod upstream_side;
 pub mod words;

@@ -49,6 +49,7 @@ static MASKS: LazyLock<Vec<MaskSet>> = LazyLock::new(|| {
             columns: vec![ColumnGlob::new("public.people.*").expect("glob")],
             mask: kind.clone(),
             except_groups: Vec::new(),
+            reviewers: Vec::new(),
             predicates: Predicates::Allow,
             key: [7; 32],
         };

@@ -53,11 +53,13 @@ mask = "redact"
 static SHOP: LazyLock<Surroundings> = LazyLock::new(|| {
     let config = Config::parse(Path::new("countersign.toml"), CONFIG).expect("configuration");
     let catalog = catalog();
-    let masks = MaskSet::compile(&config.policy, &catalog, &subject(), &ViewsUnknown);
+    let masks = Arc::new(MaskSet::compile(&config.policy, &catalog, &subject(), &ViewsUnknown));
     Surroundings {
         config: Arc::new(config),
         catalog: Arc::new(catalog),
-        masks: Arc::new(masks),
+        all_masks: Arc::clone(&masks),
+        masks,
+        unmasked: Arc::default(),
         grants: Arc::default(),
         analyses: Arc::new(AnalysisCache::new(1000, 1 << 22)),
         audit_writable: true,

@@ -43,6 +43,7 @@ fn cells(c: &mut Criterion) {
             name: "m".to_owned(),
             columns: vec![ColumnGlob::new("*.*.email").expect("a glob")],
             mask: kind.clone(),
+            reviewers: Vec::new(),
             predicates: Predicates::Hold,
             except_groups: Vec::new(),
             key: [7; 32],

@@ -66,7 +66,7 @@ pub struct Approval {
     pub met: Vec<ReviewerDemand>,
 }
 
-/// Leave for one user to run on one database what would be held, until it ends.
+/// Leave for one user to run on one database what would be held, or to see what would be masked, until it ends.
 #[derive(Clone, Debug)]
 pub struct Grant {
     /// Identifier of its record.
@@ -92,6 +92,8 @@ pub struct Reach {
     pub shape: Option<ShapeDigest>,
     /// Nothing else may be written than relations of these names.
     pub relations: Option<Vec<NameGlob>>,
+    /// It lifts no hold, but these masks.
+    pub masks: Option<Vec<String>>,
 }
 
 /// The grants a case may use, and the time.
@@ -137,11 +139,15 @@ impl Grant {
     /// Whether the hold of this case on these terms is lifted.
     #[must_use]
     pub(crate) fn lifts(&self, case: &Case<'_>, terms: &HoldTerms) -> bool {
-        self.user == case.subject.user
-            && self.database == case.subject.database
-            && case.grants.now < self.until
+        self.is_for(case.subject, case.grants.now)
+            && self.reach.masks.is_none()
             && covers(&self.met, &terms.reviewers)
             && self.reach.fits(case, terms)
+    }
+
+    /// Whether it is the subject's, and has not ended at that time.
+    pub(crate) fn is_for(&self, subject: &Subject, now: i64) -> bool {
+        self.user == subject.user && self.database == subject.database && now < self.until
     }
 }
 

@@ -20,6 +20,7 @@ mod set;
 mod statements;
 #[cfg(test)]
 mod testing;
+mod unmask;
 mod values;
 
 use std::cmp::Ordering;
@@ -33,6 +34,7 @@ pub use self::maskers::{Masked, Masker};
 pub use self::plan::{FieldOrigin, MaskPlan};
 pub use self::predicates::Predicates;
 pub use self::set::{MaskSet, ViewLineage, ViewsUnknown};
+pub use self::unmask::Unmask;
 use crate::catalog::Oid;
 use crate::rule::{ColumnGlob, Glob};
 use crate::subject::Subject;
@@ -52,6 +54,8 @@ pub struct MaskRule {
     pub except_groups: Vec<Glob>,
     /// What a statement gets in which a masked column decides which rows come back, or in which order.
     pub predicates: Predicates,
+    /// Groups that must approve that somebody sees the values for a time; empty for those of the database.
+    pub reviewers: Vec<String>,
     /// Key of `hash`; shared by all masks.
     pub key: [u8; 32],
 }

@@ -88,6 +88,9 @@ pub enum Record<'a> {
         /// The grant that lifted its hold.
         #[serde(skip_serializing_if = "Option::is_none")]
         grant: Option<&'a str>,
+        /// The grants that let it show values of masked columns.
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        unmasked_by: &'a [String],
     },
     /// A held statement is about to be released; durable before it is.
     Intent {
@@ -300,6 +303,7 @@ mod tests {
                 observed: &[],
                 request: None,
                 grant: None,
+                unmasked_by: &[],
             },
             r#""at":"2026-01-02T03:04:05Z","kind":"verdict","session":"7","user":"alice","database":"shop","statement":"DELETE FROM t\r\n","effects":["delete"],"verdict":"hold","rules":["writes"],"observed":[],"request":null}"#,
         );

@@ -53,6 +53,9 @@ pub enum GrantsCommand {
         /// Only statements that write nothing but relations like this, such as public.*; may be repeated
         #[arg(long = "relation", value_name = "PATTERN")]
         relations: Vec<String>,
+        /// Not to lift holds, but to see the values of this mask; may be repeated
+        #[arg(long, value_name = "NAME", conflicts_with_all = ["rules", "relations"])]
+        unmask: Vec<String>,
         /// Why
         #[arg(long)]
         reason: Option<String>,
@@ -117,11 +120,14 @@ async fn execute<W: Write>(command: GrantsCommand, client: &Client, mut print: P
             let shown = client.get(&["grants", &id], &[]).await?;
             return print_one(&mut print, &shown);
         }
-        GrantsCommand::Request { database, time, rules, relations, reason } => {
+        GrantsCommand::Request { database, time, rules, relations, unmask, reason } => {
             let some = |list: Vec<String>| (!list.is_empty()).then_some(list);
-            let (rules, relations) = (some(rules), some(relations));
-            let body =
-                json!({ "database": database, "for": time, "rules": rules, "relations": relations, "reason": reason });
+            let (rules, relations, masks) = (some(rules), some(relations), some(unmask));
+            let scope = json!({ "rules": rules, "relations": relations, "masks": masks });
+            let mut body = json!({ "database": database, "for": time, "reason": reason });
+            if let (Some(body), serde_json::Value::Object(scope)) = (body.as_object_mut(), scope) {
+                body.extend(scope.into_iter().filter(|(_, list)| !list.is_null()));
+            }
             let made = client.post(&["grants"], body).await?;
             return print_one(&mut print, &made);
         }
@@ -203,6 +209,9 @@ fn full(view: &GrantView, colour: Colour) -> String {
 
 /// What it lifts, in words.
 fn scope(scope: &GrantScope) -> String {
+    if let Some(masks) = &scope.masks {
+        return format!("values masked by {}", masks.join(", "));
+    }
     let held = match &scope.rules {
         Some(rules) => format!("what {} holds", rules.join(", ")),
         None => "whatever is held".to_owned(),

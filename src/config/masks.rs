@@ -9,10 +9,13 @@ use countersign_policy::mask::{JsonMask, JsonPath, MaskKind, MaskRule, Predicate
 use countersign_policy::rule::{ColumnGlob, Glob};
 
 use super::reader::{Keys, Section};
-use super::rules::globs;
+use super::rules::{Known, NO_REVIEWER, globs};
 
-pub(super) const MASK_KEYS: Keys =
-    Keys { table: "[[masks]]", known: &["name", "columns", "mask", "except_groups", "predicates"], unavailable: &[] };
+pub(super) const MASK_KEYS: Keys = Keys {
+    table: "[[masks]]",
+    known: &["name", "columns", "mask", "except_groups", "predicates", "reviewers"],
+    unavailable: &[],
+};
 /// `mask` where it is a table: a mask with a parameter.
 pub(super) const MASK_VALUE_KEYS: Keys =
     Keys { table: "mask of [[masks]]", known: &["text", "json"], unavailable: &[] };
@@ -23,13 +26,16 @@ const TEXT_BYTES_MAX: usize = 63;
 const PATHS_MAX: usize = 64;
 
 /// Reads one mask.
-pub(super) fn mask(section: &Section<'_>, key: [u8; 32]) -> Option<MaskRule> {
+pub(super) fn mask(section: &Section<'_>, known: &Known<'_>, key: [u8; 32]) -> Option<MaskRule> {
     let name = section.required("name", section.text("name"));
     let columns = section.required("columns", globs(section, "columns", ColumnGlob::new));
     let kind = section.required("mask", kind(section));
     let except_groups = globs(section, "except_groups", Glob::new).unwrap_or_default();
     let predicates = section.choice("predicates", &Predicates::ALL).unwrap_or_default();
-    Some(MaskRule { name: name?.value, columns: columns?, mask: kind?, predicates, except_groups, key })
+    let reviewers = section.list("reviewers").unwrap_or_default();
+    known.warn_of_empty_groups(section, &reviewers, NO_REVIEWER);
+    let reviewers = reviewers.into_iter().map(|group| group.value).collect();
+    Some(MaskRule { name: name?.value, columns: columns?, mask: kind?, predicates, except_groups, reviewers, key })
 }
 
 fn kind(section: &Section<'_>) -> Option<MaskKind> {

@@ -148,7 +148,7 @@ impl<'a> Reading<'a> {
             sections.iter().filter_map(|(name, section)| self.database(name, section, &known, tcp)).collect();
         let rules = self.distinct("rules", &RULE_KEYS, |section| rules::rule(section, &known));
         let (key, stable) = self.mask_key(&data_dir);
-        let masks = self.distinct("masks", &MASK_KEYS, |section| masks::mask(section, key));
+        let masks = self.distinct("masks", &MASK_KEYS, |section| masks::mask(section, &known, key));
         let hashes = masks.iter().any(|mask| mask.mask.is_keyed());
         let (review, audit) = (self.review(), self.audit());
         let (databases, database_policies) = databases.into_iter().unzip();

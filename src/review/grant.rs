@@ -145,6 +145,9 @@ pub struct GrantScope {
     /// Nothing else may be written: patterns over `schema.name`.
     #[serde(default)]
     pub relations: Option<Vec<String>>,
+    /// It lifts no hold, but shows the values of these masks: names of `[[masks]]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masks: Option<Vec<String>>,
 }
 
 /// One change of state of a grant.
@@ -263,6 +266,7 @@ impl GrantScope {
             causes: self.rules.clone(),
             shape: self.shape.as_ref().map(digest).transpose()?,
             relations: self.relations.as_ref().map(|list| list.iter().map(glob).collect()).transpose()?,
+            masks: self.masks.clone(),
         })
     }
 }

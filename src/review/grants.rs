@@ -371,8 +371,14 @@ impl Review {
         }
         let subject =
             Subject { user: actor.name.clone(), groups, database: ask.database.clone(), application: String::new() };
-        let rules = ask.scope.rules.as_deref();
-        let demands = config.policy.demands(&subject, rules).map_err(ReviewError::BadScope)?;
+        let demands = match &ask.scope {
+            GrantScope { masks: Some(names), rules: None, shape: None, relations: None } => {
+                config.policy.mask_demands(&subject, names)
+            }
+            GrantScope { masks: Some(_), .. } => Err("what shows masked values lifts no holds".to_owned()),
+            GrantScope { masks: None, rules, .. } => config.policy.demands(&subject, rules.as_deref()),
+        };
+        let demands = demands.map_err(ReviewError::BadScope)?;
         if demands.is_empty() {
             return Err(ReviewError::BadScope(
                 "neither rules nor the database name a reviewer group for it".to_owned(),
@@ -426,8 +432,8 @@ fn scope_of(request: &AccessRequest, scope: Scope) -> Result<GrantScope, ReviewE
     };
     let rules = Some(request.causes.clone());
     Ok(match scope {
-        Scope::Shape => GrantScope { rules, shape: shape()?, relations: None },
-        Scope::Rules => GrantScope { rules, shape: None, relations: None },
+        Scope::Shape => GrantScope { rules, shape: shape()?, ..GrantScope::default() },
+        Scope::Rules => GrantScope { rules, ..GrantScope::default() },
         Scope::Database => GrantScope::default(),
     })
 }

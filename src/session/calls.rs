@@ -110,5 +110,8 @@ fn known(oid: u32) -> Option<&'static LargeObjectFunction> {
 fn shows_as_it_is(function: &LargeObjectFunction, analysis: &Analysis, around: &Surroundings) -> bool {
     let result = Field { table_oid: 0, attnum: 0, type_oid: function.returns, format: 1 };
     function.returns != BYTEA
-        || matches!(ResultPlan::new(around, &[result], analysis.statements.first()), ResultPlan::Pass)
+        || matches!(
+            ResultPlan::new(&around.masks, &around.catalog, &[result], analysis.statements.first()),
+            ResultPlan::Pass
+        )
 }

@@ -4,9 +4,9 @@
 //! options are not known is refused before it runs, and if the upstream begins one all the same, nothing of it passes.
 
 use bytes::{Bytes, BytesMut};
-use countersign_policy::Effect;
 use countersign_policy::analysis::{CopyFormat, ForceQuote, Outputs, StatementAnalysis};
-use countersign_policy::mask::{MaskPlan, Masked};
+use countersign_policy::mask::{MaskPlan, MaskSet, Masked};
+use countersign_policy::{Catalog, Effect};
 use countersign_protocol::ProtocolError;
 use countersign_protocol::copy::{self, CopyOut, Csv, Layout, Text};
 use countersign_protocol::row::NewCell;
@@ -24,19 +24,18 @@ pub(super) struct Copying {
 impl Copying {
     /// Plans the COPY that this CopyOutResponse begins; `None` when it cannot be shown.
     pub(super) fn plan(
-        around: &Surroundings,
+        (masks, catalog): (&MaskSet, &Catalog),
         body: &[u8],
         statement: Option<&StatementAnalysis>,
     ) -> Result<Option<ResultPlan>, ProtocolError> {
-        if !around.masks.touches_database() {
+        if !masks.touches_database() {
             return Ok(Some(ResultPlan::Pass));
         }
         let (overall, formats) = copy::out_response(body)?;
         // What was not recognised as a COPY has no format, and columns of which nothing is known.
         let statement = statement.filter(|statement| statement.effects.contains(Effect::CopyOut));
         let count = formats.len();
-        let (plan, origins) =
-            MaskPlan::for_copy(&around.masks, statement, (count, i16::from(overall)), &around.catalog);
+        let (plan, origins) = MaskPlan::for_copy(masks, statement, (count, i16::from(overall)), catalog);
         if plan.is_clear() {
             return Ok(Some(ResultPlan::Pass));
         }

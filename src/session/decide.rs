@@ -18,18 +18,15 @@ use countersign_protocol::frontend::{self, Bind, Target, tag};
 use countersign_protocol::{frame, sqlstate};
 use jiff::SignedDuration;
 
-use super::calls;
 use super::copy_in::CopyIn;
-use super::copying;
 use super::expected::{DescribeTarget, Ends, ExecuteReply, Expected, QueryReply, Run};
 use super::hopeless::Hopeless;
 use super::machine::{Machine, Stop};
-use super::messages;
-use super::names;
 use super::parked::{Asked, Given, Group, Parked, Shape, asked_execute, readable, runs_a_name};
 use super::results::ResultPlan;
 use super::statements::{Described, Portal, PreparedStatement};
 use super::words::{Command, Finished, Judged, Surroundings};
+use super::{calls, copying, messages, names, unmasked};
 use crate::clock::local_time;
 use crate::relay::Request;
 use crate::review::{Outcome, Parameter, RequestId};
@@ -173,6 +170,7 @@ impl Machine {
             Verdict::Hold(_) | Verdict::Deny(_) => None,
         };
         let (verdict, ruling) = self.ruling(judgement.verdict, text, analysis, around);
+        let unmasked_by = unmasked::used(verdict, analysis, around);
         self.commands.push_back(Command::Record(Box::new(Judged {
             statement: Arc::clone(text),
             effects: analysis.effects(),
@@ -181,6 +179,7 @@ impl Machine {
             observed: judgement.observed,
             access_request,
             grant,
+            unmasked_by,
         })));
         ruling
     }
@@ -249,7 +248,7 @@ impl Machine {
             return self.ask_rows(frame, &asked, around);
         }
         match self.rule(&asked, None, around) {
-            Ruling::Run(permit) => self.run_query(&frame.bytes, Run::new(&asked, None), permit),
+            Ruling::Run(permit) => self.run_query(&frame.bytes, Run::new(&asked, None, around), permit),
             Ruling::Park(terms) => {
                 asked.parameters = calls::arguments(frame);
                 self.park(Shape::Query(frame.bytes.clone()), asked, terms, around);
@@ -291,7 +290,7 @@ impl Machine {
             Ruling::Run(permit) => {
                 let group = std::mem::take(&mut self.group);
                 let messages = ExecuteMessages { group, execute: frame.bytes.clone(), portal };
-                self.run_execute(messages, Run::new(&asked, None), permit, around)
+                self.run_execute(messages, Run::new(&asked, None, around), permit, around)
             }
             Ruling::Park(terms) => {
                 asked.parameters = self.readable_parameters(&portal)?;
@@ -344,7 +343,7 @@ impl Machine {
         (id, max_affected): (RequestId, Option<u64>),
         around: &Surroundings,
     ) -> Result<(), Stop> {
-        let run = Run { max_affected, ..Run::new(&parked.asked, Some(id)) };
+        let run = Run { max_affected, ..Run::new(&parked.asked, Some(id), around) };
         match parked.shape {
             Shape::Query(bytes) => self.run_query(&bytes, run, permit),
             Shape::Execute { group, execute, portal } => {
@@ -402,7 +401,7 @@ impl Machine {
         }
         Some(match described(self.statements.portal(name)?)? {
             None => ResultPlan::Unknown,
-            Some(fields) => ResultPlan::new(around, &fields, analysis.statements.first()),
+            Some(fields) => ResultPlan::new(&around.masks, &around.catalog, &fields, analysis.statements.first()),
         })
     }
 

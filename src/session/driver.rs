@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::machine::Machine;
 use super::sockets::{Io, Sockets};
+use super::unmasked::Watch;
 use super::words::{BeginRefused, Command, Event, Finished, Identity, Judged, Opening, Surroundings};
 use super::workroom;
 use crate::audit::{self, Record};
@@ -61,6 +62,7 @@ pub(crate) struct Driver {
     sending_cancel: JoinSet<()>,
     machine: Machine,
     around: Surroundings,
+    masks: Watch,
     subject: countersign_policy::subject::Subject,
     waiting: Option<Waiting>,
     began: Option<Instant>,
@@ -87,6 +89,8 @@ impl Driver {
             config: shared.config(),
             catalog: database.catalog(),
             masks: Arc::default(),
+            all_masks: Arc::default(),
+            unmasked: Arc::default(),
             grants: shared.review.grants_in_force(),
             analyses: database.analyses(),
             audit_writable: true,
@@ -99,6 +103,7 @@ impl Driver {
             cancels: parts.cancels,
             sending_cancel: JoinSet::new(),
             around,
+            masks: Watch::new(),
             subject,
             waiting: None,
             began: None,
@@ -109,7 +114,7 @@ impl Driver {
             shared,
             database,
         };
-        driver.around.masks = driver.database.masks(&driver.around.config, &driver.subject);
+        driver.masks.look(true, &mut driver.around, &driver.subject, &driver.database);
         driver
     }
 
@@ -215,8 +220,8 @@ impl Driver {
         if !same {
             self.around.config = config;
             self.around.catalog = catalog;
-            self.around.masks = self.database.masks(&self.around.config, &self.subject);
         }
+        self.masks.look(!same, &mut self.around, &self.subject, &self.database);
     }
 
     /// Does what the machine asked for, until it asks for nothing more. Only then the sockets are looked at, so that what has
@@ -283,6 +288,7 @@ impl Driver {
             observed: &judged.observed,
             request: judged.access_request,
             grant: judged.grant.as_deref(),
+            unmasked_by: &judged.unmasked_by,
         };
         let audit = &self.shared.audit;
         let written = match self.around.config.audit.durability {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_policy::analysis::SessionChange;
+use countersign_policy::mask::MaskSet;
 use countersign_policy::{Analysis, Effect, Effects};
 
 use super::copy_in::Doubt;
@@ -16,6 +17,8 @@ use super::names::Generation;
 use super::parked::Asked;
 use super::results::ResultPlan;
 use super::statements::{NameId, Undo};
+use super::unmasked::{self, Unmasked};
+use super::words::Surroundings;
 use crate::review::RequestId;
 
 /// One reply that is owed.
@@ -91,6 +94,8 @@ pub(super) struct Run {
     pub(super) rows: u64,
     /// Last command tag or SQLSTATE.
     pub(super) outcome: Option<Result<String, String>>,
+    /// What grants showed when it was judged: that is on record.
+    pub(super) unmasked: Arc<[Unmasked]>,
     /// Names of masks that were applied.
     pub(super) masked: Vec<String>,
     /// Rows that were masked, by the rules that masked a cell of each.
@@ -98,7 +103,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(asked: &Asked, access_request: Option<RequestId>) -> Self {
+    pub(super) fn new(asked: &Asked, access_request: Option<RequestId>, around: &Surroundings) -> Self {
         Self {
             text: Arc::clone(&asked.text),
             analysis: Arc::clone(&asked.analysis),
@@ -107,9 +112,15 @@ impl Run {
             max_affected: None,
             rows: 0,
             outcome: None,
+            unmasked: Arc::clone(&around.unmasked),
             masked: Vec::new(),
             masked_rows: Vec::new(),
         }
+    }
+
+    /// The masks for what it returns. A grant that was given or taken back since it was judged shows nothing of it.
+    pub(super) fn masks<'a>(&self, around: &'a Surroundings) -> &'a MaskSet {
+        if unmasked::same(&self.unmasked, &around.unmasked) { &around.masks } else { &around.all_masks }
     }
 
     /// Counts rows with a cell masked by each of these rules.

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use countersign_policy::Catalog;
 use countersign_policy::analysis::StatementAnalysis;
-use countersign_policy::mask::{FieldOrigin, MaskPlan, Masked};
+use countersign_policy::mask::{FieldOrigin, MaskPlan, MaskSet, Masked};
 use countersign_protocol::backend::Field;
 use countersign_protocol::row::{self, NewCell};
 
 use super::copying::Copying;
-use super::words::Surroundings;
 
 /// What happens to the rows of the current result.
 pub(super) enum ResultPlan {
@@ -50,8 +49,13 @@ impl Masking {
 
 impl ResultPlan {
     /// Plans a result with these columns, returned by this statement.
-    pub(super) fn new(around: &Surroundings, fields: &[Field], statement: Option<&StatementAnalysis>) -> Self {
-        if !around.masks.touches_database() {
+    pub(super) fn new(
+        masks: &MaskSet,
+        catalog: &Catalog,
+        fields: &[Field],
+        statement: Option<&StatementAnalysis>,
+    ) -> Self {
+        if !masks.touches_database() {
             return Self::Pass;
         }
         let origins: Vec<FieldOrigin> = fields
@@ -63,7 +67,7 @@ impl ResultPlan {
                 format: field.format,
             })
             .collect();
-        let plan = MaskPlan::for_result(&around.masks, &origins, statement, &around.catalog);
+        let plan = MaskPlan::for_result(masks, &origins, statement, catalog);
         if plan.is_clear() { Self::Pass } else { Self::Mask(Arc::new(Masking { plan, origins })) }
     }
 }

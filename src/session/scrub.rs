@@ -6,6 +6,7 @@
 
 use bytes::{Bytes, BytesMut};
 use countersign_policy::analysis::StatementAnalysis;
+use countersign_policy::mask::MaskSet;
 use countersign_policy::{Analysis, Effect, Effects};
 use countersign_protocol::Frame;
 use countersign_protocol::backend::error_field;
@@ -32,7 +33,7 @@ const CONSTANT: &[&str] = &[
 impl Machine {
     /// The message as the client may see it.
     pub(super) fn scrubbed(&mut self, frame: &Frame, around: &Surroundings) -> Bytes {
-        if !around.masks.touches_database() || is_about_the_text(frame) || !self.concerns_masked(around) {
+        if !around.all_masks.touches_database() || is_about_the_text(frame) || !self.concerns_masked(around) {
             return frame.bytes.clone();
         }
         let mut out = BytesMut::new();
@@ -45,8 +46,8 @@ impl Machine {
     /// Whether what the upstream is doing could bring a masked value into a message.
     fn concerns_masked(&mut self, around: &Surroundings) -> bool {
         match self.expected.front() {
-            Some(Expected::Query(reply)) => concerns_masked(&reply.run.analysis, around),
-            Some(Expected::Execute(reply)) => concerns_masked(&reply.run.analysis, around),
+            Some(Expected::Query(reply)) => concerns_masked(&reply.run.analysis, reply.run.masks(around)),
+            Some(Expected::Execute(reply)) => concerns_masked(&reply.run.analysis, reply.run.masks(around)),
             // Planning may fold function calls; otherwise only the client's own parameters can be quoted.
             Some(Expected::Bind(Undo::Portal(name, ..))) => self
                 .statements
@@ -80,16 +81,16 @@ fn is_about_the_text(frame: &Frame) -> bool {
     of_parser && field(b'P').is_some() && [b'p', b'q', b'W'].into_iter().all(|code| field(code).is_none())
 }
 
-fn concerns_masked(analysis: &Analysis, around: &Surroundings) -> bool {
+fn concerns_masked(analysis: &Analysis, masks: &MaskSet) -> bool {
+    if !masks.touches_database() {
+        return false;
+    }
     const OPAQUE: Effects =
         Effects::of(&[Effect::Transaction, Effect::Do, Effect::Call, Effect::FunctionCall, Effect::Unknown]);
     analysis.statements.iter().any(|statement| {
         statement.effects.intersects(OPAQUE)
             || calls_foreign(statement)
-            || statement
-                .relations
-                .iter()
-                .any(|relation| relation.oid.is_none_or(|oid| around.masks.touches_relation(oid)))
+            || statement.relations.iter().any(|relation| relation.oid.is_none_or(|oid| masks.touches_relation(oid)))
     })
 }
 

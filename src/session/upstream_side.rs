@@ -231,11 +231,12 @@ impl Machine {
             tag::ROW_DESCRIPTION => {
                 let fields = backend::row_description(frame.body())?;
                 let statement = reply.run.analysis.statements.get(reply.completed);
-                reply.plan = ResultPlan::new(around, &fields, statement);
+                reply.plan = ResultPlan::new(reply.run.masks(around), &around.catalog, &fields, statement);
             }
             tag::COPY_OUT_RESPONSE => {
                 let statement = reply.run.analysis.statements.get(reply.completed);
-                reply.plan = Copying::plan(around, frame.body(), statement)?.ok_or_else(copy_not_showable)?;
+                let masks = (reply.run.masks(around), &*around.catalog);
+                reply.plan = Copying::plan(masks, frame.body(), statement)?.ok_or_else(copy_not_showable)?;
             }
             tag::COPY_IN_RESPONSE if self.copy_in == CopyIn::Awaited => self.copy_begins(),
             tag::COPY_DATA => return self.copy_data(frame, around),
@@ -302,7 +303,8 @@ impl Machine {
         match frame.tag {
             tag::COPY_OUT_RESPONSE => {
                 let statement = reply.run.analysis.statements.first();
-                reply.plan = Copying::plan(around, frame.body(), statement)?.ok_or_else(copy_not_showable)?;
+                let masks = (reply.run.masks(around), &*around.catalog);
+                reply.plan = Copying::plan(masks, frame.body(), statement)?.ok_or_else(copy_not_showable)?;
             }
             tag::COPY_IN_RESPONSE if self.copy_in == CopyIn::Awaited => self.copy_begins(),
             tag::COPY_DATA => return self.copy_data(frame, around),
@@ -444,7 +446,7 @@ impl Machine {
         let Some(Expected::Execute(reply)) = self.expected.front() else { return Err(unexpected(frame)) };
         if let Described::Fields(fields) = described {
             let statement = reply.run.analysis.statements.first();
-            reply.plan = ResultPlan::new(around, &fields, statement);
+            reply.plan = ResultPlan::new(reply.run.masks(around), &around.catalog, &fields, statement);
         }
         Ok(())
     }

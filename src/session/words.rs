@@ -12,6 +12,7 @@ use countersign_policy::verdict::Rows;
 use countersign_policy::{Catalog, Effects};
 use jiff::Timestamp;
 
+use super::unmasked::Unmasked;
 use crate::config::Config;
 use crate::estimate::Question;
 use crate::review::{AccessRequest, Agreement, Decision, NewRequest, Outcome, RequestId};
@@ -25,6 +26,10 @@ pub struct Surroundings {
     pub catalog: Arc<Catalog>,
     /// Masks for this session's subject under that catalog.
     pub masks: Arc<MaskSet>,
+    /// The same with what grants have taken out.
+    pub all_masks: Arc<MaskSet>,
+    /// What grants have taken out of them.
+    pub unmasked: Arc<[Unmasked]>,
     /// Grants in force, of anybody.
     pub grants: Arc<Vec<Arc<Grant>>>,
     /// Shared cache of analyses.
@@ -99,6 +104,8 @@ pub struct Judged {
     pub access_request: Option<RequestId>,
     /// The grant that lifted its hold.
     pub grant: Option<String>,
+    /// The grants that let it show values of masked columns.
+    pub unmasked_by: Vec<String>,
 }
 
 /// The end of an approved request.

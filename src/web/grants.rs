@@ -63,12 +63,13 @@ pub(super) struct Asked {
     time: Option<String>,
     rules: Option<Vec<String>>,
     relations: Option<Vec<String>>,
+    masks: Option<Vec<String>>,
     reason: Option<String>,
 }
 
 impl Form for Asked {
     const EXAMPLE: &'static str =
-        r#"{"database": "shop", "for": "30m", "rules": ["..."], "relations": ["public.*"], "reason": "..."}"#;
+        r#"{"database": "shop", "for": "30m", "rules": ["..."], "relations": ["public.*"], "reason": "..."} or {"database": "shop", "for": "30m", "masks": ["..."], "reason": "..."}"#;
 }
 
 pub(super) async fn list(
@@ -114,7 +115,7 @@ pub(super) async fn request(
     let ask = GrantAsk {
         database: asked.database.ok_or_else(|| missing("database"))?,
         time: parse_time(&asked.time.ok_or_else(|| missing("for"))?)?,
-        scope: GrantScope { rules: asked.rules, shape: None, relations: asked.relations },
+        scope: GrantScope { rules: asked.rules, shape: None, relations: asked.relations, masks: asked.masks },
         reason: asked.reason,
     };
     let grant = state.review.request_grant(&caller.actor(), ask, Timestamp::now()).await?;

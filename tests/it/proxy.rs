@@ -21,6 +21,7 @@ mod mask_copy;
 mod mask_counts;
 mod mask_documents;
 mod mask_dump;
+mod mask_grants;
 mod mask_types;
 mod nodes;
 mod operations;

@@ -89,7 +89,17 @@ impl MaskSet {
     /// Resolves the masks that apply to the subject against a catalog.
     #[must_use]
     pub fn compile(policy: &Policy, catalog: &Catalog, subject: &Subject, views: &dyn ViewLineage) -> Self {
-        let rules: Vec<_> = policy.masks.iter().filter(|rule| rule.applies_to(subject)).collect();
+        Self::of_rules(policy.masks.iter().filter(|rule| rule.applies_to(subject)), catalog, views)
+    }
+
+    /// Resolves these masks, whoever they apply to.
+    #[must_use]
+    pub fn of_rules<'a>(
+        rules: impl IntoIterator<Item = &'a MaskRule>,
+        catalog: &Catalog,
+        views: &dyn ViewLineage,
+    ) -> Self {
+        let rules: Vec<_> = rules.into_iter().collect();
         let Some(first) = rules.first() else { return Self::default() };
         let strictest = rules.iter().map(|rule| rule.predicates).max().unwrap_or_default();
         let names = rules.iter().map(|rule| rule.name.as_str().into()).collect();

@@ -125,6 +125,7 @@ pub(super) fn mask_rule(columns: &str, mask: MaskKind, except_groups: &[&str]) -
         mask,
         predicates: Predicates::Hold,
         except_groups: except_groups.iter().map(|group| Glob::new(group).unwrap()).collect(),
+        reviewers: Vec::new(),
         key: [7; 32],
     }
 }

@@ -33,8 +33,8 @@ fn check_offers(demands: &str, votes: &[(&str, Consent)], want: &str) {
             GrantScope { rules: Some(rules), shape: Some(shape), .. } if *rules == [held.0] && *shape == held.1 => {
                 "shape"
             }
-            GrantScope { rules: Some(_), shape: None, relations: None } => "rules",
-            GrantScope { rules: None, shape: None, relations: None } => "database",
+            GrantScope { rules: Some(_), shape: None, relations: None, masks: None } => "rules",
+            GrantScope { rules: None, shape: None, relations: None, masks: None } => "database",
             other => panic!("{other:?}"),
         };
         assert_eq!(bench.review.grants_in_force().len(), 1);

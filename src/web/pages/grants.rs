@@ -75,6 +75,9 @@ impl GrantItem {
 }
 
 fn scope(scope: &GrantScope) -> String {
+    if let Some(masks) = &scope.masks {
+        return format!("values masked by {}", sql::line(&masks.join(", ")));
+    }
     let mut parts = Vec::new();
     if scope.shape.is_some() {
         parts.push("one statement with any values".to_owned());
@@ -100,7 +103,7 @@ pub(in crate::web) async fn grants(
         Some("approve") => Some("You approved it."),
         Some("reject") => Some("You rejected it."),
         Some("cancel") => Some("You withdrew it."),
-        Some("revoke") => Some("It is taken back; the next statement is held again."),
+        Some("revoke") => Some("It is taken back; the next statement runs without it."),
         Some(_) | None => None,
     };
     shown(&state, &person, done, None).await
@@ -118,7 +121,8 @@ pub(in crate::web) async fn ask_grant(
 }
 
 async fn ask(state: &ApiState, person: &SignedIn, fields: &Fields) -> Result<(), Problem> {
-    let scope = GrantScope { rules: fields.list("rules"), shape: None, relations: fields.list("relations") };
+    let (rules, relations, masks) = (fields.list("rules"), fields.list("relations"), fields.list("masks"));
+    let scope = GrantScope { rules, shape: None, relations, masks };
     let ask = GrantAsk {
         database: fields.get("database").unwrap_or_default().to_owned(),
         time: parse_time(fields.get("for").unwrap_or_default().trim())?,

@@ -196,6 +196,26 @@ impl Pipeline {
         self
     }
 
+    /// Parse of a named statement, without Describe.
+    pub fn prepare(mut self, name: &str, statement: &str) -> Self {
+        frontend::parse(name, statement, [], &mut self.0).expect("Parse");
+        self
+    }
+
+    /// Bind of a named statement without parameters to a portal, results in that format.
+    pub fn bind(mut self, portal: &str, name: &str, result_format: i16) -> Self {
+        let none: [&str; 0] = [];
+        let bound = frontend::bind(portal, name, [], none, |_, _| Ok(IsNull::Yes), [result_format], &mut self.0);
+        assert!(bound.is_ok(), "Bind");
+        self
+    }
+
+    /// Execute of a portal, of at most so many rows (0 for all), without Describe.
+    pub fn run(mut self, portal: &str, rows_max: i32) -> Self {
+        frontend::execute(portal, rows_max, &mut self.0).expect("Execute");
+        self
+    }
+
     /// Sync.
     pub fn sync(mut self) -> Self {
         frontend::sync(&mut self.0);

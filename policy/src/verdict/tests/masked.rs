@@ -37,6 +37,7 @@ fn check_masked(action: Action, asked: bool, predicates: Lineage, expected: &str
         name: "pii".to_owned(),
         columns: vec![ColumnGlob::new("*.*.email").unwrap()],
         mask: MaskKind::Email,
+        reviewers: Vec::new(),
         except_groups: globs("privacy"),
         predicates: Predicates::Allow,
         key: [0; 32],

@@ -146,11 +146,13 @@ fn make_surroundings(setting: Setting) -> Surroundings {
     };
     let config = Config::parse(Path::new("countersign.toml"), &text).expect("configuration");
     let catalog = catalog(1);
-    let masks = MaskSet::compile(&config.policy, &catalog, &identity().subject, &ViewsUnknown);
+    let masks = Arc::new(MaskSet::compile(&config.policy, &catalog, &identity().subject, &ViewsUnknown));
     Surroundings {
         config: Arc::new(config),
         catalog: Arc::new(catalog),
-        masks: Arc::new(masks),
+        all_masks: Arc::clone(&masks),
+        masks,
+        unmasked: Arc::default(),
         grants: Arc::default(),
         analyses: Arc::new(AnalysisCache::new(100, 1 << 20)),
         audit_writable: true,

@@ -245,6 +245,7 @@ impl Seat {
                     observed: &judged.observed,
                     request: judged.access_request,
                     grant: judged.grant.as_deref(),
+                    unmasked_by: &judged.unmasked_by,
                 };
                 let written = house.audit.record(now, &record);
                 self.allowed += usize::from(written.is_ok() && judged.verdict == "allow");

@@ -184,6 +184,8 @@ impl World {
             config: Arc::clone(&self.policies[usize::from(self.denying)]),
             catalog: Arc::clone(&self.catalog),
             masks: Arc::default(),
+            all_masks: Arc::default(),
+            unmasked: Arc::default(),
             grants: Arc::default(),
             analyses: Arc::clone(&self.analyses),
             audit_writable: !self.house().is_disk_full(),
