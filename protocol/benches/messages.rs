@@ -104,7 +104,7 @@ fn frames(c: &mut Criterion) {
             let mut buffer = black_box(&rows[..]);
             while let Ok(Some(header)) = Header::peek(buffer, limit) {
                 let Some((frame, rest)) = buffer.split_at_checked(header.frame_len) else { break };
-                row::rebuild(&mut out, &frame[HEADER_LEN..], masked).expect("a row");
+                row::rebuild(&mut out, &frame[HEADER_LEN..], |index| !(2..=4).contains(&index), masked).expect("a row");
                 buffer = rest;
             }
             out.len()
@@ -114,13 +114,9 @@ fn frames(c: &mut Criterion) {
 }
 
 /// Stands for a masker that costs nothing.
-fn masked(index: usize, _cell: &[u8], out: &mut BytesMut) -> NewCell {
-    if (2..=4).contains(&index) {
-        out.put_slice(b"***************");
-        NewCell::Replaced
-    } else {
-        NewCell::Keep
-    }
+fn masked(_index: usize, _cell: &[u8], out: &mut BytesMut) -> NewCell {
+    out.put_slice(b"***************");
+    NewCell::Replaced
 }
 
 fn descriptions(c: &mut Criterion) {

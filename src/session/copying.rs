@@ -5,14 +5,13 @@
 
 use bytes::{Bytes, BytesMut};
 use countersign_policy::analysis::{CopyFormat, ForceQuote, Outputs, StatementAnalysis};
-use countersign_policy::mask::{MaskPlan, MaskSet, Masked};
+use countersign_policy::mask::{MaskPlan, MaskSet};
 use countersign_policy::{Catalog, Effect};
 use countersign_protocol::ProtocolError;
 use countersign_protocol::copy::{self, CopyOut, Csv, Layout, Text};
-use countersign_protocol::row::NewCell;
 
 use super::messages;
-use super::results::{Masking, ResultPlan};
+use super::results::{Masking, ResultPlan, new_cell};
 use super::words::Surroundings;
 
 /// A COPY on its way through its masks.
@@ -54,13 +53,7 @@ impl Copying {
     /// Appends what becomes of a CopyData; yields how many rows it completes.
     pub(super) fn put(&mut self, out: &mut BytesMut, body: &[u8]) -> Result<u64, ProtocolError> {
         let plan = &self.masking.plan;
-        self.rows.push(body, out, &mut |index, cell, out| match plan.masker(index) {
-            None => NewCell::Keep,
-            Some(masker) => match masker.mask_cell(cell, out) {
-                Masked::Value => NewCell::Replaced,
-                Masked::Null => NewCell::Null,
-            },
-        })
+        self.rows.push(body, out, &mut |index, cell, out| new_cell(plan, index, cell, out))
     }
 
     /// Ends it, as CopyDone does.

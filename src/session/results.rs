@@ -5,14 +5,20 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use countersign_policy::Catalog;
 use countersign_policy::analysis::StatementAnalysis;
 use countersign_policy::mask::{FieldOrigin, MaskPlan, MaskSet, Masked};
-use countersign_protocol::backend::Field;
+use countersign_protocol::backend::{Field, tag};
+use countersign_protocol::frame::HEADER_LEN;
 use countersign_protocol::row::{self, NewCell};
+use countersign_protocol::{Header, ProtocolError};
 
 use super::copying::Copying;
+use super::expected::Expected;
+use super::machine::Machine;
+use super::upstream_side::{LOOKED_INTO_MAX, limit};
+use super::words::Surroundings;
 
 /// What happens to the rows of the current result.
 pub(super) enum ResultPlan {
@@ -72,17 +78,48 @@ impl ResultPlan {
     }
 }
 
+impl Machine {
+    /// Masks the rows that have come whole, one behind the other in the client's buffer.
+    pub(super) fn mask_run(&mut self, around: &Surroundings) -> Result<(), ProtocolError> {
+        let (plan, run) = match self.expected.front() {
+            Some(Expected::Query(reply)) => (&reply.plan, &mut reply.run),
+            Some(Expected::Execute(reply)) => (&reply.plan, &mut reply.run),
+            _ => return Ok(()),
+        };
+        let ResultPlan::Mask(masking) = plan else { return Ok(()) };
+        let (mut taken, mut rows): (usize, u64) = (0, 0);
+        loop {
+            let rest = self.upstream_in.get(taken..).unwrap_or_default();
+            let Some(header) = Header::peek(rest, limit)? else { break };
+            let is_row = header.tag == tag::DATA_ROW && header.frame_len <= LOOKED_INTO_MAX;
+            let Some(frame) = rest.get(..header.frame_len).filter(|_| is_row) else { break };
+            put_masked(&mut self.to_client, frame.get(HEADER_LEN..).unwrap_or_default(), masking)?;
+            taken += header.frame_len;
+            rows = rows.saturating_add(1);
+        }
+        if rows > 0 {
+            self.upstream_in.advance(taken);
+            if run.masked.is_empty() && run.access_request.is_some() {
+                run.masked = masking.columns(&around.catalog);
+            }
+            run.rows = run.rows.saturating_add(rows);
+            run.count_masked(masking.plan.rules(), rows);
+        }
+        Ok(())
+    }
+}
+
 /// Appends the row with its masked cells replaced.
-pub(super) fn put_masked(
-    out: &mut BytesMut,
-    body: &[u8],
-    masking: &Masking,
-) -> Result<(), countersign_protocol::ProtocolError> {
-    row::rebuild(out, body, |index, cell, out| match masking.plan.masker(index) {
+fn put_masked(out: &mut BytesMut, body: &[u8], masking: &Masking) -> Result<(), ProtocolError> {
+    let plan = &masking.plan;
+    row::rebuild(out, body, |index| plan.masker(index).is_none(), |index, cell, out| new_cell(plan, index, cell, out))
+}
+
+/// What becomes of the cell of that column.
+pub(super) fn new_cell(plan: &MaskPlan, index: usize, cell: &[u8], out: &mut BytesMut) -> NewCell {
+    match plan.masker(index).map(|masker| masker.mask_cell(cell, out)) {
         None => NewCell::Keep,
-        Some(masker) => match masker.mask_cell(cell, out) {
-            Masked::Value => NewCell::Replaced,
-            Masked::Null => NewCell::Null,
-        },
-    })
+        Some(Masked::Value) => NewCell::Replaced,
+        Some(Masked::Null) => NewCell::Null,
+    }
 }

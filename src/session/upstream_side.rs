@@ -15,17 +15,17 @@ use super::guarded;
 use super::machine::{Machine, Stop};
 use super::messages;
 use super::parked::Gate;
-use super::results::{self, ResultPlan};
+use super::results::ResultPlan;
 use super::statements::Described;
 use super::words::Surroundings;
 use crate::review::Outcome;
 
 /// Largest frame that is looked into, in bytes; rows and COPY data that pass unchanged may be larger.
-const LOOKED_INTO_MAX: usize = 64 << 20;
+pub(super) const LOOKED_INTO_MAX: usize = 64 << 20;
 /// Largest row or COPY data frame: PostgreSQL's own limit of a message.
 const FRAME_LEN_MAX: u32 = (1 << 30) + 64;
 
-fn limit(frame_tag: u8) -> u32 {
+pub(super) fn limit(frame_tag: u8) -> u32 {
     match frame_tag {
         tag::DATA_ROW | tag::COPY_DATA => FRAME_LEN_MAX,
         _ => u32::try_from(LOOKED_INTO_MAX).unwrap_or(u32::MAX),
@@ -40,6 +40,7 @@ impl Machine {
             if self.upstream_pass > 0 {
                 return Ok(());
             }
+            self.mask_run(around)?;
             match Header::peek(&self.upstream_in, limit)? {
                 Some(header) if header.frame_len > LOOKED_INTO_MAX => {
                     let hint = "Select fewer or smaller columns.";
@@ -77,15 +78,26 @@ impl Machine {
                 current.rows = current.rows.saturating_add(rows);
             }
         }
-        if run > 0 {
-            self.to_client.extend_from_slice(self.upstream_in.get(..run).unwrap_or_default());
-            self.upstream_in.advance(run);
-        }
+        self.pass_bytes(run);
         if self.upstream_pass == 0 && !self.behind_pass.is_empty() {
             let ours = std::mem::take(&mut self.behind_pass);
             self.to_client.extend_from_slice(&ours);
         }
         Ok(())
+    }
+
+    /// Passes on so many bytes as they are.
+    fn pass_bytes(&mut self, length: usize) {
+        let rest = self.upstream_in.get(length..).unwrap_or_default();
+        if !self.to_client.is_empty() || rest.len() >= length {
+            self.to_client.extend_from_slice(self.upstream_in.get(..length).unwrap_or_default());
+            self.upstream_in.advance(length);
+            return;
+        }
+        // Nearly everything passes: the buffers change places, and only what stays is copied.
+        self.to_client.extend_from_slice(rest);
+        self.upstream_in.truncate(length);
+        std::mem::swap(&mut self.to_client, &mut self.upstream_in);
     }
 
     fn passes_rows(&mut self) -> bool {
@@ -242,7 +254,7 @@ impl Machine {
             tag::COPY_DATA => return self.copy_data(frame, around),
             tag::COPY_DONE => copy_done(&reply.plan)?,
             tag::FUNCTION_CALL_RESPONSE if reply.is_call => reply.run.outcome = Some(Ok("FunctionCall".to_owned())),
-            tag::DATA_ROW => return self.data_row(frame, around),
+            tag::DATA_ROW => return self.data_row(frame),
             tag::COMMAND_COMPLETE | tag::EMPTY_QUERY_RESPONSE => {
                 if frame.tag == tag::COMMAND_COMPLETE {
                     reply.run.outcome = Some(Ok(backend::command_complete(frame.body())?.to_owned()));
@@ -309,7 +321,7 @@ impl Machine {
             tag::COPY_IN_RESPONSE if self.copy_in == CopyIn::Awaited => self.copy_begins(),
             tag::COPY_DATA => return self.copy_data(frame, around),
             tag::COPY_DONE => copy_done(&reply.plan)?,
-            tag::DATA_ROW => return self.data_row(frame, around),
+            tag::DATA_ROW => return self.data_row(frame),
             tag::COMMAND_COMPLETE => {
                 let command_tag = backend::command_complete(frame.body())?.to_owned();
                 return self.execute_done(frame, command_tag);
@@ -350,28 +362,17 @@ impl Machine {
         Ok(())
     }
 
-    fn data_row(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
-        let Some((plan, run)) = (match self.expected.front() {
-            Some(Expected::Query(reply)) => Some((&reply.plan, &mut reply.run)),
-            Some(Expected::Execute(reply)) => Some((&reply.plan, &mut reply.run)),
-            _ => None,
-        }) else {
-            return Err(unexpected(frame));
+    /// A row that neither passed nor was masked together with others: there is no plan for it.
+    fn data_row(&mut self, frame: &Frame) -> Result<(), Stop> {
+        let plan = match self.expected.front() {
+            Some(Expected::Query(reply)) => &reply.plan,
+            Some(Expected::Execute(reply)) => &reply.plan,
+            _ => return Err(unexpected(frame)),
         };
-        run.rows = run.rows.saturating_add(1);
         match plan {
-            ResultPlan::Pass => self.to_client.extend_from_slice(&frame.bytes),
-            ResultPlan::Mask(masking) => {
-                if run.masked.is_empty() && run.access_request.is_some() {
-                    run.masked = masking.columns(&around.catalog);
-                }
-                results::put_masked(&mut self.to_client, frame.body(), masking)?;
-                run.count_masked(masking.plan.rules(), 1);
-            }
-            ResultPlan::Copy(_) => return Err(unexpected(frame)),
-            ResultPlan::Unknown => return Err(not_showable("its columns are not known")),
+            ResultPlan::Unknown => Err(not_showable("its columns are not known")),
+            ResultPlan::Pass | ResultPlan::Mask(_) | ResultPlan::Copy(_) => Err(unexpected(frame)),
         }
-        Ok(())
     }
 
     /// Rows of a COPY with masked columns; of any other, they pass before they come here.

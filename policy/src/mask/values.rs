@@ -15,37 +15,52 @@ pub(super) type TextMask = fn(&str, &mut BytesMut) -> Option<()>;
 
 /// First character of the local part, when that has at least three, and the domain.
 pub(super) fn email(value: &str, out: &mut BytesMut) -> Option<()> {
-    let (local, domain) = value.split_once('@')?;
-    let is_label = |label: &str| {
-        !label.is_empty() && label.len() <= 63 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    let is_local = |letter: char| !letter.is_whitespace() && !letter.is_control();
-    let is_address = !local.is_empty()
-        && local.len() <= 64
-        && domain.len() <= 253
-        && domain.contains('.')
-        && local.chars().all(is_local)
-        && domain.split('.').all(is_label);
-    if !is_address {
+    let at = memchr::memchr(b'@', value.as_bytes())?;
+    let (local, host) = value.split_at_checked(at)?;
+    if !is_local(local) || !is_domain(host.as_bytes().get(1..)?) {
         return None;
     }
-    if local.chars().count() >= 3 {
-        put_char(out, local.chars().next()?);
+    match local.as_bytes() {
+        // Almost every address: one look for room.
+        [first, _, _, ..] if local.is_ascii() => out.put_slice(&[*first, b'*', b'*', b'*']),
+        _ => {
+            if local.chars().count() >= 3 {
+                put_char(out, local.chars().next()?);
+            }
+            out.put_slice(HIDDEN);
+        }
     }
-    out.put_slice(HIDDEN);
-    out.put_u8(b'@');
-    out.put_slice(domain.as_bytes());
+    out.put_slice(host.as_bytes());
     Some(())
+}
+
+fn is_local(local: &str) -> bool {
+    let is_shown = |byte: u8| (0x21..0x7f).contains(&byte);
+    let any_script = |letter: char| !letter.is_whitespace() && !letter.is_control();
+    (1..=64).contains(&local.len()) && (local.bytes().all(is_shown) || local.chars().all(any_script))
+}
+
+/// At least two labels of letters, digits and hyphens.
+fn is_domain(domain: &[u8]) -> bool {
+    let (mut label, mut labels) = (0_u32, 1_u32);
+    for byte in domain {
+        match byte {
+            b'.' if (1..=63).contains(&label) => (label, labels) = (0, labels.saturating_add(1)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' => label = label.saturating_add(1),
+            _ => return false,
+        }
+    }
+    (1..=63).contains(&label) && labels >= 2 && domain.len() <= 253
 }
 
 /// The last two of at least seven digits, and the punctuation.
 pub(super) fn phone(value: &str, out: &mut BytesMut) -> Option<()> {
-    last_digits(value, out, b"+-(). /", 7..=20, 2)
+    last_digits(value, out, |byte| matches!(byte, b'+' | b'-' | b'(' | b')' | b'.' | b' ' | b'/'), 7..=20, 2)
 }
 
 /// The last four of 12 to 19 digits, and spaces and hyphens.
 pub(super) fn card(value: &str, out: &mut BytesMut) -> Option<()> {
-    last_digits(value, out, b" -", 12..=19, 4)
+    last_digits(value, out, |byte| matches!(byte, b' ' | b'-'), 12..=19, 4)
 }
 
 /// The country and the last four characters of an account number that fits its check digits, and spaces.
@@ -71,13 +86,17 @@ pub(super) fn iban(value: &str, out: &mut BytesMut) -> Option<()> {
 fn last_digits(
     value: &str,
     out: &mut BytesMut,
-    punctuation: &[u8],
+    is_punctuation: impl Fn(u8) -> bool,
     lengths: std::ops::RangeInclusive<usize>,
     shown: usize,
 ) -> Option<()> {
-    let digits = value.bytes().filter(u8::is_ascii_digit).count();
-    let known = |byte: u8| byte.is_ascii_digit() || punctuation.contains(&byte);
-    if !lengths.contains(&digits) || value.len() > 64 || !value.bytes().all(known) {
+    let bytes = value.as_bytes();
+    if bytes.len() > 64 {
+        return None;
+    }
+    let digits = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let others = bytes.iter().filter(|byte| is_punctuation(**byte)).count();
+    if !lengths.contains(&digits) || digits.saturating_add(others) != bytes.len() {
         return None;
     }
     let start = out.len();
@@ -90,6 +109,12 @@ fn last_digits(
 
 /// The last four of at least eight characters.
 pub(super) fn last4(value: &str, out: &mut BytesMut) -> Option<()> {
+    if value.is_ascii() {
+        let last: &[u8; 4] = value.as_bytes().get(4..)?.last_chunk()?;
+        let [a, b, c, d] = *last;
+        out.put_slice(&[b'*', b'*', b'*', a, b, c, d]);
+        return Some(());
+    }
     let start = value.char_indices().rev().nth(3)?.0;
     if value.chars().take(8).count() < 8 {
         return None;

@@ -21,6 +21,7 @@ mod notation;
 mod pipeline;
 mod random;
 mod reason;
+mod rows;
 mod scenery;
 mod simulation;
 mod upstream;
