@@ -47,6 +47,7 @@ mod walker;
 pub use cache::AnalysisCache;
 pub use copy::{CopyFormat, ForceQuote};
 pub use guard::TEXT_BYTES_MAX;
+pub use quiet::{QuietFunction, quiet_functions};
 
 use crate::catalog::{Catalog, Oid};
 use crate::effect::{Effect, Effects};

@@ -11,6 +11,7 @@ mod masking;
 mod packs;
 mod pipeline;
 mod proxy;
+mod quiet_functions;
 mod scan;
 mod support;
 mod throwaway;

@@ -4,9 +4,12 @@
 //! that a value it is given counts as one that decides. Exempt is a single stored column with nothing else, because the
 //! statement cannot ask anything of its value then.
 
+mod functions;
+
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AExpr, AExprKind, FuncCall, Node, TypeCast};
 
+use self::functions::FUNCTIONS;
 use super::lineage::Scope;
 use super::lookup::is_stored;
 use super::walker::Walker;
@@ -24,115 +27,6 @@ enum Quiet {
     Rest,
 }
 
-const ALL: &[&str] = &[
-    "age",
-    "ascii",
-    "any_value",
-    "array_agg",
-    "array_length",
-    "array_position",
-    "array_remove",
-    "array_to_json",
-    "array_to_string",
-    "array_to_tsvector",
-    "avg",
-    "bit_length",
-    "bool_and",
-    "bool_or",
-    "btrim",
-    "cardinality",
-    "ceil",
-    "ceiling",
-    "char_length",
-    "character_length",
-    "concat",
-    "concat_ws",
-    "count",
-    "every",
-    "first_value",
-    "floor",
-    "hashtext",
-    "host",
-    "initcap",
-    "isfinite",
-    "json_agg",
-    "json_array_length",
-    "json_build_array",
-    "json_strip_nulls",
-    "json_typeof",
-    "jsonb_agg",
-    "jsonb_array_length",
-    "jsonb_build_array",
-    "jsonb_pretty",
-    "jsonb_strip_nulls",
-    "jsonb_typeof",
-    "last_value",
-    "length",
-    "lower",
-    "ltrim",
-    "max",
-    "md5",
-    "min",
-    "octet_length",
-    "pg_typeof",
-    "position",
-    "quote_ident",
-    "quote_literal",
-    "quote_nullable",
-    "reverse",
-    "row_to_json",
-    "rtrim",
-    "sha224",
-    "sha256",
-    "sha384",
-    "sha512",
-    "starts_with",
-    "string_agg",
-    "string_to_array",
-    "strpos",
-    "sum",
-    "text",
-    "to_json",
-    "to_jsonb",
-    "to_tsvector",
-    "translate",
-    "trunc",
-    "upper",
-];
-
-const FIRST: &[&str] = &[
-    "format_type",
-    "json_extract_path",
-    "json_extract_path_text",
-    "jsonb_extract_path",
-    "jsonb_extract_path_text",
-    "lag",
-    "lead",
-    "left",
-    "nth_value",
-    "overlay",
-    "regexp_count",
-    "regexp_like",
-    "regexp_match",
-    "regexp_replace",
-    "regexp_split_to_array",
-    "regexp_substr",
-    "replace",
-    "right",
-    "round",
-    "split_part",
-    "substr",
-    "substring",
-    "to_char",
-    "xpath_exists",
-];
-
-const SECOND: &[&str] = &["date_part", "date_trunc", "extract", "json_object_agg", "jsonb_object_agg", "timezone"];
-
-const VALUES: &[&str] = &["json_build_object", "jsonb_build_object"];
-
-const REST: &[&str] = &["format"];
-
 /// Operators that fail for no operand.
 const OPERATORS: &[&str] = &[
     "=", "<>", "!=", "<", "<=", ">", ">=", "||", "->", "->>", "#>", "#>>", "@>", "<@", "?", "?|", "?&", "&&", "@@",
@@ -145,16 +39,32 @@ const PATTERNS: &[&str] = &["~", "~*", "!~", "!~*", "~~", "~~*", "!~~", "!~~*"];
 /// Types that every value can be cast to.
 const TYPES: &[&str] = &["text", "varchar", "bpchar", "name"];
 
+/// A function of the server that is known to fail for no value of some argument.
+#[derive(Clone, Copy, Debug)]
+pub struct QuietFunction {
+    /// Its name in `pg_catalog`.
+    pub name: &'static str,
+    /// How many arguments it takes at least.
+    pub arguments: usize,
+    /// Why.
+    pub why: &'static str,
+}
+
+/// Every such function; reviewed by people, and looked up in a PostgreSQL by a test.
+pub fn quiet_functions() -> impl Iterator<Item = QuietFunction> {
+    FUNCTIONS.iter().map(|(name, quiet, why)| {
+        let arguments = match quiet {
+            Quiet::All => 0,
+            Quiet::First => 1,
+            Quiet::Second | Quiet::Values | Quiet::Rest => 2,
+        };
+        QuietFunction { name, arguments, why }
+    })
+}
+
 impl Quiet {
     fn of(name: &str) -> Option<Self> {
-        let lists = [
-            (ALL, Self::All),
-            (FIRST, Self::First),
-            (SECOND, Self::Second),
-            (VALUES, Self::Values),
-            (REST, Self::Rest),
-        ];
-        lists.into_iter().find(|(list, _)| list.contains(&name)).map(|(_, quiet)| quiet)
+        FUNCTIONS.iter().find(|(known, _, _)| *known == name).map(|(_, quiet, _)| *quiet)
     }
 
     fn covers(self, position: usize) -> bool {
