@@ -47,6 +47,7 @@ fn cells(c: &mut Criterion) {
             predicates: Predicates::Hold,
             except_groups: Vec::new(),
             key: [7; 32],
+            looks_into_foreign: true,
         };
         let policy = Policy { masks: vec![rule], ..Policy::default() };
         let set = MaskSet::compile(&policy, &catalog, &subject, &ViewsUnknown);

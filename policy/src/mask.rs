@@ -58,6 +58,8 @@ pub struct MaskRule {
     pub reviewers: Vec<String>,
     /// Key of `hash`; shared by all masks.
     pub key: [u8; 32],
+    /// Whether personal data is looked for in the texts of foreign tables that no mask names; shared by all masks.
+    pub looks_into_foreign: bool,
 }
 
 impl MaskRule {

@@ -25,8 +25,16 @@ const TEXT_BYTES_MAX: usize = 63;
 /// Most paths of one mask.
 const PATHS_MAX: usize = 64;
 
+/// What `[masking]` says for all masks.
+pub(super) struct Shared {
+    pub(super) key: [u8; 32],
+    /// Whether the key will be the same at the next start.
+    pub(super) is_stable: bool,
+    pub(super) looks_into_foreign: bool,
+}
+
 /// Reads one mask.
-pub(super) fn mask(section: &Section<'_>, known: &Known<'_>, key: [u8; 32]) -> Option<MaskRule> {
+pub(super) fn mask(section: &Section<'_>, known: &Known<'_>, shared: &Shared) -> Option<MaskRule> {
     let name = section.required("name", section.text("name"));
     let columns = section.required("columns", globs(section, "columns", ColumnGlob::new));
     let kind = section.required("mask", kind(section));
@@ -35,7 +43,16 @@ pub(super) fn mask(section: &Section<'_>, known: &Known<'_>, key: [u8; 32]) -> O
     let reviewers = section.list("reviewers").unwrap_or_default();
     known.warn_of_empty_groups(section, &reviewers, NO_REVIEWER);
     let reviewers = reviewers.into_iter().map(|group| group.value).collect();
-    Some(MaskRule { name: name?.value, columns: columns?, mask: kind?, predicates, except_groups, reviewers, key })
+    Some(MaskRule {
+        name: name?.value,
+        columns: columns?,
+        mask: kind?,
+        predicates,
+        except_groups,
+        reviewers,
+        key: shared.key,
+        looks_into_foreign: shared.looks_into_foreign,
+    })
 }
 
 fn kind(section: &Section<'_>) -> Option<MaskKind> {

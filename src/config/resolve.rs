@@ -16,7 +16,7 @@ use super::audit::{self, AUDIT_KEYS, AuditConfig};
 use super::limits::{self, LIMIT_KEYS, SESSIONS_MAX, TCP_KEYS};
 #[cfg(test)]
 use super::masks::MASK_VALUE_KEYS;
-use super::masks::{self, MASK_KEYS};
+use super::masks::{self, MASK_KEYS, Shared};
 use super::problem::{ConfigProblems, Report};
 use super::reader::{Keys, Section, Spanned};
 use super::rules::{ACTIONS, Known, MODES, NO_REVIEWER, RULE_KEYS, STAGES};
@@ -52,7 +52,7 @@ const TOP_KEYS: Keys = Keys {
 };
 const REVIEW_KEYS: Keys =
     Keys { table: "[review]", known: &["admins_bypass", "force_groups", "grant_max"], unavailable: &[] };
-const MASKING_KEYS: Keys = Keys { table: "[masking]", known: &["hash_key"], unavailable: &[] };
+const MASKING_KEYS: Keys = Keys { table: "[masking]", known: &["hash_key", "detect_foreign"], unavailable: &[] };
 const DATABASE_KEYS: Keys = Keys {
     table: "[databases.NAME]",
     known: &["upstream", "password", "groups", "default", "unparsed", "review", "stage", "sessions", "auth"],
@@ -147,8 +147,8 @@ impl<'a> Reading<'a> {
         let databases: Vec<_> =
             sections.iter().filter_map(|(name, section)| self.database(name, section, &known, tcp)).collect();
         let rules = self.distinct("rules", &RULE_KEYS, |section| rules::rule(section, &known));
-        let (key, stable) = self.mask_key(&data_dir);
-        let masks = self.distinct("masks", &MASK_KEYS, |section| masks::mask(section, &known, key));
+        let shared = self.masking(&data_dir);
+        let masks = self.distinct("masks", &MASK_KEYS, |section| masks::mask(section, &known, &shared));
         let hashes = masks.iter().any(|mask| mask.mask.is_keyed());
         let (review, audit) = (self.review(), self.audit());
         let (databases, database_policies) = databases.into_iter().unzip();
@@ -171,7 +171,7 @@ impl<'a> Reading<'a> {
             users,
             databases,
             warnings: Vec::new(),
-            mask_key_missing: hashes && !stable,
+            mask_key_missing: hashes && !shared.is_stable,
         })
     }
 
@@ -228,11 +228,17 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// The key of `hash` masks, and whether it will be the same at the next start.
-    fn mask_key(&self, data_dir: &Path) -> ([u8; 32], bool) {
+    fn masking(&self, data_dir: &Path) -> Shared {
         let masking = self.section("masking", &MASKING_KEYS);
+        let looks_into_foreign = masking.as_ref().and_then(|section| section.flag("detect_foreign")).unwrap_or(true);
+        let (key, is_stable) = self.mask_key(masking.as_ref(), data_dir);
+        Shared { key, is_stable, looks_into_foreign }
+    }
+
+    /// The key of `hash` masks, and whether it will be the same at the next start.
+    fn mask_key(&self, masking: Option<&Section<'_>>, data_dir: &Path) -> ([u8; 32], bool) {
         if let Some(section) = masking.filter(|section| section.has("hash_key")) {
-            let given = secret::secret(&section, "hash_key", &self.directory);
+            let given = secret::secret(section, "hash_key", &self.directory);
             return (given.map_or([0; 32], |given| secret::key_from(&given)), true);
         }
         match secret::stored_mask_key(data_dir) {

@@ -68,8 +68,7 @@ pub(super) struct Asked {
 }
 
 impl Form for Asked {
-    const EXAMPLE: &'static str =
-        r#"{"database": "shop", "for": "30m", "rules": ["..."], "relations": ["public.*"], "reason": "..."} or {"database": "shop", "for": "30m", "masks": ["..."], "reason": "..."}"#;
+    const EXAMPLE: &'static str = r#"{"database": "shop", "for": "30m", "rules": ["..."], "relations": ["public.*"], "reason": "..."} or {"database": "shop", "for": "30m", "masks": ["..."], "reason": "..."}"#;
 }
 
 pub(super) async fn list(

@@ -1,6 +1,6 @@
 //! Non-interference: whatever is asked, what leaves the proxy is the same whatever the masked columns hold.
 //!
-//! Tables, views and queries come from a seed. Each query is asked twice, with other values in the masked columns (NULLs,
+//! Tables, views and queries come from a seed; besides, there are some that are always the same. Each query is asked twice, with other values in the masked columns (NULLs,
 //! and the shapes of arrays, stay: masks leave them), as a Query, as a prepared statement in binary form, and as a COPY.
 //! Both times every byte but those of notices has to be the same; columns that have nothing to do with masked ones have
 //! to be what PostgreSQL gives directly.
@@ -9,12 +9,14 @@
 //! Invariant: a failure names its seed and the fewest columns that still fail.
 
 mod generate;
+mod schema;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio_postgres::SimpleQueryMessage;
 
 use self::generate::{Query, SCHEMA};
+use self::schema::Schema;
 use crate::support::proxy::{Launch, Proxy};
 use crate::support::server::Database;
 use crate::support::wire::{Frame, Pipeline, WireClient};
@@ -27,8 +29,8 @@ mask = \"redact\"
 predicates = \"deny\"
 ";
 
-/// Queries of one seed.
-const QUERIES: usize = 60;
+/// Queries of one seed over tables that are always the same, and over those of the seed.
+const QUERIES: (usize, usize) = (60, 40);
 
 /// What a query gave: for each way of asking, the messages that count.
 type Answers = Vec<Vec<(u8, Vec<u8>)>>;
@@ -37,6 +39,7 @@ struct Stage {
     proxy: Proxy,
     wire: WireClient,
     direct: tokio_postgres::Client,
+    schema: Schema,
 }
 
 impl Stage {
@@ -44,17 +47,21 @@ impl Stage {
         let database = Database::create().await;
         let direct = database.direct().await;
         direct.batch_execute(SCHEMA).await.expect("schema");
+        let schema = Schema::new(seed);
+        direct.batch_execute(&schema.definitions()).await.expect("the schema of the seed");
         direct.batch_execute(&generate::data(seed, 1)).await.expect("data");
+        direct.batch_execute(&schema.data(1)).await.expect("data");
         let launch = Launch { fragment: MASK, ..Launch::default() };
         // Nothing is to wait: what would be held is refused, both times alike.
         let adapt = |text: String| text.replacen("mode = \"wait\"", "mode = \"resubmit\"", 1);
         let proxy = Proxy::in_front_of(database, launch, adapt).await;
         let wire = proxy.wire("alice").await;
-        Self { proxy, wire, direct }
+        Self { proxy, wire, direct, schema }
     }
 
     async fn fill(&self, seed: u64, variant: u64) {
         self.direct.batch_execute(&generate::data(seed, variant)).await.expect("data");
+        self.direct.batch_execute(&self.schema.data(variant)).await.expect("data");
     }
 
     async fn ask(&mut self, query: &Query) -> Answers {
@@ -146,7 +153,8 @@ fn differs(query: &Query, one: &Answers, other: &Answers, truth: &[Vec<Option<St
 
 async fn play(seed: u64) -> (usize, usize) {
     let mut stage = Stage::prepare(seed).await;
-    let queries = generate::queries(seed, QUERIES);
+    let mut queries = generate::queries(seed, QUERIES.0);
+    queries.extend(stage.schema.queries(QUERIES.1));
     let (mut first, mut truths) = (Vec::new(), Vec::new());
     for query in &queries {
         first.push(stage.ask(query).await);

@@ -22,6 +22,7 @@ mod mask_counts;
 mod mask_documents;
 mod mask_dump;
 mod mask_grants;
+mod mask_statements;
 mod mask_types;
 mod nodes;
 mod operations;

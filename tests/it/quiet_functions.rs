@@ -20,7 +20,7 @@ async fn each_is_there_with_those_arguments() {
     let direct = Database::create().await.direct().await;
     let version: i32 =
         direct.query_one("SELECT current_setting('server_version_num')::int", &[]).await.expect("version").get(0);
-    let overloads = "SELECT bool_and(provariadic <> 0 OR pronargs >= $2), bool_or(provolatile = 'v' OR prosecdef)
+    let overloads = "SELECT bool_or(provariadic <> 0 OR pronargs >= $2), bool_or(provolatile = 'v' OR prosecdef)
         FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace AND proname = $1 AND prokind <> 'p'";
     let mut names = Vec::new();
     for function in quiet_functions().filter(|function| !is_later(function.name, version)) {

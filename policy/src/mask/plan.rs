@@ -263,7 +263,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::testing::*;
-    use super::super::{MaskSet, Masked};
+    use super::super::{MaskRule, MaskSet, Masked, ViewsUnknown};
     use super::*;
     use crate::analysis::NotUnderstood;
 
@@ -337,6 +337,9 @@ mod tests {
         let named = compile(&[("*.customers.email", MaskKind::Email), ("*.remote.ref", MaskKind::Null)], &[]);
         let plan = plan(&named, &[field(REMOTE, 2, TEXT)], None);
         assert_eq!(plan.masker(0).map(Masker::kind), Some(&MaskKind::Null));
+        let email = MaskRule { looks_into_foreign: false, ..mask_rule("*.customers.email", MaskKind::Email, &[]) };
+        let off = MaskSet::of_rules([&email], &catalog(), &ViewsUnknown);
+        assert!(self::plan(&off, &[field(REMOTE, 2, TEXT)], None).is_clear());
     }
 
     #[test]

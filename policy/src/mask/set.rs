@@ -101,6 +101,7 @@ impl MaskSet {
     ) -> Self {
         let rules: Vec<_> = rules.into_iter().collect();
         let Some(first) = rules.first() else { return Self::default() };
+        let looks_into_foreign = rules.iter().any(|rule| rule.looks_into_foreign);
         let strictest = rules.iter().map(|rule| rule.predicates).max().unwrap_or_default();
         let names = rules.iter().map(|rule| rule.name.as_str().into()).collect();
         let mut set = Self { applies: true, key: first.key, strictest, names, ..Self::default() };
@@ -121,7 +122,7 @@ impl MaskSet {
         set.add_holders(catalog);
         set.add_views(catalog, views);
         set.add_holders(catalog);
-        if set.touches_database() {
+        if set.touches_database() && looks_into_foreign {
             let foreign = catalog.relations().filter(|relation| relation.kind == RelationKind::ForeignTable);
             set.foreign = foreign.map(|relation| relation.oid).collect();
         }

@@ -127,6 +127,7 @@ pub(super) fn mask_rule(columns: &str, mask: MaskKind, except_groups: &[&str]) -
         except_groups: except_groups.iter().map(|group| Glob::new(group).unwrap()).collect(),
         reviewers: Vec::new(),
         key: [7; 32],
+        looks_into_foreign: true,
     }
 }
 

@@ -75,6 +75,16 @@ pub struct Query {
 type Way = (Vec<String>, String, Vec<String>);
 
 impl Query {
+    /// A query with columns of its own; `{}` in the frame stands for them.
+    pub fn of(columns: Vec<(String, bool)>, frame: String) -> Self {
+        Self { columns, frame, clean_rest: Vec::new() }
+    }
+
+    /// A query as it is, with which of its columns are clean.
+    pub fn fixed(text: String, clean: Vec<bool>) -> Self {
+        Self { columns: Vec::new(), frame: text, clean_rest: clean }
+    }
+
     pub fn text(&self) -> String {
         let columns: Vec<_> = self.columns.iter().map(|(text, _)| text.as_str()).collect();
         self.frame.replacen("{}", &columns.join(", "), 1)
@@ -251,7 +261,7 @@ pub fn queries(seed: u64, count: usize) -> Vec<Query> {
     let mut query = |index: usize| {
         if index < FIXED.len() {
             let (text, clean) = FIXED[index];
-            return Query { columns: Vec::new(), frame: text.to_owned(), clean_rest: clean.to_vec() };
+            return Query::fixed(text.to_owned(), clean.to_vec());
         }
         let frame = chance.pick(FRAMES);
         let mut columns: Vec<_> = (0..=chance.below(4)).map(|_| column(&mut chance)).collect();
@@ -264,7 +274,7 @@ pub fn queries(seed: u64, count: usize) -> Vec<Query> {
             columns.push(("x.id".to_owned(), true));
         }
         columns.iter_mut().for_each(|(_, is_clean)| *is_clean &= !expands && !opaque);
-        Query { columns, frame: frame.to_owned(), clean_rest: Vec::new() }
+        Query::of(columns, frame.to_owned())
     };
     (0..count).map(&mut query).collect()
 }

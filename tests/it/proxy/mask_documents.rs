@@ -12,6 +12,8 @@ const DEFINITIONS: &str = r#"
         '{"n": 1, "email": "canary7@example.com", "cards": [{"number": "canary7", "ok": true}]}',
         '{"email":"canary7a","e":2,"\u0065mail":"canary7b"}', 'canary7');
     CREATE TYPE contact AS (email text, n integer);
+    CREATE FUNCTION spell(integer) RETURNS text LANGUAGE plpgsql STABLE AS
+        'BEGIN RETURN (SELECT note FROM events WHERE id = $1); END';
     CREATE VIEW latest AS SELECT id, payload AS p FROM events;
     GRANT SELECT ON events, latest TO PUBLIC;"#;
 
@@ -45,6 +47,7 @@ async fn a_document_keeps_what_is_not_masked_in_it() {
         ("SELECT raw FROM events", r#"{"email":"***","e":2,"\u0065mail":"***"}"#),
         ("SELECT p FROM latest", PAYLOAD),
         ("SELECT note FROM events", "hidden"),
+        ("SELECT spell(1)", "***"),
         ("SELECT (array[e])[1] FROM events e", "(0,\"\"\"***\"\"\",\"\"\"***\"\"\",***)"),
     ] {
         assert_eq!(client.value(statement).await.as_deref(), Some(expected), "{statement}");

@@ -8,7 +8,6 @@ use super::Quiet::{self, All, First, Rest, Second, Values};
 
 /// Name, which arguments make it fail for no value, why.
 pub(super) const FUNCTIONS: &[(&str, Quiet, &str)] = &[
-    ("age", All, "a difference of timestamps fits an interval"),
     ("any_value", All, "hands a value on"),
     ("array_agg", All, "collects; only arrays of other dimensions fail, not values"),
     ("array_length", All, "NULL for a dimension that there is not"),

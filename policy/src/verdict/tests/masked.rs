@@ -41,6 +41,7 @@ fn check_masked(action: Action, asked: bool, predicates: Lineage, expected: &str
         except_groups: globs("privacy"),
         predicates: Predicates::Allow,
         key: [0; 32],
+        looks_into_foreign: true,
     }];
     let (catalog, subject) = (catalog(), subject());
     let masks = MaskSet::compile(&policy, &catalog, &subject, &ViewsUnknown);

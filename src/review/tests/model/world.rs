@@ -1,6 +1,7 @@
 //! Several proxies, their clients and reviewers, and everything that can go wrong, from a seed.
 //!
-//! Never waits for a clock. Invariant: one seed plays the same every time.
+//! Never waits for a clock. Invariant: one seed plays the same every time. This file is long because everybody in the world
+//! acts on the same few things.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -1,6 +1,7 @@
 //! The simulated world: who does what next.
 //!
-//! Invariant: every choice comes from the seed; ids of requests, which do not, decide nothing.
+//! Invariant: every choice comes from the seed; ids of requests, which do not, decide nothing. This file is long because
+//! what everybody does is one table of choices.
 
 use std::collections::HashSet;
 use std::path::Path;
