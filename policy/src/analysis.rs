@@ -340,6 +340,8 @@ pub enum SessionChange {
     Transaction,
     /// The requester's reason for what follows (`countersign.reason`) may be another one afterwards.
     Reason,
+    /// Texts like `'01/02/2026'` may stand for other values afterwards (`DateStyle`, `TimeZone`, …).
+    Values,
     /// A setting of this name that decides how texts are read gets another value than the pinned one.
     Reading(&'static str),
 }

@@ -1,7 +1,8 @@
 //! What people have allowed: an [`Approval`] of one request, bound to exactly that, and a [`Grant`] for a time.
 //!
 //! Never says who may give them; that is `countersign::review`. Invariant: two requests with the same [`Binding`] are the
-//! same statement bytes, parameter values and formats, user, database, role, search path and catalog version.
+//! same statement bytes, parameter values and formats, user, database, role, search path, catalog version, and settings by
+//! which literals are read.
 
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub struct BindingFacts<'a> {
     pub role: &'a str,
     /// Effective search path.
     pub search_path: &'a [String],
+    /// The settings that decide which values its texts stand for: `DateStyle`, `TimeZone`, …
+    pub formats: &'a str,
     /// [`crate::Catalog::version`].
     pub catalog_version: u64,
 }
@@ -50,6 +53,7 @@ impl Binding {
         part(facts.role.as_bytes());
         part(&(facts.search_path.len() as u64).to_be_bytes());
         facts.search_path.iter().for_each(|schema| part(schema.as_bytes()));
+        part(facts.formats.as_bytes());
         part(&facts.catalog_version.to_be_bytes());
         Self(hash.finalize().into())
     }

@@ -18,7 +18,7 @@ use self::grant::GrantStory;
 use self::request::RequestStory;
 use super::segment;
 
-/// How much later a proxy may hear that another one has taken a grant back, and how far its clock may be off.
+/// How much later a proxy may hear that another one has taken a grant back, and how far its reading of the time may be off.
 const HEARD_LATE_MS: i64 = 2_000;
 
 /// Something that should not have happened, or that should have been told.

@@ -135,6 +135,8 @@ pub enum Record<'a> {
     Vote {
         /// The access request.
         request: RequestId,
+        /// Version of the request that it made: the order of votes that came through several proxies.
+        version: u64,
         /// Who.
         by: &'a str,
         /// In which of the demanded groups.

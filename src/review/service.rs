@@ -251,10 +251,11 @@ impl Review {
         self.note(transition.at, &record)
     }
 
-    pub(super) fn note_vote(&self, id: RequestId, vote: &Vote) -> Result<(), ReviewError> {
+    pub(super) fn note_vote(&self, (id, version): (RequestId, u64), vote: &Vote) -> Result<(), ReviewError> {
         self.feed.tell(Changed::Request(id));
         let record = Record::Vote {
             request: id,
+            version,
             by: &vote.by,
             groups: &vote.groups,
             approve: vote.approve,
@@ -275,10 +276,10 @@ impl Review {
     }
 
     async fn store_new(&self, record: NewRecord) -> Result<(), ReviewError> {
-        let id = record.request.id;
+        let (id, version) = (record.request.id, record.request.version);
         let (transitions, votes) = (record.request.transitions.clone(), record.request.votes.clone());
         self.store.create(record).await?;
-        votes.iter().try_for_each(|vote| self.note_vote(id, vote))?;
+        votes.iter().try_for_each(|vote| self.note_vote((id, version), vote))?;
         transitions.iter().try_for_each(|transition| self.note_transition(id, transition))
     }
 

@@ -1,4 +1,4 @@
-//! What unqualified names mean in this session: its search path and role, as the upstream reports them.
+//! What names and literals mean in this session: its search path, role and formats, as the upstream reports them.
 //!
 //! Never computes them: after anything that may change them, the upstream is asked. Invariant: while they are stale,
 //! nothing is judged.
@@ -9,9 +9,12 @@ use countersign_protocol::row::Cells;
 
 use super::justification;
 
-/// Asks for role, search path and the requester's reason in one row. Nothing in it can be shadowed by objects of other schemas.
+/// Asks for role, search path, the requester's reason and the formats in one row. Nothing in it can be shadowed by objects of other schemas.
 pub(super) const QUERY: &str = "SELECT current_user::pg_catalog.text, pg_catalog.array_to_json(pg_catalog.current_schemas(true))::pg_catalog.text, \
-     pg_catalog.current_setting('countersign.reason', true)";
+     pg_catalog.current_setting('countersign.reason', true), \
+     pg_catalog.concat_ws('; ', pg_catalog.current_setting('DateStyle'), pg_catalog.current_setting('IntervalStyle'), \
+     pg_catalog.current_setting('TimeZone'), pg_catalog.current_setting('timezone_abbreviations'), \
+     pg_catalog.current_setting('lc_monetary'))";
 
 /// The names and the catalog under which something was analysed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub(super) struct Generation {
 pub(super) struct Names {
     pub(super) search_path: Vec<String>,
     pub(super) role: String,
+    /// The settings that decide which values texts stand for.
+    pub(super) formats: String,
     /// Grows when any of them changes.
     learned: u64,
     /// May be different now; ask before judging.
@@ -41,6 +46,7 @@ impl Names {
         Self {
             search_path: Vec::new(),
             role: String::new(),
+            formats: String::new(),
             learned: 0,
             stale: true,
             changed_in: None,
@@ -61,6 +67,8 @@ impl Names {
         let search_path: Vec<String> = serde_json::from_slice(cells.next()?.ok()??).ok()?;
         let reason = cells.next().and_then(Result::ok).flatten().and_then(|reason| std::str::from_utf8(reason).ok());
         self.reason = reason.and_then(justification::kept);
+        let formats = cells.next().and_then(Result::ok).flatten().and_then(|text| std::str::from_utf8(text).ok());
+        self.formats = formats.unwrap_or_default().to_owned();
         if role != self.role || search_path != self.search_path {
             self.learned = self.learned.saturating_add(1);
             self.role = role;
@@ -134,6 +142,7 @@ pub(super) fn may_change(analysis: &Analysis) -> bool {
     ]);
     analysis.statements.iter().any(|statement| {
         changes_names(statement)
+            || statement.session_changes.contains(&SessionChange::Values)
             || statement.effects.intersects(SUSPECT)
             || statement.functions.iter().any(|function| function.schema != "pg_catalog")
     })
@@ -191,6 +200,7 @@ pub(super) fn changes_reading(analysis: &Analysis) -> Option<&'static str> {
         | SessionChange::Catalog
         | SessionChange::Transaction
         | SessionChange::TransactionBegun
-        | SessionChange::Reason => None,
+        | SessionChange::Reason
+        | SessionChange::Values => None,
     })
 }

@@ -240,6 +240,7 @@ impl Machine {
             subject: &self.identity.subject,
             role: &self.names.role,
             search_path: &self.names.search_path,
+            formats: &self.names.formats,
             catalog_version: around.catalog.version_for(&self.names.search_path),
         })
     }

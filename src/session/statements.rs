@@ -358,6 +358,7 @@ impl Statements {
             | SessionChange::Transaction
             | SessionChange::TransactionBegun
             | SessionChange::Reason
+            | SessionChange::Values
             | SessionChange::Reading(_) => {}
         }
     }
@@ -376,7 +377,8 @@ impl Statements {
             | SessionChange::Reading(_)
             | SessionChange::Transaction
             | SessionChange::TransactionBegun
-            | SessionChange::Reason => self.forget(change),
+            | SessionChange::Reason
+            | SessionChange::Values => self.forget(change),
         }
     }
 
@@ -414,6 +416,7 @@ impl Statements {
             | SessionChange::Transaction
             | SessionChange::TransactionBegun
             | SessionChange::Reason
+            | SessionChange::Values
             | SessionChange::Reading(_) => {}
         }
     }

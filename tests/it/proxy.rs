@@ -2,6 +2,7 @@
 
 mod adversarial;
 mod audit;
+mod bound;
 mod cancel;
 mod card;
 mod crash;

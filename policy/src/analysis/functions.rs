@@ -289,6 +289,10 @@ impl<'a> Walker<'a> {
                 self.effect(Effect::Set);
                 self.changes(SessionChange::Reason);
             }
+            settings::Kind::Values => {
+                self.effect(Effect::Set);
+                self.changes(SessionChange::Values);
+            }
             settings::Kind::SearchPath => {
                 self.effect(Effect::Set);
                 self.changes(SessionChange::SearchPath);

@@ -24,6 +24,8 @@ pub enum Kind {
     Role,
     /// The requester's reason for what follows, which only the proxy reads.
     Reason,
+    /// Changes which values texts like `'01/02/2026'` stand for.
+    Values,
     /// Changes how later SQL is read, checked or recorded.
     Dangerous,
     /// A setting that decides where strings end, to another value than the pinned one. Its name.
@@ -36,6 +38,9 @@ const READING: &[(&str, &[&str])] = &[
     ("client_encoding", &["utf8", "utf-8", "unicode"]),
     ("backslash_quote", &["safe_encoding"]),
 ];
+
+/// Settings that decide which dates, times, intervals and amounts of money the texts in a statement stand for.
+const VALUES: &[&str] = &["datestyle", "intervalstyle", "timezone", "timezone_abbreviations", "lc_monetary"];
 
 /// Settings with the values that are safe to set. `row_security` is none of them: off makes queries fail that would
 /// otherwise leave rows out.
@@ -92,6 +97,9 @@ pub fn classify(name: &str, value: Option<&str>) -> Kind {
     }
     if name == "countersign.reason" {
         return Kind::Reason;
+    }
+    if VALUES.contains(&name.as_str()) {
+        return Kind::Values;
     }
     let is_one_of = |safe: &[&str]| value.is_some_and(|value| safe.iter().any(|safe| value.eq_ignore_ascii_case(safe)));
     if let Some((pinned, safe)) = READING.iter().find(|(pinned, _)| *pinned == name) {

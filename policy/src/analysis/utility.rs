@@ -89,6 +89,7 @@ impl<'a> Walker<'a> {
                 match default_of(settings::classify(&set.name, None)) {
                     settings::Kind::Harmless => {}
                     settings::Kind::Reason => self.changes(SessionChange::Reason),
+                    settings::Kind::Values => self.changes(SessionChange::Values),
                     settings::Kind::SearchPath => {
                         self.changes(SessionChange::SearchPath);
                         self.overlay.path_changed = true;

@@ -44,6 +44,9 @@ pub(super) struct Step {
 #[derive(Deserialize)]
 pub(super) struct Vote {
     pub(super) request: String,
+    /// Trails of earlier versions do not tell.
+    #[serde(default)]
+    pub(super) version: u64,
     pub(super) by: String,
     pub(super) groups: Vec<String>,
     pub(super) approve: bool,
@@ -94,4 +97,5 @@ pub(super) struct GrantStep {
 pub(super) struct GrantVote {
     pub(super) grant: String,
     pub(super) by: String,
+    pub(super) approve: bool,
 }

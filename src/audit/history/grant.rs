@@ -40,7 +40,8 @@ impl GrantStory {
             finder.broken("ended more than once");
         }
         for (index, vote) in self.votes.iter().enumerate() {
-            if self.votes[..index].iter().any(|other| other.by == vote.by) {
+            let same = |other: &GrantVote| (&other.by, other.approve) == (&vote.by, vote.approve);
+            if self.votes[..index].iter().any(same) {
                 finder.broken(format!("{} voted twice", vote.by));
             }
         }

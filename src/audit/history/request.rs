@@ -3,10 +3,10 @@
 //! Never guesses a step that is not told. Invariant: a request without flaws was released at most once, with the approval
 //! of enough distinct people, and has one end.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::Finder;
 use super::entry::{Intent, Step, Vote};
+use super::{Finder, HEARD_LATE_MS};
 use crate::review::State;
 use crate::review::votes::are_met;
 
@@ -51,7 +51,7 @@ impl RequestStory {
         if ends.len() > 1 {
             finder.broken(format!("ended as {ends:?}"));
         }
-        for (at, step) in &self.steps {
+        for (_, step) in &self.steps {
             let legal = match step.from {
                 None => step.to == State::Pending,
                 Some(from) => from.may_become(step.to),
@@ -65,12 +65,10 @@ impl RequestStory {
             if step.to == State::Rejected && step.reason.as_deref().unwrap_or_default().trim().is_empty() {
                 finder.broken("was rejected without a reason");
             }
-            match step.from.map(|from| (from, self.step(from))) {
-                Some((from, None)) => finder.missing(format!("it is not told how it became {from}")),
-                Some((from, Some((before, _)))) if before > at => {
-                    finder.broken(format!("became {} before it became {from}", step.to));
-                }
-                Some((_, Some(_))) | None => {}
+            if let Some(from) = step.from
+                && self.step(from).is_none()
+            {
+                finder.missing(format!("it is not told how it became {from}"));
             }
         }
         if self.steps.is_empty() {
@@ -80,11 +78,7 @@ impl RequestStory {
 
     fn check_votes(&self, finder: &mut Finder<'_>) {
         let requester = self.requester();
-        let decided = self.steps.iter().find(|(_, step)| step.from == Some(State::Pending)).map(|(at, _)| *at);
-        for (index, (at, vote)) in self.votes.iter().enumerate() {
-            if decided.is_some_and(|decided| *at > decided) {
-                finder.broken(format!("{} voted after it was decided", vote.by));
-            }
+        for (index, (_, vote)) in self.votes.iter().enumerate() {
             if vote.groups.is_empty() {
                 finder.broken(format!("{} voted in no group", vote.by));
             }
@@ -112,7 +106,7 @@ impl RequestStory {
     /// Votes in the order in which they were given.
     fn in_order(&self) -> Vec<&Vote> {
         let mut votes: Vec<_> = self.votes.iter().collect();
-        votes.sort_by_key(|(at, _)| *at);
+        votes.sort_by_key(|(at, vote)| (vote.version, *at));
         votes.into_iter().map(|(_, vote)| vote).collect()
     }
 
@@ -137,7 +131,9 @@ impl RequestStory {
         for state in [State::Approved, State::Executing] {
             match self.step(state) {
                 None => finder.missing(format!("was released, and it is not told how it became {state}")),
-                Some((when, _)) if when > at => finder.broken(format!("was released before it became {state}")),
+                Some((when, _)) if *when > *at + SignedDuration::from_millis(HEARD_LATE_MS) => {
+                    finder.broken(format!("was released before it became {state}"))
+                }
                 Some(_) => {}
             }
         }

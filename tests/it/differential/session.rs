@@ -63,6 +63,7 @@ impl Names {
                 | SessionChange::TransactionBegun
                 | SessionChange::Transaction
                 | SessionChange::Reason
+                | SessionChange::Values
                 | SessionChange::Reading(_) => {}
             }
         }

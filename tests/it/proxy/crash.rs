@@ -25,7 +25,8 @@ const POINTS: [(&str, &str, usize); 7] = [
 ];
 
 fn runs(proxy: &Proxy) -> usize {
-    proxy.database.log().matches(UPDATE).count()
+    // As a statement of its own: the reviewers' card asks for its plan, too.
+    proxy.database.log().matches(&format!(": {UPDATE}")).count()
 }
 
 async fn check(point: &str, state: &str, ran: usize, store: &str) {

@@ -31,7 +31,8 @@ pub async fn proxies<const N: usize>(store: &SharedStore, leases: [&str; N], mod
 
 /// How often the upstream has executed a text.
 fn runs(proxy: &Proxy, text: &str) -> usize {
-    proxy.database.log().matches(text).count()
+    // As a statement of its own: the reviewers' card asks for its plan, too.
+    proxy.database.log().matches(&format!(": {text}")).count()
 }
 
 #[tokio::test]
@@ -91,7 +92,7 @@ async fn what_a_killed_proxy_held_is_cancelled_and_what_it_ran_is_unknown() {
     let again = again.hold(UPDATE).await;
     assert_ne!(again.id, running.id, "its approval is used up");
     assert_eq!(runs(&two, UPDATE), 1);
-    assert_eq!(runs(&two, "canary-waits"), 0);
+    assert_eq!(runs(&two, "UPDATE customers SET note = 'canary-waits'"), 0);
 }
 
 #[tokio::test]

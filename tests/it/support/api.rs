@@ -56,6 +56,13 @@ impl Api {
         self.call(Method::POST, &format!("/requests/{id}/cancel"), Some(json!({}))).await.status
     }
 
+    /// Decides in that way, through a proxy that may be killed meanwhile; the status code, if there is an answer.
+    pub async fn attempt(&self, id: &str, how: &str, reason: &str) -> Option<u16> {
+        let url = format!("{}/requests/{id}/{how}", self.base);
+        let sent = self.http.post(url).bearer_auth(&self.token).json(&json!({ "reason": reason })).send();
+        super::within("API call", sent).await.ok().map(|answer| answer.status().as_u16())
+    }
+
     /// The request's record.
     pub async fn request(&self, id: &str) -> Value {
         let answer = self.call(Method::GET, &format!("/requests/{id}"), None).await;

@@ -317,6 +317,13 @@ fn what_does_not_resolve_is_not_understood() {
 fn session_changes_are_reported() {
     let changes = |text: &str| analysis(text).statements.remove(0).session_changes;
     assert_eq!(changes("SET search_path = app"), [SessionChange::SearchPath]);
+    for text in
+        ["SET DateStyle = 'ISO, DMY'", "SET LOCAL TIME ZONE 'UTC'", "RESET \"IntervalStyle\"", "SET lc_monetary = 'C'"]
+    {
+        assert_eq!(changes(text), [SessionChange::Values], "{text}");
+    }
+    assert!(changes("SELECT set_config('DateStyle', 'German', false)").contains(&SessionChange::Values));
+    assert!(analysis("SET TIME ZONE 'UTC'; SELECT * FROM customers").not_understood().is_none());
     assert_eq!(changes("SET ROLE x"), [SessionChange::SearchPath, SessionChange::Role]);
     assert_eq!(changes("BEGIN"), [SessionChange::TransactionBegun]);
     assert_eq!(changes("SAVEPOINT s"), [SessionChange::TransactionBegun]);
