@@ -170,4 +170,11 @@ impl Walker<'_> {
         let read = self.descendants(relation.oid);
         self.follow(read.into_iter().map(|oid| Cause::of(Effect::Maintenance, oid)).collect(), false);
     }
+
+    /// As [`Self::computes_indexes`], of all relations: a statement that names none means many.
+    pub(super) fn computes_all_indexes(&mut self) {
+        let is_computed = |consequence: &Consequence| consequence.on.contains(Effect::Maintenance);
+        let all = self.catalog().relations().filter(|relation| relation.consequences.iter().any(is_computed));
+        self.follow(all.map(|relation| Cause::of(Effect::Maintenance, relation.oid)).collect(), false);
+    }
 }

@@ -288,6 +288,9 @@ impl<'a> Walker<'a> {
 
     fn vacuum(&mut self, vacuum: &VacuumStmt) {
         self.effect(Effect::Maintenance);
+        if vacuum.rels.is_empty() {
+            self.computes_all_indexes();
+        }
         for relation in &vacuum.rels {
             match relation.node.as_ref() {
                 Some(NodeEnum::VacuumRelation(relation)) => {
@@ -309,7 +312,8 @@ impl<'a> Walker<'a> {
     }
 
     fn maintains(&mut self, name: Option<&RangeVar>) {
-        if let Some(relation) = name.and_then(|name| self.touch(name, Effects::of(&[Effect::Maintenance]))) {
+        let Some(name) = name else { return self.computes_all_indexes() };
+        if let Some(relation) = self.touch(name, Effects::of(&[Effect::Maintenance])) {
             self.computes_indexes(relation);
         }
     }

@@ -59,7 +59,6 @@ fn everyday_statements_are_understood() {
     check("CREATE RULE r AS ON DELETE TO orders DO INSTEAD UPDATE orders SET note = 'x' WHERE id = old.id", "create");
     check("CREATE UNIQUE INDEX i ON orders (id) WHERE status = 'x'", "create");
     check("ANALYZE customers", "maintenance");
-    check("VACUUM", "maintenance");
     check("EXPLAIN SELECT * FROM customers", "explain");
     check("WITH RECURSIVE t(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT n FROM t", "select");
     check("SELECT * FROM generate_series(1, 3) AS g(n)", "select");

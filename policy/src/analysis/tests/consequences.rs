@@ -1,7 +1,9 @@
 //! What a write sets off: triggers, defaults, foreign keys; and what inherits.
 
 use super::fixture::analysis;
-use crate::effect::Effect;
+use crate::analysis::{AnalysisContext, NothingPrepared, analyze};
+use crate::catalog::Catalog;
+use crate::effect::{Effect, Effects};
 
 /// `text` carries exactly these effects, and writes exactly these relations.
 #[track_caller]
@@ -77,6 +79,16 @@ fn what_is_indexed_calls_functions_when_it_is_computed() {
     check("ALTER TABLE parcels ALTER COLUMN weight TYPE text", "alter function_call", written);
     check("ALTER TABLE parcels OWNER TO somebody", "alter", written);
     check("SELECT * FROM parcels", "select", "");
+    for text in ["ANALYZE", "VACUUM", "REINDEX SCHEMA public", "CLUSTER"] {
+        check(text, "function_call maintenance", "");
+        let catalog = Catalog::default();
+        let context = AnalysisContext { catalog: &catalog, search_path: &[], prepared: &NothingPrepared };
+        assert_eq!(
+            analyze(text, &context).effects(),
+            Effects::of(&[Effect::Maintenance]),
+            "{text} without such an index"
+        );
+    }
     check("ANALYZE orders", "maintenance", "public.orders");
 }
 
