@@ -272,18 +272,14 @@ async function pictures() {
   await page.goto(`/requests/${await held.id}`);
   await page.waitForSelector('.plan .costliest');
   await picture(page, 'request');
-  const terminal = await visitor({ viewport: { width: 1000, height: 330 }, deviceScaleFactor: 1.5 });
-  const show = async (name) => {
-    await terminal.setContent('<pre></pre>');
-    await terminal.addStyleTag({ content: 'body{margin:0;background:#10141b}pre{margin:0;padding:22px;font:15px/1.55 "DejaVu Sans Mono",monospace;color:#dfe5ee;white-space:pre-wrap}' });
-    const typed = "shop=> /* reason: order 4 left the warehouse this morning, OPS-412 */\nshop-> UPDATE orders\nshop->    SET status = 'shipped'\nshop->  WHERE id = 4;\n";
-    await terminal.locator('pre').evaluate((pre, text) => { pre.textContent = text; }, typed + held.said);
-    await picture(terminal, name);
-  };
-  await show('psql-held');
+  const terminal = await visitor({ viewport: { width: 1000, height: 215 }, deviceScaleFactor: 1.5 });
+  await terminal.setContent('<pre></pre>');
+  await terminal.addStyleTag({ content: 'body{margin:0;background:#10141b}pre{margin:0;padding:22px;font:15px/1.55 "DejaVu Sans Mono",monospace;color:#dfe5ee;white-space:pre-wrap}' });
+  const typed = "shop=> /* reason: order 4 left the warehouse this morning, OPS-412 */\nshop-> UPDATE orders\nshop->    SET status = 'shipped'\nshop->  WHERE id = 4;\n";
+  await terminal.locator('pre').evaluate((pre, text) => { pre.textContent = text; }, typed + held.said);
+  await picture(terminal, 'psql-held');
   await page.click('#approve');
   await held.ended;
-  await show('psql-done');
   await sessions[0].withdraw();
   await terminal.context().close();
   await leave(page);
@@ -292,11 +288,11 @@ async function pictures() {
 (async () => {
   const sandbox = process.getuid() === 0 ? ['--no-sandbox'] : [];
   browser = await chromium.launch({ executablePath: CHROMIUM, args: [...sandbox, '--disable-dev-shm-usage'] });
+  if (SCREENSHOTS) await pictures();
   for (const [name, play] of Object.entries(stories)) {
     await play();
     console.log(name);
   }
-  if (SCREENSHOTS) await pictures();
   await browser.close();
 })().catch((error) => {
   console.error(error);
