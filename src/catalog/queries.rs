@@ -28,19 +28,24 @@ SELECT pg_catalog.count(*), pg_catalog.sum(stamp)::pg_catalog.text,
 /// Relations. `stamp` changes with everything a statement on the relation may set off: triggers, rules, defaults,
 /// constraints, row security. It is empty for what came with the server.
 pub(super) const RELATIONS: &str = "\
-SELECT c.oid, n.nspname, c.relname, c.relkind::pg_catalog.text, c.reltype,
-    ARRAY(SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno, i.inhparent),
+SELECT c.oid, n.nspname, c.relname, c.relkind::pg_catalog.text, c.reltype, COALESCE(i.parents, '{}'),
     c.relhasrules AND EXISTS (
         SELECT FROM pg_catalog.pg_rewrite r
         WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN' AND r.ev_enabled <> 'D'),
     CASE WHEN c.oid < 16384 THEN '' ELSE pg_catalog.concat_ws('/', c.relrowsecurity, c.relforcerowsecurity,
-        c.reloptions::pg_catalog.text,
-        ARRAY(SELECT xmin FROM pg_catalog.pg_trigger WHERE tgrelid = c.oid ORDER BY oid)::pg_catalog.text,
-        ARRAY(SELECT xmin FROM pg_catalog.pg_rewrite WHERE ev_class = c.oid ORDER BY oid)::pg_catalog.text,
-        ARRAY(SELECT xmin FROM pg_catalog.pg_attrdef WHERE adrelid = c.oid ORDER BY oid)::pg_catalog.text,
-        ARRAY(SELECT xmin FROM pg_catalog.pg_constraint WHERE conrelid = c.oid ORDER BY oid)::pg_catalog.text,
-        ARRAY(SELECT xmin FROM pg_catalog.pg_policy WHERE polrelid = c.oid ORDER BY oid)::pg_catalog.text) END
+        c.reloptions::pg_catalog.text, parts.stamp) END
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN (
+        SELECT inhrelid, pg_catalog.array_agg(inhparent ORDER BY inhseqno, inhparent) AS parents
+        FROM pg_catalog.pg_inherits GROUP BY inhrelid) AS i ON i.inhrelid = c.oid
+    LEFT JOIN (
+        SELECT relation, pg_catalog.string_agg(kind || stamp, '/' ORDER BY kind, oid) AS stamp FROM (
+            SELECT tgrelid, 't', oid, xmin::pg_catalog.text FROM pg_catalog.pg_trigger
+            UNION ALL SELECT ev_class, 'r', oid, xmin::pg_catalog.text FROM pg_catalog.pg_rewrite
+            UNION ALL SELECT adrelid, 'd', oid, xmin::pg_catalog.text FROM pg_catalog.pg_attrdef
+            UNION ALL SELECT conrelid, 'c', oid, xmin::pg_catalog.text FROM pg_catalog.pg_constraint
+            UNION ALL SELECT polrelid, 'p', oid, xmin::pg_catalog.text FROM pg_catalog.pg_policy
+        ) AS part (relation, kind, oid, stamp) GROUP BY relation) AS parts ON parts.relation = c.oid
 ORDER BY c.oid";
 
 /// What statements on relations set off: by relation, the effects (1 insert, 2 update, 4 delete, 8 truncate, 16 maintenance,

@@ -8,12 +8,15 @@ use std::collections::HashSet;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{DropBehavior, Node, TruncateStmt};
 
-use super::lineage::Source;
+use super::lineage::{Source, work};
 use super::walker::Walker;
 use super::{BaseColumn, Lineage};
 use crate::catalog::{Column, Consequence, Oid, Relation, RelationKind, SetOff};
 use crate::effect::{Effect, Effects};
 use crate::name::QualifiedName;
+
+/// Work of naming one more relation.
+const DESCENDANT_WORK: usize = 64;
 
 /// What is done to a relation, whose consequences are still to be followed.
 pub(super) struct Cause {
@@ -141,6 +144,7 @@ impl<'a> Walker<'a> {
             found.extend(children.iter().filter(|child| is_own(child) && seen.insert(**child)));
             at += 1;
         }
+        work(DESCENDANT_WORK * found.len());
         found
     }
 

@@ -19,7 +19,8 @@ thread_local! {
     static WORK: Cell<usize> = const { Cell::new(0) };
 }
 
-fn work(units: usize) {
+/// Counts work.
+pub fn work(units: usize) {
     WORK.set(WORK.get().saturating_add(units));
 }
 

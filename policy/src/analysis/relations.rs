@@ -92,7 +92,7 @@ impl<'a> Walker<'a> {
         if name.inh {
             for oid in self.descendants(relation.oid) {
                 if let Some(child) = self.catalog().relation(oid) {
-                    self.relation(Some(oid), QualifiedName::new(&child.schema, &child.name), effects);
+                    self.known_relation(child, effects);
                 }
             }
         }
@@ -123,8 +123,7 @@ impl<'a> Walker<'a> {
         let mut open = vec![relation];
         while let Some(next) = open.pop() {
             if seen.insert(next.oid) {
-                let name = QualifiedName::new(&next.schema, &next.name);
-                self.relation(Some(next.oid), name, effects);
+                self.known_relation(next, effects);
                 open.extend(next.parents.iter().filter_map(|parent| self.catalog().relation(*parent)));
             }
         }

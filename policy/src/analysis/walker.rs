@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::constant::Literals;
 use super::lineage::{Columns, take_work};
 use super::{AnalysisContext, Lineage, NotUnderstood, Outputs, RelationUse, SessionChange, StatementAnalysis, columns};
-use crate::catalog::{Catalog, Oid};
+use crate::catalog::{Catalog, Oid, Relation};
 use crate::effect::{Effect, Effects};
 use crate::name::QualifiedName;
 
@@ -172,6 +172,15 @@ impl<'a> Walker<'a> {
             self.positions.insert(oid, list.len());
         }
         list.push(RelationUse { oid, name, effects, is_consulted: false });
+    }
+
+    /// The same of a relation that the catalog has.
+    pub fn known_relation(&mut self, known: &Relation, effects: Effects) {
+        let position = self.positions.get(&known.oid).copied();
+        match position.and_then(|position| self.out.relations.get_mut(position)) {
+            Some(used) => used.effects.extend(effects),
+            None => self.relation(Some(known.oid), QualifiedName::new(&known.schema, &known.name), effects),
+        }
     }
 
     pub fn function(&mut self, schema: &str, name: &str) {

@@ -136,3 +136,10 @@ fn each_partition_is_listed_once() {
     assert_eq!(found.not_understood(), None);
     assert_eq!(found.statements[0].relations.len(), 10_001);
 }
+
+#[test]
+fn partitions_are_paid_for_each_time() {
+    let large = large();
+    understood("SELECT * FROM parted a JOIN parted b USING (c1)", &large);
+    too_complex(&"TABLE parted;".repeat(100), &large);
+}
