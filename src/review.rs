@@ -4,6 +4,7 @@
 //! Invariant: every transition is a compare-and-set in the store, made by someone (or the clock) with time and reason.
 
 mod acts;
+pub mod analytics;
 mod choices;
 mod decide;
 mod error;
@@ -14,6 +15,7 @@ mod grant;
 mod grants;
 mod lifecycle;
 mod pending;
+mod remarks;
 mod service;
 mod state;
 mod unsettled;
@@ -41,6 +43,7 @@ pub use grant::{
 };
 pub use grants::GrantAsk;
 pub use pending::Waiting;
+pub use remarks::{COMMENT_CHARS_MAX, Comment};
 pub use service::{Opened, Review};
 pub use state::UnknownState;
 
@@ -265,6 +268,9 @@ pub struct AccessRequest {
     /// The requester's reason.
     #[serde(default)]
     pub justification: Option<String>,
+    /// Whether it cannot be approved without one.
+    #[serde(default)]
+    pub justification_required: bool,
     /// Whether a transaction block is open.
     pub in_transaction: bool,
     /// Whether the rows that it writes are counted as it runs, so that an approval can limit them.

@@ -3,6 +3,7 @@
 //! Never decides: it refuses what the state table forbids and what is no longer at the expected version.
 //! Invariant: one transaction per change; what a call has answered `Ok` survives a crash.
 
+mod digests;
 mod facts;
 mod grants;
 mod migrations;
@@ -25,7 +26,7 @@ use countersign_policy::grant::Binding;
 use countersign_policy::rule::Mode;
 
 use crate::card::Card;
-use crate::review::{AccessRequest, GrantId, GrantRecord, GrantState, RequestId, State, Transition, Vote};
+use crate::review::{AccessRequest, Comment, GrantId, GrantRecord, GrantState, RequestId, State, Transition, Vote};
 use crate::tls::TlsError;
 
 pub use owner::is_in_use;
@@ -152,6 +153,10 @@ pub struct Change {
     pub grant: Option<Box<GrantRecord>>,
     /// What its approval is bound to from now on.
     pub binding: Option<Binding>,
+    /// What somebody wrote about it.
+    pub comment: Option<Comment>,
+    /// The requester's reason, of a request that had none.
+    pub justification: Option<String>,
 }
 
 /// Which grants to list, newest first.
@@ -199,6 +204,53 @@ pub struct Viewer {
 
 /// An answer of the store, once it is durable.
 pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// A request in few words, to be counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digest {
+    /// The request.
+    pub id: RequestId,
+    /// Who made it.
+    pub requester: String,
+    /// On which database.
+    pub database: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// Its shape, as [`AccessRequest::shape`].
+    pub shape: String,
+    /// The rules that hold it.
+    pub rules: Vec<String>,
+    /// Groups that are asked; one may be named twice.
+    pub groups: Vec<String>,
+    /// How it left PENDING.
+    pub decided: Option<Decided>,
+}
+
+/// How a request left PENDING.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// The state it went to.
+    pub to: State,
+    /// Who decided.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Which digests to read, newest first.
+#[derive(Clone, Debug)]
+pub struct DigestFilter {
+    /// Made at or after this moment.
+    pub from: Timestamp,
+    /// Made before this moment.
+    pub until: Timestamp,
+    /// Older than this one: the last of the page before.
+    pub before: Option<RequestId>,
+    /// Made by this person, or to be reviewed by one of these groups.
+    pub visible_to: Option<Viewer>,
+    /// At most so many.
+    pub limit: u32,
+}
 
 /// How often requests of one shape were decided, and how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -251,6 +303,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Puts a card in the place of the one before; it is no change of the request.
     fn fill_card(&self, id: RequestId, card: Card) -> StoreFuture<'_, ()>;
+
+    /// What was written about it, oldest first.
+    fn comments(&self, id: RequestId) -> StoreFuture<'_, Vec<Comment>>;
+
+    /// One page of requests in few words, by id descending.
+    fn digests(&self, filter: DigestFilter) -> StoreFuture<'_, Vec<Digest>>;
 
     /// How requests of that shape on that database were decided that were made before this one, the newest thousand: by
     /// anybody, or by this user.

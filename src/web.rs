@@ -4,6 +4,7 @@
 //! something needs a bearer token, or a session with what only our own pages know.
 //! Invariant: every error of the API is a problem document (RFC 9457), and nobody learns of requests that are not theirs.
 
+mod analytics;
 mod api;
 mod assets;
 mod caller;
@@ -15,6 +16,7 @@ mod login;
 mod pages;
 mod peer;
 mod problem;
+mod remarks;
 mod server;
 mod session;
 
@@ -89,6 +91,9 @@ pub fn router(state: ApiState) -> Router {
         .route("/requests/{id}/reject", post(decide::reject::<AccessRequest>))
         .route("/requests/{id}/cancel", post(decide::cancel::<AccessRequest>))
         .route("/requests/{id}/revoke", post(decide::revoke::<AccessRequest>))
+        .route("/requests/{id}/comments", post(remarks::comment))
+        .route("/requests/{id}/justify", post(remarks::justify))
+        .route("/analytics", get(analytics::show))
         .route("/grants", get(grants::list).post(grants::request))
         .route("/grants/{id}", get(grants::show))
         .route("/grants/{id}/approve", post(decide::approve::<GrantRecord>))

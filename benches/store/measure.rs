@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countersign::review::{AccessRequest, RequestId, State, Surface, Transition, Vote};
-use countersign::store::{Change, Filter, NewRecord, Store, Viewer};
+use countersign::store::{Change, DigestFilter, Filter, NewRecord, Store, Viewer};
 use countersign_policy::grant::Binding;
 use countersign_policy::rule::Mode;
 use jiff::Timestamp;
@@ -61,7 +61,31 @@ pub(crate) async fn all(store: Arc<dyn Store>, arguments: &Arguments) -> Outcome
         times.push(began.elapsed());
     }
     tell("approve one", times);
+    for (name, visible_to) in [("all", None), ("of a group that reviews few", viewer("eve", "rare"))] {
+        count(&*store, name, visible_to).await?;
+    }
     at_once(store, arguments.at_once).await
+}
+
+/// Reads everything as the analytics do, page by page.
+async fn count(store: &dyn Store, name: &str, visible_to: Option<Viewer>) -> Outcome<()> {
+    const DIGESTS: u32 = 5_000;
+    let (mut before, mut times, mut counted) = (None, Vec::new(), 0);
+    loop {
+        let (from, until) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
+        let filter = DigestFilter { from, until, before, visible_to: visible_to.clone(), limit: DIGESTS };
+        let began = Instant::now();
+        let page = store.digests(filter).await?;
+        times.push(began.elapsed());
+        counted += page.len();
+        before = page.last().map(|digest| digest.id);
+        if page.len() < DIGESTS as usize {
+            break;
+        }
+    }
+    println!("  {counted} requests are counted: {:.2} s", times.iter().sum::<Duration>().as_secs_f64());
+    tell(&format!("a page of them, {name}"), times);
+    Ok(())
 }
 
 /// Requests that come together and are approved together.
@@ -130,6 +154,8 @@ fn approval(request: &AccessRequest) -> Change {
         mode: None,
         grant: None,
         binding: None,
+        comment: None,
+        justification: None,
     }
 }
 
@@ -152,6 +178,7 @@ fn new_request() -> AccessRequest {
         messages: Vec::new(),
         causes: vec!["writes".to_owned()],
         justification: None,
+        justification_required: false,
         shape: String::new(),
         reviewers: vec![countersign_policy::verdict::ReviewerDemand { group: "dba".to_owned(), approvals: 1 }],
         in_transaction: false,

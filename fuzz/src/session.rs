@@ -211,6 +211,7 @@ impl Play {
             messages: Vec::new(),
             reviewers: met(),
             justification: None,
+            justification_required: false,
             in_transaction: false,
             rows_counted: true,
             created_at: self.around.now,

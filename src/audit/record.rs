@@ -160,6 +160,28 @@ pub enum Record<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         max_affected: Option<u64>,
     },
+    /// Somebody wrote about a request.
+    Comment {
+        /// The access request.
+        request: RequestId,
+        /// Who.
+        by: &'a str,
+        /// Where.
+        surface: Surface,
+        /// What.
+        text: &'a str,
+    },
+    /// The requester gave the reason for a request that had none.
+    Justification {
+        /// The access request.
+        request: RequestId,
+        /// Who.
+        by: &'a str,
+        /// Where.
+        surface: Surface,
+        /// The reason.
+        reason: &'a str,
+    },
     /// An access request changed its state.
     Transition {
         /// The access request.

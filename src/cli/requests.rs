@@ -4,6 +4,8 @@
 
 mod card;
 mod client;
+mod export;
+mod stats;
 pub(super) mod view;
 
 use std::collections::HashMap;
@@ -11,10 +13,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 use serde_json::json;
 
 use super::output::{Colour, Exit, Format, width};
-use crate::review::{Scope, State};
+use crate::review::analytics::{Analytics, Period};
+use crate::review::{RequestId, Scope, State};
+use crate::store::PAGE_MAX;
 use crate::web::{Page, RequestView};
 
 pub use client::{Client, Failure};
@@ -110,12 +115,64 @@ pub enum RequestsCommand {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Write about a request, for its requester and its reviewers
+    Comment {
+        /// The request
+        id: String,
+        /// What
+        text: String,
+    },
+    /// Give the reason for a request of your own that has none
+    Justify {
+        /// The request
+        id: String,
+        /// Why it is to be done
+        #[arg(long)]
+        reason: String,
+    },
+    /// How requests were decided: how fast, by rule, database, group, requester and shape
+    Stats(StatsArgs),
+    /// Print requests as CSV, or with --format json one on a line, newest first
+    Export {
+        /// Only those in this state, such as EXECUTED
+        #[arg(long)]
+        status: Option<State>,
+        /// Only those on this database
+        #[arg(long)]
+        database: Option<String>,
+        /// Only those made by this user
+        #[arg(long)]
+        user: Option<String>,
+    },
     /// Print requests as they come and change, until Ctrl-C
     Watch {
         /// Only those on this database
         #[arg(long)]
         database: Option<String>,
     },
+}
+
+/// `countersign requests stats …`
+#[derive(Clone, Debug, clap::Args)]
+pub struct StatsArgs {
+    /// How far back, such as 12h or 90d
+    #[arg(long, default_value = "30d")]
+    last: String,
+    /// Only requests on this database
+    #[arg(long)]
+    database: Option<String>,
+    /// Only requests made by this user
+    #[arg(long)]
+    user: Option<String>,
+    /// Only requests that this rule holds
+    #[arg(long)]
+    rule: Option<String>,
+    /// Only requests that this group is asked to review
+    #[arg(long)]
+    group: Option<String>,
+    /// Length of the periods
+    #[arg(long, value_enum, default_value_t)]
+    per: Period,
 }
 
 /// Runs the command and prints to standard output and error.
@@ -204,6 +261,16 @@ async fn execute<W: Write>(command: RequestsCommand, client: &Client, mut print:
             let width = print.width;
             return print.request(&shown, |shown, colour| view::full(shown, colour, width));
         }
+        RequestsCommand::Stats(args) => return statistics(client, args, print).await,
+        RequestsCommand::Export { status, database, user } => {
+            let mut query = Vec::new();
+            query.extend(status.map(|status| ("status", status.to_string())));
+            query.extend(database.map(|database| ("database", database)));
+            query.extend(user.map(|user| ("user", user)));
+            return exported(client, query, print).await;
+        }
+        RequestsCommand::Comment { id, text } => (id, "comments", json!({ "text": text })),
+        RequestsCommand::Justify { id, reason } => (id, "justify", json!({ "reason": reason })),
         RequestsCommand::Watch { database } => return watch(client, database, print).await,
         RequestsCommand::Approve { id, reason, time, scope, force, statement, max_affected } => {
             let body = json!({
@@ -218,6 +285,43 @@ async fn execute<W: Write>(command: RequestsCommand, client: &Client, mut print:
     };
     let decided = client.post(&["requests", &id, verb], body).await?;
     print.request(&decided, view::line)
+}
+
+async fn statistics<W: Write>(client: &Client, args: StatsArgs, mut print: Print<W>) -> Result<(), Failure> {
+    let StatsArgs { last, database, user, rule, group, per } = args;
+    let per = per.to_possible_value().map(|per| per.get_name().to_owned()).unwrap_or_default();
+    let mut query = vec![("last", last), ("per", per)];
+    let narrowed = [("database", database), ("user", user), ("rule", rule), ("group", group)];
+    query.extend(narrowed.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    let analytics: Analytics = client.get(&["analytics"], &query).await?;
+    match print.format {
+        Format::Json => print.json(&analytics),
+        Format::Text => print.text(&stats::text(&analytics, print.colour)),
+    }
+}
+
+/// Page by page, so that neither side holds all of them.
+async fn exported<W: Write>(client: &Client, query: Vec<(&str, String)>, mut print: Print<W>) -> Result<(), Failure> {
+    if print.format == Format::Text {
+        print.text(&export::headings())?;
+    }
+    let mut after = None;
+    loop {
+        let mut query = query.clone();
+        query.push(("limit", PAGE_MAX.to_string()));
+        query.extend(after.map(|after: RequestId| ("after", after.to_string())));
+        let page: Page = client.get(&["requests"], &query).await?;
+        for view in &page.requests {
+            match print.format {
+                Format::Json => print.json(view)?,
+                Format::Text => print.text(&export::line(view))?,
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 async fn watch<W: Write>(client: &Client, database: Option<String>, mut print: Print<W>) -> Result<(), Failure> {

@@ -159,6 +159,9 @@ impl Review {
         }
         let groups = self.approves_in(request, actor, consent)?;
         is_open(request, now)?;
+        if request.justification_required && request.justification.is_none() && !consent.forced {
+            return Err(ReviewError::Unjustified);
+        }
         let edited = edited_text(request, consent)?;
         is_limitable(request, edited.as_ref(), consent)?;
         let replaced = edited.is_some();
@@ -301,6 +304,8 @@ pub(super) fn unchanged(request: &AccessRequest) -> Change {
         mode: None,
         grant: None,
         binding: None,
+        comment: None,
+        justification: None,
     }
 }
 

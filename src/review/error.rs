@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::audit::AuditError;
 use crate::duration::in_words;
-use crate::review::{GrantState, State};
+use crate::review::{COMMENT_CHARS_MAX, GrantState, State};
 use crate::store::StoreError;
 
 /// Why a decision was not accepted. Nothing has changed then, unless the variant says so.
@@ -34,6 +34,21 @@ pub enum ReviewError {
     /// Saying no takes a reason.
     #[error("a reason is required")]
     ReasonRequired,
+    /// Its requester has to say why first.
+    #[error("its requester has given no reason yet, which a rule asks for")]
+    Unjustified,
+    /// It has a reason.
+    #[error("access request has a reason already")]
+    AlreadyJustified,
+    /// Only its requester may do this.
+    #[error("only its requester may do this")]
+    NotRequester,
+    /// It cannot be a comment.
+    #[error("a comment has from 1 to {COMMENT_CHARS_MAX} characters")]
+    BadComment,
+    /// Too much was written about it.
+    #[error("too much has been written about this request")]
+    TooMany,
     /// Its time is over.
     #[error("access request has expired")]
     Expired,

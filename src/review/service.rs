@@ -16,7 +16,7 @@ use super::pending::Pending;
 use super::unsettled::Unsettled;
 use super::votes::{covers, left};
 use super::{
-    ADMIN_GROUP, AccessRequest, Agreement, NewRequest, RequestId, ReviewError, State, Surface, Transition, Vote,
+    ADMIN_GROUP, AccessRequest, Actor, Agreement, NewRequest, RequestId, ReviewError, State, Surface, Transition, Vote,
     Waiting,
 };
 use crate::audit::{Audit, AuditError, Record};
@@ -100,16 +100,18 @@ impl Review {
         if new.mode == Mode::Resubmit
             && let Some(open) = self.same(&new, State::Pending, now).await?
         {
+            let open = self.justified_again(open, &new, now).await?;
             return Ok(Opened::Joined(open));
-        }
-        if unjustified {
-            return Ok(Opened::Unjustified);
         }
         if new.mode == Mode::Resubmit {
             let record = record_of(new, now);
             let request = record.request.clone();
             self.store_new(record).await?;
             return Ok(Opened::Resubmit(request));
+        }
+        // Who waits on the wire is asked at once; who does not wait has the time to give it.
+        if unjustified {
+            return Ok(Opened::Unjustified);
         }
         let record = record_of(new, now);
         let waiting = self.pending.park(record.request.clone());
@@ -275,6 +277,22 @@ impl Review {
         Ok(found.filter(|request| covers(&request.reviewers, &new.reviewers)))
     }
 
+    /// The open request, with the reason that came when it was sent again.
+    async fn justified_again(
+        &self,
+        open: AccessRequest,
+        new: &NewRequest,
+        now: Timestamp,
+    ) -> Result<AccessRequest, ReviewError> {
+        let (None, Some(reason)) = (&open.justification, &new.justification) else { return Ok(open) };
+        let requester = Actor { name: new.user.clone(), groups: new.groups.clone(), surface: Surface::Wire };
+        match self.justify(open.id, &requester, reason, now).await {
+            // It was decided or justified in this moment.
+            Err(ReviewError::AlreadyDecided { .. } | ReviewError::AlreadyJustified | ReviewError::Expired) => Ok(open),
+            justified => justified,
+        }
+    }
+
     async fn store_new(&self, record: NewRecord) -> Result<(), ReviewError> {
         let (id, version) = (record.request.id, record.request.version);
         let (transitions, votes) = (record.request.transitions.clone(), record.request.votes.clone());
@@ -352,6 +370,7 @@ fn record_of(new: NewRequest, now: Timestamp) -> NewRecord {
         messages: new.messages,
         reviewers: new.reviewers,
         justification: new.justification,
+        justification_required: new.justification_asked == Justification::Required,
         in_transaction: new.in_transaction,
         rows_counted: new.rows_counted,
         created_at,

@@ -54,7 +54,7 @@ fn marked(comment: &str) -> Option<String> {
 }
 
 /// A reason as it is kept; `None` when there is nothing in it.
-pub(super) fn kept(reason: &str) -> Option<String> {
+pub(crate) fn kept(reason: &str) -> Option<String> {
     let reason = reason.trim();
     (!reason.is_empty()).then(|| reason.chars().take(LEN_MAX).collect())
 }

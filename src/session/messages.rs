@@ -59,7 +59,10 @@ pub(super) fn withdrawn() -> Bytes {
 
 pub(super) fn approval_required(request: &AccessRequest, link: &str) -> Bytes {
     let detail = format!("{} Expires {}.", about(request), clock(request.expires_at));
-    let hint = format!("Re-run the same statement after approval: {link}");
+    let mut hint = format!("Re-run the same statement after approval: {link}");
+    if request.justification_required && request.justification.is_none() {
+        hint.insert_str(0, "It is approved only with a reason: countersign requests justify ID --reason '...'. ");
+    }
     error(sqlstate::INSUFFICIENT_PRIVILEGE, "approval required", Some(&detail), Some(&hint))
 }
 

@@ -26,6 +26,7 @@ struct FactsOut<'a> {
     shape: &'a str,
     messages: &'a [String],
     justification: Option<&'a str>,
+    justification_required: bool,
     in_transaction: bool,
     rows_counted: bool,
 }
@@ -47,6 +48,8 @@ struct FactsIn {
     messages: Vec<String>,
     #[serde(default)]
     justification: Option<String>,
+    #[serde(default)]
+    justification_required: bool,
     in_transaction: bool,
     #[serde(default)]
     rows_counted: bool,
@@ -67,6 +70,7 @@ pub(super) fn encode(request: &AccessRequest) -> Result<String, StoreError> {
         shape: &request.shape,
         messages: &request.messages,
         justification: request.justification.as_deref(),
+        justification_required: request.justification_required,
         in_transaction: request.in_transaction,
         rows_counted: request.rows_counted,
     };
@@ -85,6 +89,8 @@ pub(super) struct Columns {
     pub(super) expires_at: i64,
     pub(super) decided_at: Option<i64>,
     pub(super) outcome: Option<String>,
+    /// The reason that was given later.
+    pub(super) justification: Option<String>,
 }
 
 impl Columns {
@@ -109,7 +115,8 @@ impl Columns {
             shape: facts.shape,
             messages: facts.messages,
             reviewers: Vec::new(),
-            justification: facts.justification,
+            justification: self.justification.or(facts.justification),
+            justification_required: facts.justification_required,
             in_transaction: facts.in_transaction,
             rows_counted: facts.rows_counted,
             created_at: time_from(self.created_at)?,

@@ -27,12 +27,12 @@ use self::node::{Keeper, Node};
 use self::pool::Pool;
 use self::rows::{bigint, microseconds, request_from, state_name, storable};
 use super::{
-    Change, Filter, GrantFilter, NewRecord, PAGE_MAX, Past, Store, StoreError, StoreEvent, StoreFuture, check_grant,
-    check_history, check_transition, facts, owner,
+    Change, Digest, DigestFilter, Filter, GrantFilter, NewRecord, PAGE_MAX, Past, Store, StoreError, StoreEvent,
+    StoreFuture, check_grant, check_history, check_transition, facts, owner,
 };
 use crate::card::Card;
 use crate::config::UpstreamConfig;
-use crate::review::{AccessRequest, GrantId, GrantRecord, GrantState, RequestId, State, Transition};
+use crate::review::{AccessRequest, Comment, GrantId, GrantRecord, GrantState, RequestId, State, Transition};
 
 /// Requests of nodes that are gone that are ended in one transaction.
 const REAP_BATCH: i64 = 1000;
@@ -212,13 +212,18 @@ async fn write(conn: &Conn, change: &Change, from: Option<State>, node: i64) -> 
     let grants = rows::grants(change.grant.as_deref())?;
     let begins = to == Some("EXECUTING");
     let binding = change.binding.as_ref().map(|binding| binding.0.as_slice());
+    let comment = change.comment.as_ref();
+    let (by, text) = (comment.map(|comment| storable(&comment.by)), comment.map(|comment| storable(&comment.text)));
+    let surface = comment.map(|comment| facts::surface_name(comment.surface));
+    let at = microseconds(comment.map(|comment| comment.at));
+    let justification = change.justification.as_deref().map(storable);
     let mut set: Vec<&(dyn ToSql + Sync)> =
         vec![&id, &version, &from, &to, &decided_at, &expires_at, &outcome, &mode, &votes, &transitions];
     let made = if begins {
         set.push(&node);
         conn.query(queries::BEGIN, &set).await?
     } else {
-        set.extend([&grants as &(dyn ToSql + Sync), &binding]);
+        set.extend([&grants as &(dyn ToSql + Sync), &binding, &by, &surface, &at, &text, &justification]);
         conn.query(queries::CHANGE, &set).await?
     };
     Ok(!made.is_empty())
@@ -243,6 +248,24 @@ impl Store for PostgresStore {
     fn fill_card(&self, id: RequestId, card: Card) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             self.query(queries::FILL_CARD, &[&id.to_string(), &facts::encode_card(&card)?]).await.map(drop)
+        })
+    }
+
+    fn comments(&self, id: RequestId) -> StoreFuture<'_, Vec<Comment>> {
+        Box::pin(async move {
+            let found = self.query(queries::COMMENTS, &[&id.to_string()]).await?;
+            found.iter().map(rows::comment_from).collect()
+        })
+    }
+
+    fn digests(&self, filter: DigestFilter) -> StoreFuture<'_, Vec<Digest>> {
+        Box::pin(async move {
+            let (from, until) = filter.ids();
+            let viewer = filter.visible_to.as_ref();
+            let (name, groups) = (viewer.map(|viewer| storable(&viewer.name)), viewer.map(|viewer| &viewer.groups));
+            let limit = i64::from(filter.limit);
+            let page = self.query(queries::DIGESTS, &[&from, &until, &name, &groups, &limit]).await?;
+            page.iter().map(rows::digest_from).collect()
         })
     }
 

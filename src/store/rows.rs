@@ -10,11 +10,11 @@ use countersign_policy::verdict::ReviewerDemand;
 use super::facts::{self, Columns, mode_name, state_from, surface_from, surface_name, time_from};
 use super::{NewRecord, Past, StoreError};
 use crate::card::Card;
-use crate::review::{AccessRequest, RequestId, State, Transition, Vote};
+use crate::review::{AccessRequest, Comment, RequestId, State, Transition, Vote};
 
 /// Columns of `requests` in the order [`request_from`] reads them.
-pub(super) const COLUMNS: &str =
-    "r.id, r.state, r.version, r.requester, r.database, r.facts, r.created_at, r.expires_at, r.decided_at, r.outcome";
+pub(super) const COLUMNS: &str = "r.id, r.state, r.version, r.requester, r.database, r.facts, r.created_at, r.expires_at, r.decided_at, r.outcome, \
+     r.justification";
 
 pub(super) fn insert(connection: &Connection, new: &NewRecord) -> Result<(), StoreError> {
     let request = &new.request;
@@ -52,6 +52,32 @@ pub(super) fn insert(connection: &Connection, new: &NewRecord) -> Result<(), Sto
     }
     request.votes.iter().try_for_each(|vote| insert_vote(connection, request.id, vote))?;
     request.transitions.iter().try_for_each(|transition| insert_transition(connection, request.id, transition))
+}
+
+pub(super) fn insert_comment(connection: &Connection, id: RequestId, comment: &Comment) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO comments (request, seq, person, surface, at, comment) \
+             VALUES (?1, (SELECT count(*) FROM comments WHERE request = ?1), ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            id.to_string(),
+            comment.by,
+            surface_name(comment.surface),
+            comment.at.as_microsecond(),
+            comment.text
+        ])?;
+    Ok(())
+}
+
+pub(super) fn comments(connection: &Connection, id: RequestId) -> Result<Vec<Comment>, StoreError> {
+    let mut query = connection
+        .prepare_cached("SELECT person, surface, at, comment FROM comments WHERE request = ?1 ORDER BY seq")?;
+    let comment = |row: &Row<'_>| {
+        let (surface, at) = (surface_from(&row.get::<_, String>(1)?)?, time_from(row.get(2)?)?);
+        Ok(Comment { by: row.get(0)?, surface, at, text: row.get(3)? })
+    };
+    query.query_and_then([id.to_string()], comment)?.collect()
 }
 
 pub(super) fn put_card(connection: &Connection, id: RequestId, card: &Card) -> Result<(), StoreError> {
@@ -143,6 +169,7 @@ pub(super) fn request_from(row: &Row<'_>) -> Result<AccessRequest, StoreError> {
         expires_at: row.get(7)?,
         decided_at: row.get(8)?,
         outcome: row.get(9)?,
+        justification: row.get(10)?,
     };
     columns.with(row.get_ref(5)?.as_str().map_err(|_type| StoreError::Invalid("request"))?)
 }

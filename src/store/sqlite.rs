@@ -15,11 +15,12 @@ use super::grants;
 use super::rows::{self, COLUMNS};
 use super::thread::{Access, StoreThread};
 use super::{
-    Change, Filter, GrantFilter, NewRecord, Past, Store, StoreError, StoreFuture, check_history, check_transition,
+    Change, Digest, DigestFilter, Filter, GrantFilter, NewRecord, Past, Store, StoreError, StoreFuture, check_history,
+    check_transition,
 };
-use super::{facts, owner, pages};
+use super::{digests, facts, owner, pages};
 use crate::card::Card;
-use crate::review::{AccessRequest, GrantId, GrantRecord, RequestId, State, Surface, Transition};
+use crate::review::{AccessRequest, Comment, GrantId, GrantRecord, RequestId, State, Surface, Transition};
 
 /// Requests in `countersign.db`.
 #[derive(Debug)]
@@ -87,6 +88,14 @@ impl Store for SqliteStore {
 
     fn fill_card(&self, id: RequestId, card: Card) -> StoreFuture<'_, ()> {
         self.write(move |connection| rows::put_card(connection, id, &card))
+    }
+
+    fn comments(&self, id: RequestId) -> StoreFuture<'_, Vec<Comment>> {
+        self.read(move |connection| rows::comments(connection, id))
+    }
+
+    fn digests(&self, filter: DigestFilter) -> StoreFuture<'_, Vec<Digest>> {
+        self.read(move |connection| digests::page(connection, &filter))
     }
 
     fn past(&self, request: AccessRequest, user: Option<String>) -> StoreFuture<'_, Past> {
@@ -223,6 +232,8 @@ fn end(
         mode: None,
         grant: None,
         binding: None,
+        comment: None,
+        justification: None,
     };
     write_change(connection, &change, open.state)?;
     Ok((open.id, transition))
@@ -258,6 +269,9 @@ fn write_change(connection: &Connection, change: &Change, state: State) -> Resul
     if let Some(vote) = &change.vote {
         rows::insert_vote(connection, change.id, vote)?;
     }
+    if let Some(comment) = &change.comment {
+        rows::insert_comment(connection, change.id, comment)?;
+    }
     if let Some(grant) = &change.grant {
         grants::insert(connection, grant)?;
     }
@@ -265,7 +279,7 @@ fn write_change(connection: &Connection, change: &Change, state: State) -> Resul
         .prepare_cached(
             "UPDATE requests SET version = version + 1, state = ?2, decided_at = coalesce(decided_at, ?3), \
              expires_at = coalesce(?4, expires_at), outcome = coalesce(?5, outcome), mode = coalesce(?6, mode), \
-             binding = coalesce(?7, binding) WHERE id = ?1",
+             binding = coalesce(?7, binding), justification = coalesce(?8, justification) WHERE id = ?1",
         )?
         .execute(params![
             change.id.to_string(),
@@ -275,6 +289,7 @@ fn write_change(connection: &Connection, change: &Change, state: State) -> Resul
             change.outcome,
             change.mode.map(facts::mode_name),
             change.binding.as_ref().map(|binding| binding.0.as_slice()),
+            change.justification,
         ])?;
     Ok(())
 }

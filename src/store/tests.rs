@@ -1,4 +1,5 @@
 pub(crate) mod both;
+mod cards;
 mod grants;
 pub(crate) mod memory;
 mod migrations;
@@ -34,6 +35,7 @@ fn request(id: u128) -> AccessRequest {
         messages: vec!["it's".to_owned()],
         reviewers: vec![ReviewerDemand { group: "dba".to_owned(), approvals: 2 }],
         justification: Some("ticket 17".to_owned()),
+        justification_required: true,
         in_transaction: false,
         rows_counted: true,
         created_at: at(0),
@@ -64,6 +66,8 @@ fn change(id: u128, version: u64, from: State, to: State) -> Change {
         mode: None,
         grant: None,
         binding: None,
+        comment: None,
+        justification: None,
     }
 }
 

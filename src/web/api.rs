@@ -17,7 +17,7 @@ use crate::card::Card;
 use crate::duration;
 use crate::identity::Principal;
 use crate::review::votes::demanded_groups;
-use crate::review::{AccessRequest, RequestId, State as RequestState};
+use crate::review::{AccessRequest, Comment, RequestId, State as RequestState};
 use crate::store::{Filter, PAGE_MAX, Past, Viewer};
 
 /// When a card has been gathered if it ever is.
@@ -45,6 +45,9 @@ pub struct RequestView {
 pub struct Details {
     /// Sizes, what it sets off, the plan, the open transaction; `None` of requests of older versions.
     pub card: Option<Card>,
+    /// What people wrote about it, oldest first.
+    #[serde(default)]
+    pub comments: Vec<Comment>,
     /// Who else must approve it.
     pub still_needed: Vec<ReviewerDemand>,
     /// How requests of the same shape were decided before; of those that the caller may know of.
@@ -127,6 +130,7 @@ impl Details {
             |card: Card| if is_late(request) { card.given_up("the proxy ended before it was gathered") } else { card };
         Ok(Self {
             card: review.card(request.id).await?.map(settled),
+            comments: review.comments(request.id).await?,
             still_needed: review.still_needed(request),
             past: review.past(request, own).await?,
         })

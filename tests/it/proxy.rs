@@ -30,6 +30,7 @@ mod operations;
 mod pass;
 mod passthrough;
 mod programs;
+mod remarks;
 mod review;
 mod rows;
 mod startup;

@@ -79,6 +79,9 @@ pub(super) fn full(view: &RequestView, colour: Colour, width: Option<usize>) -> 
     field("rules", words(&request.rules));
     request.messages.iter().for_each(|message| field("note", line(message)));
     field("reason", line(request.justification.as_deref().unwrap_or_default()));
+    if request.justification_required && request.justification.is_none() {
+        field("reason", colour.yellow("required; its requester has given none yet"));
+    }
     field(
         "transaction",
         if request.in_transaction { "inside an open transaction block".to_owned() } else { String::new() },
@@ -95,6 +98,9 @@ pub(super) fn full(view: &RequestView, colour: Colour, width: Option<usize>) -> 
         let reason = transition.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
         let text = format!("{} {} by {}{reason}", time(transition.at), transition.to, transition.by);
         field("became", line(&text));
+    }
+    for comment in view.details.iter().flat_map(|details| &details.comments) {
+        field("comment", line(&format!("{} by {}: {}", time(comment.at), comment.by, comment.text)));
     }
     field("outcome", line(request.outcome.as_deref().unwrap_or_default()));
     field("link", line(&view.url));

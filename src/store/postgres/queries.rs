@@ -10,7 +10,7 @@ macro_rules! columns {
         "r.id, r.state, r.version, r.requester, r.database, r.facts, r.created_at, r.expires_at, r.decided_at, r.outcome, \
          (SELECT json_agg(d ORDER BY d.seq)::text FROM countersign.demands d WHERE d.request = r.id), \
          (SELECT json_agg(v ORDER BY v.seq)::text FROM countersign.votes v WHERE v.request = r.id), \
-         (SELECT json_agg(t ORDER BY t.seq)::text FROM countersign.transitions t WHERE t.request = r.id)"
+         (SELECT json_agg(t ORDER BY t.seq)::text FROM countersign.transitions t WHERE t.request = r.id), r.justification"
     };
 }
 
@@ -76,6 +76,17 @@ pub(super) const FILL_CARD: &str = "WITH filled AS (INSERT INTO countersign.card
      ON CONFLICT (request) DO UPDATE SET card = excluded.card RETURNING request) \
      SELECT pg_catalog.pg_notify('countersign', filled.request) FROM filled";
 
+/// What was written about `$1`.
+pub(super) const COMMENTS: &str =
+    "SELECT c.person, c.surface, c.at, c.comment FROM countersign.comments c WHERE c.request = $1 ORDER BY c.seq";
+
+/// Requests from id `$1` to before `$2` in few words: those that `$3` made or groups `$4` are asked for, or all; `$5` at most.
+pub(super) const DIGESTS: &str = "SELECT r.id, r.requester, r.database, r.created_at, r.shape, r.rules, t.to_state, t.person, \
+     t.at, r.reviewers FROM countersign.requests r \
+     LEFT JOIN countersign.transitions t ON t.request = r.id AND t.from_state = 'PENDING' \
+     WHERE r.id >= $1 AND r.id < $2 AND ($3::text IS NULL OR r.requester = $3 OR r.reviewers && $4::text[]) \
+     ORDER BY r.id DESC LIMIT $5";
+
 /// States of requests of shape `$1` on database `$2` made before `$3`, by `$4` or anybody.
 pub(super) const PAST: &str = "SELECT p.state, count(*) FROM (SELECT r.state FROM countersign.requests r \
      WHERE r.shape = $1 AND r.shape <> '' AND r.database = $2 AND r.id < $3 AND ($4::text IS NULL OR r.requester = $4) \
@@ -121,15 +132,18 @@ macro_rules! grant_rows {
     };
 }
 
-/// A change: `$1` to `$8` what is set, `$9` votes, `$10` transitions, `$11` grants that come with it, `$12` what
-/// it is bound to. Whoever no longer
-/// waits for a request has no node.
+/// A change: `$1` to `$8` what is set, `$9` votes, `$10` transitions, `$11` grants that come with it, `$12` what it is bound
+/// to, `$13` to `$16` who wrote about it, where, when and what, `$17` its reason. Whoever no longer waits for a request has
+/// no node.
 pub(super) const CHANGE: &str = concat!(
     "WITH made AS (",
     set!(),
-    ", node = CASE WHEN $8 = 'resubmit' THEN NULL ELSE r.node END, binding = coalesce($12::bytea, r.binding)",
+    ", node = CASE WHEN $8 = 'resubmit' THEN NULL ELSE r.node END, binding = coalesce($12::bytea, r.binding), \
+     justification = coalesce($17, r.justification)",
     at_version!(),
-    " RETURNING r.id), given AS (INSERT INTO countersign.grants (id, state, version, grantee, database, expires_at, record) \
+    " RETURNING r.id), remark AS (INSERT INTO countersign.comments (request, seq, person, surface, at, comment) \
+     SELECT made.id, $2 + 1, $13, $14, $15::bigint, $16 FROM made WHERE $16::text IS NOT NULL), \
+     given AS (INSERT INTO countersign.grants (id, state, version, grantee, database, expires_at, record) \
      SELECT x.id, x.state, x.version, x.grantee, x.database, x.expires_at, x.record FROM made, ",
     grant_rows!("$11"),
     " RETURNING id)",

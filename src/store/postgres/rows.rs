@@ -9,9 +9,10 @@ use tokio_postgres::Row;
 
 use countersign_policy::verdict::ReviewerDemand;
 
-use crate::review::{AccessRequest, GrantRecord, RequestId, State, Transition, Vote};
-use crate::store::StoreError;
+use crate::review::{AccessRequest, Comment, GrantRecord, RequestId, State, Transition, Vote};
+use crate::store::digests::names;
 use crate::store::facts::{self, Columns, state_from, surface_from, surface_name, time_from};
+use crate::store::{Decided, Digest, StoreError};
 
 #[derive(Deserialize)]
 struct DemandRow {
@@ -136,6 +137,7 @@ pub(super) fn request_from(row: &Row) -> Result<AccessRequest, StoreError> {
         expires_at: row.try_get(7)?,
         decided_at: row.try_get(8)?,
         outcome: row.try_get(9)?,
+        justification: row.try_get(13)?,
     };
     let mut request = columns.with(row.try_get(5)?)?;
     let demands: Vec<DemandRow> = decode(row.try_get(10)?)?;
@@ -146,6 +148,30 @@ pub(super) fn request_from(row: &Row) -> Result<AccessRequest, StoreError> {
     let transitions: Vec<TransitionRow> = decode(row.try_get(12)?)?;
     request.transitions = transitions.into_iter().map(transition_from).collect::<Result<_, _>>()?;
     Ok(request)
+}
+
+/// Reads a row of a comment.
+pub(super) fn comment_from(row: &Row) -> Result<Comment, StoreError> {
+    let (surface, at) = (surface_from(row.try_get(1)?)?, time_from(row.try_get(2)?)?);
+    Ok(Comment { by: row.try_get(0)?, surface, at, text: row.try_get(3)? })
+}
+
+/// Reads a row of a digest.
+pub(super) fn digest_from(row: &Row) -> Result<Digest, StoreError> {
+    let decided = match row.try_get::<_, Option<&str>>(6)? {
+        Some(to) => Some(Decided { to: state_from(to)?, by: row.try_get(7)?, at: time_from(row.try_get(8)?)? }),
+        None => None,
+    };
+    Ok(Digest {
+        id: facts::id_from(row.try_get(0)?)?,
+        requester: row.try_get(1)?,
+        database: row.try_get(2)?,
+        created_at: time_from(row.try_get(3)?)?,
+        shape: row.try_get(4)?,
+        rules: names(row.try_get(5)?)?,
+        groups: row.try_get(9)?,
+        decided,
+    })
 }
 
 /// Reads the rows of what was ended: id, state before, state after, when, why.

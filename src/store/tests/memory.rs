@@ -52,6 +52,7 @@ pub(crate) struct Shelf {
     requests: BTreeMap<RequestId, Row>,
     grants: BTreeMap<GrantId, GrantRecord>,
     cards: BTreeMap<RequestId, Card>,
+    comments: BTreeMap<RequestId, Vec<Comment>>,
     nodes: BTreeMap<u64, (String, Lease)>,
 }
 
@@ -134,6 +135,8 @@ impl Shelf {
         next.votes.extend(change.vote);
         next.expires_at = change.expires_at.unwrap_or(next.expires_at);
         next.outcome = change.outcome.or(next.outcome.take());
+        next.justification = change.justification.or(next.justification.take());
+        self.comments.entry(change.id).or_default().extend(change.comment);
         if let Some(mode) = change.mode {
             row.mode = mode;
             row.node = row.node.filter(|_| mode != Mode::Resubmit);
@@ -181,6 +184,8 @@ impl Shelf {
                 mode: None,
                 grant: None,
                 binding: None,
+                comment: None,
+                justification: None,
             };
             self.apply(change, 0).unwrap().unwrap();
             ended.push((id, transition));
@@ -292,6 +297,14 @@ impl Store for MemoryStore {
             shelf.cards.insert(id, card);
             Ok(())
         })
+    }
+
+    fn comments(&self, id: RequestId) -> StoreFuture<'_, Vec<Comment>> {
+        self.call(move |shelf, _node| Ok(shelf.comments.get(&id).cloned().unwrap_or_default()))
+    }
+
+    fn digests(&self, _filter: DigestFilter) -> StoreFuture<'_, Vec<Digest>> {
+        self.call(|_shelf, _node| Ok(Vec::new()))
     }
 
     fn past(&self, _request: AccessRequest, _user: Option<String>) -> StoreFuture<'_, Past> {

@@ -98,6 +98,10 @@ async fn serves(store: &Arc<dyn Store>, version: u32) {
     assert_eq!(told, (State::Executed, 4, Some("DELETE 1"), 1, 1), "{}", what(3));
     let text = (used.statement.as_str(), used.parameters[0].value.as_deref());
     assert_eq!(text, ("DELETE FROM t", Some("1")), "{}", what(3));
+    let past = store.past(AccessRequest { shape: "03".to_owned(), ..used }, None).await.unwrap();
+    // The first version knew no shapes.
+    let counted = past.approved >= 1 && past.rejected >= 1;
+    assert_eq!(counted, version > 1, "{} and the two before are of that shape", what(3));
 }
 
 async fn check(place: Place, kind: &str, list: &[Migration], version: u32) {

@@ -177,6 +177,8 @@ impl Caller {
             mode: self.maybe(|this| this.pick(&[Mode::Resubmit, Mode::Auto])),
             grant: None,
             binding: self.maybe(|this| Binding([this.rng.random_range(0..6); 32])),
+            comment: None,
+            justification: self.maybe(|_| "ticket 'ü'".to_owned()),
         })
     }
 

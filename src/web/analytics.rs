@@ -1,0 +1,70 @@
+//! `GET /api/v1/analytics`.
+//!
+//! Never counts requests that the caller may not know of.
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+
+use super::caller::Caller;
+use super::{ApiState, Problem};
+use crate::duration;
+use crate::review::analytics::{Analytics, Period, Question};
+use crate::store::Viewer;
+
+/// How far back is counted when the caller does not say.
+const LAST_DEFAULT: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AnalyticsQuery {
+    from: Option<Timestamp>,
+    until: Option<Timestamp>,
+    last: Option<String>,
+    database: Option<String>,
+    user: Option<String>,
+    rule: Option<String>,
+    group: Option<String>,
+    #[serde(default)]
+    per: Period,
+}
+
+pub(super) async fn show(
+    State(state): State<ApiState>,
+    caller: Caller,
+    query: Result<Query<AnalyticsQuery>, QueryRejection>,
+) -> Result<Json<Analytics>, Problem> {
+    let Query(query) = query.map_err(|_rejection| {
+        Problem::bad_request(
+            "The query takes from and until (times such as 2026-01-02T03:04:05Z) or last (such as 30d), database, user, \
+             rule, group, and per (hour, day or month), each at most once",
+        )
+    })?;
+    let until = query.until.unwrap_or_else(|| state.review.time(Timestamp::now()));
+    let from = match (query.from, &query.last) {
+        (Some(_), Some(_)) => return Err(Problem::bad_request("Give either \"from\" or \"last\"")),
+        (Some(from), None) => from,
+        (None, last) => until.checked_sub(span(last.as_deref())?).unwrap_or(Timestamp::UNIX_EPOCH),
+    };
+    let sees_all = state.review.sees_all(&caller.principal.groups);
+    let viewer = Viewer { name: caller.principal.name, groups: caller.principal.groups };
+    let question = Question {
+        from,
+        until,
+        database: query.database,
+        user: query.user,
+        rule: query.rule,
+        group: query.group,
+        per: query.per,
+        visible_to: (!sees_all).then_some(viewer),
+    };
+    Ok(Json(state.review.analytics(question).await?))
+}
+
+fn span(last: Option<&str>) -> Result<SignedDuration, Problem> {
+    let Some(last) = last else { return Ok(LAST_DEFAULT) };
+    let parsed = duration::parse(last).and_then(|time| SignedDuration::try_from(time).ok());
+    parsed.ok_or_else(|| Problem::bad_request("\"last\" is a time such as \"12h\" or \"30d\""))
+}

@@ -1,0 +1,56 @@
+//! Calls about what people write about a request.
+//!
+//! Never tells who may not know of a request that there is one: [`Review`](crate::review::Review) looks.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::api::{RequestView, parse_id};
+use super::caller::{Body, Caller, Form};
+use super::{ApiState, Problem};
+
+/// A comment.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Commented {
+    text: String,
+}
+
+impl Form for Commented {
+    const EXAMPLE: &'static str = r#"{"text": "..."}"#;
+}
+
+/// The requester's reason.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Justified {
+    reason: String,
+}
+
+impl Form for Justified {
+    const EXAMPLE: &'static str = r#"{"reason": "..."}"#;
+}
+
+pub(super) async fn comment(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(commented): Body<Commented>,
+) -> Result<Json<RequestView>, Problem> {
+    let id = parse_id(&id)?;
+    let request = state.review.comment(id, &caller.actor(), &commented.text, Timestamp::now()).await?;
+    Ok(Json(RequestView::of(&state, request)))
+}
+
+pub(super) async fn justify(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(given): Body<Justified>,
+) -> Result<Json<RequestView>, Problem> {
+    let id = parse_id(&id)?;
+    let request = state.review.justify(id, &caller.actor(), &given.reason, Timestamp::now()).await?;
+    Ok(Json(RequestView::of(&state, request)))
+}
