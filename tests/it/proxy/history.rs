@@ -76,12 +76,12 @@ impl Cluster {
             let text = update(worker, round);
             let at = async |step: usize| self.address(worker + round + step).await;
             let Some(id) = send(at(0).await, &text).await.as_deref().and_then(request_id) else { continue };
-            let reviewer = if (worker + round) % 2 == 0 { "bob" } else { "dave" };
+            let reviewer = if (worker + round).is_multiple_of(2) { "bob" } else { "dave" };
             let api = self.api(worker + round / 3, reviewer).await;
             match round % 8 {
                 3 => drop(api.attempt(&id, "reject", "no").await),
                 5 => {
-                    drop(futures_util::future::join(api.attempt(&id, "approve", "yes"), self.cancel(&id, round)).await)
+                    futures_util::future::join(api.attempt(&id, "approve", "yes"), self.cancel(&id, round)).await;
                 }
                 _ => drop(api.attempt(&id, "approve", "yes").await),
             }
