@@ -41,7 +41,7 @@ impl ContentDigest {
 }
 
 /// Schemas of temporary tables (`pg_temp_3`) and of their TOAST tables (`pg_toast_temp_3`).
-fn is_temporary(schema: &str) -> bool {
+pub(super) fn is_temporary(schema: &str) -> bool {
     schema.starts_with("pg_temp_") || schema.starts_with("pg_toast_temp_")
 }
 

@@ -3,17 +3,20 @@
 //! Never publishes anything. Invariant: all rows are read in one read-only snapshot of the database together with the
 //! probe that stands for them; what cannot be read fails the load, except single definitions (see [`Definitions`]).
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use countersign_policy::Catalog;
-use countersign_policy::catalog::{Column, EventTrigger, Function, Oid, Relation, RelationKind, Type};
+use countersign_policy::catalog::{
+    Column, Consequence, EventTrigger, Function, Oid, Relation, RelationKind, SetOff, Type,
+};
 use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, GenericClient, IsolationLevel, Row};
 
 use super::consequences;
 use super::definitions::{self, BuiltIn, Definitions};
-use super::digest::{ContentDigest, Versions};
+use super::digest::{ContentDigest, Versions, is_temporary};
 use super::{CatalogError, functions, queries};
 
 /// Stands for the state of the catalog; two equal probes mean that nothing changed.
@@ -219,6 +222,19 @@ fn types(rows: &[Row]) -> Result<Vec<Type>, CatalogError> {
 }
 
 /// Hashes everything into versions and builds the snapshot.
+/// A relation as sessions see it that know nothing of the temporary ones: CASCADE from it reaches other people's temporary
+/// views, whose coming and going is no change for anybody else.
+fn for_all_sessions<'a>(relation: &'a Relation, temporary: &HashSet<Oid>) -> Cow<'a, Relation> {
+    let is_others =
+        |set_off: &Consequence| matches!(set_off.what, SetOff::Write(_, reached) if temporary.contains(&reached));
+    if is_temporary(&relation.schema) || !relation.consequences.iter().any(is_others) {
+        return Cow::Borrowed(relation);
+    }
+    let mut seen = relation.clone();
+    seen.consequences.retain(|set_off| !is_others(set_off));
+    Cow::Owned(seen)
+}
+
 fn assemble(
     server_version: u32,
     relations: Stamped<Relation>,
@@ -228,7 +244,14 @@ fn assemble(
 ) -> Catalog {
     let mut digest = ContentDigest::default();
     digest.add("", &server_version, "");
-    relations.iter().for_each(|(relation, stamp)| digest.add(&relation.schema, relation, stamp));
+    let temporary: HashSet<Oid> = relations
+        .iter()
+        .filter(|(relation, _)| is_temporary(&relation.schema))
+        .map(|(relation, _)| relation.oid)
+        .collect();
+    for (relation, stamp) in &relations {
+        digest.add(&relation.schema, &*for_all_sessions(relation, &temporary), stamp);
+    }
     types.iter().for_each(|item| digest.add(&item.schema, item, ""));
     functions.iter().for_each(|(function, stamp)| digest.add(&function.0, function, stamp));
     event_triggers.iter().for_each(|trigger| digest.add("", trigger, ""));

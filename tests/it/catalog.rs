@@ -173,6 +173,23 @@ async fn temporary_tables_concern_their_own_session_only() {
 }
 
 #[tokio::test]
+async fn temporary_objects_on_other_tables_concern_their_own_session_only() {
+    let database = Database::create().await;
+    let direct = database.direct().await;
+    let service = start(&database).await;
+    let before = service.snapshot();
+    let text = "CREATE TEMP VIEW mine AS SELECT id, email FROM public.customers; \
+        CREATE TYPE pg_temp.pair AS (id int); CREATE TEMP TABLE pairs OF pg_temp.pair; \
+        CREATE TEMP TABLE heir () INHERITS (public.customers)";
+    direct.batch_execute(text).await.expect("temporary objects");
+    let after = service.refresh().await.expect("refresh");
+    let own: String = direct.query_one("SELECT (current_schemas(true))[1]::text", &[]).await.expect("schema").get(0);
+    assert!(after.relation_named(&own, "mine").is_some());
+    let others = path(&["pg_catalog", "public"]);
+    assert_eq!(before.version_for(&others), after.version_for(&others));
+}
+
+#[tokio::test]
 async fn concurrent_refreshes_all_see_what_was_committed_before() {
     let database = Database::create().await;
     let direct = database.direct().await;
