@@ -173,6 +173,8 @@ pub struct DatabaseConfig {
     pub groups: Vec<String>,
     /// Sessions at a time.
     pub sessions: Option<u32>,
+    /// How long a client waits at most in mode `auto`, before it is told to send its statement again.
+    pub hold_budget: Option<Duration>,
 }
 
 /// A parsed `postgres://` URL and the password beside it.

@@ -3,12 +3,15 @@
 //! [`machine`] is a pure state machine (bytes, decisions and ticks in; bytes and commands out), [`driver`] does its IO.
 //! Invariant: transaction status is always the upstream's last word, never our guess.
 
+mod batch;
 mod calls;
+mod choices;
 mod client_side;
 mod copy_in;
 mod copying;
 mod decide;
 mod definitions;
+mod doubt;
 pub(crate) mod driver;
 mod edited;
 mod ending;

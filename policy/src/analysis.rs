@@ -226,6 +226,17 @@ pub struct StatementAnalysis {
     /// Whether its command tag counts the rows that its text writes: it is an INSERT, UPDATE, DELETE or MERGE, holds no
     /// other in a WITH query, and no rule rewrites it. What triggers, cascades and functions write is not in that number.
     pub rows_counted: bool,
+    /// How it ends the transaction block, if it does.
+    pub transaction_end: Option<TransactionEnd>,
+}
+
+/// How a statement ends a transaction block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionEnd {
+    /// COMMIT, END, PREPARE TRANSACTION; also AND CHAIN.
+    Commit,
+    /// ROLLBACK, ABORT; also AND CHAIN.
+    Rollback,
 }
 
 impl Analysis {
@@ -338,8 +349,8 @@ pub enum SessionChange {
     TransactionBegun,
     /// A transaction, or a part of it, may end (`COMMIT`, `ROLLBACK`, …), and with it the portals.
     Transaction,
-    /// The requester's reason for what follows (`countersign.reason`) may be another one afterwards.
-    Reason,
+    /// What only the proxy reads (`countersign.reason`, `countersign.mode`, …) may be something else afterwards.
+    OfTheProxy,
     /// Texts like `'01/02/2026'` may stand for other values afterwards (`DateStyle`, `TimeZone`, …).
     Values,
     /// A setting of this name that decides how texts are read gets another value than the pinned one.

@@ -191,6 +191,19 @@ pub enum Mode {
     Auto,
 }
 
+impl Mode {
+    /// Which of two wins: one that says `resubmit` must not keep a session waiting, and one that says `wait` wants an answer
+    /// on the wire.
+    #[must_use]
+    pub fn or_stricter(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Resubmit, _) | (_, Self::Resubmit) => Self::Resubmit,
+            (Self::Wait, _) | (_, Self::Wait) => Self::Wait,
+            (Self::Auto, Self::Auto) => Self::Auto,
+        }
+    }
+}
+
 /// Whether a rule or database is enforced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stage {

@@ -34,6 +34,11 @@ pub fn notice_response(out: &mut BytesMut, fields: &ErrorFields<'_>) {
     put_fields(out, tag::NOTICE_RESPONSE, fields);
 }
 
+/// Appends a CommandComplete.
+pub fn command_complete(out: &mut BytesMut, command_tag: &str) {
+    put_frame(out, tag::COMMAND_COMPLETE, |out| put_text(out, command_tag));
+}
+
 /// Appends a ReadyForQuery.
 pub fn ready_for_query(out: &mut BytesMut, status: TransactionStatus) {
     let letter = match status {

@@ -7,8 +7,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::limits::SESSIONS_MAX;
+use super::problem::Report;
 use super::reader::{Keys, Section};
 use super::{DatabaseAuth, Network, SslMode, TlsConfig, UpstreamConfig, UserConfig, secret, upstream};
 
@@ -22,6 +24,23 @@ pub(super) const USER_KEYS: Keys = Keys {
 
 pub(super) const AUTHS: &[(&str, DatabaseAuth)] =
     &[("proxy", DatabaseAuth::Proxy), ("passthrough", DatabaseAuth::Passthrough)];
+
+/// The environment variable with the default of every `timeout`, in seconds.
+pub(super) const REVIEW_TIMEOUT: &str = "REVIEW_TIMEOUT_SEC";
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// How long a request waits where neither its rule nor its database says.
+pub(super) fn review_timeout(report: &Report<'_>, seconds: Option<&str>) -> Duration {
+    let Some(seconds) = seconds.map(str::trim).filter(|seconds| !seconds.is_empty()) else { return HOUR };
+    match seconds.parse() {
+        Ok(seconds @ 1..) => Duration::from_secs(seconds),
+        Ok(0) | Err(_) => {
+            let message = format!("{REVIEW_TIMEOUT} in the environment is \"{seconds}\", and no number of seconds");
+            report.problem(&(0..0), REVIEW_TIMEOUT, message, Some("set it to 3600, or not at all".to_owned()));
+            HOUR
+        }
+    }
+}
 
 /// Reads `proxy_protocol_from` and the like.
 pub(super) fn networks(section: &Section<'_>, key: &str) -> Vec<Network> {

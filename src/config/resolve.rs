@@ -58,8 +58,11 @@ const DATABASE_KEYS: Keys = Keys {
     known: &["upstream", "password", "groups", "default", "unparsed", "review", "stage", "sessions", "auth"],
     unavailable: &["allow_encodings"],
 };
-const DATABASE_REVIEW_KEYS: Keys =
-    Keys { table: "review of [databases.NAME]", known: &["groups", "timeout", "mode", "grant_max"], unavailable: &[] };
+const DATABASE_REVIEW_KEYS: Keys = Keys {
+    table: "review of [databases.NAME]",
+    known: &["groups", "timeout", "mode", "hold_budget", "grant_max"],
+    unavailable: &[],
+};
 
 /// Every kind of table with its keys, for the documentation's test.
 #[cfg(test)]
@@ -86,7 +89,6 @@ pub(super) const KEYS: &[&Keys] = &[
 
 /// How long sessions may finish what they are doing after the proxy was told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
-const HOUR: Duration = Duration::from_secs(3600);
 /// The name the proxy's own console answers to.
 const CONSOLE: &str = "countersign";
 
@@ -119,13 +121,16 @@ struct Reading<'a> {
     top: Section<'a>,
     path: &'a Path,
     directory: PathBuf,
+    /// How long a request waits where nothing says otherwise.
+    timeout: Duration,
 }
 
 impl<'a> Reading<'a> {
     fn open(report: &'a Report<'a>, document: &'a Document<&str>, path: &'a Path) -> Self {
         let top = Section::open(report, document.as_table(), 0..0, "the file".to_owned(), &TOP_KEYS);
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
-        Self { report, top, path, directory }
+        let timeout = access::review_timeout(report, std::env::var(access::REVIEW_TIMEOUT).ok().as_deref());
+        Self { report, top, path, directory, timeout }
     }
 
     fn config(&self, text: &str) -> Option<Config> {
@@ -286,7 +291,7 @@ impl<'a> Reading<'a> {
         let upstream = access::upstream(section, "upstream", &self.directory);
         let default = section.choice("default", ACTIONS).unwrap_or(Action::Hold);
         let unparsed = section.choice("unparsed", &ACTIONS[1..]).unwrap_or(Action::Hold);
-        let review = self.review_defaults(section, name, known);
+        let (review, hold_budget) = self.review_defaults(section, name, known);
         let stage = section.choice("stage", STAGES).unwrap_or_default();
         if stage == Stage::Observe {
             self.report.warn(format!("Database \"{name}\" is only observed: nothing is held or denied."));
@@ -299,21 +304,29 @@ impl<'a> Reading<'a> {
         let upstream = UpstreamConfig { password, tcp, ..upstream? };
         let groups = groups?.into_iter().map(|group| group.value).collect();
         let auth = section.choice("auth", access::AUTHS).unwrap_or_default();
-        let config = DatabaseConfig { name: name.to_owned(), upstream, auth, groups, sessions };
+        let config = DatabaseConfig { name: name.to_owned(), upstream, auth, groups, sessions, hold_budget };
         Some((config, DatabasePolicy { name: name.to_owned(), default, unparsed, review, stage }))
     }
 
-    fn review_defaults(&self, section: &Section<'_>, name: &str, known: &Known<'_>) -> ReviewDefaults {
-        let none = ReviewDefaults { groups: Vec::new(), timeout: HOUR, mode: Mode::Auto, grant_max: None };
+    /// The defaults of holds, and how long a client waits at most in mode `auto`.
+    fn review_defaults(
+        &self,
+        section: &Section<'_>,
+        name: &str,
+        known: &Known<'_>,
+    ) -> (ReviewDefaults, Option<Duration>) {
+        let timeout = self.timeout;
+        let none = ReviewDefaults { groups: Vec::new(), timeout, mode: Mode::Auto, grant_max: None };
         let title = format!("\"review\" in [databases.{name}]");
-        let Some(review) = section.section("review", title, &DATABASE_REVIEW_KEYS) else { return none };
+        let Some(review) = section.section("review", title, &DATABASE_REVIEW_KEYS) else { return (none, None) };
         let groups = review.list("groups").unwrap_or_default();
         known.warn_of_empty_groups(&review, &groups, NO_REVIEWER);
-        ReviewDefaults {
+        let defaults = ReviewDefaults {
             groups: groups.into_iter().map(|group| group.value).collect(),
             timeout: review.duration("timeout").unwrap_or(none.timeout),
             mode: review.choice("mode", MODES).unwrap_or(none.mode),
             grant_max: review.duration_or_none("grant_max"),
-        }
+        };
+        (defaults, review.duration("hold_budget"))
     }
 }

@@ -12,7 +12,8 @@ use countersign_protocol::frontend::{Bind, Execute, Parse, Target, tag};
 use countersign_protocol::{Frame, Header, sqlstate};
 
 use super::copy_in::{CopyIn, belongs_in_copy};
-use super::decide::{PREPARED_EARLIER, conceded, with_parameter_types};
+use super::decide::PREPARED_EARLIER;
+use super::doubt::{conceded, with_parameter_types};
 use super::expected::{DescribeTarget, Expected, OwnReply};
 use super::machine::{Draining, Machine, Passing, Stop};
 use super::messages;
@@ -250,6 +251,10 @@ impl Machine {
             }
             // PostgreSQL accepts and ignores what is left of a COPY that failed.
             tag::COPY_DONE | tag::COPY_FAIL => Ok(()),
+            tag::FUNCTION_CALL if self.batch.take().is_some() => {
+                self.refuse_query(messages::not_in_a_batch());
+                Ok(())
+            }
             tag::FUNCTION_CALL => self.function_call(frame, around),
             tag::TERMINATE => {
                 self.release_group();

@@ -7,26 +7,26 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_policy::analysis::{AnalysisContext, NotUnderstood};
-use countersign_policy::catalog::Volatility;
 use countersign_policy::grant::{Approval, Binding, Grants};
 use countersign_policy::moment::Moment;
 use countersign_policy::verdict::{Case, Estimate, HoldTerms, Judgement, Rows, Verdict};
-use countersign_policy::{Analysis, Effect, Permit};
+use countersign_policy::{Analysis, Permit};
 use countersign_protocol::Frame;
-use countersign_protocol::backend::{Field, TransactionStatus};
+use countersign_protocol::backend::TransactionStatus;
 use countersign_protocol::frontend::{self, Bind, Target, tag};
 use countersign_protocol::{frame, sqlstate};
 use jiff::SignedDuration;
 
 use super::copy_in::CopyIn;
+use super::doubt::conceded;
 use super::expected::{DescribeTarget, Ends, ExecuteReply, Expected, QueryReply, Run};
 use super::hopeless::Hopeless;
 use super::machine::{Machine, Stop};
 use super::parked::{Asked, Given, Group, Parked, Shape, asked_execute, readable, runs_a_name};
 use super::results::ResultPlan;
-use super::statements::{Described, Portal, PreparedStatement};
+use super::statements::PreparedStatement;
 use super::words::{Command, Finished, Judged, Surroundings};
-use super::{calls, copying, messages, names, unmasked};
+use super::{calls, choices, copying, messages, names, unmasked};
 use crate::clock::local_time;
 use crate::relay::Request;
 use crate::review::{Outcome, Parameter, RequestId};
@@ -37,8 +37,6 @@ pub(super) const PREPARED_EARLIER: &str = "it was prepared when names may have m
 const BOUND_EARLIER: &str = "it was bound when names meant something else";
 /// Why a statement is not understood after a definition in its transaction.
 const DEFINED_ANEW: &str = "the open transaction has changed what it names";
-/// Why a statement with a parameter of some types is not understood.
-const BOUND_CODE: &str = "reading a parameter of that type runs code";
 /// Why there is no estimate where nobody could wait for one.
 const NOT_ASKED: Rows = Rows::Unavailable("the planner was not asked before it was approved");
 /// How long after one load of the catalog an unknown name may ask for the next.
@@ -232,6 +230,9 @@ impl Machine {
             return Ok(());
         };
         let text: Arc<str> = Arc::from(text);
+        if self.batch.is_some() {
+            return self.query_in_batch(frame, &text, around);
+        }
         let Some(analysis) = self.analyze(&text, around) else {
             self.postponed = Some(frame.clone());
             return Ok(());
@@ -249,6 +250,10 @@ impl Machine {
         }
         match self.rule(&asked, None, around) {
             Ruling::Run(permit) => self.run_query(&frame.bytes, Run::new(&asked, None, around), permit),
+            Ruling::Park(_) if self.begins_batch(frame, &asked.analysis) => {
+                self.begin_batch(&asked.text);
+                Ok(())
+            }
             Ruling::Park(terms) => {
                 asked.parameters = calls::arguments(frame);
                 self.park(Shape::Query(frame.bytes.clone()), asked, terms, around);
@@ -267,6 +272,9 @@ impl Machine {
 
     /// An Execute: its statement with its bound values is decided, together with what was collected before it.
     pub(super) fn decide_execute(&mut self, frame: &Frame, portal: Bytes, around: &Surroundings) -> Result<(), Stop> {
+        if self.refused_in_batch() {
+            return Ok(());
+        }
         let Some(known) = self.statements.portal(&portal) else { return Ok(()) };
         if self.group.is_undecided_besides(known.id) {
             // What is decided here says nothing about what that Bind would run.
@@ -394,17 +402,6 @@ impl Machine {
         Ok(())
     }
 
-    /// Plans the rows of an Execute from what is known of its portal; `None` when its columns have to be asked for.
-    fn plan_execute(&mut self, name: &[u8], analysis: &Analysis, around: &Surroundings) -> Option<ResultPlan> {
-        if !around.masks.touches_database() {
-            return Some(ResultPlan::Pass);
-        }
-        Some(match described(self.statements.portal(name)?)? {
-            None => ResultPlan::Unknown,
-            Some(fields) => ResultPlan::new(&around.masks, &around.catalog, &fields, analysis.statements.first()),
-        })
-    }
-
     fn forward(&mut self, request: &Request, permit: Permit) -> Result<(), Stop> {
         self.relay.forward(request, permit).map_err(|error| {
             tracing::error!(%error, "a request was about to leave without its permit");
@@ -416,6 +413,9 @@ impl Machine {
     fn forwarded(&mut self, run: &Run, portal: Option<&[u8]>) {
         let analysis = &run.analysis;
         self.names.forwarded(analysis, self.statements.cycle());
+        if choices::may_lock(analysis) {
+            self.locked_in = Some(self.statements.cycle());
+        }
         self.definitions.forwarded(&run.text, analysis);
         self.barrier |= names::is_barrier(analysis);
         self.catalog_stale |= names::changes_catalog(analysis);
@@ -451,45 +451,4 @@ struct ExecuteMessages {
     group: Group,
     execute: Bytes,
     portal: Bytes,
-}
-
-/// Columns of a portal: not known, none, or these in the formats it was bound with.
-fn described(portal: &Portal) -> Option<Option<Vec<Field>>> {
-    let with_formats = |fields: &Arc<[Field]>| {
-        fields
-            .iter()
-            .enumerate()
-            .map(|(index, field)| Field { format: frontend::format_of(&portal.result_formats, index), ..*field })
-            .collect()
-    };
-    match portal.fields.as_ref().or(portal.statement.fields.as_ref())? {
-        Described::NoData => Some(None),
-        Described::Fields(fields) => Some(Some(with_formats(fields))),
-    }
-}
-
-/// The same analysis, admitting that it is not understood.
-pub(super) fn conceded(analysis: &Analysis, why: &'static str) -> Analysis {
-    let mut conceded = analysis.clone();
-    if let Some(last) = conceded.statements.last_mut() {
-        last.effects.insert(Effect::Unknown);
-        last.not_understood.get_or_insert(NotUnderstood::Other(why));
-    }
-    conceded
-}
-
-/// The analysis of a statement whose Parse gives these parameters a type: reading a value of a domain runs its checks.
-pub(super) fn with_parameter_types(analysis: Arc<Analysis>, types: &[u32], around: &Surroundings) -> Arc<Analysis> {
-    const FIRST_USER_OID: u32 = 16_384;
-    let catalog = &around.catalog;
-    let runs_code =
-        |oid: &&u32| match catalog.type_of(**oid).map(|known| catalog.type_of(known.element).unwrap_or(known)) {
-            Some(known) => catalog
-                .functions_named(&known.schema, &format!("cast:{}", known.name))
-                .iter()
-                .any(|function| function.volatility == Volatility::Volatile),
-            None => true,
-        };
-    let by_users = types.iter().filter(|oid| **oid >= FIRST_USER_OID);
-    if by_users.clone().any(|oid| runs_code(&oid)) { Arc::new(conceded(&analysis, BOUND_CODE)) } else { analysis }
 }

@@ -63,6 +63,12 @@ impl Machine {
             let notice = held.notice.clone();
             self.say(&notice);
         }
+        if let Gate::Held(held) = &mut self.gate
+            && held.leave_at.is_some_and(|at| at <= around.now)
+        {
+            held.leave_at = None;
+            self.commands.push_back(Command::LeaveOpen(held.id));
+        }
         match self.idle_until {
             // What it has not read yet, it is busy with.
             Some(until) if until <= around.now && !self.to_client.is_empty() => self.idle_until = None,
@@ -145,7 +151,9 @@ impl Machine {
         // Without one it has been decided: the decision is on its way.
         let Some(request) = request else { return };
         if matches!(&self.gate, Gate::Held(held) if held.id == id) {
-            self.draining = Draining::WhenSettled;
+            if self.draining != Draining::No {
+                self.draining = Draining::WhenSettled;
+            }
             let error = messages::approval_required(&request, &self.link(id));
             self.refuse_gated(error);
         }

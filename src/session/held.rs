@@ -9,7 +9,8 @@ use countersign_policy::Analysis;
 use countersign_policy::verdict::HoldTerms;
 use countersign_protocol::backend::TransactionStatus;
 
-use super::decide::{PREPARED_EARLIER, Ruling, conceded};
+use super::decide::{PREPARED_EARLIER, Ruling};
+use super::doubt::conceded;
 use super::guarded;
 use super::machine::{Draining, Machine, Stop, next_notice};
 use super::messages;
@@ -21,7 +22,8 @@ use crate::card::Subjects;
 use crate::review::{Agreement, Decision, RequestId};
 
 impl Machine {
-    pub(super) fn park(&mut self, shape: Shape, asked: Asked, terms: HoldTerms, around: &Surroundings) {
+    pub(super) fn park(&mut self, shape: Shape, asked: Asked, mut terms: HoldTerms, around: &Surroundings) {
+        terms.mode = self.mode(terms.mode);
         // What was forwarded before it is answered while it waits.
         self.flush_upstream();
         let binding = self.binding_of(&asked, around);
@@ -67,6 +69,7 @@ impl Machine {
                 let held = Held {
                     id: request.id,
                     mode: parked.mode,
+                    leave_at: self.leave_at(parked.mode, around),
                     parked,
                     notice,
                     next_notice: next_notice(around.now),

@@ -12,6 +12,7 @@ use countersign_protocol::backend::TransactionStatus;
 use countersign_protocol::{Frame, Header, ProtocolError, sqlstate};
 use jiff::{SignedDuration, Timestamp};
 
+use super::batch::Batch;
 use super::copy_in::{CopyIn, CopySent};
 use super::definitions::Definitions;
 use super::estimates::Answer;
@@ -81,6 +82,10 @@ pub(super) enum Draining {
 pub struct Machine {
     pub(super) identity: Identity,
     pub(super) names: Names,
+    /// Statements that wait for the end of their transaction.
+    pub(super) batch: Option<Batch>,
+    /// The cycle of the open transaction in which something may have been locked.
+    pub(super) locked_in: Option<u64>,
     pub(super) definitions: Definitions,
     pub(super) status: TransactionStatus,
     /// Something was sent since that may have begun or ended a transaction.
@@ -158,6 +163,8 @@ impl Machine {
         Self {
             identity,
             names: Names::unknown(),
+            batch: None,
+            locked_in: None,
             definitions: Definitions::default(),
             status: TransactionStatus::Idle,
             status_moved: false,
@@ -236,7 +243,7 @@ impl Machine {
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
         match &self.gate {
-            Gate::Held(held) => Some(held.next_notice),
+            Gate::Held(held) => Some(held.leave_at.map_or(held.next_notice, |at| at.min(held.next_notice))),
             Gate::Open => self.idle_until,
             Gate::Refreshing
             | Gate::Estimating(_)
@@ -265,6 +272,7 @@ impl Machine {
     #[must_use]
     pub fn lengthy(&self) -> Option<usize> {
         let waits = self.gate.text_len().max(self.postponed.as_ref().map_or(0, |frame| frame.bytes.len()));
+        let waits = waits.max(self.batch.as_ref().map_or(0, Batch::len));
         let comes = match self.client_in.len() {
             0 => 0,
             _ if self.client_passing.is_some() || self.copy_in == CopyIn::Active => 0,

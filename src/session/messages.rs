@@ -106,6 +106,14 @@ pub(super) fn cannot_be_limited() -> Bytes {
     error(sqlstate::FEATURE_NOT_SUPPORTED, message, Some(detail), Some(hint))
 }
 
+/// What cannot be one of the statements that are collected for the end of their transaction.
+pub(super) fn not_in_a_batch() -> Bytes {
+    let detail = "A batch is approved, and runs, as one text: COPY from or to the client, statements of the extended \
+                  protocol, and COMMIT or ROLLBACK among other statements are not part of it.";
+    let hint = "Nothing of the batch was run. SET countersign.batch = off, or leave this out.";
+    error(sqlstate::FEATURE_NOT_SUPPORTED, "statement cannot be part of a batch", Some(detail), Some(hint))
+}
+
 pub(super) fn bound_undecided() -> Bytes {
     let message = "a statement that needs approval must be bound and executed in one pipeline";
     let hint = "Send Execute before Flush or Sync.";

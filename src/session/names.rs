@@ -7,14 +7,17 @@ use countersign_policy::analysis::{SessionChange, StatementAnalysis};
 use countersign_policy::{Analysis, Catalog, Effect, Effects};
 use countersign_protocol::row::Cells;
 
+use super::choices::Choices;
 use super::justification;
 
-/// Asks for role, search path, the requester's reason and the formats in one row. Nothing in it can be shadowed by objects of other schemas.
+/// Asks for role, search path, the formats, and what only the proxy reads, in one row. Nothing in it can be shadowed by objects of other schemas.
 pub(super) const QUERY: &str = "SELECT current_user::pg_catalog.text, pg_catalog.array_to_json(pg_catalog.current_schemas(true))::pg_catalog.text, \
      pg_catalog.current_setting('countersign.reason', true), \
      pg_catalog.concat_ws('; ', pg_catalog.current_setting('DateStyle'), pg_catalog.current_setting('IntervalStyle'), \
      pg_catalog.current_setting('TimeZone'), pg_catalog.current_setting('timezone_abbreviations'), \
-     pg_catalog.current_setting('lc_monetary'))";
+     pg_catalog.current_setting('lc_monetary')), \
+     pg_catalog.current_setting('countersign.batch', true), \
+     pg_catalog.current_setting('countersign.mode', true), pg_catalog.current_setting('countersign.hold_budget', true)";
 
 /// The names and the catalog under which something was analysed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +40,10 @@ pub(super) struct Names {
     changed_in: Option<u64>,
     /// The requester's reason, as the session has set it.
     pub(super) reason: Option<String>,
-    /// As `changed_in`, for the reason.
-    reason_set_in: Option<u64>,
+    /// How the client wants its held statements to be dealt with.
+    pub(super) choices: Choices,
+    /// As `changed_in`, for reason and choices.
+    chosen_in: Option<u64>,
 }
 
 impl Names {
@@ -51,7 +56,8 @@ impl Names {
             stale: true,
             changed_in: None,
             reason: None,
-            reason_set_in: None,
+            choices: Choices::default(),
+            chosen_in: None,
         }
     }
 
@@ -65,10 +71,11 @@ impl Names {
         let mut cells = Cells::read(row).ok()?;
         let role = std::str::from_utf8(cells.next()?.ok()??).ok()?.to_owned();
         let search_path: Vec<String> = serde_json::from_slice(cells.next()?.ok()??).ok()?;
-        let reason = cells.next().and_then(Result::ok).flatten().and_then(|reason| std::str::from_utf8(reason).ok());
-        self.reason = reason.and_then(justification::kept);
-        let formats = cells.next().and_then(Result::ok).flatten().and_then(|text| std::str::from_utf8(text).ok());
-        self.formats = formats.unwrap_or_default().to_owned();
+        let mut setting =
+            || cells.next().and_then(Result::ok).flatten().and_then(|text| std::str::from_utf8(text).ok());
+        self.reason = setting().and_then(justification::kept);
+        self.formats = setting().unwrap_or_default().to_owned();
+        self.choices = Choices::read(setting(), setting(), setting());
         if role != self.role || search_path != self.search_path {
             self.learned = self.learned.saturating_add(1);
             self.role = role;
@@ -84,12 +91,12 @@ impl Names {
             self.stale = true;
             self.changed_in = Some(cycle);
         }
-        if sets_reason(analysis) {
+        if chooses(analysis) {
             self.stale = true;
-            self.reason_set_in = Some(cycle);
+            self.chosen_in = Some(cycle);
         }
         let ends = analysis.effects().contains(Effect::Transaction);
-        if ends && (self.changed_in.is_some() || self.reason_set_in.is_some()) {
+        if ends && (self.changed_in.is_some() || self.chosen_in.is_some()) {
             self.stale = true;
         }
     }
@@ -115,12 +122,12 @@ impl Names {
 
     /// Whether the end of the transaction may change them again.
     pub(super) fn may_change_with_transaction(&self) -> bool {
-        self.stale || self.changed_in.is_some() || self.reason_set_in.is_some()
+        self.stale || self.changed_in.is_some() || self.chosen_in.is_some()
     }
 
     /// Notes that no transaction of the cycles before this one is open any more.
     pub(super) fn transaction_ended(&mut self, cycles: u64) {
-        for changed in [&mut self.changed_in, &mut self.reason_set_in] {
+        for changed in [&mut self.changed_in, &mut self.chosen_in] {
             if changed.is_some_and(|cycle| cycle < cycles) {
                 *changed = None;
                 self.stale = true;
@@ -148,9 +155,9 @@ pub(super) fn may_change(analysis: &Analysis) -> bool {
     })
 }
 
-/// Whether the requester's reason may be another one after the text.
-fn sets_reason(analysis: &Analysis) -> bool {
-    analysis.statements.iter().any(|statement| statement.session_changes.contains(&SessionChange::Reason))
+/// Whether what only the proxy reads may be something else after the text.
+fn chooses(analysis: &Analysis) -> bool {
+    analysis.statements.iter().any(|statement| statement.session_changes.contains(&SessionChange::OfTheProxy))
 }
 
 /// Whether it is the purpose of the statement to change what names mean.
@@ -200,7 +207,7 @@ pub(super) fn changes_reading(analysis: &Analysis) -> Option<&'static str> {
         | SessionChange::Catalog
         | SessionChange::Transaction
         | SessionChange::TransactionBegun
-        | SessionChange::Reason
+        | SessionChange::OfTheProxy
         | SessionChange::Values => None,
     })
 }

@@ -201,6 +201,8 @@ pub(super) struct Held {
     pub(super) parked: Parked,
     pub(super) id: RequestId,
     pub(super) mode: Mode,
+    /// When its client is told to come back once it is approved.
+    pub(super) leave_at: Option<Timestamp>,
     pub(super) notice: Bytes,
     pub(super) next_notice: Timestamp,
     pub(super) timeout: std::time::Duration,

@@ -6,17 +6,19 @@
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
-use countersign_policy::Catalog;
 use countersign_policy::analysis::StatementAnalysis;
 use countersign_policy::mask::{FieldOrigin, MaskPlan, MaskSet, Masked};
+use countersign_policy::{Analysis, Catalog};
 use countersign_protocol::backend::{Field, tag};
 use countersign_protocol::frame::HEADER_LEN;
+use countersign_protocol::frontend;
 use countersign_protocol::row::{self, NewCell};
 use countersign_protocol::{Header, ProtocolError};
 
 use super::copying::Copying;
 use super::expected::Expected;
 use super::machine::Machine;
+use super::statements::{Described, Portal};
 use super::upstream_side::{LOOKED_INTO_MAX, limit};
 use super::words::Surroundings;
 
@@ -106,6 +108,37 @@ impl Machine {
             run.count_masked(masking.plan.rules(), rows);
         }
         Ok(())
+    }
+
+    /// Plans the rows of an Execute from what is known of its portal; `None` when its columns have to be asked for.
+    pub(super) fn plan_execute(
+        &mut self,
+        name: &[u8],
+        analysis: &Analysis,
+        around: &Surroundings,
+    ) -> Option<ResultPlan> {
+        if !around.masks.touches_database() {
+            return Some(ResultPlan::Pass);
+        }
+        Some(match described(self.statements.portal(name)?)? {
+            None => ResultPlan::Unknown,
+            Some(fields) => ResultPlan::new(&around.masks, &around.catalog, &fields, analysis.statements.first()),
+        })
+    }
+}
+
+/// Columns of a portal: not known, none, or these in the formats it was bound with.
+fn described(portal: &Portal) -> Option<Option<Vec<Field>>> {
+    let with_formats = |fields: &Arc<[Field]>| {
+        fields
+            .iter()
+            .enumerate()
+            .map(|(index, field)| Field { format: frontend::format_of(&portal.result_formats, index), ..*field })
+            .collect()
+    };
+    match portal.fields.as_ref().or(portal.statement.fields.as_ref())? {
+        Described::NoData => Some(None),
+        Described::Fields(fields) => Some(Some(with_formats(fields))),
     }
 }
 

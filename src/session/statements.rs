@@ -357,7 +357,7 @@ impl Statements {
             | SessionChange::Catalog
             | SessionChange::Transaction
             | SessionChange::TransactionBegun
-            | SessionChange::Reason
+            | SessionChange::OfTheProxy
             | SessionChange::Values
             | SessionChange::Reading(_) => {}
         }
@@ -377,7 +377,7 @@ impl Statements {
             | SessionChange::Reading(_)
             | SessionChange::Transaction
             | SessionChange::TransactionBegun
-            | SessionChange::Reason
+            | SessionChange::OfTheProxy
             | SessionChange::Values => self.forget(change),
         }
     }
@@ -415,7 +415,7 @@ impl Statements {
             | SessionChange::Catalog
             | SessionChange::Transaction
             | SessionChange::TransactionBegun
-            | SessionChange::Reason
+            | SessionChange::OfTheProxy
             | SessionChange::Values
             | SessionChange::Reading(_) => {}
         }

@@ -197,6 +197,10 @@ impl Machine {
         let cycles = self.statements.cycle_done(in_transaction);
         if !in_transaction {
             self.names.transaction_ended(cycles);
+            self.locked_in = self.locked_in.filter(|cycle| *cycle >= cycles);
+        }
+        if self.status != TransactionStatus::InBlock {
+            self.batch = None;
         }
         // Whoever hears that a definition is made may count on it being known, in this session and in others.
         if matches!(self.gate, Gate::Open) && self.catalog_due() {

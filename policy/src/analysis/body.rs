@@ -104,7 +104,7 @@ impl Walker<'_> {
         for setting in &body.settings {
             let (name, value) = setting.split_once('=')?;
             match settings::classify(name, Some(value)) {
-                Kind::Harmless | Kind::Reason | Kind::Values => {}
+                Kind::Harmless | Kind::OfTheProxy | Kind::Values => {}
                 Kind::SearchPath => {
                     path = self.own_path(value)?;
                     own = true;

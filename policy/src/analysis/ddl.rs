@@ -307,7 +307,7 @@ impl Walker<'_> {
     /// SET clauses of ALTER ROLE, ALTER DATABASE and ALTER SYSTEM.
     pub(super) fn default_setting(&mut self, set: Option<&pg_query::protobuf::VariableSetStmt>) {
         if let Some(set) = set
-            && !matches!(settings::classify(&set.name, None), settings::Kind::Harmless | settings::Kind::Reason)
+            && !matches!(settings::classify(&set.name, None), settings::Kind::Harmless | settings::Kind::OfTheProxy)
         {
             self.effect(Effect::SetDangerous);
         }

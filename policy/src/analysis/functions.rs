@@ -265,7 +265,7 @@ impl<'a> Walker<'a> {
         match constants.as_slice() {
             [Some(name), value, _] => {
                 let kind = settings::classify(name, *value);
-                let is_harmless = matches!(kind, settings::Kind::Harmless | settings::Kind::Reason);
+                let is_harmless = matches!(kind, settings::Kind::Harmless | settings::Kind::OfTheProxy);
                 if value.is_none() && is_harmless && !arguments.is_clear() {
                     self.effect(Effect::SetDangerous);
                     self.effect(Effect::FunctionCall);
@@ -285,9 +285,9 @@ impl<'a> Walker<'a> {
     pub fn set(&mut self, kind: settings::Kind) {
         match kind {
             settings::Kind::Harmless => self.effect(Effect::Set),
-            settings::Kind::Reason => {
+            settings::Kind::OfTheProxy => {
                 self.effect(Effect::Set);
-                self.changes(SessionChange::Reason);
+                self.changes(SessionChange::OfTheProxy);
             }
             settings::Kind::Values => {
                 self.effect(Effect::Set);

@@ -22,8 +22,8 @@ pub enum Kind {
     SearchPath,
     /// The current role or user.
     Role,
-    /// The requester's reason for what follows, which only the proxy reads.
-    Reason,
+    /// Only the proxy reads it.
+    OfTheProxy,
     /// Changes which values texts like `'01/02/2026'` stand for.
     Values,
     /// Changes how later SQL is read, checked or recorded.
@@ -86,6 +86,10 @@ const DANGEROUS: &[&str] = &[
     "zero_damaged_pages",
 ];
 
+/// Settings that only the proxy reads.
+const OF_THE_PROXY: &[&str] =
+    &["countersign.batch", "countersign.hold_budget", "countersign.mode", "countersign.reason"];
+
 /// Sorts a parameter by name and, where it matters, value; `None` is a value that is not known.
 pub fn classify(name: &str, value: Option<&str>) -> Kind {
     let name = name.to_ascii_lowercase();
@@ -95,8 +99,8 @@ pub fn classify(name: &str, value: Option<&str>) -> Kind {
     if name == "role" || name == "session_authorization" {
         return Kind::Role;
     }
-    if name == "countersign.reason" {
-        return Kind::Reason;
+    if OF_THE_PROXY.contains(&name.as_str()) {
+        return Kind::OfTheProxy;
     }
     if VALUES.contains(&name.as_str()) {
         return Kind::Values;

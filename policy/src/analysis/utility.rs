@@ -13,7 +13,9 @@ use pg_query::protobuf::{PrepareStmt, ReindexStmt, TransactionStmtKind, VacuumSt
 use super::lineage::Scope;
 use super::relations::is_built_in;
 use super::walker::{Changed, Walker};
-use super::{Lineage, NotUnderstood, Outputs, RelationUse, SessionChange, StatementAnalysis, names, settings};
+use super::{
+    Lineage, NotUnderstood, Outputs, RelationUse, SessionChange, StatementAnalysis, TransactionEnd, names, settings,
+};
 use crate::catalog::{Relation, RelationKind};
 use crate::effect::{Effect, Effects};
 
@@ -88,7 +90,7 @@ impl<'a> Walker<'a> {
                 self.effect(Effect::Reset);
                 match default_of(settings::classify(&set.name, None)) {
                     settings::Kind::Harmless => {}
-                    settings::Kind::Reason => self.changes(SessionChange::Reason),
+                    settings::Kind::OfTheProxy => self.changes(SessionChange::OfTheProxy),
                     settings::Kind::Values => self.changes(SessionChange::Values),
                     settings::Kind::SearchPath => {
                         self.changes(SessionChange::SearchPath);
@@ -111,6 +113,18 @@ impl<'a> Walker<'a> {
     fn transaction(&mut self, kind: TransactionStmtKind) {
         use TransactionStmtKind as Kind;
         self.effect(Effect::Transaction);
+        self.out.transaction_end = match kind {
+            Kind::TransStmtCommit | Kind::TransStmtPrepare => Some(TransactionEnd::Commit),
+            Kind::TransStmtRollback => Some(TransactionEnd::Rollback),
+            Kind::TransStmtBegin
+            | Kind::TransStmtStart
+            | Kind::TransStmtSavepoint
+            | Kind::TransStmtRelease
+            | Kind::TransStmtRollbackTo
+            | Kind::TransStmtCommitPrepared
+            | Kind::TransStmtRollbackPrepared
+            | Kind::Undefined => None,
+        };
         self.changes(match kind {
             Kind::TransStmtBegin | Kind::TransStmtStart | Kind::TransStmtSavepoint | Kind::TransStmtRelease => {
                 SessionChange::TransactionBegun

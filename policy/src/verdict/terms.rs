@@ -204,7 +204,7 @@ impl<'a> Tally<'a> {
             causes,
             reviewers,
             timeout: timeouts.chain(own().map(|own| own.timeout)).min().unwrap_or(review.timeout),
-            mode: modes.chain(own().map(|own| own.mode)).max_by_key(|mode| weight(*mode)).unwrap_or(review.mode),
+            mode: modes.chain(own().map(|own| own.mode)).reduce(Mode::or_stricter).unwrap_or(review.mode),
             justification: self.holding.iter().map(|rule| rule.justification).max().unwrap_or_default(),
             messages: self
                 .holding
@@ -291,14 +291,4 @@ pub(crate) fn must_be_seen(cause: &str) -> bool {
 
 pub(crate) fn covers(met: &[ReviewerDemand], asked: &[ReviewerDemand]) -> bool {
     asked.iter().all(|asked| met.iter().any(|met| met.group == asked.group && met.approvals >= asked.approvals))
-}
-
-/// Which mode wins when rules differ: one that says `resubmit` must not keep a session waiting, and one that says `wait`
-/// wants an answer on the wire.
-fn weight(mode: Mode) -> u8 {
-    match mode {
-        Mode::Auto => 0,
-        Mode::Wait => 1,
-        Mode::Resubmit => 2,
-    }
 }

@@ -4,8 +4,10 @@
 //! permit is what every script here shows. Each runs with every split of what the client and the upstream send, and byte
 //! by byte.
 
+mod batch;
 mod bench;
 mod calls;
+mod choices;
 mod copy;
 mod copy_failed;
 mod deny;

@@ -49,7 +49,14 @@ fn database(name: &str, groups: &[&str]) -> DatabaseConfig {
         tcp: TcpConfig::default(),
     };
     let groups = groups.iter().map(|group| (*group).to_owned()).collect();
-    DatabaseConfig { name: name.to_owned(), upstream, auth: DatabaseAuth::Proxy, groups, sessions: None }
+    DatabaseConfig {
+        name: name.to_owned(),
+        upstream,
+        auth: DatabaseAuth::Proxy,
+        groups,
+        sessions: None,
+        hold_budget: None,
+    }
 }
 
 /// alice may use `shop` and `alice`; bob has no password; nobody may use `vault`.

@@ -62,7 +62,7 @@ impl Names {
                 | SessionChange::Catalog
                 | SessionChange::TransactionBegun
                 | SessionChange::Transaction
-                | SessionChange::Reason
+                | SessionChange::OfTheProxy
                 | SessionChange::Values
                 | SessionChange::Reading(_) => {}
             }

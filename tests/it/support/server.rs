@@ -85,6 +85,7 @@ impl Database {
             auth: DatabaseAuth::Proxy,
             groups: vec!["engineering".to_owned()],
             sessions: None,
+            hold_budget: None,
         }
     }
 

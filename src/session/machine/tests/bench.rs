@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use countersign_policy::rule::Mode;
 use countersign_policy::verdict::Rows;
 use jiff::SignedDuration;
 
@@ -155,9 +156,9 @@ impl Stage {
                 // Rows tell as much.
                 Command::CountMasked(_) => continue,
                 Command::Record(judged) => judged.verdict.to_owned(),
-                Command::Open(number, _) => {
+                Command::Open(number, request) => {
                     self.opening = Some(number);
-                    "Open".to_owned()
+                    if request.mode == Mode::Resubmit { "Open(resubmit)" } else { "Open" }.to_owned()
                 }
                 Command::Withdraw(_) => "Withdraw".to_owned(),
                 Command::LeaveOpen(_) => "LeaveOpen".to_owned(),

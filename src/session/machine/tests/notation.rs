@@ -47,7 +47,7 @@ pub fn frontend(text: &str) -> Vec<u8> {
         let (tag, rest) = message.split_once(' ').unwrap_or((message, ""));
         let words: Vec<&str> = rest.split(' ').collect();
         match tag {
-            "Q" => frontend::put_query(&mut out, rest),
+            "Q" => frontend::put_query(&mut out, &rest.replace("\\n", "\n")),
             "P" if rest == "own" => frontend::put_parse(&mut out, OWN_NAME, super::super::super::names::QUERY),
             "P" => {
                 let (statement, query) = rest.split_once(' ').unwrap_or((rest, ""));
