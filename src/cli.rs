@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod check;
 pub mod demo;
+pub mod exec;
 pub mod explain;
 pub mod grants;
 pub mod init;
@@ -56,6 +57,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Look through a database and propose masks; no value is printed or kept
     Scan(scan::ScanArgs),
+    /// Run SQL through the proxy, as one request, and wait for its approval
+    Exec(exec::ExecArgs),
     /// Review and follow access requests
     Requests {
         #[command(flatten)]
@@ -94,6 +97,7 @@ impl Cli {
             Command::Demo => block_on(serve::demo),
             Command::Check { config, format } => check::run(&config.config, format),
             Command::Explain(args) => block_on(|| explain::run(args)),
+            Command::Exec(args) => block_on(|| exec::run(args)),
             Command::Scan(args) => block_on(|| scan::run(args)),
             Command::Requests { api, command } => block_on(|| async move { requests::run(command, &api).await }),
             Command::Grants { api, command } => block_on(|| async move { grants::run(command, &api).await }),

@@ -114,6 +114,23 @@ pub fn row_description(body: &[u8]) -> Result<Vec<Field>, ProtocolError> {
     Ok(fields)
 }
 
+/// Reads the names of the columns of a RowDescription.
+///
+/// # Errors
+/// A field is cut off, or bytes follow the last one.
+pub fn column_names(body: &[u8]) -> Result<Vec<&[u8]>, ProtocolError> {
+    let mut cursor = Cursor::new("RowDescription", body);
+    let count = cursor.count()?;
+    let mut names = Vec::with_capacity(count.min(body.len()));
+    for _ in 0..count {
+        names.push(cursor.cstr()?);
+        let (_table, _attnum, _type) = (cursor.u32()?, cursor.i16()?, cursor.u32()?);
+        let (_size, _modifier, _format) = (cursor.i16()?, cursor.i32()?, cursor.i16()?);
+    }
+    cursor.end()?;
+    Ok(names)
+}
+
 /// Reads the parameter type OIDs of a ParameterDescription.
 ///
 /// # Errors
@@ -190,6 +207,8 @@ mod tests {
         let fields = row_description(body).unwrap();
         assert_eq!(fields, [Field { table_oid: 0x4001, attnum: 3, type_oid: 25, format: 0 }]);
         assert!(row_description(&body[..body.len() - 1]).is_err());
+        assert_eq!(column_names(body).unwrap().len(), 1);
+        assert!(column_names(&body[..body.len() - 1]).is_err());
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub enum Exit {
     Unavailable = 69,
     /// Reading or writing failed.
     Io = 74,
+    /// Not yet: the same will do once it is approved.
+    Temporary = 75,
     /// Not signed in, or not allowed.
     Permission = 77,
     /// The configuration is wrong.

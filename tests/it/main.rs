@@ -16,3 +16,4 @@ mod scan;
 mod support;
 mod throwaway;
 mod tidy;
+mod workflow;

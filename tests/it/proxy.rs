@@ -2,12 +2,14 @@
 
 mod adversarial;
 mod audit;
+mod batch;
 mod bound;
 mod cancel;
 mod card;
 mod crash;
 mod deny;
 mod edited;
+mod exec;
 mod grants;
 mod half_closed;
 mod history;
