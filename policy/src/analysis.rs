@@ -35,6 +35,7 @@ mod names;
 mod nested;
 mod query;
 mod quiet;
+mod redefined;
 mod relations;
 mod rewrite;
 mod second_opinion;

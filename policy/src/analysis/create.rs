@@ -4,7 +4,9 @@
 //! [`NotUnderstood::Node`].
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{ColumnDef, Constraint, CreateStmt, CreateTrigStmt, IndexStmt, Node, RangeVar};
+use pg_query::protobuf::{
+    ColumnDef, Constraint, CreateDomainStmt, CreateStmt, CreateTrigStmt, IndexStmt, Node, RangeVar,
+};
 
 use super::lineage::{Level, Scope};
 use super::walker::Walker;
@@ -20,7 +22,10 @@ impl Walker<'_> {
         match kind {
             NodeEnum::CreateStmt(create) => self.create_table(create),
             NodeEnum::CreateForeignTableStmt(create) => match &create.base_stmt {
-                Some(base) => self.create_table(base),
+                Some(base) => {
+                    self.create_table(base);
+                    base.relation.iter().for_each(|name| self.redefines_all(name));
+                }
                 None => self.give_up(NotUnderstood::Node("CreateForeignTableStmt")),
             },
             NodeEnum::CreateSeqStmt(create) => self.create_named(create.sequence.as_ref()),
@@ -49,6 +54,7 @@ impl Walker<'_> {
                 self.effect(Effect::Create);
                 self.touch_all(&statistics.relations, Effect::Create);
             }
+            NodeEnum::CreateDomainStmt(domain) => self.create_domain(domain),
             NodeEnum::CreateFunctionStmt(create) => {
                 self.effect(Effect::Create);
                 self.set_clauses(&create.options);
@@ -90,9 +96,16 @@ impl Walker<'_> {
         }
     }
 
+    fn create_domain(&mut self, domain: &CreateDomainStmt) {
+        self.effect(Effect::Create);
+        // Its checks run with every cast to it.
+        domain.constraints.iter().for_each(|constraint| self.element(constraint, Effect::Create));
+    }
+
     fn create_table(&mut self, create: &CreateStmt) {
         let parent = if create.partbound.is_some() { Effect::Alter } else { Effect::Select };
         self.touch_all(&create.inh_relations, parent);
+        self.redefines_child(create);
         self.create_named(create.relation.as_ref());
         for element in create.table_elts.iter().chain(&create.constraints) {
             self.element(element, Effect::Create);
@@ -147,6 +160,7 @@ impl Walker<'_> {
         if let Some(other) = &trigger.constrrel {
             self.touch(other, Effects::of(&[Effect::Select]));
         }
+        self.redefines_events(trigger);
         self.optional(trigger.when_clause.as_deref(), &Scope::default());
         let (schema, name) = names::qualified(&trigger.funcname);
         self.function(&schema, &name);
@@ -233,7 +247,6 @@ fn plain_effect(kind: &NodeEnum) -> Option<Effect> {
         NodeEnum::CreateAmStmt(_)
         | NodeEnum::CreateCastStmt(_)
         | NodeEnum::CreateConversionStmt(_)
-        | NodeEnum::CreateDomainStmt(_)
         | NodeEnum::CreateEnumStmt(_)
         | NodeEnum::CreateEventTrigStmt(_)
         | NodeEnum::CreateExtensionStmt(_)

@@ -13,6 +13,7 @@ use super::lineage::Scope;
 use super::walker::{Changed, Walker};
 use super::{NotUnderstood, SessionChange, names, settings};
 use crate::effect::{Effect, Effects};
+use crate::name::QualifiedName;
 
 impl Walker<'_> {
     pub(super) fn definition_statement(&mut self, kind: &NodeEnum) {
@@ -104,9 +105,14 @@ impl Walker<'_> {
                     let name = names::range_var(list);
                     self.touch_if(&name, Effects::of(&[Effect::Drop]), drop.missing_ok);
                     if cascades {
+                        if self.is_redefined(&name.relname) {
+                            self.give_up(NotUnderstood::Other(
+                                "what depends on a relation is defined earlier in the text",
+                            ));
+                        }
                         self.cascades_from(&name);
                     }
-                    self.changed(&name.relname, Changed::Gone);
+                    self.dropped(&name);
                 }
                 ObjectType::ObjectTrigger | ObjectType::ObjectRule | ObjectType::ObjectPolicy => {
                     let (_, relation) = list.split_last().unwrap_or((object, &[]));
@@ -133,7 +139,11 @@ impl Walker<'_> {
         let inside: Vec<_> = self.catalog().relations().filter(|relation| relation.schema == schema).collect();
         for relation in inside {
             self.touch_resolved(relation, Effects::of(&[Effect::Drop]));
-            self.changed(&relation.name, Changed::Gone);
+            self.dropped(&RangeVar {
+                schemaname: relation.schema.clone(),
+                relname: relation.name.clone(),
+                ..RangeVar::default()
+            });
         }
         self.changes(SessionChange::SearchPath);
         self.overlay.path_changed = true;
@@ -161,6 +171,7 @@ impl Walker<'_> {
                 Some(NodeEnum::AlterTableCmd(command)) => {
                     if let Some(name) = alter.relation.as_ref() {
                         self.alters(name, command);
+                        self.redefines_by(name, command);
                         self.reaches(name, command);
                     }
                     if let Some(definition) = command.def.as_deref() {
@@ -184,6 +195,11 @@ impl Walker<'_> {
         let Some(name) = rename.relation.as_ref() else {
             // A function may be called by its new name later in the text.
             self.overlay.functions.push(rename.newname.clone());
+            if rename.rename_type() == ObjectType::ObjectSchema {
+                self.changes(SessionChange::SearchPath);
+                self.overlay.path_changed = true;
+                self.overlay.schema_renaming = true;
+            }
             return;
         };
         self.touch_if(name, Effects::of(&[Effect::Alter]), rename.missing_ok);
@@ -200,8 +216,20 @@ impl Walker<'_> {
                 | ObjectType::ObjectIndex
         );
         if whole {
+            let is_new =
+                self.overlay.relations.get(&name.relname) == Some(&Changed::Created) && self.resolve(name).is_none();
             self.changed(&name.relname, Changed::Gone);
-            self.changed(&rename.newname, Changed::Created);
+            match is_new {
+                true => {
+                    if self.is_redefined(&name.relname) {
+                        self.redefines_all(&RangeVar { relname: rename.newname.clone(), ..RangeVar::default() });
+                    }
+                    let full = self.new_name(name);
+                    self.made(&QualifiedName::new(full.schema, &rename.newname));
+                }
+                // It is the old one that is meant by the new name.
+                false => self.changed(&rename.newname, Changed::Gone),
+            }
         } else {
             self.mark_altered(&name.relname);
         }
@@ -265,12 +293,21 @@ impl Walker<'_> {
 
     fn create_view(&mut self, view: &ViewStmt) {
         if let Some(query) = view.query.as_deref() {
-            let inner = self.apart(|walker| walker.statement(query));
+            // What another view of the text reads was noted with that one, and nothing is read yet.
+            let inner = self.apart(|walker| {
+                let outputs = walker.statement(query);
+                walker.overlay.only_defines = true;
+                outputs
+            });
+            self.overlay.only_defines = true;
             self.include_reads(&inner, Effects::NONE);
             self.reads(&inner.reads);
         }
         match &view.view {
-            Some(name) => self.create_relation(name),
+            Some(name) => {
+                self.create_relation(name);
+                self.redefines_all(name);
+            }
             None => self.give_up(NotUnderstood::Node("ViewStmt")),
         }
     }
@@ -289,7 +326,7 @@ impl Walker<'_> {
         }
         if let Some(name) = &rule.relation {
             // Later statements of the text would be rewritten by the new rule.
-            self.changed(&name.relname, Changed::Gone);
+            self.redefines_all(name);
         }
     }
 

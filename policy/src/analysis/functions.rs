@@ -265,7 +265,8 @@ impl<'a> Walker<'a> {
         match constants.as_slice() {
             [Some(name), value, _] => {
                 let kind = settings::classify(name, *value);
-                let is_harmless = matches!(kind, settings::Kind::Harmless | settings::Kind::OfTheProxy);
+                let is_harmless =
+                    matches!(kind, settings::Kind::Harmless | settings::Kind::OfTheProxy | settings::Kind::Values);
                 if value.is_none() && is_harmless && !arguments.is_clear() {
                     self.effect(Effect::SetDangerous);
                     self.effect(Effect::FunctionCall);

@@ -102,7 +102,8 @@ impl<'a> Walker<'a> {
     /// As [`Self::touch`]; with `missing_ok` a relation that there is not is nothing to the statement.
     pub fn touch_if(&mut self, name: &RangeVar, effects: Effects, missing_ok: bool) {
         let gone = self.overlay.relations.get(&name.relname) == Some(&Changed::Gone);
-        if missing_ok && (gone || self.resolve(name).is_none()) {
+        let absent = if gone { self.is_dropped(name) } else { self.resolve(name).is_none() };
+        if missing_ok && absent {
             // Its name still counts for rules: it may have been made since the catalog was loaded.
             self.relation(None, self.new_name(name), effects);
         } else {
@@ -183,7 +184,7 @@ impl<'a> Walker<'a> {
             }
             None => Source { columns: Columns::unknown("a relation is not known"), ..Source::default() },
         };
-        if self.overlay.relations.contains_key(&name.relname) {
+        if self.overlay.relations.contains_key(&name.relname) || self.is_redefined(&name.relname) {
             source.columns = Columns::unknown("the relation changes within the text");
             self.reads(&resolved.map(|relation| Lineage::of(relation.oid, 0)).unwrap_or_default());
         }
@@ -377,7 +378,7 @@ impl<'a> Walker<'a> {
         if name.relpersistence == "t" || name.schemaname == "pg_temp" {
             self.changes(super::SessionChange::SearchPath);
         }
-        self.overlay.relations.insert(name.relname.clone(), Changed::Created);
+        self.made(&QualifiedName::new(schema, &name.relname));
     }
 }
 

@@ -12,7 +12,7 @@ use pg_query::protobuf::{PrepareStmt, ReindexStmt, TransactionStmtKind, VacuumSt
 
 use super::lineage::Scope;
 use super::relations::is_built_in;
-use super::walker::{Changed, Walker};
+use super::walker::Walker;
 use super::{
     Lineage, NotUnderstood, Outputs, RelationUse, SessionChange, StatementAnalysis, TransactionEnd, names, settings,
 };
@@ -361,11 +361,6 @@ impl<'a> Walker<'a> {
         self.changes(SessionChange::Transaction);
         self.path_and_role_change();
         Outputs::Opaque(Lineage::Unknown("it comes from a procedure"))
-    }
-
-    /// Remembers that a relation is not what the catalog says any more.
-    pub(super) fn changed(&mut self, name: &str, change: Changed) {
-        self.overlay.relations.insert(name.to_owned(), change);
     }
 }
 

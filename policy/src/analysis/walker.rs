@@ -22,6 +22,18 @@ const WORK_PER_STEP: usize = 128;
 #[derive(Debug, Default)]
 pub struct Overlay {
     pub relations: HashMap<String, Changed>,
+    /// What was dropped, by name; without the full name when the catalog does not have it.
+    pub dropped: HashMap<String, Option<QualifiedName>>,
+    /// Relations of which a use with these effects does more than the catalog says.
+    pub redefined: HashMap<String, Effects>,
+    /// What the statement at hand adds to them.
+    pub redefining: Vec<(String, Effects)>,
+    /// The statement at hand names them without using what is behind them.
+    pub only_defines: bool,
+    /// A schema has another name now.
+    pub schema_renamed: bool,
+    /// The statement at hand gives a schema another name.
+    pub schema_renaming: bool,
     pub functions: Vec<String>,
     pub prepared: HashMap<String, Option<StatementAnalysis>>,
     pub all_deallocated: bool,
@@ -97,6 +109,7 @@ impl<'a> Walker<'a> {
 
     /// Takes the finished analysis of the statement at hand.
     pub fn finish(&mut self) -> StatementAnalysis {
+        self.check_redefined();
         let mut done = std::mem::take(&mut self.out);
         self.positions.clear();
         columns::mark_consulted(&mut done, self.context.catalog);

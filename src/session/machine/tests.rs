@@ -10,6 +10,7 @@ mod calls;
 mod choices;
 mod copy;
 mod copy_failed;
+mod defined;
 mod deny;
 mod edited;
 mod end;

@@ -282,60 +282,6 @@ fn an_unknown_name_loads_the_catalog_once() {
 }
 
 #[test]
-fn what_the_open_transaction_created_is_known_in_it() {
-    check(&format!(
-        "> Q BEGIN
-         ^ Q BEGIN
-         = allow
-         v C BEGIN | Z T
-         < C BEGIN | Z T
-         > Q CREATE TABLE fresh (id int)
-         ^ Q CREATE TABLE fresh (id int)
-         = allow
-         v C CREATE TABLE | Z T
-         < C CREATE TABLE | Z T
-         > Q INSERT INTO fresh VALUES (1)
-         ^ OWN | S
-         {LEARNED} | Z T
-         ^ Q INSERT INTO fresh VALUES (1)
-         = allow
-         v C INSERT 0 1 | Z T
-         < C INSERT 0 1 | Z T
-         > Q INSERT INTO other VALUES (1)
-         = Refresh
-         ! refreshed
-         = hold Open"
-    ));
-}
-
-#[test]
-fn what_the_open_transaction_renamed_is_not_understood_in_it() {
-    check(&format!(
-        "> Q BEGIN
-         ^ Q BEGIN
-         = allow
-         v C BEGIN | Z T
-         < C BEGIN | Z T
-         > Q ALTER TABLE free RENAME TO gone
-         ^ Q ALTER TABLE free RENAME TO gone
-         = allow
-         v C ALTER TABLE | Z T
-         < C ALTER TABLE | Z T
-         > Q ALTER TABLE customers RENAME TO free
-         ^ OWN | S
-         {LEARNED} | Z T
-         ^ Q ALTER TABLE customers RENAME TO free
-         = allow
-         v C ALTER TABLE | Z T
-         < C ALTER TABLE | Z T
-         > Q DELETE FROM free
-         ^ OWN | S
-         {LEARNED} | Z T
-         = hold Open"
-    ));
-}
-
-#[test]
 fn dropping_what_is_not_there_is_no_error_of_ours() {
     check("> Q DROP TABLE IF EXISTS nowhere\n= deny\n< E 42501 | Z I");
 }
