@@ -1,7 +1,7 @@
 //! How commands speak to people and machines.
 //!
 //! Never lets a terminal interpret what a requester wrote: every character that does not show, turns the direction of
-//! text, or looks like another one is spelt out. Invariant: [`visible`] lets no control character but line feed and tab through.
+//! text, or looks like another one is spelt out. Invariant: [`visible()`] lets no control character but line feed and tab through.
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -118,7 +118,7 @@ pub fn visible(text: &str, colour: Colour) -> String {
     out
 }
 
-/// As [`visible`], on one line: line feeds and tabs are spelt out too.
+/// As [`visible()`], on one line: line feeds and tabs are spelt out too.
 #[must_use]
 pub fn visible_line(text: &str, colour: Colour) -> String {
     let mut out = String::with_capacity(text.len());
