@@ -165,7 +165,7 @@ const stories = {
     await page.waitForSelector('.state:has-text("In force")');
     await isAccessible(page);
     await page.click('text="Revoke"');
-    await page.waitForSelector('text=the next statement is held again');
+    await page.waitForSelector('text=the next statement runs without it');
     const third = psql("UPDATE orders SET status = 'paid' WHERE id = 7");
     await third.id;
     await third.withdraw();
