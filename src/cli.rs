@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod check;
+mod csv;
 pub mod demo;
 pub mod exec;
 pub mod explain;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::super::ConfigArgs;
 use super::super::output::{Colour, Exit, Format, visible_line};
+use super::super::{ConfigArgs, csv};
 use super::configured;
 use crate::audit::{self, Entry, Follower, Question};
 
@@ -22,7 +22,7 @@ const FOLLOW_PERIOD: Duration = Duration::from_millis(300);
 const STATEMENT_CHARS: usize = 200;
 
 /// Columns of an exported table, in this order.
-const COLUMNS: [&str; 29] = [
+const COLUMNS: [&str; 31] = [
     "seq",
     "at",
     "kind",
@@ -50,6 +50,8 @@ const COLUMNS: [&str; 29] = [
     "rows",
     "duration_ms",
     "masked_columns",
+    "masked_cells",
+    "unmasked_by",
     "surface",
     "reason",
 ];
@@ -146,13 +148,13 @@ pub(super) fn search(trail: &TrailArgs, format: Format) -> Exit {
 /// Prints all records that fit for other programs.
 pub(super) fn export(trail: &TrailArgs, format: ExportFormat) -> Exit {
     if format == ExportFormat::Csv
-        && let Err(error) = writeln!(io::stdout(), "{}", COLUMNS.join(","))
+        && let Err(error) = write!(io::stdout(), "{}", csv::record(&COLUMNS.map(str::to_owned)))
     {
         return ended(&error);
     }
     each(trail, |entry| match format {
         ExportFormat::Jsonl => writeln!(io::stdout(), "{}", entry.line),
-        ExportFormat::Csv => writeln!(io::stdout(), "{}", csv_line(entry)),
+        ExportFormat::Csv => write!(io::stdout(), "{}", csv_record(entry)),
     })
 }
 
@@ -240,23 +242,12 @@ fn plain(value: &Value) -> String {
     }
 }
 
-fn csv_line(entry: &Entry) -> String {
-    let cells = COLUMNS.iter().map(|key| match entry.fields.get(*key) {
+fn csv_record(entry: &Entry) -> String {
+    let cell = |key: &&str| match entry.fields.get(*key) {
         None | Some(Value::Null) => String::new(),
-        Some(Value::Number(number)) => number.to_string(),
-        Some(value) => csv_cell(&plain(value)),
-    });
-    cells.collect::<Vec<_>>().join(",")
-}
-
-/// A quoted cell, which no spreadsheet takes for a formula: those begin with an apostrophe, as a person would type it.
-fn csv_cell(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let apostrophe = if formula { "'" } else { "" };
-    if !formula && !text.contains([',', '"', '\n', '\r']) {
-        return text.to_owned();
-    }
-    format!("\"{apostrophe}{}\"", text.replace('"', "\"\""))
+        Some(value) => plain(value),
+    };
+    csv::record(&COLUMNS.iter().map(cell).collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -279,18 +270,13 @@ mod tests {
     }
 
     #[test]
-    fn cells_are_never_formulas() {
-        #[track_caller]
-        fn check(text: &str, want: &str) {
-            assert_eq!(csv_cell(text), want);
-        }
-        check("update", "update");
-        check("a,b", "\"a,b\"");
-        check("say \"x\"\n", "\"say \"\"x\"\"\n\"");
-        check("=HYPERLINK(\"x\")", "\"'=HYPERLINK(\"\"x\"\")\"");
-        for formula in ["+1", "-1", "@SUM(1)", "\t=1", "\r=1"] {
-            assert!(csv_cell(formula).starts_with("\"'"), "{formula:?}");
-        }
+    fn a_record_of_a_table_has_a_cell_for_each_column() {
+        let outcome =
+            entry(r#"{"seq":3,"kind":"outcome","user":" =1","rows":2,"masked_cells":{"email":7},"reason":null}"#);
+        let line = csv_record(&outcome);
+        assert_eq!(line.matches(",\"").count() + 1, COLUMNS.len());
+        assert!(line.starts_with("\"3\",\"\",\"outcome\",") && line.ends_with("\r\n"), "{line}");
+        assert!(line.contains("\"' =1\"") && line.contains("\"{\"\"email\"\":7}\""), "{line}");
     }
 
     #[test]
