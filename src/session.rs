@@ -27,6 +27,7 @@ mod names;
 mod parked;
 mod passing;
 pub(crate) mod preset;
+mod reading;
 mod refuse;
 mod results;
 mod scrub;

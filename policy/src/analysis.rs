@@ -50,6 +50,7 @@ pub use copy::{CopyFormat, ForceQuote};
 pub use guard::TEXT_BYTES_MAX;
 pub use quiet::{QuietFunction, quiet_functions};
 
+use self::walker::{BRIEF_BUDGET, BUDGET, TOO_COMPLEX, Walker};
 use crate::catalog::{Catalog, Oid};
 use crate::effect::{Effect, Effects};
 use crate::name::QualifiedName;
@@ -103,13 +104,22 @@ pub(crate) fn is_dangerous_built_in(name: &str) -> bool {
 /// is not understood is a [`NotUnderstood`] in it, never an error and never silence.
 #[must_use]
 pub fn analyze(text: &str, context: &AnalysisContext<'_>) -> Analysis {
-    read(text, context).analysis
+    read(text, context, BUDGET).analysis
+}
+
+/// The same, where it takes no more than a brief look; `None` where it takes longer than others should have to wait.
+#[must_use]
+pub fn analyze_briefly(text: &str, context: &AnalysisContext<'_>) -> Option<Analysis> {
+    let reading = read(text, context, BRIEF_BUDGET);
+    reading.is_whole.then_some(reading.analysis)
 }
 
 /// An analysis, and for what else it holds under the same search path and catalog.
 struct Reading {
     analysis: Analysis,
     holds_for: Reach,
+    /// The budget sufficed.
+    is_whole: bool,
 }
 
 /// How far an analysis reaches.
@@ -125,11 +135,11 @@ enum Reach {
 
 impl Reading {
     fn refused(why: NotUnderstood) -> Self {
-        Self { analysis: Analysis::refused(why), holds_for: Reach::Text }
+        Self { analysis: Analysis::refused(why), holds_for: Reach::Text, is_whole: true }
     }
 }
 
-fn read(text: &str, context: &AnalysisContext<'_>) -> Reading {
+fn read(text: &str, context: &AnalysisContext<'_>, budget: u32) -> Reading {
     let measure = guard::measure(text).and_then(|measure| {
         dialect::check_numbers(&measure, context.catalog)?;
         Ok(measure)
@@ -140,7 +150,7 @@ fn read(text: &str, context: &AnalysisContext<'_>) -> Reading {
                 Ok(_) if !measure.is_complete => {
                     Reading::refused(NotUnderstood::Guard("a comment or string does not end"))
                 }
-                Ok(tree) => read_tree(text, &tree, context),
+                Ok(tree) => read_tree(text, &tree, Walker::new(context, budget)),
                 Err(why) => Reading::refused(why),
             };
             stacker::maybe_grow(measure.stack_bytes, measure.stack_bytes, read)
@@ -149,10 +159,9 @@ fn read(text: &str, context: &AnalysisContext<'_>) -> Reading {
     }
 }
 
-fn read_tree(text: &str, tree: &grammar::Tree, context: &AnalysisContext<'_>) -> Reading {
+fn read_tree(text: &str, tree: &grammar::Tree, mut walker: Walker<'_>) -> Reading {
     // What is left on this thread by another text is none of this one's.
     lineage::take_work();
-    let mut walker = walker::Walker::new(context);
     let mut analysis = Analysis::default();
     for statement in tree.statements() {
         walker.outermost = matches!(grammar::kind(statement), Some(pg_query::NodeEnum::SelectStmt(_)));
@@ -161,17 +170,22 @@ fn read_tree(text: &str, tree: &grammar::Tree, context: &AnalysisContext<'_>) ->
         walker.out.rows_counted = walker.row_writes == 1 && grammar::writes_rows(statement);
         analysis.statements.push(walker.finish());
     }
-    if let Some(why) = second_opinion::objection(text, tree, &analysis)
+    let is_whole = walker.budget > 0;
+    let objection = match is_whole {
+        true => second_opinion::objection(text, tree, &analysis).map(NotUnderstood::SecondReader),
+        false => Some(NotUnderstood::Guard(TOO_COMPLEX)),
+    };
+    if let Some(why) = objection
         && analysis.not_understood().is_none()
     {
-        analysis.object(NotUnderstood::SecondReader(why));
+        analysis.object(why);
     }
     let holds_for = reach(tree, &walker, &analysis);
-    Reading { analysis, holds_for }
+    Reading { analysis, holds_for, is_whole }
 }
 
 /// See [`cache`] for why.
-fn reach(tree: &grammar::Tree, walker: &walker::Walker<'_>, analysis: &Analysis) -> Reach {
+fn reach(tree: &grammar::Tree, walker: &Walker<'_>, analysis: &Analysis) -> Reach {
     if walker.session_dependent {
         return Reach::Session;
     }

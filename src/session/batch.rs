@@ -82,7 +82,10 @@ impl Machine {
 
     /// A Query while statements are collected: one of them, or what ends them.
     pub(super) fn query_in_batch(&mut self, frame: &Frame, text: &Arc<str>, around: &Surroundings) -> Result<(), Stop> {
-        let analysis = self.analyze_now(text, around);
+        let Some(analysis) = self.read(text, around) else {
+            self.postponed = Some(frame.clone());
+            return Ok(());
+        };
         match end_of(&analysis) {
             Some(TransactionEnd::Commit) => return self.send_batch(text, around),
             // Nothing of it has been sent, so there is nothing of it to take back.

@@ -96,7 +96,9 @@ impl Machine {
                 continue;
             }
             if let Some(frame) = self.postponed.take() {
-                self.client_frame(&frame, around)?;
+                if !self.look_at(&frame, around)? {
+                    return Ok(());
+                }
                 continue;
             }
             let Some(header) = Header::peek(&self.client_in, limit)? else { return Ok(()) };
@@ -124,9 +126,18 @@ impl Machine {
                 continue;
             }
             let Some(frame) = Frame::take(&mut self.client_in, limit)? else { return Ok(()) };
-            self.client_frame(&frame, around)?;
+            if !self.look_at(&frame, around)? {
+                return Ok(());
+            }
         }
         Ok(())
+    }
+
+    /// Takes in a frame; false when it takes longer than a look and is kept until there is room for it.
+    fn look_at(&mut self, frame: &Frame, around: &Surroundings) -> Result<bool, Stop> {
+        let known = self.laborious;
+        self.client_frame(frame, around)?;
+        Ok(known || !self.laborious)
     }
 
     /// Whether this message must not be looked at before everything earlier has completed.

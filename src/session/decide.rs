@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign_policy::analysis::{AnalysisContext, NotUnderstood};
+use countersign_policy::analysis::NotUnderstood;
 use countersign_policy::grant::{Approval, Binding, Grants};
 use countersign_policy::moment::Moment;
 use countersign_policy::verdict::{Case, Estimate, HoldTerms, Judgement, Rows, Verdict};
@@ -35,8 +35,6 @@ use crate::review::{Outcome, Parameter, RequestId};
 pub(super) const PREPARED_EARLIER: &str = "it was prepared when names may have meant something else";
 /// Why a portal is not understood after names have changed.
 const BOUND_EARLIER: &str = "it was bound when names meant something else";
-/// Why a statement is not understood after a definition in its transaction.
-const DEFINED_ANEW: &str = "the open transaction has changed what it names";
 /// Why there is no estimate where nobody could wait for one.
 const NOT_ASKED: Rows = Rows::Unavailable("the planner was not asked before it was approved");
 /// How long after one load of the catalog an unknown name may ask for the next.
@@ -55,10 +53,10 @@ pub(super) enum Ruling {
 pub(super) type Approved<'a> = Option<(&'a Given, Binding)>;
 
 impl Machine {
-    /// Analyses a text under the session's names; `None` when the catalog is loaded again first, because a name in the
-    /// text is not in it.
+    /// Analyses a text under the session's names; `None` when it takes long, or when the catalog is loaded again first,
+    /// because a name in the text is not in it.
     pub(super) fn analyze(&mut self, text: &str, around: &Surroundings) -> Option<Arc<Analysis>> {
-        let analysis = self.analyze_now(text, around);
+        let analysis = self.read(text, around)?;
         let missing =
             matches!(analysis.not_understood(), Some(NotUnderstood::Relation(_) | NotUnderstood::Function(_)));
         // Once per frame: a load that takes longer than the interval must not ask for the next one.
@@ -69,23 +67,6 @@ impl Machine {
             return None;
         }
         Some(analysis)
-    }
-
-    /// Analyses a text under the session's names and the catalog as it is.
-    pub(super) fn analyze_now(&self, text: &str, around: &Surroundings) -> Arc<Analysis> {
-        let names = self.statements.seen_under(self.names.generation(&around.catalog), &self.definitions);
-        let context =
-            AnalysisContext { catalog: &around.catalog, search_path: &self.names.search_path, prepared: &names };
-        if !self.definitions.is_empty() {
-            // What others know about the text is not true here.
-            let analysis = countersign_policy::analysis::analyze(text, &context);
-            let stale = self.definitions.contradict(&analysis) || self.names.change_midway(&analysis);
-            return Arc::new(if stale { conceded(&analysis, DEFINED_ANEW) } else { analysis });
-        }
-        let analysis = around.analyses.analyze(text, &context);
-        let midway = analysis.statements.len() > 1 && self.names.change_midway(&analysis);
-        const MIDWAY: &str = "a statement in the middle of the string changes what later names mean";
-        if midway { Arc::new(conceded(&analysis, MIDWAY)) } else { analysis }
     }
 
     /// The refusal of a statement that is denied whatever its parameters are.

@@ -202,11 +202,23 @@ impl Driver {
     /// Lets the session core take in an event, and work off what there is. What may take long does not keep other sessions
     /// from their thread, and waits until there is room for it.
     async fn work(&mut self, event: Option<Event>) {
-        let Some(length) = self.machine.lengthy() else {
-            return self.machine.step(event, &self.around);
+        let (length, event) = match self.machine.lengthy() {
+            Some(length) => (length, event),
+            None => {
+                self.machine.step(event, &self.around);
+                match self.machine.interrupted() {
+                    Some(length) => (length, None),
+                    None => return,
+                }
+            }
         };
         let _room = self.shared.workroom.enter(length).await;
-        workroom::lengthy(|| self.machine.step(event, &self.around));
+        workroom::lengthy(|| {
+            self.machine.step(event, &self.around);
+            if self.machine.interrupted().is_some() {
+                self.machine.step(None, &self.around);
+            }
+        });
     }
 
     /// Takes in the world as it is now.

@@ -103,6 +103,8 @@ pub struct Machine {
     pub(super) postponed: Option<Frame>,
     /// It waits for the latter.
     pub(super) until_settled: bool,
+    /// The client has sent a text that takes longer than a look: where there is room, its texts are read to the end.
+    pub(super) laborious: bool,
     /// The upstream skips to Sync, and so do we.
     pub(super) skipping: bool,
     /// The next request waits until everything before it has completed.
@@ -178,6 +180,7 @@ impl Machine {
             in_pipeline: false,
             postponed: None,
             until_settled: false,
+            laborious: false,
             skipping: false,
             barrier: true,
             blocked: false,
@@ -268,7 +271,7 @@ impl Machine {
     }
 
     /// How many bytes of text are to be looked at next, where that may take long: it depends on a long text, or there is
-    /// much to look at. What only passes, and what is not complete, takes no time.
+    /// much to look at, or the client has sent such texts before. What only passes, and what is not complete, takes no time.
     #[must_use]
     pub fn lengthy(&self) -> Option<usize> {
         let waits = self.gate.text_len().max(self.postponed.as_ref().map_or(0, |frame| frame.bytes.len()));
@@ -277,10 +280,20 @@ impl Machine {
             0 => 0,
             _ if self.client_passing.is_some() || self.copy_in == CopyIn::Active => 0,
             length if self.statements.has_long_texts() => length.max(QUICK_LEN_MAX + 1),
-            length if length > QUICK_LEN_MAX && self.has_whole_frame() => length,
+            length if (length > QUICK_LEN_MAX || self.laborious) && self.has_whole_frame() => length,
             _ => 0,
         };
-        Some(waits.max(comes)).filter(|length| *length > QUICK_LEN_MAX)
+        match waits.max(comes) {
+            0 => None,
+            length if self.laborious => Some(length.max(QUICK_LEN_MAX + 1)),
+            length => Some(length).filter(|length| *length > QUICK_LEN_MAX),
+        }
+    }
+
+    /// The same of a text that was found to take long, so that [`Machine::step`] left it.
+    #[must_use]
+    pub fn interrupted(&self) -> Option<usize> {
+        self.lengthy().filter(|_| self.laborious && self.postponed.is_some())
     }
 
     fn has_whole_frame(&self) -> bool {

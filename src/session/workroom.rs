@@ -1,4 +1,4 @@
-//! Room for looking at long texts: they take time and memory, which other sessions need too.
+//! Room for looking at texts that are long, or take long: they need time and memory, which other sessions need too.
 //!
 //! Never looks at a text. Invariant: no more is looked at than there are processors, and no more than one text of the
 //! largest length, or shorter ones that are as long together.

@@ -22,13 +22,15 @@
 //! to statements, which begin with keywords. Literals with which that is known to happen have no shape.
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::hash::{Hash, RandomState};
 use std::sync::Arc;
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, Weighter};
 
-use super::{Analysis, AnalysisContext, Reach, read, shape};
+use super::walker::{BRIEF_BUDGET, BUDGET};
+use super::{Analysis, AnalysisContext, Reach, Reading, read, shape};
 
 /// Bytes that an entry is taken to cost besides its text.
 const ENTRY_BYTES: u64 = 1_024;
@@ -58,35 +60,45 @@ impl AnalysisCache {
     /// The analysis of the text, from the cache or made now.
     #[must_use]
     pub fn analyze(&self, text: &str, context: &AnalysisContext<'_>) -> Arc<Analysis> {
+        let Ok(analysis) = self.look_up(text, context, || Ok::<_, Infallible>(read(text, context, BUDGET)));
+        analysis
+    }
+
+    /// The same, where it takes no more than a brief look; `None` where it takes longer than others should have to wait.
+    #[must_use]
+    pub fn analyze_briefly(&self, text: &str, context: &AnalysisContext<'_>) -> Option<Arc<Analysis>> {
+        let briefly = || Some(read(text, context, BRIEF_BUDGET)).filter(|reading| reading.is_whole).ok_or(());
+        self.look_up(text, context, briefly).ok()
+    }
+
+    fn look_up<E>(
+        &self,
+        text: &str,
+        context: &AnalysisContext<'_>,
+        read: impl FnOnce() -> Result<Reading, E>,
+    ) -> Result<Arc<Analysis>, E> {
         let place = Place {
             catalog_version: context.catalog.version_for(context.search_path),
             search_path: context.search_path,
         };
         let exact = LookUp { kind: Kind::Text, bytes: text.as_bytes(), place };
         if let Some(known) = self.entries.get(&exact) {
-            return known;
+            return Ok(known);
         }
         let mut scratch = SCRATCH.take();
         let seen = shape::scan(text, &mut scratch);
         let by_shape = LookUp { kind: Kind::Shape, bytes: &scratch, place };
         let analysis = match seen.and_then(|_| self.entries.get(&by_shape)) {
-            Some(known) => known,
-            None => self.miss(text, context, &exact, seen.map(|seen| (by_shape, seen))),
+            Some(known) => Ok(known),
+            None => read().map(|reading| self.keep(reading, &exact, seen.map(|seen| (by_shape, seen)))),
         };
         SCRATCH.set(scratch);
         analysis
     }
 
-    fn miss(
-        &self,
-        text: &str,
-        context: &AnalysisContext<'_>,
-        exact: &LookUp<'_>,
-        shape: Option<(LookUp<'_>, shape::Seen)>,
-    ) -> Arc<Analysis> {
-        let reading = read(text, context);
+    fn keep(&self, reading: Reading, exact: &LookUp<'_>, shape: Option<(LookUp<'_>, shape::Seen)>) -> Arc<Analysis> {
         let analysis = Arc::new(reading.analysis);
-        let mut by_text = text.len() <= TEXT_BYTES_MAX;
+        let mut by_text = exact.bytes.len() <= TEXT_BYTES_MAX;
         match (reading.holds_for, shape) {
             (Reach::Session, _) => by_text = false,
             (Reach::Shape, Some((shape, seen))) => {

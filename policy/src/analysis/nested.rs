@@ -45,10 +45,9 @@ impl Walker<'_> {
             let tree = grammar::parse(text)?;
             let context =
                 AnalysisContext { catalog: self.context.catalog, search_path: within.path, prepared: within.prepared };
-            let mut walker = Walker::new(&context);
+            let mut walker = Walker::new(&context, self.budget);
             walker.run_path = within.run_path;
             walker.view_depth = self.view_depth + 1;
-            walker.budget = self.budget;
             walker.readings = std::mem::take(&mut self.readings);
             let result = walk(&mut walker, &tree);
             self.budget = walker.budget;

@@ -81,9 +81,8 @@ impl Walker<'_> {
         // Definitions come from pg_get_ruledef under an empty search path: what is not in pg_catalog is qualified.
         let path = ["pg_catalog".to_owned()];
         let context = AnalysisContext { search_path: &path, prepared: &NothingPrepared, ..*self.context };
-        let mut walker = Walker::new(&context);
+        let mut walker = Walker::new(&context, self.budget);
         walker.view_depth = self.view_depth + 1;
-        walker.budget = self.budget;
         walker.run_path = Some(self.path_in_force());
         let version = |name: &str| Source { name: name.to_owned(), schema: String::new(), ..target.clone() };
         let mut level = Level::of(version("old"));

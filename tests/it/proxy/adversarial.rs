@@ -80,7 +80,34 @@ async fn each_ends_in_order_and_its_session_goes_on() {
     assert!(grown < GROWTH_KB_MAX, "memory grew by {grown} kB");
 }
 
-/// Many who send nothing but long texts, until they are stopped.
+/// A text that no cache has, because the names differ, and that takes long.
+#[derive(Clone, Copy)]
+enum Expensive {
+    /// By its length.
+    Long,
+    /// Though it is short.
+    Short,
+}
+
+impl Expensive {
+    fn text(self, number: usize, turn: u64) -> String {
+        match self {
+            Self::Long => {
+                let chain: String = (1..150).map(|i| format!(", c{i} AS (SELECT x FROM c{})", i - 1)).collect();
+                let list = ",1".repeat(20_000);
+                format!("WITH c0 AS (SELECT 1 AS x){chain} SELECT x AS a{number}_{turn} FROM c149 WHERE x IN (0{list})")
+            }
+            Self::Short => {
+                let double = |i: usize| format!(", q{i} AS (SELECT * FROM q{0} a, q{0} b)", i - 1);
+                let doubled: String = (1..7).map(double).collect();
+                let list = ",(SELECT 1 FROM q6 LIMIT 0)".repeat(100);
+                format!("WITH q0 AS (SELECT * FROM customers){doubled} SELECT 1 AS a{number}_{turn}{list}")
+            }
+        }
+    }
+}
+
+/// Many who send nothing but expensive texts, until they are stopped.
 struct Crowd {
     stop: Arc<AtomicBool>,
     served: Arc<AtomicU64>,
@@ -88,19 +115,15 @@ struct Crowd {
 }
 
 impl Crowd {
-    async fn gather(proxy: &Proxy, size: usize) -> Self {
+    async fn gather(proxy: &Proxy, size: usize, what: Expensive) -> Self {
         let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let mut members = Vec::new();
         for number in 0..size {
             let mut wire = proxy.wire("alice").await;
             let (stop, served) = (Arc::clone(&stop), Arc::clone(&served));
             members.push(tokio::spawn(async move {
-                let chain: String = (1..150).map(|i| format!(", c{i} AS (SELECT x FROM c{})", i - 1)).collect();
                 while !stop.load(Ordering::Relaxed) {
-                    // A text that no cache has: the names differ.
-                    let turn = served.load(Ordering::Relaxed);
-                    let list = format!("SELECT x AS a{number}_{turn} FROM c149 WHERE x IN (0{})", ",1".repeat(20_000));
-                    let frames = wire.query(&format!("WITH c0 AS (SELECT 1 AS x){chain} {list}")).await;
+                    let frames = wire.query(&what.text(number, served.load(Ordering::Relaxed))).await;
                     assert!(frames.iter().all(|frame| frame.tag != b'E'), "{frames:?}");
                     served.fetch_add(1, Ordering::Relaxed);
                 }
@@ -110,14 +133,24 @@ impl Crowd {
     }
 }
 
-/// What others get done while a crowd keeps the proxy busy is counted in texts of the crowd, not in seconds.
 #[tokio::test]
-async fn others_are_served_meanwhile() {
+async fn others_are_served_while_long_texts_are_read() {
+    others_are_served_meanwhile(Expensive::Long).await;
+}
+
+#[tokio::test]
+async fn others_are_served_while_short_but_expensive_texts_are_read() {
+    assert!(Expensive::Short.text(8, 1_000).len() < 8 << 10);
+    others_are_served_meanwhile(Expensive::Short).await;
+}
+
+/// What others get done while a crowd keeps the proxy busy is counted in texts of the crowd, not in seconds.
+async fn others_are_served_meanwhile(what: Expensive) {
     const STATEMENTS: u64 = 200;
     let proxy = Proxy::start(WRITES_HELD).await;
     let before = proxy.peak_kb();
     let mut other = proxy.wire("bob").await;
-    let crowd = Crowd::gather(&proxy, 8).await;
+    let crowd = Crowd::gather(&proxy, 8, what).await;
     // They are at it when the first is through.
     while crowd.served.load(Ordering::Relaxed) == 0 {
         other.query("SELECT 1").await;
@@ -131,7 +164,7 @@ async fn others_are_served_meanwhile() {
     let meanwhile = crowd.served.load(Ordering::Relaxed) - at_first;
     crowd.stop.store(true, Ordering::Relaxed);
     join_all(crowd.members).await.into_iter().for_each(|member| member.expect("a member of the crowd"));
-    assert!(meanwhile < STATEMENTS / 4, "{meanwhile} long texts were served before {STATEMENTS} short ones");
+    assert!(meanwhile < STATEMENTS / 4, "{meanwhile} expensive texts were served before {STATEMENTS} others");
     let grown = proxy.peak_kb() - before;
     assert!(grown < GROWTH_KB_MAX, "memory grew by {grown} kB");
 }

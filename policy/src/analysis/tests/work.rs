@@ -1,7 +1,9 @@
 //! Texts and catalogs made so that reading them takes long: what it costs is counted, and is bounded.
 
 use super::fixture::catalog;
-use crate::analysis::{Analysis, AnalysisContext, NotUnderstood, NothingPrepared, analyze};
+use crate::analysis::{
+    Analysis, AnalysisCache, AnalysisContext, NotUnderstood, NothingPrepared, analyze, analyze_briefly,
+};
 use crate::catalog::{Catalog, Column, Oid, Relation, RelationKind};
 
 fn relation(oid: Oid, name: &str, width: i16, definition: Option<String>) -> Relation {
@@ -142,4 +144,32 @@ fn partitions_are_paid_for_each_time() {
     let large = large();
     understood("SELECT * FROM parted a JOIN parted b USING (c1)", &large);
     too_complex(&"TABLE parted;".repeat(100), &large);
+}
+
+/// What fits into a short text and takes long all the same is left to those who have room for it.
+#[test]
+fn a_brief_look_ends_soon() {
+    let large = large();
+    let path = ["pg_catalog".to_owned(), "public".to_owned()];
+    let context = AnalysisContext { catalog: &large, search_path: &path, prepared: &NothingPrepared };
+    let cache = AnalysisCache::new(100, 64 << 20);
+    for text in [
+        format!("SELECT 1 FROM wide{}", ", wide".repeat(30)),
+        format!("SELECT c1599{} FROM wide", ",c1599".repeat(1_000)),
+        format!("SELECT 1 FROM wide{}", ",wide".repeat(1_600)),
+        "TABLE parted;".repeat(5),
+        "SELECT 1;".repeat(5_000),
+    ] {
+        assert!(analyze_briefly(&text, &context).is_none(), "{} bytes", text.len());
+        assert!(cache.analyze_briefly(&text, &context).is_none());
+        let whole = cache.analyze(&text, &context);
+        assert!(*whole == analyze(&text, &context), "{} bytes", text.len());
+        // Whoever comes next need not look.
+        assert!(cache.analyze_briefly(&text, &context) == Some(whole), "{} bytes", text.len());
+    }
+    for text in
+        ["SELECT * FROM small", "SELECT * FROM wide WHERE c7 = 1", "UPDATE small SET c1 = 1 WHERE c2 = 'x'", "nonsense"]
+    {
+        assert_eq!(analyze_briefly(text, &context), Some(analyze(text, &context)), "{text}");
+    }
 }

@@ -1,6 +1,6 @@
 //! What a client may not do for too long, or send too much of.
 
-use super::bench::check_large;
+use super::bench::{check_large, check_unknown};
 use super::{Setting, check_in};
 
 #[test]
@@ -72,4 +72,20 @@ fn lengths_beyond_postgresql_are_refused_before_a_byte_of_them_came() {
     check_in(Setting::Plain, "> raw Q\u{7f}\u{7f}\u{7f}\u{7f}\n< E! 08P01\n= Close\n^ X");
     check_in(Setting::Plain, "> raw D\u{1}\u{1}\u{1}\u{1}\n< E! 08P01\n= Close\n^ X");
     check_in(Setting::Plain, "> raw d\u{7f}\u{7f}\u{7f}\u{7f}\n< E! 08P01\n= Close\n^ X");
+}
+
+#[test]
+fn a_short_text_that_takes_long_waits_for_room() {
+    let double = |at: usize| format!(", q{at} AS (SELECT * FROM q{0} a, q{0} b)", at - 1);
+    let doubled: String = (1..9).map(double).collect();
+    let select = format!("SELECT 1{}", ",(SELECT 1 FROM q8)".repeat(100));
+    let text = format!("WITH q0 AS (SELECT * FROM free){doubled} {select}");
+    assert!(text.len() < 8 << 10);
+    check_unknown(Setting::Plain, &format!("> Q {text}\n! room\n^ Q {text}\n= allow"));
+    let text = text.replace("SELECT 1,", "SELECT 2 AS x,");
+    let pipeline = format!("P - {text} | B - - | E - | S");
+    check_unknown(Setting::Plain, &format!("> {pipeline}\n! room\n^ {pipeline}\n= allow"));
+    // It is judged like any other.
+    let text = text.replace("WITH ", "WITH d AS (DELETE FROM customers), ");
+    check_unknown(Setting::Plain, &format!("> Q {text}\n! room\n= hold Open\n! opened\n< N 00000"));
 }
