@@ -12,6 +12,7 @@ mod session;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub(crate) use desk::{CardDesk, Case};
 pub use inquiry::{Inquiry, Subjects};
@@ -26,7 +27,7 @@ pub const FORMAT: u32 = 1;
 pub const GATHERING: &str = "it is still being gathered";
 
 /// See the module documentation.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Card {
     /// [`FORMAT`] of the program that wrote it.
     pub format: u32,
@@ -49,7 +50,7 @@ pub struct Card {
 }
 
 /// A part of the card, or why it is not there.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Piece<T> {
     /// It is there.
@@ -59,7 +60,7 @@ pub enum Piece<T> {
 }
 
 /// One relation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RelationFacts {
     /// `schema.name`.
     pub name: String,
@@ -74,7 +75,7 @@ pub struct RelationFacts {
 }
 
 /// What a statement sets off.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SetsOff {
     /// Triggers that fire.
     pub triggers: Vec<Trigger>,
@@ -83,7 +84,7 @@ pub struct SetsOff {
 }
 
 /// A trigger.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Trigger {
     /// Its table.
     pub relation: String,
@@ -96,7 +97,7 @@ pub struct Trigger {
 }
 
 /// A foreign key that acts on the rows that refer to others.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Cascade {
     /// The relation that is written.
     pub from: String,
@@ -107,7 +108,7 @@ pub struct Cascade {
 }
 
 /// A plan, cut to what a person reads.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Plan {
     /// The top of the tree.
     pub root: PlanNode,
@@ -116,7 +117,7 @@ pub struct Plan {
 }
 
 /// A node of a plan.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PlanNode {
     /// `Seq Scan`, `Update`, `Hash Left Join`, ….
     pub node: String,
@@ -133,15 +134,17 @@ pub struct PlanNode {
     /// Whether no other node costs more by itself.
     pub costliest: bool,
     /// What feeds it.
+    #[schema(no_recursion, value_type = Vec<PlanNode>)]
     pub inputs: Vec<Self>,
 }
 
 /// The open transaction of the session, when the request was held.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Transaction {
     /// Whether one was open.
     pub open: bool,
     /// When it began, by the database's clock.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
     /// Whether it has written.
     pub has_written: bool,
@@ -152,7 +155,7 @@ pub struct Transaction {
 }
 
 /// A lock that the transaction holds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Lock {
     /// `schema.name` of a relation, or what else it is.
     pub on: String,
@@ -161,7 +164,7 @@ pub struct Lock {
 }
 
 /// A session that waits for the transaction.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Blocked {
     /// Process id of its backend.
     pub pid: i32,

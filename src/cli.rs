@@ -16,7 +16,7 @@ pub mod scan;
 pub mod serve;
 pub mod users;
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -79,6 +79,8 @@ enum Command {
         #[command(subcommand)]
         command: audit::AuditCommand,
     },
+    /// Print the OpenAPI document of the HTTP API
+    ApiSchema,
     /// Manage the people in the configuration file
     Users {
         #[command(flatten)]
@@ -103,6 +105,7 @@ impl Cli {
             Command::Requests { api, command } => block_on(|| async move { requests::run(command, &api).await }),
             Command::Grants { api, command } => block_on(|| async move { grants::run(command, &api).await }),
             Command::Audit { command } => audit::run(command),
+            Command::ApiSchema => api_schema(),
             Command::Users { config, command } => users::run(command, &config.config),
         }
     }
@@ -113,6 +116,14 @@ fn block_on<F: Future<Output = ExitCode>>(command: impl FnOnce() -> F) -> ExitCo
     match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime.block_on(command()),
         Err(error) => unavailable("could not start", &error),
+    }
+}
+
+/// Prints the OpenAPI document.
+fn api_schema() -> ExitCode {
+    match io::stdout().write_all(crate::web::openapi_document().as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => unavailable("could not write", &error),
     }
 }
 

@@ -17,6 +17,7 @@ mod secret;
 mod store;
 #[cfg(test)]
 mod tests;
+mod token;
 mod upstream;
 mod values;
 mod web;
@@ -35,6 +36,7 @@ pub use self::network::Network;
 pub use self::problem::{ConfigProblems, Problem};
 pub use self::secret::{derive_verifier, mask_key};
 pub use self::store::StoreConfig;
+pub use self::token::TokenConfig;
 pub use self::web::WebConfig;
 
 /// A valid configuration at one revision.
@@ -132,8 +134,8 @@ pub struct UserConfig {
     pub web_password: Option<WebPassword>,
     /// Names in a client certificate that stand for this user; with such a certificate no password is asked for.
     pub certificates: Vec<String>,
-    /// SHA-256 digests (hexadecimal) of the bearer tokens of the API.
-    pub tokens: Vec<String>,
+    /// Bearer tokens of the API.
+    pub tokens: Vec<TokenConfig>,
     /// Sessions at a time; `[limits]` decides when absent.
     pub sessions: Option<u32>,
 }

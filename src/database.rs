@@ -92,6 +92,12 @@ impl Database {
         self.catalog.snapshot()
     }
 
+    /// Whether the upstream could be asked at the last look.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        self.catalog.status().is_ok()
+    }
+
     /// Whether a catalog has been loaded at all; without one nothing can be judged.
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -67,6 +67,14 @@ impl Failures {
         if lacking > 0.0 { Duration::from_secs_f64(lacking).min(DELAY_MAX) } else { Duration::ZERO }
     }
 
+    /// Counts one from that address, and says whether that is one of so many allowed per minute.
+    pub(crate) fn is_one_of(&self, from: Option<IpAddr>, allowed: u32) -> bool {
+        let now = Instant::now();
+        let may = self.may_try(from, allowed, now);
+        self.addresses.take(&network(from), allowed, now);
+        may
+    }
+
     fn count(&self, from: Option<IpAddr>, user: &str, allowed: Allowed, now: Instant) {
         self.addresses.take(&network(from), allowed.per_address, now);
         self.users.take(&user, allowed.per_user, now);
@@ -99,7 +107,7 @@ struct Allowed {
 }
 
 /// Who counts as one: an IPv4 address, a network of 64 bits of IPv6, and all clients of unix sockets.
-fn network(from: Option<IpAddr>) -> Option<IpAddr> {
+pub(crate) fn network(from: Option<IpAddr>) -> Option<IpAddr> {
     match from? {
         IpAddr::V6(address) => Some(IpAddr::V6((address.to_bits() >> 64 << 64).into())),
         address @ IpAddr::V4(_) => Some(address),

@@ -10,6 +10,7 @@ use countersign_policy::rule::Justification;
 use countersign_policy::verdict::{Estimate, HoldTerms, Judgement, ReviewerDemand, Rows, Verdict};
 use countersign_policy::{Analysis, Catalog, Effect};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What is told of one text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,11 +73,13 @@ pub struct JustificationReport {
 }
 
 /// What one statement does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StatementReport {
     /// Its effects, in the documented order.
+    #[schema(value_type = Vec<String>)]
     pub effects: Vec<Effect>,
     /// Effects by relation, as `schema.relation`.
+    #[schema(value_type = BTreeMap<String, Vec<String>>)]
     pub relations: BTreeMap<String, Vec<Effect>>,
     /// Columns it refers to, as `schema.relation.column`; `None` when that cannot be told.
     pub reads: Option<Vec<String>>,

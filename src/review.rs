@@ -16,6 +16,7 @@ mod grants;
 mod lifecycle;
 mod pending;
 mod remarks;
+pub(crate) mod schema;
 mod service;
 mod state;
 mod unsettled;
@@ -25,11 +26,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use countersign_policy::grant::{Binding, ShapeDigest};
 use countersign_policy::rule::{Justification, Mode};
 use countersign_policy::verdict::ReviewerDemand;
 
+use self::schema::Demand;
 use crate::card::{Card, Inquiry};
 
 pub use acts::Act;
@@ -51,8 +54,9 @@ pub use state::UnknownState;
 pub const ADMIN_GROUP: &str = "admin";
 
 /// Identifier of an access request: a ULID, 26 characters of Crockford base 32.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
+#[schema(value_type = String, pattern = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
 pub struct RequestId(pub ulid::Ulid);
 
 impl std::fmt::Display for RequestId {
@@ -62,7 +66,7 @@ impl std::fmt::Display for RequestId {
 }
 
 /// State of an access request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum State {
     /// Waits for votes.
@@ -139,7 +143,7 @@ pub struct NewRequest {
 }
 
 /// A bound parameter, decoded for a reader.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Parameter {
     /// Type name, or `unknown`.
     #[serde(rename = "type")]
@@ -200,7 +204,7 @@ pub enum Outcome {
 }
 
 /// Where an action came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Surface {
     /// The client's own connection.
@@ -225,7 +229,7 @@ pub struct Actor {
 }
 
 /// The durable record of a held request, as surfaces show it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AccessRequest {
     /// Identifier.
     pub id: RequestId,
@@ -264,6 +268,7 @@ pub struct AccessRequest {
     /// Messages of those rules.
     pub messages: Vec<String>,
     /// Who must approve.
+    #[schema(value_type = Vec<Demand>)]
     pub reviewers: Vec<ReviewerDemand>,
     /// The requester's reason.
     #[serde(default)]
@@ -277,10 +282,13 @@ pub struct AccessRequest {
     #[serde(default)]
     pub rows_counted: bool,
     /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// When it expires.
+    #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
     /// When it left PENDING.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub decided_at: Option<Timestamp>,
     /// Votes so far.
     pub votes: Vec<Vote>,
@@ -291,7 +299,7 @@ pub struct AccessRequest {
 }
 
 /// One person's decision.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Vote {
     /// Who.
     pub by: String,
@@ -302,6 +310,7 @@ pub struct Vote {
     /// Reason given.
     pub reason: Option<String>,
     /// When.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// Where.
     pub surface: Surface,
@@ -320,7 +329,7 @@ pub struct Vote {
 }
 
 /// One change of state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Transition {
     /// State before; `None` for the first.
     pub from: Option<State>,
@@ -331,6 +340,7 @@ pub struct Transition {
     /// Where.
     pub surface: Surface,
     /// When.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// Why.
     pub reason: Option<String>,

@@ -32,11 +32,11 @@ use crate::live::{Live, LiveEvent};
 use crate::review::{Review, ReviewError};
 use crate::session::Workroom;
 use crate::session::startup::{StartupContext, mock_secret};
-use crate::store::{self, PostgresStore, SqliteStore, Store, StoreError};
+use crate::store::{self, Callers, PostgresStore, SqliteStore, Store, StoreError};
 use crate::stream::ClientStream;
 use crate::telemetry::{STRANGERS_REFUSED, VerdictCounters};
 use crate::tls::{self, TlsError};
-use crate::web::{self, ApiState};
+use crate::web::{self, ApiState, Behind, Pulse};
 
 /// How long what was cancelled may take to end.
 const ENDING: Duration = Duration::from_secs(10);
@@ -184,7 +184,7 @@ impl Server {
         };
         let audit = Arc::new(Audit::open_with(&data_dir.join("audit"), options, now)?);
         record_config(&audit, &config);
-        let store = open_store(&config).await?;
+        let (store, callers) = open_store(&config).await?;
         let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let secret = mock_secret(&data_dir).map_err(unusable)?;
         let databases = databases(&config, &HashMap::new()).await?;
@@ -219,7 +219,9 @@ impl Server {
         };
         let shared = &server.shared;
         let (audit, failures) = (Arc::clone(&shared.audit), shared.startup.failures());
-        server.spawn(listeners, web_listener, ApiState::new(review, config, audit, failures, metrics));
+        let pulse = Arc::new(ServerPulse { shared: Arc::clone(shared), phase: server.phase.subscribe() });
+        let behind = Behind { review, config, callers, audit, failures, metrics, pulse };
+        server.spawn(listeners, web_listener, ApiState::new(behind));
         Ok(server)
     }
 
@@ -316,6 +318,23 @@ impl Server {
     }
 }
 
+/// The proxy, as `/readyz` tells of it.
+struct ServerPulse {
+    shared: Arc<Shared>,
+    phase: watch::Receiver<Phase>,
+}
+
+impl Pulse for ServerPulse {
+    fn is_leaving(&self) -> bool {
+        *self.phase.borrow() > Phase::Serving
+    }
+
+    fn upstreams(&self) -> (usize, usize) {
+        let databases = self.shared.databases.load();
+        (databases.len(), databases.values().filter(|database| !database.is_reachable()).count())
+    }
+}
+
 /// Some settings take effect only at the next start.
 fn warn_of_what_stays(old: &Config, new: &Config) {
     let changed = [
@@ -366,11 +385,16 @@ fn listeners(config: &Config, inherited: &mut Inherited) -> Result<(Vec<Listener
     }
 }
 
-async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
+/// The store: of requests, and of callers.
+async fn open_store(config: &Config) -> Result<(Arc<dyn Store>, Arc<dyn Callers>), StoreError> {
     Ok(match &config.store {
-        StoreConfig::Sqlite => Arc::new(SqliteStore::open(&config.data_dir)?),
+        StoreConfig::Sqlite => {
+            let store = Arc::new(SqliteStore::open(&config.data_dir)?);
+            (Arc::<SqliteStore>::clone(&store), store)
+        }
         StoreConfig::Postgres { upstream, lease } => {
-            Arc::new(PostgresStore::open(&config.data_dir, upstream, *lease).await?)
+            let store = Arc::new(PostgresStore::open(&config.data_dir, upstream, *lease).await?);
+            (Arc::<PostgresStore>::clone(&store), store)
         }
     })
 }

@@ -3,6 +3,7 @@
 //! Never decides: it refuses what the state table forbids and what is no longer at the expected version.
 //! Invariant: one transaction per change; what a call has answered `Ok` survives a crash.
 
+mod callers;
 mod digests;
 mod facts;
 mod grants;
@@ -21,6 +22,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
+use utoipa::ToSchema;
 
 use countersign_policy::grant::Binding;
 use countersign_policy::rule::Mode;
@@ -29,6 +31,7 @@ use crate::card::Card;
 use crate::review::{AccessRequest, Comment, GrantId, GrantRecord, GrantState, RequestId, State, Transition, Vote};
 use crate::tls::TlsError;
 
+pub use callers::{Answered, Begun, Call, Callers, PageSession};
 pub use owner::is_in_use;
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
@@ -253,7 +256,7 @@ pub struct DigestFilter {
 }
 
 /// How often requests of one shape were decided, and how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Past {
     /// Approved, whatever became of them.
     pub approved: u64,

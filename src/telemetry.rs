@@ -33,6 +33,23 @@ pub const AUTH_FAILURES: &str = "countersign_auth_failures_total";
 /// Counter: connections refused because too many others had not authenticated yet.
 pub const STRANGERS_REFUSED: &str = "countersign_strangers_refused_total";
 
+/// Counter with label `outcome` (`served`, `refused`, `limited`, `failed`): calls of the HTTP API.
+pub const API_CALLS: &str = "countersign_api_calls_total";
+
+/// Every metric.
+pub const ALL: [&str; 10] = [
+    SESSIONS,
+    HOLDS_PENDING,
+    VERDICTS,
+    MASKED_CELLS,
+    TRANSITIONS,
+    AUDIT_LAG_BYTES,
+    CANCEL_REQUESTS,
+    AUTH_FAILURES,
+    STRANGERS_REFUSED,
+    API_CALLS,
+];
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -131,6 +148,7 @@ pub fn init_metrics() -> Result<PrometheusHandle, TelemetryError> {
     metrics::describe_counter!(AUTH_FAILURES, "failed authentications, and clients refused because of them");
     metrics::describe_counter!(STRANGERS_REFUSED, "connections refused because too many had not authenticated");
     metrics::describe_counter!(CANCEL_REQUESTS, "CancelRequests, by whether a session had that key");
+    metrics::describe_counter!(API_CALLS, "calls of the HTTP API, by outcome");
     Ok(handle)
 }
 
@@ -138,4 +156,39 @@ pub fn init_metrics() -> Result<PrometheusHandle, TelemetryError> {
 pub fn install_crypto_provider() {
     // An error means that one is installed already, which is what is wanted.
     let _installed = rustls::crypto::ring::default_provider().install_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names in a text that look like those of our metrics.
+    fn names(text: &str) -> std::collections::BTreeSet<&str> {
+        let words = text.split(|letter: char| !letter.is_ascii_lowercase() && letter != '_');
+        words.filter(|word| word.starts_with("countersign_") && *word != "countersign_").collect()
+    }
+
+    #[test]
+    fn the_documentation_lists_every_metric_and_no_other() {
+        let page = include_str!("../docs/metrics.md");
+        let rows: String =
+            page.lines().filter(|line| line.starts_with("| `")).map(|line| format!("{line}\n")).collect();
+        assert_eq!(names(&rows), ALL.into_iter().collect());
+    }
+
+    #[test]
+    fn the_dashboard_asks_for_metrics_that_there_are() {
+        let dashboard: serde_json::Value =
+            serde_json::from_str(include_str!("../docs/grafana-dashboard.json")).unwrap();
+        let mut asked = std::collections::BTreeSet::new();
+        for panel in dashboard["panels"].as_array().unwrap() {
+            for target in panel["targets"].as_array().unwrap() {
+                let found = names(target["expr"].as_str().unwrap());
+                assert!(!found.is_empty(), "{target}");
+                asked.extend(found.into_iter().map(str::to_owned));
+            }
+        }
+        let known: std::collections::BTreeSet<String> = ALL.into_iter().map(str::to_owned).collect();
+        assert_eq!(asked, known, "and leaves none out");
+    }
 }

@@ -9,17 +9,25 @@ mod api;
 mod assets;
 mod caller;
 mod decide;
+mod endpoint;
+mod endpoints;
 mod events;
 mod fields;
+mod gate;
 mod grants;
 mod login;
+mod once;
+mod openapi;
+mod pace;
 mod pages;
 mod peer;
 mod problem;
+mod ready;
 mod remarks;
 mod server;
 mod session;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,20 +37,26 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
+use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
 use tokio::sync::Semaphore;
+use utoipa::ToSchema;
 
 use crate::audit::Audit;
 use crate::config::Config;
 use crate::failures::Failures;
 use crate::identity::password::Checker;
 use crate::identity::sessions::Sessions;
-use crate::review::{AccessRequest, GrantRecord, Review};
+use crate::review::Review;
+use crate::store::Callers;
 
 pub use api::{Details, Page, RequestView};
 pub use grants::{GrantPage, GrantView};
+pub use openapi::document as openapi_document;
 pub use problem::Problem;
+pub(crate) use ready::Pulse;
 pub use server::serve;
 
 /// Largest body of a call, in bytes.
@@ -61,45 +75,76 @@ pub struct ApiState {
     failures: Arc<Failures>,
     passwords: Checker,
     sessions: Arc<Sessions>,
+    /// What the store keeps of callers.
+    callers: Arc<dyn Callers>,
+    /// How often callers have called.
+    pace: Arc<pace::Pace>,
+    /// The proxy itself.
+    pulse: Arc<dyn Pulse>,
+    /// What `/readyz` said last.
+    readiness: ready::Last,
+    /// Of which addresses strangers were told of lately.
+    strangers: Arc<Failures>,
     /// Room for streams of events.
     streams: Arc<Semaphore>,
 }
 
+/// What the page and the API are made of.
+pub(crate) struct Behind {
+    /// Decides.
+    pub(crate) review: Arc<Review>,
+    /// In force.
+    pub(crate) config: Arc<ArcSwap<Config>>,
+    /// Keeps sessions and answers.
+    pub(crate) callers: Arc<dyn Callers>,
+    /// Where calls are told of.
+    pub(crate) audit: Arc<Audit>,
+    /// Failures to sign in, which count with those of database clients.
+    pub(crate) failures: Arc<Failures>,
+    /// Renders the metrics.
+    pub(crate) metrics: PrometheusHandle,
+    /// The proxy itself.
+    pub(crate) pulse: Arc<dyn Pulse>,
+}
+
 impl ApiState {
-    /// Puts the parts together. Nobody is signed in yet; failures to do so count with those of database clients.
-    pub(crate) fn new(
-        review: Arc<Review>,
-        config: Arc<ArcSwap<Config>>,
-        audit: Arc<Audit>,
-        failures: Arc<Failures>,
-        metrics: PrometheusHandle,
-    ) -> Self {
-        let (passwords, sessions) = Default::default();
+    /// Puts the parts together.
+    pub(crate) fn new(behind: Behind) -> Self {
+        let Behind { review, config, callers, audit, failures, metrics, pulse } = behind;
+        let sessions = Arc::new(Sessions::new(Arc::clone(&callers)));
+        let pace = Arc::new(pace::Pace::new(&config.load().web));
         let streams = Arc::new(Semaphore::new(events::STREAMS_MAX));
-        Self { review, config, metrics, audit, failures, passwords, sessions, streams }
+        let (passwords, strangers, readiness) = Default::default();
+        Self {
+            review,
+            config,
+            metrics,
+            audit,
+            failures,
+            passwords,
+            sessions,
+            callers,
+            pace,
+            pulse,
+            readiness,
+            strangers,
+            streams,
+        }
+    }
+
+    /// Whether a stranger at that address is still worth a record.
+    fn may_tell_of_stranger(&self, from: Option<IpAddr>) -> bool {
+        self.strangers.is_one_of(from, self.config.load().limits.failures_per_address)
+    }
+
+    /// The time by which requests and sessions end.
+    fn now(&self) -> Timestamp {
+        self.review.time(Timestamp::now())
     }
 }
 
 /// Routes of the page and the API, `/healthz` and `/metrics`.
 pub fn router(state: ApiState) -> Router {
-    let api = Router::new()
-        .route("/me", get(api::me))
-        .route("/events", get(events::stream))
-        .route("/requests", get(api::list))
-        .route("/requests/{id}", get(api::show))
-        .route("/requests/{id}/approve", post(decide::approve::<AccessRequest>))
-        .route("/requests/{id}/reject", post(decide::reject::<AccessRequest>))
-        .route("/requests/{id}/cancel", post(decide::cancel::<AccessRequest>))
-        .route("/requests/{id}/revoke", post(decide::revoke::<AccessRequest>))
-        .route("/requests/{id}/comments", post(remarks::comment))
-        .route("/requests/{id}/justify", post(remarks::justify))
-        .route("/analytics", get(analytics::show))
-        .route("/grants", get(grants::list).post(grants::request))
-        .route("/grants/{id}", get(grants::show))
-        .route("/grants/{id}/approve", post(decide::approve::<GrantRecord>))
-        .route("/grants/{id}/reject", post(decide::reject::<GrantRecord>))
-        .route("/grants/{id}/cancel", post(decide::cancel::<GrantRecord>))
-        .route("/grants/{id}/revoke", post(decide::revoke::<GrantRecord>));
     let pages = Router::new()
         .route("/", get(pages::inbox))
         .route("/login", get(login::form).post(login::sign_in))
@@ -110,16 +155,31 @@ pub fn router(state: ApiState) -> Router {
         .route("/grants", get(pages::grants).post(pages::ask_grant))
         .route("/grants/{id}/{verb}", get(pages::back_to_grants).post(pages::decide_grant));
     Router::new()
-        .nest("/api/v1", api)
+        .merge(api(&state))
         .merge(pages)
         .route("/assets/{digest}/{name}", get(assets::serve))
-        .route("/healthz", get(health))
-        .route("/metrics", get(render_metrics))
         .fallback(no_such_page)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(guard))
         .with_state(state)
+}
+
+/// What is described, served as it is described.
+fn api(state: &ApiState) -> Router<ApiState> {
+    let endpoints = endpoints::endpoints();
+    let document = openapi::Rendered(openapi::render(&endpoints).into());
+    let serve = |router: Router<ApiState>, endpoint: endpoint::Endpoint| {
+        let guarded = match endpoint.need {
+            Some(need) => {
+                let gate = gate::Gate { state: state.clone(), need };
+                endpoint.serve.route_layer(middleware::from_fn_with_state(gate, gate::enter))
+            }
+            None => endpoint.serve,
+        };
+        router.route(endpoint.path, guarded)
+    };
+    endpoints.into_iter().fold(Router::new(), serve).layer(Extension(document))
 }
 
 /// Bounds the time of a call and keeps answers out of caches.
@@ -128,6 +188,7 @@ async fn guard(request: Request, next: Next) -> Response {
         Ok(response) => response,
         Err(_elapsed) => Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The call took too long").into_response(),
     };
+    problem::put_into_words(&mut response);
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -145,14 +206,23 @@ async fn no_such_method(method: Method, uri: Uri) -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
 }
 
-async fn health(State(state): State<ApiState>) -> Result<Json<serde_json::Value>, Problem> {
+/// How the process fares.
+#[derive(Serialize, ToSchema)]
+struct Health {
+    /// `ok`.
+    status: &'static str,
+    /// `ok` or `unreachable`.
+    store: &'static str,
+}
+
+async fn health(State(state): State<ApiState>) -> Result<Json<Health>, Problem> {
     if state.review.audit_health().is_err() {
         let detail = "The audit trail cannot be written; see the log of the proxy";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail));
     }
     // What needs no approval passes without the store, so that the proxy is not taken out of service for it.
     let store = if state.review.is_store_reachable() { "ok" } else { "unreachable" };
-    Ok(Json(serde_json::json!({ "status": "ok", "store": store })))
+    Ok(Json(Health { status: "ok", store }))
 }
 
 async fn render_metrics(State(state): State<ApiState>) -> impl IntoResponse {

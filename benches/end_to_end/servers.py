@@ -251,7 +251,7 @@ password = {{ env = "BENCH_PASSWORD" }}
 [[users]]
 name = "reviewer"
 groups = ["reviewers"]
-tokens = ["sha256:{token}"]
+tokens = [{{ sha256 = "{token}", scopes = ["admin"] }}]
 
 [databases.{DATABASE}]
 upstream = "postgres://{ROLE}@127.0.0.1:{upstream_port}/{DATABASE}?sslmode=disable"

@@ -115,6 +115,8 @@ data_dir = {data_dir:?}
 [web]
 listen = "127.0.0.1:0"
 public_url = "https://countersign.example.com"
+calls_per_caller = 10000000
+calls_per_address = 10000000
 
 [[users]]
 name = "{REQUESTER}"
@@ -124,7 +126,7 @@ password = {{ env = "BENCH_PASSWORD" }}
 [[users]]
 name = "{REVIEWER}"
 groups = ["dba-team"]
-tokens = ["sha256:{token}"]
+tokens = [{{ sha256 = "{token}", scopes = ["admin"] }}]
 
 [databases.{DATABASE}]
 upstream = "postgres://postgres@127.0.0.1:{upstream_port}/postgres?sslmode=disable"

@@ -53,6 +53,21 @@ pub enum Record<'a> {
         /// Whether it is theirs.
         accepted: bool,
     },
+    /// A call of the HTTP API that changes something, or that was refused.
+    ApiCall {
+        /// Who called; empty where that is not known.
+        user: &'a str,
+        /// IP address.
+        client_address: &'a str,
+        /// `token` or `session`; empty where neither was accepted.
+        with: &'a str,
+        /// HTTP method.
+        method: &'a str,
+        /// Path, at most 200 bytes of it.
+        path: &'a str,
+        /// HTTP status of the answer.
+        status: u16,
+    },
     /// A session ended.
     SessionClose {
         /// The session.

@@ -9,14 +9,15 @@ use std::process::ExitCode;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-use sha2::{Digest, Sha256};
 
 use super::output::Format;
 use crate::config::edit::{ConfigEdit, EditError};
-use crate::config::{Config, derive_verifier};
-use crate::identity::password;
+use crate::config::{Config, TokenConfig, derive_verifier};
+use crate::duration;
+use crate::identity::{Scope, Scopes, password, token_digest};
 
 /// `EX_USAGE`, `EX_NOINPUT`, `EX_IOERR`, `EX_CONFIG` of sysexits.
 const EX_USAGE: u8 = 64;
@@ -59,6 +60,16 @@ pub enum UsersCommand {
     Token {
         /// Login name.
         name: String,
+        /// What it is for, separated by commas: requests:read, requests:write, requests:decide, grants:read, grants:write,
+        /// grants:decide, audit:read, policy:read, or admin for everything that its user may do [default: the first six]
+        #[arg(long, value_delimiter = ',', value_name = "SCOPES")]
+        scope: Vec<Scope>,
+        /// For how long, as 30d; or never, for no end
+        #[arg(long, value_name = "TIME", default_value = "90d")]
+        expires: String,
+        /// What to call it, for those who read the configuration
+        #[arg(long, value_name = "TEXT")]
+        label: Option<String>,
     },
     /// Remove a user.
     Remove {
@@ -129,10 +140,12 @@ fn carry_out(command: UsersCommand, path: &Path) -> Result<(), Failure> {
             }
             save(edit)
         }
-        UsersCommand::Token { name } => {
+        UsersCommand::Token { name, scope, expires, label } => {
             let mut edit = ConfigEdit::open(path)?;
             let token = new_token();
-            edit.add_token(&name, &hex::encode(Sha256::digest(token.as_bytes())))?;
+            let scopes = if scope.is_empty() { Scopes::usual() } else { scope.into_iter().collect() };
+            let expires_at = end_of(&expires)?;
+            edit.add_token(&name, &TokenConfig { digest: token_digest(&token), name: label, scopes, expires_at })?;
             save(edit)?;
             print(&format!("{token}\n"))
         }
@@ -142,6 +155,17 @@ fn carry_out(command: UsersCommand, path: &Path) -> Result<(), Failure> {
             save(edit)
         }
     }
+}
+
+/// When a token ends that lasts so long; `never` has no end.
+fn end_of(expires: &str) -> Result<Option<Timestamp>, Failure> {
+    if expires == "never" {
+        return Ok(None);
+    }
+    let wrong = Failure::Usage("--expires is a time such as 12h or 90d, or never");
+    let time = duration::parse(expires).ok_or(wrong)?;
+    let end = Timestamp::now().checked_add(time).unwrap_or(Timestamp::MAX);
+    Ok(Some(Timestamp::from_second(end.as_second()).unwrap_or(end)))
 }
 
 fn print(text: &str) -> Result<(), Failure> {
@@ -154,7 +178,8 @@ fn listing(config: &Config, format: Format) -> String {
             let users = config.users.iter().map(|user| {
                 serde_json::json!({
                     "name": user.name, "email": user.email, "groups": user.groups,
-                    "password": user.verifier.is_some(), "web_password": user.web_password.is_some(), "tokens": user.tokens.len(),
+                    "password": user.verifier.is_some(), "web_password": user.web_password.is_some(),
+                    "tokens": user.tokens.iter().map(about).collect::<Vec<_>>(),
                 })
             });
             format!("{:#}\n", serde_json::Value::from_iter(users))
@@ -170,6 +195,12 @@ fn listing(config: &Config, format: Format) -> String {
             config.users.iter().map(line).collect()
         }
     }
+}
+
+/// What is shown of a token: enough of its digest to find it in the file.
+fn about(token: &TokenConfig) -> serde_json::Value {
+    let digest = token.digest.get(..8);
+    serde_json::json!({ "sha256": digest, "name": token.name, "scopes": token.scopes, "expires": token.expires_at })
 }
 
 /// `cs_` and 32 random bytes in URL-safe base 64.
@@ -255,6 +286,11 @@ mod tests {
         UsersCommand::Add { name: name.to_owned(), email: None, groups: vec!["dba".to_owned()], no_password: true }
     }
 
+    fn token(name: &str, expires: &str) -> UsersCommand {
+        let (name, expires) = (name.to_owned(), expires.to_owned());
+        UsersCommand::Token { name, scope: vec![Scope::RequestsRead], expires, label: None }
+    }
+
     #[track_caller]
     fn check(command: UsersCommand, path: &Path, expected: u8) {
         let code = carry_out(command, path).map_or_else(|failure| failure.code(), |()| 0);
@@ -266,11 +302,15 @@ mod tests {
         let (_directory, path) = file("# Users.\n");
         check(add("alice"), &path, 0);
         check(add("alice"), &path, EX_USAGE);
-        check(UsersCommand::Token { name: "alice".to_owned() }, &path, 0);
-        check(UsersCommand::Token { name: "bob".to_owned() }, &path, EX_USAGE);
+        check(token("alice", "30d"), &path, 0);
+        check(token("bob", "30d"), &path, EX_USAGE);
+        check(token("alice", "soon"), &path, EX_USAGE);
         check(UsersCommand::Passwd { name: "bob".to_owned(), web: true }, &path, EX_USAGE);
         let config = Config::load(&path).unwrap();
-        assert_eq!(config.user("alice").unwrap().tokens.len(), 1);
+        let made = &config.user("alice").unwrap().tokens;
+        assert_eq!(made.len(), 1);
+        assert_eq!(made[0].scopes.iter().collect::<Vec<_>>(), [Scope::RequestsRead]);
+        assert!(!made[0].is_over(Timestamp::now()) && made[0].expires_at.is_some());
         check(UsersCommand::Remove { name: "alice".to_owned() }, &path, 0);
         check(UsersCommand::Remove { name: "alice".to_owned() }, &path, EX_USAGE);
         std::fs::write(&path, "lisen = 1").unwrap();
@@ -288,10 +328,10 @@ mod tests {
     fn a_listing_shows_no_secret() {
         let (_directory, path) = file("");
         check(add("alice"), &path, 0);
-        check(UsersCommand::Token { name: "alice".to_owned() }, &path, 0);
+        check(token("alice", "never"), &path, 0);
         let config = Config::load(&path).unwrap();
         assert_eq!(listing(&config, Format::Text), "alice  dba  no password, 1 tokens\n");
-        assert!(!listing(&config, Format::Json).contains(&config.users[0].tokens[0]));
+        assert!(!listing(&config, Format::Json).contains(&config.users[0].tokens[0].digest));
     }
 
     #[test]

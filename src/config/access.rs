@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::limits::SESSIONS_MAX;
 use super::problem::Report;
 use super::reader::{Keys, Section};
-use super::{DatabaseAuth, Network, SslMode, TlsConfig, UpstreamConfig, UserConfig, secret, upstream};
+use super::{DatabaseAuth, Network, SslMode, TlsConfig, UpstreamConfig, UserConfig, secret, token, upstream};
 
 pub(super) const TLS_KEYS: Keys =
     Keys { table: "[tls]", known: &["cert", "key", "client_ca", "require"], unavailable: &[] };
@@ -93,27 +93,9 @@ pub(super) fn user(section: &Section<'_>, tls: Option<&TlsConfig>, directory: &P
         verifier,
         web_password: section.has("web_password").then(|| secret::web_password(section, directory)).flatten(),
         certificates,
-        tokens: tokens(section),
+        tokens: token::tokens(section),
         sessions: section.number("sessions", 1..=SESSIONS_MAX),
     })
-}
-
-fn tokens(section: &Section<'_>) -> Vec<String> {
-    let mut tokens = Vec::new();
-    for token in section.list("tokens").unwrap_or_default() {
-        let digest = token.value.strip_prefix("sha256:").filter(|digest| {
-            digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        });
-        match digest {
-            Some(digest) => tokens.push(digest.to_owned()),
-            None => {
-                let message = format!("a token in {} is not \"sha256:\" and 64 hexadecimal digits", section.title);
-                let hint = "make one with `countersign users token`".to_owned();
-                section.report.problem(&token.at, "tokens", message, Some(hint));
-            }
-        }
-    }
-    tokens
 }
 
 /// Reads the `postgres://` URL of a key.

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
 
-use super::{Config, ConfigProblems};
+use super::{Config, ConfigProblems, TokenConfig};
+use crate::identity::Scope;
 
 /// A configuration file that is being changed.
 #[derive(Debug)]
@@ -108,14 +109,23 @@ impl ConfigEdit {
         Ok(())
     }
 
-    /// Adds the digest of a bearer token to a user.
+    /// Adds a bearer token to a user.
     ///
     /// # Errors
     /// When there is no such user.
-    pub fn add_token(&mut self, name: &str, digest: &str) -> Result<(), EditError> {
+    pub fn add_token(&mut self, name: &str, token: &TokenConfig) -> Result<(), EditError> {
         let tokens = self.user(name)?.entry("tokens").or_insert_with(|| value(Array::new()));
         if let Some(tokens) = tokens.as_array_mut() {
-            tokens.push(format!("sha256:{digest}"));
+            let mut table = InlineTable::new();
+            table.insert("sha256", Value::from(token.digest.as_str()));
+            if let Some(name) = &token.name {
+                table.insert("name", Value::from(name.as_str()));
+            }
+            table.insert("scopes", Value::from(token.scopes.iter().map(Scope::as_str).collect::<Array>()));
+            if let Some(end) = token.expires_at {
+                table.insert("expires", Value::from(end.to_string()));
+            }
+            tokens.push(table);
         }
         Ok(())
     }
@@ -191,6 +201,12 @@ mod tests {
         (directory, path)
     }
 
+    fn token() -> TokenConfig {
+        let expires_at = Some("2027-01-31T00:00:00Z".parse().unwrap());
+        let scopes = crate::identity::Scopes::usual();
+        TokenConfig { digest: "ab".repeat(32), name: Some("ci".to_owned()), scopes, expires_at }
+    }
+
     #[test]
     fn users_come_and_go_and_comments_stay() {
         let (_directory, path) = file(FILE);
@@ -198,11 +214,11 @@ mod tests {
         let mut edit = ConfigEdit::open(&path).unwrap();
         edit.add_user("alice", Some("alice@example.com"), &["dba".to_owned()]).unwrap();
         edit.set_verifier("alice", &derive_verifier("x")).unwrap();
-        edit.add_token("bob", &"ab".repeat(32)).unwrap();
+        edit.add_token("bob", &token()).unwrap();
         let config = edit.save().unwrap();
         assert_eq!(config.user("alice").unwrap().groups, ["dba"]);
         assert!(config.user("alice").unwrap().verifier.is_some());
-        assert_eq!(config.user("bob").unwrap().tokens, ["ab".repeat(32)]);
+        assert_eq!(config.user("bob").unwrap().tokens, [token()]);
         let text = fs::read_to_string(&path).unwrap();
         for kept in ["# Ours.", "# the first", "# Shop."] {
             assert!(text.contains(kept), "{text}");
@@ -230,7 +246,7 @@ mod tests {
         let mut edit = ConfigEdit::open(&path).unwrap();
         assert!(matches!(edit.add_user("bob", None, &[]), Err(EditError::UserExists(_))));
         assert!(matches!(edit.remove_user("carol"), Err(EditError::NoUser(_))));
-        assert!(matches!(edit.add_token("carol", ""), Err(EditError::NoUser(_))));
+        assert!(matches!(edit.add_token("carol", &token()), Err(EditError::NoUser(_))));
         edit.set_verifier("bob", "hunter2").unwrap();
         assert!(matches!(edit.save(), Err(EditError::Invalid(_))));
         assert_eq!(fs::read_to_string(&path).unwrap(), FILE);

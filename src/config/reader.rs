@@ -28,6 +28,14 @@ pub(super) struct Spanned<T> {
     pub(super) at: Range<usize>,
 }
 
+/// An entry of an array.
+pub(super) enum Entry<'a> {
+    /// A string.
+    Text(Spanned<String>),
+    /// A table.
+    Table(Section<'a>),
+}
+
 /// One table of the file.
 pub(super) struct Section<'a> {
     pub(super) report: &'a Report<'a>,
@@ -275,6 +283,31 @@ impl<'a> Section<'a> {
             Section::open(self.report, table, table.span().unwrap_or_default(), title, keys)
         };
         tables.value.iter().map(open).collect()
+    }
+
+    /// The entries of an array of strings and tables.
+    pub(super) fn entries(&self, key: &str, keys: &'static Keys) -> Vec<Entry<'a>> {
+        let Some(array) = self.read(key, "an array of tables", Item::as_array) else { return Vec::new() };
+        let mut entries = Vec::new();
+        for value in array.value {
+            let at = value.span().unwrap_or_else(|| array.at.clone());
+            let title = format!("\"{key}\" of {}", self.title);
+            match (value.as_str(), value.as_inline_table()) {
+                (Some(text), _) => entries.push(Entry::Text(Spanned { value: text.to_owned(), at })),
+                (None, Some(table)) => entries.push(Entry::Table(Section::open(self.report, table, at, title, keys))),
+                (None, None) => {
+                    self.report.problem(&at, key, format!("{title} must hold tables, as {{ ... }}"), None);
+                }
+            }
+        }
+        entries
+    }
+
+    /// A point in time, as TOML has it or in quotes.
+    pub(super) fn moment(&self, key: &str) -> Option<Spanned<String>> {
+        let text =
+            |item: &Item| item.as_datetime().map(ToString::to_string).or_else(|| item.as_str().map(str::to_owned));
+        self.read(key, "a time such as 2027-01-31T00:00:00Z", text)
     }
 
     /// A value that must be there.

@@ -82,6 +82,7 @@ pub(super) const KEYS: &[&Keys] = &[
     &RULE_KEYS,
     &MASK_KEYS,
     &MASK_VALUE_KEYS,
+    &super::token::TOKEN_KEYS,
     &secret::PASSWORD_KEYS,
     &secret::WEB_PASSWORD_KEYS,
     &secret::SECRET_KEYS,

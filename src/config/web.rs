@@ -3,17 +3,28 @@
 //! Never believes what a request says of its way here, unless it comes from where the configuration says.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::problem::Report;
 use super::reader::{Keys, Section};
 use super::{Network, access, values};
 
-pub(super) const WEB_KEYS: Keys =
-    Keys { table: "[web]", known: &["listen", "public_url", "session_timeout", "forwarded_from"], unavailable: &[] };
+pub(super) const WEB_KEYS: Keys = Keys {
+    table: "[web]",
+    known: &["listen", "public_url", "session_timeout", "forwarded_from", "calls_per_caller", "calls_per_address"],
+    unavailable: &[],
+};
 
 /// Two working days do not fit into one sign-in.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(12 * 3600);
+
+/// Calls of one caller in a minute: as many as a program makes that asks for everything twice a second.
+const CALLS_PER_CALLER: NonZeroU32 = NonZeroU32::new(3_000).unwrap();
+/// Calls from one address in a minute: a few such callers may share one.
+const CALLS_PER_ADDRESS: NonZeroU32 = NonZeroU32::new(12_000).unwrap();
+/// More than the proxy can answer.
+const CALLS_MAX: u32 = 10_000_000;
 
 /// `[web]`.
 #[derive(Clone, Debug)]
@@ -26,13 +37,24 @@ pub struct WebConfig {
     pub session_timeout: Duration,
     /// Proxies in front of the page, whose `X-Forwarded-For` tells who connects through them.
     pub forwarded_from: Vec<Network>,
+    /// Calls of the API that one caller may make in a minute.
+    pub calls_per_caller: NonZeroU32,
+    /// Calls of the API that may come from one address in a minute.
+    pub calls_per_address: NonZeroU32,
 }
 
 impl WebConfig {
     /// At that address, and otherwise as it is when nothing is said.
     #[must_use]
     pub fn at(listen: SocketAddr, public_url: String) -> Self {
-        Self { listen, public_url, session_timeout: SESSION_TIMEOUT, forwarded_from: Vec::new() }
+        Self {
+            listen,
+            public_url,
+            session_timeout: SESSION_TIMEOUT,
+            forwarded_from: Vec::new(),
+            calls_per_caller: CALLS_PER_CALLER,
+            calls_per_address: CALLS_PER_ADDRESS,
+        }
     }
 }
 
@@ -57,6 +79,8 @@ pub(super) fn web(section: Option<&Section<'_>>, report: &Report<'_>) -> Option<
     });
     let timeout = section.and_then(|section| section.duration("session_timeout"));
     let forwarded_from = section.map(|section| access::networks(section, "forwarded_from")).unwrap_or_default();
+    let calls = |key| section.and_then(|section| section.number(key, 1..=CALLS_MAX)).and_then(NonZeroU32::new);
+    let (per_caller, per_address) = (calls("calls_per_caller"), calls("calls_per_address"));
     let listen = address?;
     if !listen.ip().is_loopback() {
         report.warn(format!("The page and the API listen on {listen} without TLS: put a TLS proxy in front of them."));
@@ -64,6 +88,8 @@ pub(super) fn web(section: Option<&Section<'_>>, report: &Report<'_>) -> Option<
     Some(WebConfig {
         session_timeout: timeout.unwrap_or(SESSION_TIMEOUT),
         forwarded_from,
+        calls_per_caller: per_caller.unwrap_or(CALLS_PER_CALLER),
+        calls_per_address: per_address.unwrap_or(CALLS_PER_ADDRESS),
         ..WebConfig::at(listen, public_url.unwrap_or_else(|| format!("http://{listen}")))
     })
 }

@@ -96,7 +96,7 @@ email = "{name}@example.com"
 groups = ["{group}"]
 password = {{ scram = {verifier} }}
 web_password = {{ argon2 = {web} }}
-tokens = ["sha256:{digest}"]
+tokens = [{{ sha256 = "{digest}", scopes = ["admin"] }}]
 "#,
             name = person.name,
             group = person.group,

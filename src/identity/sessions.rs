@@ -1,24 +1,29 @@
 //! People who are signed in on the page.
 //!
-//! Never keeps a session's token, only its digest. Invariant: a session ends with its time, with the credential it was
+//! Never keeps a session's token, only its digest; sessions are in the store, so that any proxy serves a page. Invariant: a session ends with its time, with the credential it was
 //! opened with, and with its user: each is looked up in the configuration in force at every use.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::Principal;
-use crate::config::{Config, UserConfig, WebPassword};
+use super::{Principal, Scopes};
+use crate::config::{Config, TokenConfig, UserConfig, WebPassword};
+use crate::store::{Callers, PageSession, StoreError};
 
-/// Sessions of one user, and in all; the oldest end when there are more.
-const PER_USER_MAX: usize = 20;
-const ALL_MAX: usize = 10_000;
+/// Sessions of one user; the oldest end when there are more.
+const PER_USER_MAX: u32 = 20;
+/// How long what was read of a session counts: so late other proxies notice that somebody has signed out.
+const FRESH: Duration = Duration::from_secs(2);
+/// Sessions of which that is remembered.
+const SEEN_MAX: usize = 10_000;
 /// Bytes of a token in the cookie.
 const TOKEN_LEN: usize = 43;
 
@@ -89,70 +94,117 @@ impl Credential {
         Self(Sha256::new().chain_update(kind).chain_update([0]).chain_update(text).finalize().into())
     }
 
-    /// Whether that user still has it.
-    pub(crate) fn belongs_to(self, user: &UserConfig) -> bool {
-        user.web_password.as_ref().is_some_and(|password| Self::password(password) == self)
-            || user.tokens.iter().any(|token| Self::token(token) == self)
+    /// That user, with what it is for, if it is still theirs.
+    pub(crate) fn principal(self, user: &UserConfig, now: Timestamp) -> Option<Principal> {
+        let is_password = user.web_password.as_ref().is_some_and(|password| Self::password(password) == self);
+        let is_it = |token: &&TokenConfig| Self::token(&token.digest) == self && !token.is_over(now);
+        let scopes = if is_password { Some(Scopes::all()) } else { user.tokens.iter().find(is_it).map(|it| it.scopes) };
+        scopes.map(|scopes| Principal::new(user, scopes))
     }
 }
 
-#[derive(Clone, Debug)]
-struct Session {
-    user: String,
-    credential: Credential,
-    opened: Instant,
-    ends: Instant,
+/// Everybody who is signed in, at any proxy of the store.
+#[derive(Debug)]
+pub struct Sessions {
+    store: Arc<dyn Callers>,
+    /// What was read lately.
+    seen: Mutex<HashMap<[u8; 32], Seen>>,
 }
 
-/// Everybody who is signed in on this process.
-#[derive(Debug, Default)]
-pub struct Sessions {
-    open: Mutex<HashMap<[u8; 32], Session>>,
+#[derive(Debug)]
+struct Seen {
+    session: Option<PageSession>,
+    at: Instant,
 }
 
 impl Sessions {
-    /// Opens a session for somebody who has just proved who they are.
+    /// Kept in that store.
     #[must_use]
-    pub fn open(&self, user: &str, credential: Credential, lifetime: Duration, now: Instant) -> SessionToken {
+    pub fn new(store: Arc<dyn Callers>) -> Self {
+        Self { store, seen: Mutex::default() }
+    }
+
+    /// Opens a session for somebody who has just proved who they are.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn open(
+        &self,
+        user: &str,
+        credential: Credential,
+        lifetime: Duration,
+        now: Timestamp,
+    ) -> Result<SessionToken, StoreError> {
         let token = SessionToken(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
-        let session = Session { user: user.to_owned(), credential, opened: now, ends: now + lifetime };
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|_, session| session.ends > now);
-        let of_user = |session: &Session| session.user == user;
-        if open.values().filter(|session| of_user(session)).count() >= PER_USER_MAX {
-            end_oldest(&mut open, of_user);
-        }
-        if open.len() >= ALL_MAX {
-            end_oldest(&mut open, |_| true);
-        }
-        open.insert(token.digest("session"), session);
-        token
+        let lifetime = SignedDuration::try_from(lifetime).unwrap_or(SignedDuration::MAX);
+        let ends_at = now.checked_add(lifetime).unwrap_or(Timestamp::MAX);
+        let (key, user) = (token.digest("session"), user.to_owned());
+        let session = PageSession { key, user, credential: credential.0, opened_at: now, ends_at };
+        self.store.open_session(session, PER_USER_MAX).await?;
+        Ok(token)
     }
 
     /// Who it belongs to, by the configuration in force; ends it when that says so.
-    #[must_use]
-    pub fn find(&self, config: &Config, token: &SessionToken, now: Instant) -> Option<Principal> {
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn find(
+        &self,
+        config: &Config,
+        token: &SessionToken,
+        now: Timestamp,
+    ) -> Result<Option<Principal>, StoreError> {
         let key = token.digest("session");
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let session = open.get(&key)?;
-        let user = config.user(&session.user).filter(|user| session.ends > now && session.credential.belongs_to(user));
-        if user.is_none() {
-            open.remove(&key);
+        let Some(session) = self.read(key).await? else { return Ok(None) };
+        let user = config.user(&session.user).filter(|_| session.ends_at > now);
+        let person = user.and_then(|user| Credential(session.credential).principal(user, now));
+        if person.is_none() {
+            self.end(key).await?;
         }
-        user.map(Principal::from)
+        Ok(person)
     }
 
     /// Ends a session.
-    pub fn close(&self, token: &SessionToken) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&token.digest("session"));
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn close(&self, token: &SessionToken) -> Result<(), StoreError> {
+        self.end(token.digest("session")).await
     }
-}
 
-fn end_oldest(open: &mut HashMap<[u8; 32], Session>, which: impl Fn(&Session) -> bool) {
-    let candidates = open.iter().filter(|(_, session)| which(session));
-    let oldest = candidates.min_by_key(|(_, session)| session.opened).map(|(key, _)| *key);
-    if let Some(key) = oldest {
-        open.remove(&key);
+    /// Ends all sessions of a user and says how many there were; other proxies notice within two seconds.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn close_all(&self, user: &str) -> Result<u64, StoreError> {
+        let closed = self.store.close_sessions(user.to_owned()).await?;
+        self.seen().retain(|_, seen| seen.session.as_ref().is_some_and(|session| session.user != user));
+        Ok(closed)
+    }
+
+    async fn end(&self, key: [u8; 32]) -> Result<(), StoreError> {
+        self.store.close_session(key).await?;
+        self.seen().remove(&key);
+        Ok(())
+    }
+
+    async fn read(&self, key: [u8; 32]) -> Result<Option<PageSession>, StoreError> {
+        if let Some(seen) = self.seen().get(&key).filter(|seen| seen.at.elapsed() < FRESH) {
+            return Ok(seen.session.clone());
+        }
+        let session = self.store.session(key).await?;
+        let mut seen = self.seen();
+        if seen.len() >= SEEN_MAX {
+            seen.retain(|_, seen| seen.at.elapsed() < FRESH);
+        }
+        if seen.len() < SEEN_MAX {
+            seen.insert(key, Seen { session: session.clone(), at: Instant::now() });
+        }
+        Ok(session)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, HashMap<[u8; 32], Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -160,6 +212,8 @@ fn end_oldest(open: &mut HashMap<[u8; 32], Session>, which: impl Fn(&Session) ->
 mod tests {
     use super::*;
     use crate::config::Secret;
+    use crate::review::fixture::at;
+    use crate::store::tests::both::Place;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -175,38 +229,49 @@ mod tests {
         Credential::password(config.user(user).unwrap().web_password.as_ref().unwrap())
     }
 
-    #[test]
-    fn a_session_ends_with_its_time_its_credential_and_its_user() {
-        let (sessions, now) = (Sessions::default(), Instant::now());
-        let mut config = config();
-        let bob = credential(&config, "bob");
-        let token = sessions.open("bob", bob, HOUR, now);
-        assert_eq!(sessions.find(&config, &token, now).unwrap().groups, ["dba"]);
-        assert!(sessions.find(&config, &token, now + HOUR).is_none());
-        assert!(sessions.find(&config, &token, now).is_none(), "what has ended does not come back");
-
-        let token = sessions.open("bob", bob, HOUR, now);
-        config.users[1].groups = vec!["other".to_owned()];
-        assert_eq!(sessions.find(&config, &token, now).unwrap().groups, ["other"], "groups are those of now");
-        config.users[1].web_password = None;
-        assert!(sessions.find(&config, &token, now).is_none());
-
-        let by_token = Credential::token(&config.users[0].tokens[0]);
-        let token = sessions.open("alice", by_token, HOUR, now);
-        assert!(sessions.find(&config, &token, now).is_some());
-        config.users.remove(0);
-        assert!(sessions.find(&config, &token, now).is_none());
+    async fn sessions() -> (Sessions, Place) {
+        let place = Place::sqlite();
+        (Sessions::new(place.open_callers().await), place)
     }
 
-    #[test]
-    fn only_its_token_finds_a_session() {
-        let (sessions, config, now) = (Sessions::default(), config(), Instant::now());
-        let token = sessions.open("bob", credential(&config, "bob"), HOUR, now);
-        let other = sessions.open("alice", credential(&config, "alice"), HOUR, now);
+    async fn open(sessions: &Sessions, user: &str, credential: Credential, now: Timestamp) -> SessionToken {
+        sessions.open(user, credential, HOUR, now).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_with_its_time_its_credential_and_its_user() {
+        let ((sessions, _place), mut config) = (sessions().await, config());
+        let bob = credential(&config, "bob");
+        let token = open(&sessions, "bob", bob, at(0)).await;
+        assert_eq!(sessions.find(&config, &token, at(0)).await.unwrap().unwrap().groups, ["dba"]);
+        assert!(sessions.find(&config, &token, at(3600)).await.unwrap().is_none());
+        assert!(sessions.find(&config, &token, at(0)).await.unwrap().is_none(), "what has ended does not come back");
+
+        let token = open(&sessions, "bob", bob, at(0)).await;
+        config.users[1].groups = vec!["other".to_owned()];
+        let now = sessions.find(&config, &token, at(0)).await.unwrap().unwrap();
+        assert_eq!(now.groups, ["other"], "groups are those of now");
+        config.users[1].web_password = None;
+        assert!(sessions.find(&config, &token, at(0)).await.unwrap().is_none());
+
+        let by_token = Credential::token(&config.users[0].tokens[0].digest);
+        let token = open(&sessions, "alice", by_token, at(0)).await;
+        assert!(sessions.find(&config, &token, at(0)).await.unwrap().is_some());
+        config.users[0].tokens[0].expires_at = Some(at(9));
+        assert!(sessions.find(&config, &token, at(9)).await.unwrap().is_none());
+        config.users.remove(0);
+        assert!(sessions.find(&config, &token, at(0)).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn only_its_token_finds_a_session() {
+        let ((sessions, _place), config) = (sessions().await, config());
+        let token = open(&sessions, "bob", credential(&config, "bob"), at(0)).await;
+        let other = open(&sessions, "alice", credential(&config, "alice"), at(0)).await;
         assert_eq!(SessionToken::parse(token.expose()), Some(token.clone()));
-        assert_eq!(sessions.find(&config, &other, now).unwrap().name, "alice");
-        sessions.close(&token);
-        assert!(sessions.find(&config, &token, now).is_none());
+        assert_eq!(sessions.find(&config, &other, at(0)).await.unwrap().unwrap().name, "alice");
+        sessions.close(&token).await.unwrap();
+        assert!(sessions.find(&config, &token, at(0)).await.unwrap().is_none());
         for bad in ["", "x", &"x".repeat(44), &format!("{}=", "x".repeat(42))] {
             assert_eq!(SessionToken::parse(bad), None);
         }
@@ -215,13 +280,22 @@ mod tests {
         assert_ne!(other.csrf(), other.expose());
     }
 
-    #[test]
-    fn the_oldest_makes_room() {
-        let (sessions, config, now) = (Sessions::default(), config(), Instant::now());
-        let bob = credential(&config, "bob");
-        let tokens: Vec<_> =
-            (0..=PER_USER_MAX).map(|n| sessions.open("bob", bob, HOUR, now + Duration::from_secs(n as u64))).collect();
-        assert!(sessions.find(&config, &tokens[0], now).is_none());
-        assert!(tokens[1..].iter().all(|token| sessions.find(&config, token, now).is_some()));
+    #[tokio::test]
+    async fn the_oldest_makes_room_and_all_end_together() {
+        let ((sessions, _place), config) = (sessions().await, config());
+        let (bob, alice) = (credential(&config, "bob"), credential(&config, "alice"));
+        let other = open(&sessions, "alice", alice, at(0)).await;
+        let mut tokens = Vec::new();
+        for n in 0..=i64::from(PER_USER_MAX) {
+            tokens.push(open(&sessions, "bob", bob, at(n)).await);
+        }
+        let mut left = Vec::new();
+        for token in &tokens {
+            left.push(sessions.find(&config, token, at(30)).await.unwrap().is_some());
+        }
+        assert!(!left[0] && left[1..].iter().all(|left| *left), "{left:?}");
+        assert_eq!(sessions.close_all("bob").await.unwrap(), u64::from(PER_USER_MAX));
+        assert!(sessions.find(&config, &tokens[9], at(30)).await.unwrap().is_none());
+        assert!(sessions.find(&config, &other, at(30)).await.unwrap().is_some());
     }
 }

@@ -8,6 +8,7 @@ use std::hash::Hash;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{RequestId, Review, ReviewError, State};
 use crate::store::{Decided, Digest, DigestFilter, Viewer};
@@ -43,7 +44,7 @@ pub struct Question {
 }
 
 /// Length of a period, in UTC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Period {
     /// An hour.
@@ -56,11 +57,13 @@ pub enum Period {
 }
 
 /// What was counted.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Analytics {
     /// Made at or after this moment.
+    #[schema(value_type = String, format = DateTime)]
     pub from: Timestamp,
     /// Made before this moment.
+    #[schema(value_type = String, format = DateTime)]
     pub until: Timestamp,
     /// Whether there were more than [`REQUESTS_MAX`]; the oldest are left out then.
     pub truncated: bool,
@@ -81,7 +84,7 @@ pub struct Analytics {
 }
 
 /// How many requests, and how they were decided.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Tally {
     /// Requests.
     pub requests: u64,
@@ -106,7 +109,7 @@ pub struct Tally {
 }
 
 /// Requests that have something in common.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Slice {
     /// What they have in common.
     pub name: String,
@@ -116,7 +119,7 @@ pub struct Slice {
 }
 
 /// Requests of one shape.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ShapeSlice {
     /// The newest of them.
     pub example: RequestId,

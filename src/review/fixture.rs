@@ -15,10 +15,10 @@ use countersign_policy::verdict::ReviewerDemand;
 use super::{Actor, NewRequest, Opened, Parameter, RequestId, Review, Surface, Waiting};
 use crate::audit::Audit;
 use crate::card::{Card, Inquiry};
-use crate::config::{AuditConfig, Config, LimitsConfig, ReviewConfig, TcpConfig, UserConfig, WebConfig};
-use crate::store::SqliteStore;
+use crate::config::{AuditConfig, Config, LimitsConfig, ReviewConfig, TcpConfig, TokenConfig, UserConfig, WebConfig};
 use crate::store::tests::both::Place;
-use crate::web::ApiState;
+use crate::store::{Callers, PostgresStore, SqliteStore};
+use crate::web::{ApiState, Behind, Pulse};
 
 /// Seconds after an arbitrary beginning.
 pub(crate) fn at(seconds: i64) -> Timestamp {
@@ -37,7 +37,7 @@ pub(crate) fn config(people: &str) -> Config {
             verifier: None,
             web_password: None,
             certificates: Vec::new(),
-            tokens: vec![crate::identity::token_digest(&format!("{name}-token"))],
+            tokens: vec![token(&format!("{name}-token"))],
             sessions: None,
         }
     };
@@ -61,6 +61,12 @@ pub(crate) fn config(people: &str) -> Config {
         mask_key_missing: false,
         warnings: Vec::new(),
     }
+}
+
+/// A token for everything.
+pub(crate) fn token(text: &str) -> TokenConfig {
+    let digest = crate::identity::token_digest(text);
+    TokenConfig { digest, name: None, scopes: crate::identity::Scopes::all(), expires_at: None }
 }
 
 pub(crate) const PEOPLE: &str =
@@ -131,10 +137,24 @@ pub(crate) fn actor(name: &str) -> Actor {
     Actor { name: name.to_owned(), groups: Vec::new(), surface: Surface::Api }
 }
 
+/// A proxy that stays, with a database that is there.
+struct Calm;
+
+impl Pulse for Calm {
+    fn is_leaving(&self) -> bool {
+        false
+    }
+
+    fn upstreams(&self) -> (usize, usize) {
+        (1, 0)
+    }
+}
+
 /// A review over a directory; drop it and make another to restart.
 pub(crate) struct Bench {
     pub(crate) review: Arc<Review>,
     pub(crate) config: Arc<ArcSwap<Config>>,
+    pub(crate) callers: Arc<dyn Callers>,
     pub(crate) dir: Arc<tempfile::TempDir>,
 }
 
@@ -145,19 +165,21 @@ impl Bench {
 
     pub(crate) fn on(dir: Arc<tempfile::TempDir>) -> Self {
         let store = Arc::new(SqliteStore::open(dir.path()).unwrap());
+        let callers: Arc<dyn Callers> = Arc::<SqliteStore>::clone(&store);
         let audit = Arc::new(Audit::open(&dir.path().join("audit"), at(0)).unwrap());
         let config = Arc::new(ArcSwap::from_pointee(config(PEOPLE)));
-        Self { review: Review::new(store, audit, Arc::clone(&config)), config, dir }
+        Self { review: Review::new(store, audit, Arc::clone(&config)), config, callers, dir }
     }
 
     /// One proxy of several; `elsewhere` of a place on PostgreSQL is another.
     pub(crate) async fn node(place: &Place, lease: Duration) -> Self {
         let store = Arc::new(place.open_postgres(lease).await.unwrap());
+        let callers: Arc<dyn Callers> = Arc::<PostgresStore>::clone(&store);
         let audit = Arc::new(Audit::open(&place.dir.path().join("audit"), at(0)).unwrap());
         let config = Arc::new(ArcSwap::from_pointee(config(PEOPLE)));
         let review = Review::new(store, audit, Arc::clone(&config));
         tokio::spawn(Arc::clone(&review).run_follower(std::future::pending()));
-        Self { review, config, dir: Arc::clone(&place.dir) }
+        Self { review, config, callers, dir: Arc::clone(&place.dir) }
     }
 
     /// What the page and the API need; nobody is signed in.
@@ -165,7 +187,16 @@ impl Bench {
         let audit = Audit::open(&self.dir.path().join("page-audit"), at(0)).unwrap();
         let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
         let (review, config) = (Arc::clone(&self.review), Arc::clone(&self.config));
-        ApiState::new(review, config, Arc::new(audit), Arc::default(), metrics)
+        let (callers, failures) = (Arc::clone(&self.callers), Arc::default());
+        ApiState::new(Behind {
+            review,
+            config,
+            callers,
+            audit: Arc::new(audit),
+            failures,
+            metrics,
+            pulse: Arc::new(Calm),
+        })
     }
 
     pub(crate) fn restart(self) -> Self {

@@ -9,16 +9,19 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use countersign_policy::grant::{Grant, Reach, ShapeDigest};
 use countersign_policy::rule::NameGlob;
 use countersign_policy::verdict::ReviewerDemand;
 
+use super::schema::Demand;
 use super::{ADMIN_GROUP, RequestId, Surface, Vote, votes};
 
 /// Identifier of a grant: a ULID, 26 characters of Crockford base 32.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
+#[schema(value_type = String, pattern = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
 pub struct GrantId(pub ulid::Ulid);
 
 impl std::fmt::Display for GrantId {
@@ -28,7 +31,7 @@ impl std::fmt::Display for GrantId {
 }
 
 /// State of a grant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum GrantState {
     /// Somebody asks for it; it waits for votes.
@@ -104,7 +107,7 @@ impl FromStr for GrantState {
 }
 
 /// How far an approval "for a time" reaches, from narrow to wide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// The same statement with other literals, under the same role and search path.
@@ -116,7 +119,7 @@ pub enum Scope {
 }
 
 /// An approval that its giver lets be used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Offer {
     /// For how long, in seconds.
     pub seconds: u64,
@@ -133,7 +136,7 @@ impl Offer {
 }
 
 /// Which holds a grant lifts: everything that is present must fit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GrantScope {
     /// Nothing else may hold the statement: names of rules, `databases.NAME.default`, `masks.predicates`, …
@@ -151,7 +154,7 @@ pub struct GrantScope {
 }
 
 /// One change of state of a grant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GrantTransition {
     /// State before; `None` for the first.
     pub from: Option<GrantState>,
@@ -162,13 +165,14 @@ pub struct GrantTransition {
     /// Where.
     pub surface: Surface,
     /// When.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// Why.
     pub reason: Option<String>,
 }
 
 /// The durable record of a grant, as surfaces show it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GrantRecord {
     /// Identifier.
     pub id: GrantId,
@@ -185,14 +189,17 @@ pub struct GrantRecord {
     /// For how long once it is ACTIVE, in seconds.
     pub seconds: u64,
     /// Who must approve it, or had to approve the request it came from.
+    #[schema(value_type = Vec<Demand>)]
     pub reviewers: Vec<ReviewerDemand>,
     /// The access request whose approval it came with.
     pub request: Option<RequestId>,
     /// One line for people: what it came from, or is for.
     pub summary: String,
     /// When it was asked for, or given.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// When it ends; while it is REQUESTED, until when it can be approved.
+    #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
     /// Votes so far.
     pub votes: Vec<Vote>,

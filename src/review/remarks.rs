@@ -5,6 +5,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::decide::unchanged;
 use super::{AccessRequest, Actor, RequestId, Review, ReviewError, State, Surface};
@@ -18,13 +19,14 @@ pub const COMMENT_CHARS_MAX: usize = 4_000;
 const VERSION_MAX: u64 = 1_000;
 
 /// What somebody wrote about a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Comment {
     /// Who.
     pub by: String,
     /// Where.
     pub surface: Surface,
     /// When.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// What.
     pub text: String,

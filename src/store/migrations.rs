@@ -35,6 +35,7 @@ pub(super) const SQLITE: &[Migration] = &[
     migration!(4, "sqlite/0004-edits.sql"),
     migration!(5, "sqlite/0005-cards.sql"),
     migration!(6, "sqlite/0006-limits.sql"),
+    migration!(7, "sqlite/0007-callers.sql"),
 ];
 
 /// Of the shared store.
@@ -44,6 +45,7 @@ pub(super) const POSTGRES: &[Migration] = &[
     migration!(3, "postgres/0003-edits.sql"),
     migration!(4, "postgres/0004-cards.sql"),
     migration!(5, "postgres/0005-limits.sql"),
+    migration!(6, "postgres/0006-callers.sql"),
 ];
 
 const _: () = assert!(is_numbered(SQLITE) && is_numbered(POSTGRES), "migrations are numbered 1, 2, 3 …");

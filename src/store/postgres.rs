@@ -3,6 +3,7 @@
 //! Never waits for long: a store that cannot be reached refuses. Never goes by this machine's clock.
 //! Invariant: every transition is one statement that compares the version, and tells the other proxies when it commits.
 
+mod callers;
 mod connect;
 mod node;
 mod pool;

@@ -1,4 +1,5 @@
 pub(crate) mod both;
+mod callers;
 mod cards;
 mod grants;
 pub(crate) mod memory;

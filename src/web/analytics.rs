@@ -7,6 +7,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::caller::Caller;
 use super::{ApiState, Problem};
@@ -17,17 +18,29 @@ use crate::store::Viewer;
 /// How far back is counted when the caller does not say.
 const LAST_DEFAULT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AnalyticsQuery {
+    /// Made at or after this moment.
+    #[param(value_type = Option<String>, format = DateTime)]
     from: Option<Timestamp>,
+    /// Made before this moment; now by default.
+    #[param(value_type = Option<String>, format = DateTime)]
     until: Option<Timestamp>,
+    /// Made in this time before `until`, as `12h` or `30d`; instead of `from`.
+    #[param(pattern = "^[1-9][0-9]{0,2}[smhd]$")]
     last: Option<String>,
+    /// On this database.
     database: Option<String>,
+    /// By this user.
     user: Option<String>,
+    /// Held by this rule.
     rule: Option<String>,
+    /// To be reviewed by this group.
     group: Option<String>,
+    /// How long the periods are.
     #[serde(default)]
+    #[param(inline, required = false)]
     per: Period,
 }
 

@@ -10,12 +10,14 @@ use axum::extract::{Path, Query, State};
 use countersign_policy::verdict::ReviewerDemand;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::caller::Caller;
 use super::{ApiState, Problem};
 use crate::card::Card;
 use crate::duration;
-use crate::identity::Principal;
+use crate::identity::{Principal, Scope};
+use crate::review::schema::Demand;
 use crate::review::votes::demanded_groups;
 use crate::review::{AccessRequest, Comment, RequestId, State as RequestState};
 use crate::store::{Filter, PAGE_MAX, Past, Viewer};
@@ -26,7 +28,7 @@ const GATHERED_BY: SignedDuration = SignedDuration::from_mins(2);
 const PAGE_DEFAULT: u32 = 50;
 
 /// A request as the API shows it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RequestView {
     /// The record.
     #[serde(flatten)]
@@ -41,7 +43,7 @@ pub struct RequestView {
 }
 
 /// What a reviewer is shown of one request besides its record.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Details {
     /// Sizes, what it sets off, the plan, the open transaction; `None` of requests of older versions.
     pub card: Option<Card>,
@@ -49,6 +51,7 @@ pub struct Details {
     #[serde(default)]
     pub comments: Vec<Comment>,
     /// Who else must approve it.
+    #[schema(value_type = Vec<Demand>)]
     pub still_needed: Vec<ReviewerDemand>,
     /// How requests of the same shape were decided before; of those that the caller may know of.
     pub past: Past,
@@ -64,7 +67,8 @@ impl RequestView {
 }
 
 /// One page of requests, newest first.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = RequestPage)]
 pub struct Page {
     /// The requests.
     pub requests: Vec<RequestView>,
@@ -72,24 +76,36 @@ pub struct Page {
     pub next: Option<RequestId>,
 }
 
-#[derive(Serialize)]
+/// Who calls.
+#[derive(Serialize, ToSchema)]
 pub(super) struct Me {
     name: String,
     groups: Vec<String>,
+    /// What the token is for; `admin` of somebody who is signed in on the page.
+    scopes: Vec<&'static str>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
+    /// In this state.
+    #[param(inline, value_type = Option<RequestState>)]
     status: Option<String>,
+    /// On this database.
     database: Option<String>,
+    /// Made by this user.
     user: Option<String>,
+    /// Behind this one: `next` of the page before.
+    #[param(pattern = "^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$")]
     after: Option<String>,
+    /// At most so many.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
 }
 
 pub(super) async fn me(caller: Caller) -> Json<Me> {
-    Json(Me { name: caller.principal.name, groups: caller.principal.groups })
+    let scopes = caller.principal.scopes.iter().map(Scope::as_str).collect();
+    Json(Me { name: caller.principal.name, groups: caller.principal.groups, scopes })
 }
 
 pub(super) async fn list(

@@ -15,6 +15,7 @@ use crate::identity::{self, Principal};
 use crate::review::{Actor, Surface};
 
 /// Who calls, and how they have shown it.
+#[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) principal: Principal,
     pub(super) credentials: Credentials,
@@ -31,7 +32,7 @@ pub(super) enum Credentials {
 
 impl Caller {
     pub(super) fn actor(&self) -> Actor {
-        let Principal { name, groups } = self.principal.clone();
+        let Principal { name, groups, .. } = self.principal.clone();
         let surface = match self.credentials {
             Credentials::Session(_) => Surface::Web,
             Credentials::Token(_) => Surface::Api,
@@ -43,11 +44,20 @@ impl Caller {
 impl FromRequestParts<ApiState> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+    /// Whom the gate has let in.
+    async fn from_request_parts(parts: &mut Parts, _state: &ApiState) -> Result<Self, Problem> {
+        let nobody = || Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", "Nobody has been let in for this");
+        parts.extensions.get().cloned().ok_or_else(nobody)
+    }
+}
+
+impl Caller {
+    /// Who has sent this.
+    pub(super) async fn of(parts: &Parts, state: &ApiState) -> Result<Self, Problem> {
         let refused = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail);
         let mut given = parts.headers.get_all(header::AUTHORIZATION).iter();
         let value = match (given.next(), given.next()) {
-            (None, None) => return by_session(parts, state),
+            (None, None) => return by_session(parts, state).await,
             (Some(value), None) => value,
             (_, Some(_)) => return Err(refused("Send one bearer token in the Authorization header")),
         };
@@ -58,7 +68,7 @@ impl FromRequestParts<ApiState> for Caller {
             .filter(|(scheme, _token)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_scheme, token)| token.trim())
             .ok_or_else(|| refused("Send a bearer token in the Authorization header"))?;
-        let known = identity::by_bearer_token(&state.config.load(), token);
+        let known = identity::by_bearer_token(&state.config.load(), token, state.now());
         let caller =
             known.map(|(principal, credential)| Self { principal, credentials: Credentials::Token(credential) });
         caller.ok_or_else(|| refused("The bearer token is not known"))
@@ -66,8 +76,8 @@ impl FromRequestParts<ApiState> for Caller {
 }
 
 /// Somebody who is signed in on the page: what changes something needs what only our own pages know.
-fn by_session(parts: &Parts, state: &ApiState) -> Result<Caller, Problem> {
-    let Some(person) = SignedIn::find(parts, state) else {
+async fn by_session(parts: &Parts, state: &ApiState) -> Result<Caller, Problem> {
+    let Some(person) = SignedIn::find(parts, state).await? else {
         let detail = "Send a bearer token in the Authorization header, or sign in on the page";
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail));
     };
@@ -99,9 +109,9 @@ impl<T: Form> FromRequest<ApiState> for Body<T> {
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.split(';').next())
             .is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"));
-        let body = Bytes::from_request(request, state).await.map_err(|rejection| {
-            let word = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE { "too-large" } else { "bad-request" };
-            Problem::new(rejection.status(), word, "The body could not be read, or is larger than 64 KiB")
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
+            _ => Problem::bad_request("The body could not be read"),
         })?;
         if !json && !body.is_empty() {
             let detail = "Send the body as application/json";

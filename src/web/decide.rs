@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::api::{RequestView, parse_id, parse_time};
 use super::caller::{Body, Caller, Form};
@@ -66,19 +67,25 @@ impl Decidable for GrantRecord {
 }
 
 /// How a request is approved.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Approval)]
 pub(super) struct Approved {
+    /// Why.
     pub(super) reason: Option<String>,
     /// Offers a grant for so long.
     #[serde(rename = "for")]
+    #[schema(pattern = "^[1-9][0-9]{0,4}[smh]$")]
     pub(super) time: Option<String>,
+    /// What the grant is for; only with a time.
     pub(super) scope: Option<Scope>,
+    /// Approves in everybody's place, for a reason: break-glass.
     #[serde(default)]
     pub(super) force: bool,
     /// Approves this in the place of the requester's text.
     pub(super) statement: Option<String>,
     /// Takes the statement back when it writes more rows.
+    #[schema(maximum = 4294967295_u32)]
     pub(super) max_affected: Option<u32>,
 }
 
@@ -100,10 +107,26 @@ impl Approved {
 }
 
 /// `{"reason": "…"}`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Decision)]
 pub(super) struct Decided {
+    /// Why.
     reason: Option<String>,
+}
+
+/// The same, where it needs one.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Rejection)]
+pub(super) struct Rejected {
+    /// Why.
+    #[schema(required = true, nullable = false, pattern = "\\S")]
+    reason: Option<String>,
+}
+
+impl Form for Rejected {
+    const EXAMPLE: &'static str = r#"{"reason": "..."}"#;
 }
 
 impl Form for Decided {
@@ -125,7 +148,7 @@ pub(super) async fn reject<T: Decidable>(
     State(state): State<ApiState>,
     caller: Caller,
     Path(id): Path<String>,
-    Body(decided): Body<Decided>,
+    Body(decided): Body<Rejected>,
 ) -> Answer<T> {
     answer::<T>(&state, &caller, &id, Act::Reject(decided.reason)).await
 }

@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::caller::{Caller, Credentials};
 use super::{ApiState, Problem};
-use crate::identity::Principal;
+use crate::identity::{Principal, Scope};
 use crate::review::{Actor, Changed, ReviewError, Surface};
 
 /// Streams that may be open at a time.
@@ -70,7 +70,7 @@ impl Watcher {
                 changed = tokio::time::timeout(KEEP_ALIVE, self.changes.recv()) => changed,
                 _leaving = self.leaving.wait_for(|leaving| *leaving) => return None,
             };
-            let who = self.credentials.principal(&self.state, Instant::now())?;
+            let who = self.credentials.principal(&self.state).await?;
             match changed {
                 Ok(Ok(Changed::Request(id))) => {
                     let actor = Actor { name: who.name, groups: who.groups, surface: Surface::Web };
@@ -99,12 +99,14 @@ fn missed() -> Event {
 
 impl Credentials {
     /// Who they stand for now.
-    fn principal(&self, state: &ApiState, now: Instant) -> Option<Principal> {
-        let config = state.config.load();
+    async fn principal(&self, state: &ApiState) -> Option<Principal> {
+        let (config, now) = (state.config.load_full(), state.now());
         match self {
-            Self::Session(token) => state.sessions.find(&config, token, now),
+            // A store that cannot be asked ends the stream; the page comes back.
+            Self::Session(token) => state.sessions.find(&config, token, now).await.ok().flatten(),
             Self::Token(credential) => {
-                config.users.iter().find(|user| credential.belongs_to(user)).map(Principal::from)
+                let person = config.users.iter().find_map(|user| credential.principal(user, now));
+                person.filter(|person| person.may_use(Scope::RequestsRead))
             }
         }
     }

@@ -8,6 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::api::parse_time;
 use super::caller::{Body, Caller, Form};
@@ -19,7 +20,7 @@ use crate::store::{GrantFilter, PAGE_MAX};
 const PAGE_DEFAULT: u32 = 50;
 
 /// A grant as the API shows it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct GrantView {
     /// The record.
     #[serde(flatten)]
@@ -36,7 +37,7 @@ impl GrantView {
 }
 
 /// One page of grants, newest first.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct GrantPage {
     /// The grants.
     pub grants: Vec<GrantView>,
@@ -44,26 +45,43 @@ pub struct GrantPage {
     pub next: Option<GrantId>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
+    /// In this state.
+    #[param(inline, value_type = Option<GrantState>)]
     status: Option<String>,
+    /// On this database.
     database: Option<String>,
+    /// For this user.
     user: Option<String>,
+    /// Behind this one: `next` of the page before.
+    #[param(pattern = "^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$")]
     after: Option<String>,
+    /// At most so many.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
 }
 
 /// What is asked for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = GrantAsked)]
 pub(super) struct Asked {
+    /// On this database.
+    #[schema(required = true, nullable = false)]
     database: Option<String>,
+    /// For so long.
     #[serde(rename = "for")]
+    #[schema(required = true, nullable = false, pattern = "^[1-9][0-9]{0,4}[smh]$")]
     time: Option<String>,
+    /// For what these rules hold, and nothing else holds.
     rules: Option<Vec<String>>,
+    /// For what writes these relations only.
     relations: Option<Vec<String>>,
+    /// For the values of these masks; in place of rules and relations.
     masks: Option<Vec<String>>,
+    /// Why.
     reason: Option<String>,
 }
 

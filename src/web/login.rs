@@ -4,7 +4,6 @@
 //! as those of database clients, and is on record.
 
 use std::net::IpAddr;
-use std::time::Instant;
 
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -19,6 +18,7 @@ use super::session::{SignedIn, Submitted, clear_cookie, is_same_site, local_path
 use super::{ApiState, Problem};
 use crate::audit::Record;
 use crate::identity::{self, Principal, sessions::Credential};
+use crate::review::ReviewError;
 use crate::visible;
 
 /// How many bytes of a name that a stranger gave are recorded.
@@ -33,7 +33,7 @@ pub(super) struct Next {
 pub(super) async fn form(State(state): State<ApiState>, Query(query): Query<Next>, request: Request) -> Response {
     let next = query.next.unwrap_or_default();
     let (parts, _body) = request.into_parts();
-    if SignedIn::find(&parts, &state).is_some() {
+    if SignedIn::find(&parts, &state).await.is_ok_and(|found| found.is_some()) {
         return Redirect::to(local_path(&next)).into_response();
     }
     page(StatusCode::OK, &LoginPage::new(local_path(&next)))
@@ -77,7 +77,7 @@ impl<'a> Claim<'a> {
             Self::Password { name, password } => {
                 identity::sign_in_by_password(&config, &state.passwords, name, password).await
             }
-            Self::Token(token) => identity::by_bearer_token(&config, token),
+            Self::Token(token) => identity::by_bearer_token(&config, token, state.now()),
         }
     }
 }
@@ -116,14 +116,25 @@ pub(super) async fn sign_in(State(state): State<ApiState>, request: Request) -> 
         let detail = "Signing in could not be recorded; see the log of the proxy";
         return problem_page(None, Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail));
     }
-    let token = state.sessions.open(&person.name, credential, config.web.session_timeout, Instant::now());
+    let opened = state.sessions.open(&person.name, credential, config.web.session_timeout, state.now()).await;
+    let token = match opened {
+        Ok(token) => token,
+        Err(error) => return problem_page(None, ReviewError::from(error).into()),
+    };
     tracing::info!(with = claim.kind(), "signed in on the page");
     redirect_with(next, &set_cookie(&config, &token))
 }
 
 /// `POST /logout`.
 pub(super) async fn sign_out(State(state): State<ApiState>, submitted: Submitted) -> Response {
-    state.sessions.close(&submitted.person.token);
+    let person = &submitted.person;
+    let closed = match submitted.fields.get("everywhere") {
+        Some(_) => state.sessions.close_all(&person.principal.name).await.map(drop),
+        None => state.sessions.close(&person.token).await,
+    };
+    if let Err(error) = closed {
+        return problem_page(Some(person), ReviewError::from(error).into());
+    }
     redirect_with("/login", &clear_cookie(&state.config.load()))
 }
 

@@ -5,14 +5,16 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::review::ReviewError;
 
 /// One error answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// `urn:countersign:problem:` and a word that never changes its meaning.
     #[serde(rename = "type")]
+    #[schema(pattern = "^urn:countersign:problem:[a-z-]+$")]
     pub kind: String,
     /// The same for every problem of this kind.
     pub title: String,
@@ -41,6 +43,11 @@ impl Problem {
     /// There is no such grant, or it is not for the caller to see.
     pub(super) fn no_such_grant() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such grant, or you may not see it")
+    }
+
+    /// The body is larger than any that is taken.
+    pub(super) fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is larger than 64 KiB")
     }
 
     /// The call is not what the endpoint takes.
@@ -96,4 +103,32 @@ impl IntoResponse for Problem {
         }
         response
     }
+}
+
+/// Makes a problem document of an error that is neither one nor a page: those that the framework makes itself.
+pub(super) fn put_into_words(response: &mut Response) {
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let media = response.headers().get(header::CONTENT_TYPE).map(|value| value.as_bytes());
+    let is_told = media.is_some_and(|media| media == b"application/problem+json" || media.starts_with(b"text/html"));
+    if !is_error || is_told {
+        return;
+    }
+    let word = match status {
+        StatusCode::BAD_REQUEST => "bad-request",
+        StatusCode::PAYLOAD_TOO_LARGE => "too-large",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported-media-type",
+        StatusCode::UNPROCESSABLE_ENTITY => "unprocessable",
+        _ if status.is_server_error() => "unavailable",
+        _ => "refused",
+    };
+    let problem = Problem::new(status, word, "The call is not one that is understood here").into_response();
+    let (told, body) = problem.into_parts();
+    for name in [header::CONTENT_TYPE, header::CONTENT_LENGTH] {
+        match told.headers.get(&name) {
+            Some(value) => drop(response.headers_mut().insert(name, value.clone())),
+            None => drop(response.headers_mut().remove(name)),
+        }
+    }
+    *response.body_mut() = body;
 }

@@ -6,15 +6,19 @@ use axum::Json;
 use axum::extract::{Path, State};
 use jiff::Timestamp;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::api::{RequestView, parse_id};
 use super::caller::{Body, Caller, Form};
 use super::{ApiState, Problem};
 
 /// A comment.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = CommentText)]
 pub(super) struct Commented {
+    /// What to say.
+    #[schema(max_length = 4000, pattern = "\\S")]
     text: String,
 }
 
@@ -23,9 +27,12 @@ impl Form for Commented {
 }
 
 /// The requester's reason.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Justification)]
 pub(super) struct Justified {
+    /// Why it is to be done.
+    #[schema(pattern = "\\S")]
     reason: String,
 }
 

@@ -3,21 +3,19 @@
 //! Never lets another site act for somebody: a form counts only with the session's own token in it and from our own origin.
 //! Invariant: the cookie is out of reach of scripts and, where the page is served by https, of plain http.
 
-use std::time::Instant;
-
 use axum::extract::{FromRequest, FromRequestParts, RawForm, Request};
 use axum::http::header::{self, HeaderMap};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, StatusCode, Uri};
+use axum::http::{HeaderName, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::fields::Fields;
 use super::pages::problem_page;
 use super::{ApiState, Problem};
 use crate::config::Config;
-use crate::identity::Principal;
 use crate::identity::sessions::SessionToken;
-use crate::review::{Actor, Surface};
+use crate::identity::{Principal, Scope};
+use crate::review::{Actor, ReviewError, Surface};
 
 /// Where scripts of our pages send the session's own token.
 pub(super) const CSRF_HEADER: &str = "x-csrf-token";
@@ -31,11 +29,12 @@ pub(super) struct SignedIn {
 
 impl SignedIn {
     /// Who the cookie of a request belongs to.
-    pub(super) fn find(parts: &Parts, state: &ApiState) -> Option<Self> {
-        let config = state.config.load();
-        let token = cookie(&parts.headers, cookie_name(&config)).and_then(SessionToken::parse)?;
-        let principal = state.sessions.find(&config, &token, Instant::now())?;
-        Some(Self { principal, token })
+    pub(super) async fn find(parts: &Parts, state: &ApiState) -> Result<Option<Self>, Problem> {
+        let config = state.config.load_full();
+        let token = cookie(&parts.headers, cookie_name(&config)).and_then(SessionToken::parse);
+        let Some(token) = token else { return Ok(None) };
+        let found = state.sessions.find(&config, &token, state.now()).await.map_err(ReviewError::from)?;
+        Ok(found.map(|principal| Self { principal, token }))
     }
 
     pub(super) fn is_csrf(&self, given: Option<&str>) -> bool {
@@ -43,7 +42,7 @@ impl SignedIn {
     }
 
     pub(super) fn actor(&self) -> Actor {
-        let Principal { name, groups } = self.principal.clone();
+        let Principal { name, groups, .. } = self.principal.clone();
         Actor { name, groups, surface: Surface::Web }
     }
 }
@@ -53,12 +52,38 @@ impl FromRequestParts<ApiState> for SignedIn {
 
     /// Who is not signed in is asked to, and led back.
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Response> {
-        Self::find(parts, state).ok_or_else(|| {
+        let found = Self::find(parts, state).await.map_err(|problem| problem_page(None, problem))?;
+        let person = found.ok_or_else(|| {
             let asked = parts.uri.path_and_query().map_or("/", |path| path.as_str());
             let next = if parts.method.is_safe() { asked } else { "/" };
             Redirect::to(&login_url(next)).into_response()
-        })
+        })?;
+        let need = scope_of_page(&parts.method, parts.uri.path());
+        if need.is_some_and(|need| !person.principal.may_use(need)) {
+            let detail = "The token that you have signed in with is not for this";
+            return Err(problem_page(Some(&person), Problem::new(StatusCode::FORBIDDEN, "no-scope", detail)));
+        }
+        Ok(person)
     }
+}
+
+/// What a session that was opened with a token must be for to use a page; a page that is not known here is for tokens for
+/// everything.
+fn scope_of_page(method: &Method, path: &str) -> Option<Scope> {
+    let mut parts = path.trim_start_matches('/').split('/');
+    let (place, verb) = (parts.next().unwrap_or_default(), parts.nth(1));
+    Some(match (place, method.is_safe(), verb) {
+        ("logout", _, _) => return None,
+        ("" | "requests", true, _) | ("analytics", true, None) => Scope::RequestsRead,
+        ("requests", false, Some("cancel" | "comment" | "comments" | "justify")) => Scope::RequestsWrite,
+        ("requests", false, Some("approve" | "reject" | "revoke" | "edit" | "force")) => Scope::RequestsDecide,
+        ("grants", true, _) => Scope::GrantsRead,
+        ("grants", false, None | Some("cancel")) => Scope::GrantsWrite,
+        ("grants", false, Some("approve" | "reject" | "revoke")) => Scope::GrantsDecide,
+        ("audit", true, _) => Scope::AuditRead,
+        ("databases" | "rules" | "masks" | "policy", true, _) => Scope::PolicyRead,
+        _ => Scope::Admin,
+    })
 }
 
 /// A form that somebody who is signed in has sent from a page of ours.
@@ -168,6 +193,25 @@ mod tests {
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let config = crate::review::fixture::config("alice:engineering");
         assert_eq!(is_same_site(&parts, &config), want, "{headers:?}");
+    }
+
+    #[test]
+    fn a_page_needs_what_its_calls_need() {
+        for (method, path, want) in [
+            (Method::GET, "/", Some(Scope::RequestsRead)),
+            (Method::GET, "/requests/01", Some(Scope::RequestsRead)),
+            (Method::POST, "/requests/01/approve", Some(Scope::RequestsDecide)),
+            (Method::POST, "/requests/01/cancel", Some(Scope::RequestsWrite)),
+            (Method::POST, "/requests/01/whatever", Some(Scope::Admin)),
+            (Method::POST, "/grants", Some(Scope::GrantsWrite)),
+            (Method::POST, "/grants/01/revoke", Some(Scope::GrantsDecide)),
+            (Method::POST, "/rules", Some(Scope::Admin)),
+            (Method::GET, "/audit", Some(Scope::AuditRead)),
+            (Method::GET, "/unheard-of", Some(Scope::Admin)),
+            (Method::POST, "/logout", None),
+        ] {
+            assert_eq!(scope_of_page(&method, path), want, "{method} {path}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 
+mod callers;
 mod events;
 mod page;
 
@@ -180,7 +181,10 @@ async fn lists_show_what_concerns_the_caller() {
     assert_eq!(site.get("/api/v1/requests?status=OPEN", "root").await.0, 400);
     assert_eq!(site.get("/api/v1/requests?page=2", "root").await.0, 400);
     assert_eq!(site.get("/api/v1/requests", "").await.0, 401);
-    assert_eq!(site.get("/api/v1/me", "sam").await.1, json!({"name": "sam", "groups": ["dba", "security"]}));
+    assert_eq!(
+        site.get("/api/v1/me", "sam").await.1,
+        json!({"name": "sam", "groups": ["dba", "security"], "scopes": ["admin"]})
+    );
     site.stop().await;
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Never mocks PostgreSQL, sleeps, or uses a fixed port. Invariant: each test has its own database.
 
+mod api;
 mod browser;
 mod catalog;
 mod clients;

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crate::config::{SslMode, TcpConfig, UpstreamConfig};
-use crate::store::{PostgresStore, SqliteStore, Store, StoreError};
+use crate::store::{Callers, PostgresStore, SqliteStore, Store, StoreError};
 use crate::throwaway::{SUPERUSER, ThrowawayOptions, ThrowawayPostgres};
 
 static SERVER: LazyLock<ThrowawayPostgres> = LazyLock::new(|| {
@@ -55,6 +55,14 @@ impl Place {
         match &self.database {
             None => Ok(Arc::new(SqliteStore::open(self.dir.path())?)),
             Some(_) => Ok(Arc::new(self.open_postgres(Duration::from_secs(10)).await?)),
+        }
+    }
+
+    /// What it keeps of callers.
+    pub(crate) async fn open_callers(&self) -> Arc<dyn Callers> {
+        match &self.database {
+            None => Arc::new(SqliteStore::open(self.dir.path()).unwrap()),
+            Some(_) => Arc::new(self.open_postgres(Duration::from_secs(10)).await.unwrap()),
         }
     }
 

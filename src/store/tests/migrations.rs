@@ -13,18 +13,20 @@ use crate::store::migrations::{Migration, POSTGRES, SQLITE};
 
 /// What stands in each file, for ever: the first digits of its SHA-256. A new file gets a line here, an old line is never
 /// changed.
-const WRITTEN: [(&str, &str); 11] = [
+const WRITTEN: [(&str, &str); 13] = [
     ("sqlite/0001-requests.sql", "bee0198f9731115d"),
     ("sqlite/0002-grants.sql", "10023c772d9d04d2"),
     ("sqlite/0003-lists.sql", "bbc7d05bce0ec697"),
     ("sqlite/0004-edits.sql", "72d974d958c1524f"),
     ("sqlite/0005-cards.sql", "f90a0e67a4c9e968"),
     ("sqlite/0006-limits.sql", "bdaef184b03ab913"),
+    ("sqlite/0007-callers.sql", "9d1e82ebb2931ee3"),
     ("postgres/0001-requests.sql", "e7c592a76957ed1c"),
     ("postgres/0002-grants.sql", "93d2b0fa61f6b875"),
     ("postgres/0003-edits.sql", "f4d7813f6e6f56dc"),
     ("postgres/0004-cards.sql", "cc2bf719aa22f464"),
     ("postgres/0005-limits.sql", "dcb6cb5955577eb4"),
+    ("postgres/0006-callers.sql", "0fe6f6b65bee0764"),
 ];
 
 fn source(path: &str) -> std::path::PathBuf {
@@ -104,6 +106,18 @@ async fn serves(store: &Arc<dyn Store>, version: u32) {
     assert_eq!(counted, version > 1, "{} and the two before are of that shape", what(3));
 }
 
+/// Who was signed in stays so, and what was answered is known.
+async fn keeps_callers(callers: &Arc<dyn Callers>, kind: &str, version: u32) {
+    let first = if kind == "sqlite" { 7 } else { 6 };
+    for of in first..=version {
+        let key = [u8::try_from(of).unwrap(); 32];
+        assert_eq!(callers.session(key).await.unwrap().unwrap().user, "bob", "{kind} {of}");
+        let call = Call { caller: "bob".to_owned(), key, request: key };
+        let answered = Answered { status: 201, body: Some("{}".to_owned()) };
+        assert_eq!(callers.begin_call(call, at(0), at(9)).await.unwrap(), Begun::Answered(answered), "{kind} {of}");
+    }
+}
+
 async fn check(place: Place, kind: &str, list: &[Migration], version: u32) {
     left_by(&place, kind, list, version).await;
     let store = place.open().await;
@@ -114,6 +128,7 @@ async fn check(place: Place, kind: &str, list: &[Migration], version: u32) {
     let grants = store.grants(GrantFilter { open: true, limit: 100, ..GrantFilter::default() }).await.unwrap();
     assert_eq!(grants.len(), usize::try_from(version).unwrap() - 1, "{kind} has one of each version but the first");
     drop(store);
+    keeps_callers(&place.open_callers().await, kind, version).await;
     // Once is enough.
     assert!(place.open().await.get(RequestId(ulid::Ulid(5))).await.unwrap().is_none());
 }

@@ -78,6 +78,8 @@ data_dir = {data_dir:?}
 [web]
 listen = "127.0.0.1:0"
 public_url = "http://countersign.test"
+calls_per_caller = 10000000
+calls_per_address = 10000000
 
 [databases.shop]
 upstream = "postgres://{role}@127.0.0.1:{port}/{name}?sslmode=disable"
@@ -102,7 +104,7 @@ email = "{name}@example.com"
 groups = {groups:?}
 password = {{ env = "{variable}" }}
 web_password = {{ env = "{variable}" }}
-tokens = ["sha256:{digest}"]
+tokens = [{{ sha256 = "{digest}", scopes = ["admin"] }}]
 "#
         );
     }

@@ -1,0 +1,91 @@
+//! What is kept of callers of the page and the API: sessions, and answers to calls that may be sent again.
+//!
+//! Never keeps a session's token or a caller's key: both are digests. Invariant: every proxy of one store sees the same.
+
+mod embedded;
+
+use jiff::Timestamp;
+
+use super::StoreFuture;
+
+/// Calls of one caller that are kept at a time.
+pub const CALLS_MAX: u32 = 10_000;
+/// Rows that have ended and are removed with one call.
+pub(super) const SWEEP_MAX: u32 = 100;
+
+/// A SHA-256.
+pub type Key = [u8; 32];
+
+/// Somebody who is signed in on the page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageSession {
+    /// Digest of the token in the cookie.
+    pub key: Key,
+    /// Who.
+    pub user: String,
+    /// Digest of what they signed in with.
+    pub credential: Key,
+    /// When.
+    pub opened_at: Timestamp,
+    /// Until when.
+    pub ends_at: Timestamp,
+}
+
+/// A call that is done once, however often it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Who calls.
+    pub caller: String,
+    /// Digest of the key that the caller chose.
+    pub key: Key,
+    /// Digest of what is asked for.
+    pub request: Key,
+}
+
+/// What a call was answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// HTTP status.
+    pub status: u16,
+    /// The body, if it was small enough to be kept.
+    pub body: Option<String>,
+}
+
+/// What is known of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// Nothing: it is noted now, and to be done.
+    New,
+    /// It was answered.
+    Answered(Answered),
+    /// It is being done, or nobody was told how it ended.
+    Open,
+    /// The caller has used the key for something else.
+    Other,
+    /// The caller has used too many keys lately.
+    TooMany,
+}
+
+/// What is kept of callers.
+pub trait Callers: Send + Sync + std::fmt::Debug {
+    /// Keeps a session, and of one user no more than `per_user_max`: the oldest end.
+    fn open_session(&self, session: PageSession, per_user_max: u32) -> StoreFuture<'_, ()>;
+
+    /// The session of that key.
+    fn session(&self, key: Key) -> StoreFuture<'_, Option<PageSession>>;
+
+    /// Ends a session.
+    fn close_session(&self, key: Key) -> StoreFuture<'_, ()>;
+
+    /// Ends all sessions of a user, and says how many there were.
+    fn close_sessions(&self, user: String) -> StoreFuture<'_, u64>;
+
+    /// Notes a call until `ends_at`, unless it is known.
+    fn begin_call(&self, call: Call, now: Timestamp, ends_at: Timestamp) -> StoreFuture<'_, Begun>;
+
+    /// Notes what a call was answered with, or forgets it: it may then be sent again.
+    fn end_call(&self, call: Call, answered: Option<Answered>) -> StoreFuture<'_, ()>;
+
+    /// Writes something that means nothing, as far as the disk; to see whether that can be done.
+    fn probe(&self, now: Timestamp) -> StoreFuture<'_, ()>;
+}

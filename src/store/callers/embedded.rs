@@ -1,0 +1,130 @@
+//! What is kept of callers, in the embedded store.
+//!
+//! Never merges two calls. Invariant: a key of a caller stands in one row.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{Answered, Begun, CALLS_MAX, Call, Callers, Key, PageSession, SWEEP_MAX};
+use crate::store::{SqliteStore, StoreError, StoreFuture, facts};
+
+impl Callers for SqliteStore {
+    fn open_session(&self, session: PageSession, per_user_max: u32) -> StoreFuture<'_, ()> {
+        self.write(move |connection| {
+            connection
+                .prepare_cached("DELETE FROM page_sessions WHERE ends_at <= ?1")?
+                .execute([session.opened_at.as_microsecond()])?;
+            connection
+                .prepare_cached(
+                    "DELETE FROM page_sessions WHERE key IN (SELECT key FROM page_sessions WHERE person = ?1 \
+                     ORDER BY opened_at DESC LIMIT -1 OFFSET ?2)",
+                )?
+                .execute(params![session.user, per_user_max.saturating_sub(1)])?;
+            connection
+                .prepare_cached(
+                    "INSERT INTO page_sessions (key, person, credential, opened_at, ends_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![
+                    session.key.as_slice(),
+                    session.user,
+                    session.credential.as_slice(),
+                    session.opened_at.as_microsecond(),
+                    session.ends_at.as_microsecond(),
+                ])?;
+            Ok(())
+        })
+    }
+
+    fn session(&self, key: Key) -> StoreFuture<'_, Option<PageSession>> {
+        self.read(move |connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT key, person, credential, opened_at, ends_at FROM page_sessions WHERE key = ?1",
+            )?;
+            query.query_row([key.as_slice()], |row| Ok(session_from(row))).optional()?.transpose()
+        })
+    }
+
+    fn close_session(&self, key: Key) -> StoreFuture<'_, ()> {
+        self.write(move |connection| {
+            connection.prepare_cached("DELETE FROM page_sessions WHERE key = ?1")?.execute([key.as_slice()])?;
+            Ok(())
+        })
+    }
+
+    fn close_sessions(&self, user: String) -> StoreFuture<'_, u64> {
+        self.write(move |connection| {
+            let closed = connection.prepare_cached("DELETE FROM page_sessions WHERE person = ?1")?.execute([user])?;
+            Ok(u64::try_from(closed).unwrap_or(u64::MAX))
+        })
+    }
+
+    fn begin_call(&self, call: Call, now: Timestamp, ends_at: Timestamp) -> StoreFuture<'_, Begun> {
+        self.write(move |connection| begin(connection, &call, now, ends_at))
+    }
+
+    fn end_call(&self, call: Call, answered: Option<Answered>) -> StoreFuture<'_, ()> {
+        self.write(move |connection| {
+            let key = call.key.as_slice();
+            match answered {
+                None => connection
+                    .prepare_cached("DELETE FROM calls WHERE caller = ?1 AND key = ?2 AND status IS NULL")?
+                    .execute(params![call.caller, key])?,
+                Some(Answered { status, body }) => connection
+                    .prepare_cached("UPDATE calls SET status = ?3, answer = ?4 WHERE caller = ?1 AND key = ?2")?
+                    .execute(params![call.caller, key, status, body])?,
+            };
+            Ok(())
+        })
+    }
+
+    fn probe(&self, now: Timestamp) -> StoreFuture<'_, ()> {
+        self.write(move |connection| {
+            connection
+                .prepare_cached("INSERT INTO probes (id, at) VALUES (0, ?1) ON CONFLICT (id) DO UPDATE SET at = ?1")?
+                .execute([now.as_microsecond()])?;
+            Ok(())
+        })
+    }
+}
+
+fn session_from(row: &Row<'_>) -> Result<PageSession, StoreError> {
+    Ok(PageSession {
+        key: row.get(0)?,
+        user: row.get(1)?,
+        credential: row.get(2)?,
+        opened_at: facts::time_from(row.get(3)?)?,
+        ends_at: facts::time_from(row.get(4)?)?,
+    })
+}
+
+fn begin(connection: &Connection, call: &Call, now: Timestamp, ends_at: Timestamp) -> Result<Begun, StoreError> {
+    connection
+        .prepare_cached(
+            "DELETE FROM calls WHERE (caller, key) IN (SELECT caller, key FROM calls WHERE ends_at <= ?1 LIMIT ?2) \
+             OR (caller = ?3 AND key = ?4 AND ends_at <= ?1)",
+        )?
+        .execute(params![now.as_microsecond(), SWEEP_MAX, call.caller, call.key.as_slice()])?;
+    let known = connection
+        .prepare_cached("SELECT request, status, answer FROM calls WHERE caller = ?1 AND key = ?2")?
+        .query_row(params![call.caller, call.key.as_slice()], |row| {
+            Ok((row.get::<_, Key>(0)?, row.get::<_, Option<u16>>(1)?, row.get(2)?))
+        })
+        .optional()?;
+    if let Some((request, status, body)) = known {
+        return Ok(match status {
+            _ if request != call.request => Begun::Other,
+            Some(status) => Begun::Answered(Answered { status, body }),
+            None => Begun::Open,
+        });
+    }
+    let kept: u32 = connection
+        .prepare_cached("SELECT count(*) FROM calls WHERE caller = ?1")?
+        .query_row([&call.caller], |row| row.get(0))?;
+    if kept >= CALLS_MAX {
+        return Ok(Begun::TooMany);
+    }
+    connection
+        .prepare_cached("INSERT INTO calls (caller, key, request, ends_at) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![call.caller, call.key.as_slice(), call.request.as_slice(), ends_at.as_microsecond()])?;
+    Ok(Begun::New)
+}

@@ -1,0 +1,115 @@
+//! What is kept of callers, in the shared store.
+//!
+//! Never merges two calls, whichever proxies they come to. Invariant: a key of a caller stands in one row.
+
+use jiff::Timestamp;
+use tokio_postgres::Row;
+
+use super::PostgresStore;
+use super::rows::storable;
+use crate::store::callers::{Answered, Begun, CALLS_MAX, Call, Callers, Key, PageSession, SWEEP_MAX};
+use crate::store::{StoreError, StoreFuture, facts};
+
+const OPEN: &str = "WITH over AS (DELETE FROM countersign.page_sessions s WHERE s.ends_at <= $4 OR s.key IN \
+     (SELECT o.key FROM countersign.page_sessions o WHERE o.person = $2 ORDER BY o.opened_at DESC OFFSET $6)) \
+     INSERT INTO countersign.page_sessions (key, person, credential, opened_at, ends_at) VALUES ($1, $2, $3, $4, $5)";
+const SESSION: &str =
+    "SELECT s.key, s.person, s.credential, s.opened_at, s.ends_at FROM countersign.page_sessions s WHERE s.key = $1";
+const CLOSE: &str = "DELETE FROM countersign.page_sessions s WHERE s.key = $1";
+const CLOSE_ALL: &str = "WITH closed AS (DELETE FROM countersign.page_sessions s WHERE s.person = $1 RETURNING s.key) \
+     SELECT count(*) FROM closed";
+/// A row comes back when the call is new.
+const BEGIN: &str = "WITH swept AS (DELETE FROM countersign.calls c WHERE (c.caller, c.key) IN \
+     (SELECT o.caller, o.key FROM countersign.calls o WHERE o.ends_at <= $4 AND NOT (o.caller = $1 AND o.key = $2) \
+     LIMIT $6)), \
+     kept AS (SELECT count(*) AS n FROM countersign.calls o WHERE o.caller = $1 AND o.ends_at > $4) \
+     INSERT INTO countersign.calls AS c (caller, key, request, ends_at) SELECT $1, $2, $3, $5 FROM kept WHERE kept.n < $7 \
+     ON CONFLICT (caller, key) DO UPDATE SET request = excluded.request, ends_at = excluded.ends_at, status = NULL, \
+     answer = NULL WHERE c.ends_at <= $4 RETURNING c.key";
+const KNOWN: &str = "SELECT c.request, c.status, c.answer FROM countersign.calls c WHERE c.caller = $1 AND c.key = $2";
+const END: &str = "UPDATE countersign.calls SET status = $3, answer = $4 WHERE caller = $1 AND key = $2";
+const FORGET: &str = "DELETE FROM countersign.calls WHERE caller = $1 AND key = $2 AND status IS NULL";
+const PROBE: &str =
+    "INSERT INTO countersign.probes (node, at) VALUES ($1, $2) ON CONFLICT (node) DO UPDATE SET at = $2";
+
+impl Callers for PostgresStore {
+    fn open_session(&self, session: PageSession, per_user_max: u32) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            let others = i64::from(per_user_max.saturating_sub(1));
+            let (opened, ends) = (session.opened_at.as_microsecond(), session.ends_at.as_microsecond());
+            let (key, credential) = (session.key.as_slice(), session.credential.as_slice());
+            self.query(OPEN, &[&key, &storable(&session.user), &credential, &opened, &ends, &others]).await.map(drop)
+        })
+    }
+
+    fn session(&self, key: Key) -> StoreFuture<'_, Option<PageSession>> {
+        Box::pin(async move { self.query(SESSION, &[&key.as_slice()]).await?.first().map(session_from).transpose() })
+    }
+
+    fn close_session(&self, key: Key) -> StoreFuture<'_, ()> {
+        Box::pin(async move { self.query(CLOSE, &[&key.as_slice()]).await.map(drop) })
+    }
+
+    fn close_sessions(&self, user: String) -> StoreFuture<'_, u64> {
+        Box::pin(async move {
+            let closed = self.query(CLOSE_ALL, &[&storable(&user)]).await?;
+            let count: i64 = closed.first().map(|row| row.try_get(0)).transpose()?.unwrap_or_default();
+            Ok(count.unsigned_abs())
+        })
+    }
+
+    fn begin_call(&self, call: Call, now: Timestamp, ends_at: Timestamp) -> StoreFuture<'_, Begun> {
+        Box::pin(async move {
+            let (caller, key, request) = (storable(&call.caller), call.key.as_slice(), call.request.as_slice());
+            let (now, ends_at) = (now.as_microsecond(), ends_at.as_microsecond());
+            let (sweep, most) = (i64::from(SWEEP_MAX), i64::from(CALLS_MAX));
+            let begun = self.query(BEGIN, &[&caller, &key, &request, &now, &ends_at, &sweep, &most]).await?;
+            if !begun.is_empty() {
+                return Ok(Begun::New);
+            }
+            let known = self.query(KNOWN, &[&caller, &key]).await?;
+            known.first().map_or(Ok(Begun::TooMany), |row| begun_from(row, &call))
+        })
+    }
+
+    fn end_call(&self, call: Call, answered: Option<Answered>) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            let (caller, key) = (storable(&call.caller), call.key.as_slice());
+            match answered {
+                None => self.query(FORGET, &[&caller, &key]).await.map(drop),
+                Some(Answered { status, body }) => {
+                    let body = body.as_deref().map(storable);
+                    self.query(END, &[&caller, &key, &i32::from(status), &body]).await.map(drop)
+                }
+            }
+        })
+    }
+
+    fn probe(&self, now: Timestamp) -> StoreFuture<'_, ()> {
+        Box::pin(async move { self.query(PROBE, &[&self.node.id(), &now.as_microsecond()]).await.map(drop) })
+    }
+}
+
+fn digest(bytes: &[u8]) -> Result<Key, StoreError> {
+    bytes.try_into().map_err(|_length| StoreError::Invalid("digest"))
+}
+
+fn session_from(row: &Row) -> Result<PageSession, StoreError> {
+    Ok(PageSession {
+        key: digest(row.try_get(0)?)?,
+        user: row.try_get(1)?,
+        credential: digest(row.try_get(2)?)?,
+        opened_at: facts::time_from(row.try_get(3)?)?,
+        ends_at: facts::time_from(row.try_get(4)?)?,
+    })
+}
+
+fn begun_from(row: &Row, call: &Call) -> Result<Begun, StoreError> {
+    if digest(row.try_get(0)?)? != call.request {
+        return Ok(Begun::Other);
+    }
+    let status: Option<i32> = row.try_get(1)?;
+    let Some(status) = status else { return Ok(Begun::Open) };
+    let status = u16::try_from(status).map_err(|_range| StoreError::Invalid("status"))?;
+    Ok(Begun::Answered(Answered { status, body: row.try_get(2)? }))
+}

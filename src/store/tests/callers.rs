@@ -1,0 +1,88 @@
+//! What is kept of callers, in each kind of store.
+
+use super::both::Place;
+use super::*;
+use crate::store::{Answered, Begun, Call, PageSession};
+
+fn call(caller: &str, key: u8, request: u8) -> Call {
+    Call { caller: caller.to_owned(), key: [key; 32], request: [request; 32] }
+}
+
+fn session(key: u8, user: &str, opened: i64) -> PageSession {
+    let (opened_at, ends_at) = (at(opened), at(opened + 100));
+    PageSession { key: [key; 32], user: user.to_owned(), credential: [9; 32], opened_at, ends_at }
+}
+
+#[tokio::test]
+async fn a_call_is_new_once_for_each_caller_and_key() {
+    for place in Place::both().await {
+        let callers = place.open_callers().await;
+        let begin = async |call: Call, now: i64| callers.begin_call(call, at(now), at(now + 100)).await.unwrap();
+        assert_eq!(begin(call("bob", 1, 1), 0).await, Begun::New);
+        assert_eq!(begin(call("bob", 1, 1), 1).await, Begun::Open);
+        assert_eq!(begin(call("bob", 1, 2), 1).await, Begun::Other);
+        assert_eq!(begin(call("carol", 1, 2), 1).await, Begun::New);
+        let answered = Answered { status: 201, body: Some("{\"ü\": null}".to_owned()) };
+        callers.end_call(call("bob", 1, 1), Some(answered.clone())).await.unwrap();
+        assert_eq!(begin(call("bob", 1, 1), 2).await, Begun::Answered(answered.clone()));
+        assert_eq!(begin(call("bob", 1, 2), 2).await, Begun::Other);
+        // What was answered is not forgotten, what failed is.
+        callers.end_call(call("bob", 1, 1), None).await.unwrap();
+        assert_eq!(begin(call("bob", 1, 1), 3).await, Begun::Answered(answered));
+        callers.end_call(call("carol", 1, 2), None).await.unwrap();
+        assert_eq!(begin(call("carol", 1, 3), 4).await, Begun::New);
+        assert_eq!(begin(call("bob", 1, 2), 100).await, Begun::New, "its time is over");
+        assert_eq!(begin(call("bob", 1, 2), 101).await, Begun::Open);
+        let large = Answered { status: 200, body: None };
+        callers.end_call(call("bob", 1, 2), Some(large.clone())).await.unwrap();
+        assert_eq!(begin(call("bob", 1, 2), 102).await, Begun::Answered(large));
+        callers.probe(at(0)).await.unwrap();
+        callers.probe(at(1)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn of_calls_that_come_together_one_is_new() {
+    for place in Place::both().await {
+        let callers = place.open_callers().await;
+        let begin = || callers.begin_call(call("bob", 1, 1), at(0), at(100));
+        let (one, two, three) = tokio::join!(begin(), begin(), begin());
+        let begun = [one.unwrap(), two.unwrap(), three.unwrap()];
+        assert_eq!(begun.iter().filter(|begun| **begun == Begun::New).count(), 1, "{begun:?}");
+    }
+}
+
+#[tokio::test]
+async fn sessions_come_and_go() {
+    for place in Place::both().await {
+        let callers = place.open_callers().await;
+        let is_open = async |key: u8| callers.session([key; 32]).await.unwrap().is_some();
+        for (key, user) in [(1, "bob"), (2, "bob"), (3, "carol"), (4, "bob")] {
+            callers.open_session(session(key, user, i64::from(key)), 2).await.unwrap();
+        }
+        assert_eq!(callers.session([3; 32]).await.unwrap(), Some(session(3, "carol", 3)));
+        assert_eq!([is_open(1).await, is_open(2).await, is_open(4).await], [false, true, true], "the oldest ends");
+        callers.close_session([2; 32]).await.unwrap();
+        assert!(!is_open(2).await && is_open(4).await);
+        callers.open_session(session(5, "bob", 5), 20).await.unwrap();
+        assert_eq!(callers.close_sessions("bob".to_owned()).await.unwrap(), 2);
+        assert!(!is_open(4).await && !is_open(5).await && is_open(3).await);
+        callers.open_session(session(6, "bob", 500), 20).await.unwrap();
+        assert!(!is_open(3).await, "its time is over");
+    }
+}
+
+#[tokio::test]
+async fn proxies_of_one_store_know_the_same() {
+    let here = Place::postgres().await;
+    let there = here.elsewhere();
+    let (one, other) = (here.open_callers().await, there.open_callers().await);
+    one.open_session(session(1, "bob", 0), 20).await.unwrap();
+    assert_eq!(other.session([1; 32]).await.unwrap(), Some(session(1, "bob", 0)));
+    assert_eq!(one.begin_call(call("bob", 1, 1), at(0), at(9)).await.unwrap(), Begun::New);
+    let answered = Answered { status: 200, body: Some("{}".to_owned()) };
+    one.end_call(call("bob", 1, 1), Some(answered.clone())).await.unwrap();
+    assert_eq!(other.begin_call(call("bob", 1, 1), at(1), at(9)).await.unwrap(), Begun::Answered(answered));
+    assert_eq!(other.close_sessions("bob".to_owned()).await.unwrap(), 1);
+    assert_eq!(one.session([1; 32]).await.unwrap(), None);
+}
