@@ -15,11 +15,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 
 use crate::audit::Record;
-use crate::cancel::{CancelKey, CancelListener};
+use crate::cancel::CancelKey;
 use crate::database::Database;
 use crate::drain::{self, Phase};
 use crate::fault::{Fault, with_causes};
-use crate::limits::Stranger;
+use crate::limits::{Place, Stranger};
 use crate::server::Shared;
 use crate::session::driver::{Driver, Parts};
 use crate::session::messages::fatal;
@@ -51,16 +51,19 @@ pub(crate) async fn serve(newcomer: Newcomer, shared: Arc<Shared>, mut drain: wa
         return;
     }
     // Dropping the negotiation closes the connection.
+    // What only the beginning needs is given back before the session runs.
     let outcome = tokio::select! {
-        outcome = startup::accept(stream, &shared.startup) => outcome,
+        outcome = Box::pin(startup::accept(stream, &shared.startup)) => outcome,
         () = drain::reached(&mut drain, Phase::Ending) => return,
     };
     match outcome {
         Ok(StartupOutcome::Session(handshake)) => {
             drop(place);
-            begin(*handshake, &shared, drain).await;
+            if let Some(session) = Box::pin(begin(handshake, &shared)).await {
+                session.run(&shared, drain).await;
+            }
         }
-        Ok(StartupOutcome::Cancel(key, stream)) => cancel(&key, stream, &shared).await,
+        Ok(StartupOutcome::Cancel(key, stream)) => Box::pin(cancel(&key, stream, &shared)).await,
         Ok(StartupOutcome::Closed) => {}
         Err(error) if error.is_repeated() => tracing::debug!(error = %with_causes(&error), "client refused"),
         Err(error) if error.fault() == Fault::Client => {
@@ -87,59 +90,58 @@ async fn cancel(key: &CancelKey, mut stream: ClientStream, shared: &Shared) {
     }
 }
 
-async fn begin(mut handshake: ClientHandshake, shared: &Arc<Shared>, drain: watch::Receiver<Phase>) {
-    let _place = match shared.places.take(&shared.config(), &handshake.user, &handshake.database) {
+/// Begins the session of a client that has authenticated; `None` when it was turned away, and told why.
+async fn begin(mut handshake: Box<ClientHandshake>, shared: &Arc<Shared>) -> Option<Session> {
+    let place = match shared.places.take(&shared.config(), &handshake.user, &handshake.database) {
         Ok(place) => place,
         Err(full) => {
             tracing::info!(database = %handshake.database, limit = ?full, "client refused");
-            return refuse(&mut handshake.stream, &full.message()).await;
+            refuse(&mut handshake.stream, &full.message()).await;
+            return None;
         }
     };
     let name = shared.session_name();
     let identity = identity(&handshake, &name, shared);
     let connected = match connect(&mut handshake, &identity.subject, shared).await {
         Ok(connected) => connected,
-        Err(refusal) => return refuse(&mut handshake.stream, &refusal).await,
+        Err(refusal) => {
+            refuse(&mut handshake.stream, &refusal).await;
+            return None;
+        }
     };
     let (database, upstream) = connected;
     let (key, cancels) = shared.cancels.register(upstream.cancel.process_id(), handshake.cancel_secret_len);
     if let Err(error) = greet(&mut handshake.stream, &upstream, &key).await {
         tracing::debug!(%error, "client left during the greeting");
-        return;
+        return None;
     }
     if !record_open(shared, &name, &identity) {
         let message = "the proxy cannot keep a record of this session";
-        return refuse(&mut handshake.stream, &fatal(sqlstate::IO_ERROR, message, None)).await;
+        refuse(&mut handshake.stream, &fatal(sqlstate::IO_ERROR, message, None)).await;
+        return None;
     }
-    let session = Session { handshake, upstream, cancels, identity, name };
-    session.run(shared, database, drain).await;
+    let ClientHandshake { user, database: database_name, stream, unread, .. } = *handshake;
+    let parts = Parts { client: stream, client_unread: unread, upstream, cancels, identity, name: name.clone() };
+    let driver = Driver::new(Arc::clone(shared), database, parts);
+    Some(Session { driver, place, user, database: database_name, name })
 }
 
-/// Everything a session begins with.
+/// A session that has begun, and what its end is recorded by.
 struct Session {
-    handshake: ClientHandshake,
-    upstream: Upstream,
-    cancels: CancelListener,
-    identity: Identity,
+    driver: Box<Driver>,
+    place: Place,
+    user: String,
+    database: String,
     name: String,
 }
 
 impl Session {
-    async fn run(self, shared: &Arc<Shared>, database: Arc<Database>, drain: watch::Receiver<Phase>) {
-        let (name, subject) = (self.name.clone(), self.identity.subject.clone());
-        let parts = Parts {
-            client: self.handshake.stream,
-            client_unread: self.handshake.unread,
-            upstream: self.upstream,
-            cancels: self.cancels,
-            identity: self.identity,
-            name: self.name,
-        };
+    async fn run(self, shared: &Arc<Shared>, drain: watch::Receiver<Phase>) {
+        let Self { driver, place: _place, user, database, name } = self;
         metrics::gauge!(SESSIONS).increment(1.0);
-        Driver::new(Arc::clone(shared), database, parts).run(drain).await;
+        driver.run(drain).await;
         metrics::gauge!(SESSIONS).decrement(1.0);
-        let record =
-            Record::SessionClose { session: &name, user: &subject.user, database: &subject.database, reason: "closed" };
+        let record = Record::SessionClose { session: &name, user: &user, database: &database, reason: "closed" };
         if let Err(error) = shared.audit.record(Timestamp::now(), &record) {
             tracing::error!(%error, "could not record the end of a session");
         }

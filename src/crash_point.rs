@@ -16,6 +16,10 @@ pub(crate) enum CrashPoint {
     BeforeForward,
     /// The upstream has it.
     AfterForward,
+    /// Its rows are counted and within its limit; the end of their transaction has not been sent.
+    BeforeCommit,
+    /// The upstream has that, too.
+    AfterCommit,
     /// How it ended is known and not written down.
     BeforeOutcome,
     /// The outcome is in the store.

@@ -13,12 +13,19 @@ use countersign_protocol::frontend::{self, Target, tag};
 pub struct Request {
     serial: u64,
     bytes: Bytes,
+    /// What is sent later: see [`Relay::forward_rest`].
+    rest: Option<Bytes>,
 }
 
 impl Request {
     /// Names the bytes of one request; `serial` is the number its case is judged under.
     pub(crate) fn new(serial: u64, bytes: Bytes) -> Self {
-        Self { serial, bytes }
+        Self { serial, bytes, rest: None }
+    }
+
+    /// The same in two parts, of which the second waits.
+    pub(crate) fn in_two(serial: u64, bytes: Bytes, rest: Bytes) -> Self {
+        Self { serial, bytes, rest: Some(rest) }
     }
 }
 
@@ -73,6 +80,8 @@ const POISON_QUERY: &str = "countersign refused a statement";
 #[derive(Default)]
 pub struct Relay {
     out: BytesMut,
+    /// What waits of the request that was forwarded last.
+    rest: Option<Bytes>,
 }
 
 impl Relay {
@@ -85,7 +94,20 @@ impl Relay {
             return Err(WrongPermit);
         }
         self.out.extend_from_slice(&request.bytes);
+        self.rest.clone_from(&request.rest);
         Ok(())
+    }
+
+    /// Writes what waits of the request that was forwarded last, if anything does.
+    pub(crate) fn forward_rest(&mut self) -> bool {
+        let rest = self.rest.take();
+        self.out.extend_from_slice(rest.as_deref().unwrap_or_default());
+        rest.is_some()
+    }
+
+    /// Forgets it: it is not to be sent.
+    pub(crate) fn forget_rest(&mut self) {
+        self.rest = None;
     }
 
     /// Writes Parse, Describe and Close messages, and a Bind whose statement is permitted: they execute nothing.

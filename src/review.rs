@@ -45,7 +45,7 @@ pub use grant::{
     GrantId, GrantRecord, GrantScope, GrantState, GrantTransition, Offer, Scope, ScopeError, UnknownGrantState,
 };
 pub use grants::GrantAsk;
-pub use pending::Waiting;
+pub use pending::{Wait, Waiting};
 pub use remarks::{COMMENT_CHARS_MAX, Comment};
 pub use service::{Opened, Review};
 pub use state::UnknownState;

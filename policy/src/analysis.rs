@@ -16,6 +16,7 @@ mod consequences;
 mod constant;
 mod constructor;
 mod copy;
+mod counted;
 mod create;
 mod ddl;
 mod dialect;
@@ -47,6 +48,7 @@ mod walker;
 
 pub use cache::AnalysisCache;
 pub use copy::{CopyFormat, ForceQuote};
+pub use counted::Counted;
 pub use guard::TEXT_BYTES_MAX;
 pub use quiet::{QuietFunction, quiet_functions};
 
@@ -167,7 +169,8 @@ fn read_tree(text: &str, tree: &grammar::Tree, mut walker: Walker<'_>) -> Readin
         walker.outermost = matches!(grammar::kind(statement), Some(pg_query::NodeEnum::SelectStmt(_)));
         walker.row_writes = 0;
         walker.out.outputs = walker.statement(statement);
-        walker.out.rows_counted = walker.row_writes == 1 && grammar::writes_rows(statement);
+        let is_copy = grammar::copies_rows_in(statement) && walker.row_writes == 0;
+        walker.out.rows_counted = is_copy || (walker.row_writes == 1 && grammar::writes_rows(statement));
         analysis.statements.push(walker.finish());
     }
     let is_whole = walker.budget > 0;
@@ -239,33 +242,32 @@ pub struct StatementAnalysis {
     /// number 0 stands for all of a relation. A relation that is written and is not here is written as a whole.
     pub writes: Vec<BaseColumn>,
     /// Whether its command tag counts the rows that its text writes: it is an INSERT, UPDATE, DELETE or MERGE, holds no
-    /// other in a WITH query, and no rule rewrites it. What triggers, cascades and functions write is not in that number.
+    /// other in a WITH query, and no rule rewrites it; or it is a COPY … FROM. What triggers, cascades and functions write is
+    /// not in that number.
     pub rows_counted: bool,
-    /// How it ends the transaction block, if it does.
-    pub transaction_end: Option<TransactionEnd>,
+    /// How it begins or ends the transaction block, if it does.
+    pub transaction_bound: Option<TransactionBound>,
 }
 
-/// How a statement ends a transaction block.
+/// How a statement begins or ends a transaction block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TransactionEnd {
+pub enum TransactionBound {
+    /// BEGIN, START TRANSACTION.
+    Begin,
     /// COMMIT, END, PREPARE TRANSACTION; also AND CHAIN.
     Commit,
     /// ROLLBACK, ABORT; also AND CHAIN.
     Rollback,
 }
 
-impl Analysis {
-    /// Whether the command tags of the text count every row that it writes, and everything that it does is taken back with
-    /// the transaction it runs in.
+impl TransactionBound {
+    /// Whether it ends a block.
     #[must_use]
-    pub fn counts_rows(&self) -> bool {
-        const WRITES_NOTHING: Effects = Effects::of(&[Effect::Select, Effect::Show, Effect::Explain, Effect::Lock]);
-        let is_fit = |statement: &StatementAnalysis| {
-            statement.not_understood.is_none()
-                && statement.session_changes.is_empty()
-                && (statement.rows_counted || statement.effects.without(WRITES_NOTHING).is_empty())
-        };
-        self.statements.iter().all(is_fit) && self.statements.iter().any(|statement| statement.rows_counted)
+    pub fn is_end(self) -> bool {
+        match self {
+            Self::Begin => false,
+            Self::Commit | Self::Rollback => true,
+        }
     }
 }
 

@@ -30,7 +30,8 @@ impl Pending {
         let (waker, decision) = oneshot::channel();
         self.holds.insert(request.id, Hold { waker });
         metrics::gauge!(HOLDS_PENDING).increment(1);
-        Waiting { request, decision, decided: None, pending: Arc::clone(self) }
+        let wait = Wait { id: request.id, decision, decided: None, pending: Arc::clone(self) };
+        Waiting { request, wait }
     }
 
     /// Wakes the session that waits for it, if one does.
@@ -76,17 +77,41 @@ impl Pending {
     }
 }
 
-/// What a session waits on while its request is held. Dropped undecided, the request is withdrawn within a second.
+/// A request that waits, as it was stored. Whoever waits for long keeps only the [`Wait`].
 #[derive(Debug)]
 pub struct Waiting {
-    /// The request as it was stored.
+    /// The request.
     pub request: AccessRequest,
+    /// What a session waits on.
+    pub wait: Wait,
+}
+
+impl Waiting {
+    /// See [`Wait::decision`].
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn decision(&mut self) -> Decision {
+        self.wait.decision().await
+    }
+}
+
+/// What a session waits on while its request is held. Dropped undecided, the request is withdrawn within a second.
+#[derive(Debug)]
+pub struct Wait {
+    id: RequestId,
     decision: oneshot::Receiver<Decision>,
     decided: Option<Decision>,
     pending: Arc<Pending>,
 }
 
-impl Waiting {
+impl Wait {
+    /// The request that it is about.
+    #[must_use]
+    pub fn id(&self) -> RequestId {
+        self.id
+    }
+
     /// How the request ended. Asked again, it answers the same.
     ///
     /// # Cancel safety
@@ -101,10 +126,10 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for Wait {
     fn drop(&mut self) {
-        if self.pending.remove(self.request.id).is_some() {
-            self.pending.put_back_abandoned([self.request.id]);
+        if self.pending.remove(self.id).is_some() {
+            self.pending.put_back_abandoned([self.id]);
         }
     }
 }

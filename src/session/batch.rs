@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use countersign_policy::analysis::TransactionEnd;
+use countersign_policy::analysis::TransactionBound;
 use countersign_policy::verdict::Verdict;
 use countersign_policy::{Analysis, Effect, Effects};
 use countersign_protocol::backend::TransactionStatus;
@@ -56,14 +56,17 @@ fn separator(before: &str) -> &'static str {
 fn can_wait(analysis: &Analysis) -> bool {
     const CONVERSES: Effects = Effects::of(&[Effect::CopyIn, Effect::CopyOut]);
     !analysis.effects().intersects(CONVERSES)
-        && analysis.statements.iter().all(|statement| statement.transaction_end.is_none())
+        && analysis
+            .statements
+            .iter()
+            .all(|statement| !statement.transaction_bound.is_some_and(TransactionBound::is_end))
         && names::changes_reading(analysis).is_none()
 }
 
-/// The one statement that ends the transaction, if the text is that.
-fn end_of(analysis: &Analysis) -> Option<TransactionEnd> {
+/// How the one statement of the text begins or ends the transaction, if it does.
+fn bound_of(analysis: &Analysis) -> Option<TransactionBound> {
     match analysis.statements.as_slice() {
-        [statement] => statement.transaction_end,
+        [statement] => statement.transaction_bound,
         _ => None,
     }
 }
@@ -86,14 +89,14 @@ impl Machine {
             self.postponed = Some(frame.clone());
             return Ok(());
         };
-        match end_of(&analysis) {
-            Some(TransactionEnd::Commit) => return self.send_batch(text, around),
+        match bound_of(&analysis) {
+            Some(TransactionBound::Commit) => return self.send_batch(text, around),
             // Nothing of it has been sent, so there is nothing of it to take back.
-            Some(TransactionEnd::Rollback) => {
+            Some(TransactionBound::Rollback) => {
                 self.batch = None;
                 return self.query(frame, around);
             }
-            None => {}
+            Some(TransactionBound::Begin) | None => {}
         }
         let asked = Asked::query(Arc::clone(text), Arc::clone(&analysis), self.names.generation(&around.catalog));
         if let Some(hopeless) = Hopeless::of(text, &analysis).filter(|error| error.sqlstate == sqlstate::SYNTAX_ERROR) {

@@ -142,7 +142,7 @@ impl Machine {
 
     /// Whether this message must not be looked at before everything earlier has completed.
     fn must_wait(&self, frame_tag: u8) -> bool {
-        if self.expected.is_guarded() {
+        if self.expected.is_guarded() && self.copy_in != CopyIn::Active {
             return true;
         }
         if self.expected.is_in_doubt() {

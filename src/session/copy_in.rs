@@ -73,12 +73,18 @@ impl Machine {
                 self.flushed = false;
                 Ok(())
             }
+            tag::SYNC if self.owes_sync_after_guard() => Ok(()),
             tag::SYNC => {
                 self.relay.control(relay::Control::Sync);
                 self.copy_sent.sync = true;
                 Ok(())
             }
             tag::FLUSH => Ok(()),
+            tag::TERMINATE if self.expected.is_guarded() => {
+                self.client_gone = true;
+                self.abort_copy();
+                Ok(())
+            }
             tag::TERMINATE => {
                 self.leave();
                 Ok(())
@@ -95,9 +101,14 @@ impl Machine {
     /// The client has sent what does not belong into a COPY. CopyFail ends the COPY if it goes on, and is ignored if it has
     /// failed: then the message is looked at as ever.
     pub(super) fn interrupt_copy(&mut self, frame_tag: u8) {
+        self.abort_copy();
+        self.copy_sent.fail = Some(frame_tag);
+    }
+
+    /// Makes the COPY fail that goes on.
+    pub(super) fn abort_copy(&mut self) {
         self.relay.interrupt_copy();
         self.copy_in = CopyIn::Awaited;
-        self.copy_sent.fail = Some(frame_tag);
         // An error comes without being asked for.
         self.flushed = true;
     }

@@ -26,7 +26,7 @@ use super::parked::{Asked, Given, Group, Parked, Shape, asked_execute, readable,
 use super::results::ResultPlan;
 use super::statements::PreparedStatement;
 use super::words::{Command, Finished, Judged, Surroundings};
-use super::{calls, choices, copying, messages, names, unmasked};
+use super::{calls, choices, copying, guarded, messages, names, unmasked};
 use crate::clock::local_time;
 use crate::relay::Request;
 use crate::review::{Outcome, Parameter, RequestId};
@@ -342,8 +342,12 @@ impl Machine {
     }
 
     fn run_query(&mut self, bytes: &Bytes, run: Run, permit: Permit) -> Result<(), Stop> {
-        let request = Request::new(permit.serial(), bytes.clone());
         let guard = self.guard_query(&run);
+        let split = guard.is_some().then(|| guarded::split(&run)).flatten();
+        let request = match split {
+            Some((counted, end)) => Request::in_two(permit.serial(), counted, end),
+            None => Request::new(permit.serial(), bytes.clone()),
+        };
         self.forward(&request, permit)?;
         self.in_pipeline = false;
         let is_call = bytes.first() == Some(&tag::FUNCTION_CALL);

@@ -24,8 +24,11 @@ use crate::config::Durability;
 use crate::crash_point::{self, CrashPoint};
 use crate::database::Database;
 use crate::drain::Phase;
+use crate::estimate::Question;
 use crate::live::LiveEvent;
-use crate::review::{Agreement, Decision, Execution, NewRequest, Opened, Outcome, RequestId, ReviewError, Waiting};
+use crate::review::{
+    Agreement, Decision, Execution, NewRequest, Opened, Outcome, RequestId, ReviewError, Wait, Waiting,
+};
 use crate::server::Shared;
 use crate::stream::ClientStream;
 use crate::telemetry;
@@ -64,7 +67,7 @@ pub(crate) struct Driver {
     around: Surroundings,
     masks: Watch,
     subject: countersign_policy::subject::Subject,
-    waiting: Option<Waiting>,
+    waiting: Option<Wait>,
     began: Option<Instant>,
     name: String,
     born: Instant,
@@ -83,7 +86,7 @@ enum Woken {
 }
 
 impl Driver {
-    pub(crate) fn new(shared: Arc<Shared>, database: Arc<Database>, parts: Parts) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, database: Arc<Database>, parts: Parts) -> Box<Self> {
         let subject = parts.identity.subject.clone();
         let around = Surroundings {
             config: shared.config(),
@@ -96,7 +99,7 @@ impl Driver {
             audit_writable: true,
             now: Timestamp::now(),
         };
-        let mut driver = Self {
+        let mut driver = Box::new(Self {
             machine: Machine::new(parts.identity, parts.client_unread, parts.upstream.unread),
             sockets: Sockets::new(parts.client, parts.upstream.stream),
             upstream_cancel: Arc::new(parts.upstream.cancel),
@@ -113,13 +116,13 @@ impl Driver {
             turns: 0,
             shared,
             database,
-        };
+        });
         driver.masks.look(true, &mut driver.around, &driver.subject, &driver.database);
         driver
     }
 
     /// Runs until both sides are closed.
-    pub(crate) async fn run(mut self, mut drain: watch::Receiver<Phase>) {
+    pub(crate) async fn run(mut self: Box<Self>, mut drain: watch::Receiver<Phase>) {
         self.look_around();
         self.work(None).await;
         let late = *drain.borrow_and_update();
@@ -133,10 +136,9 @@ impl Driver {
             if self.closing {
                 break;
             }
+            self.reach_crash_point();
             let woken = self.wait(&mut drain).await;
-            if self.began.is_some() && self.machine.upstream_output().is_empty() {
-                crash_point::reach(CrashPoint::AfterForward);
-            }
+            self.reach_crash_point();
             self.look_around();
             let event = match woken {
                 Woken::Io(Io::Progress) => {
@@ -159,7 +161,7 @@ impl Driver {
                         Event::ClientEnded
                     }
                     Some(mut waiting) => {
-                        let id = waiting.request.id;
+                        let id = waiting.id();
                         let decision = waiting.decision().await;
                         self.tell_decision(id, &decision).await;
                         Event::Decided(id, decision)
@@ -169,10 +171,19 @@ impl Driver {
             };
             self.work(Some(event)).await;
         }
-        // A cancel of what runs must reach the upstream before the connection ends.
-        let sent = async { while self.sending_cancel.join_next().await.is_some() {} };
+        Box::pin(self.part()).await;
+    }
+
+    /// Ends both connections. A cancel of what runs must reach the upstream before that.
+    async fn part(self: Box<Self>) {
+        let Self { sockets, mut machine, mut sending_cancel, .. } = *self;
+        let sent = async { while sending_cancel.join_next().await.is_some() {} };
         let sent = tokio::time::timeout(CANCEL_WAIT, sent);
-        let (_, ()) = futures_util::future::join(sent, self.sockets.part(&mut self.machine)).await;
+        let (_, ()) = futures_util::future::join(sent, sockets.part(&mut machine)).await;
+    }
+
+    fn reach_crash_point(&mut self) {
+        self.machine.crash_point(self.began.is_some()).into_iter().for_each(crash_point::reach);
     }
 
     /// Waits for the next thing to happen.
@@ -254,20 +265,17 @@ impl Driver {
         while let Some(command) = self.machine.next_command() {
             match command {
                 Command::Record(judged) => *recorded = self.record(&judged).or(recorded.take()),
-                Command::Open(number, request) => self.open(number, *request).await,
-                Command::Withdraw(id) => self.withdraw(id).await,
-                Command::LeaveOpen(id) => self.leave_open(id).await,
-                Command::Begin(id) => self.begin(id).await,
-                Command::Revoke(id) => self.revoke(id).await,
-                Command::Rebind(id, binding) => self.rebind(id, binding).await,
-                Command::Finish(finished) => self.finish(*finished).await,
+                // What has to be kept meanwhile is given back when it is done: a session that waits stays small.
+                Command::Open(number, request) => Box::pin(self.open(number, request)).await,
+                Command::Withdraw(id) => Box::pin(self.withdraw(id)).await,
+                Command::LeaveOpen(id) => Box::pin(self.leave_open(id)).await,
+                Command::Begin(id) => Box::pin(self.begin(id)).await,
+                Command::Revoke(id) => Box::pin(self.revoke(id)).await,
+                Command::Rebind(id, binding) => Box::pin(self.rebind(id, binding)).await,
+                Command::Finish(finished) => Box::pin(self.finish(*finished)).await,
                 Command::CountMasked(cells) => telemetry::count_masked(&cells),
-                Command::Estimate(question) => {
-                    let rows = self.database.estimator().rows(&question).await;
-                    self.look_around();
-                    self.work(Some(Event::Estimated(rows))).await;
-                }
-                Command::RefreshCatalog => self.refresh_catalog().await,
+                Command::Estimate(question) => Box::pin(self.estimate(&question)).await,
+                Command::RefreshCatalog => Box::pin(self.refresh_catalog()).await,
                 Command::CancelUpstream => {
                     let cancel = Arc::clone(&self.upstream_cancel);
                     self.sending_cancel.spawn(async move {
@@ -320,11 +328,17 @@ impl Driver {
         }
     }
 
-    async fn open(&mut self, number: u64, mut request: NewRequest) {
+    async fn estimate(&mut self, question: &Question) {
+        let rows = self.database.estimator().rows(question).await;
+        self.look_around();
+        self.work(Some(Event::Estimated(rows))).await;
+    }
+
+    async fn open(&mut self, number: u64, mut request: Box<NewRequest>) {
         let (card, inquiry) = (request.card.clone(), std::mem::take(&mut request.inquiry));
-        let opening = match self.shared.review.open(request, self.around.now).await {
-            Ok(Opened::Waiting(waiting)) => {
-                let request = Box::new(waiting.request.clone());
+        let opening = match self.shared.review.open(*request, self.around.now).await {
+            Ok(Opened::Waiting(Waiting { request, wait })) => {
+                let request = Box::new(request);
                 self.shared.live.tell(LiveEvent::Held {
                     id: request.id.to_string(),
                     user: request.user.clone(),
@@ -332,7 +346,7 @@ impl Driver {
                     reviewers: request.reviewers.iter().map(|demand| demand.group.clone()).collect(),
                 });
                 self.gather(request.id, card, inquiry);
-                self.waiting = Some(waiting);
+                self.waiting = Some(wait);
                 Some(Opening::Waiting(request))
             }
             Ok(Opened::Ticket { id, agreement }) => Some(Opening::Ready(id, agreement)),
@@ -459,7 +473,7 @@ impl Driver {
 ///
 /// # Cancel safety
 /// Cancel safe: the decision stays in `waiting`.
-async fn decided(waiting: &mut Option<Waiting>) {
+async fn decided(waiting: &mut Option<Wait>) {
     match waiting {
         Some(waiting) => {
             waiting.decision().await;

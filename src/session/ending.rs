@@ -98,6 +98,9 @@ impl Machine {
             self.close();
         } else if self.expected.is_guarded() {
             // Its transaction is still to be ended; then this session leaves.
+            if self.copy_in == CopyIn::Active {
+                self.abort_copy();
+            }
         } else if !matches!(self.gate, Gate::Leaving) {
             self.leave();
         }
@@ -108,7 +111,14 @@ impl Machine {
     /// left, so nothing is held for it.
     pub(super) fn read_all(&mut self) {
         match self.gate {
-            Gate::Open if self.blocked || self.expected.is_guarded() => return,
+            Gate::Open if self.blocked => return,
+            // Half a CopyData frame cannot be followed by anything.
+            Gate::Open if self.expected.is_guarded() && !self.client_passing.is_half_sent() => {
+                if self.copy_in == CopyIn::Active {
+                    self.abort_copy();
+                }
+                return;
+            }
             Gate::Open => {}
             Gate::Held(_) => self.cancel(),
             Gate::Refreshing

@@ -4,7 +4,9 @@
 //! around a Query outside of a transaction block the proxy puts one. Invariant: the client hears of a success only after
 //! the rows are known to be within the limit and, where the proxy commits them, committed.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use countersign_policy::Analysis;
+use countersign_policy::analysis::syntax;
 use countersign_protocol::backend::{self, TransactionStatus, tag};
 use countersign_protocol::frontend::{self, Execute};
 use countersign_protocol::{Frame, Header, frame, sqlstate};
@@ -15,6 +17,7 @@ use super::messages;
 use super::parked::{Gate, Parked, Shape};
 use super::results::ResultPlan;
 use super::upstream_side::unexpected;
+use crate::crash_point::CrashPoint;
 use crate::relay::{Poison, Transaction};
 use crate::review::Outcome;
 
@@ -26,6 +29,8 @@ pub(super) struct Guard {
     kept: Option<(Bytes, String)>,
     /// The transaction is the proxy's own.
     is_wrapped: bool,
+    /// The client has sent a Sync within a COPY, which PostgreSQL ignores if that succeeds.
+    owes_sync: bool,
     phase: Phase,
 }
 
@@ -34,10 +39,12 @@ pub(super) struct Guard {
 enum Phase {
     /// The proxy's BEGIN.
     Beginning,
-    /// The Query.
+    /// The Query; of one that ends its block, all but that end.
     Running,
     /// The Query, which has written too many rows; the client has been told.
     Exceeded,
+    /// The end of the block, which the Query brought along.
+    Ending,
     /// The proxy's COMMIT.
     Committing,
     /// The proxy's ROLLBACK.
@@ -46,16 +53,22 @@ enum Phase {
     Failing,
 }
 
-/// Whether the rows of a request can be counted before they are there to stay.
-pub(super) fn can_be_guarded(parked: &Parked) -> bool {
-    let is_whole = match &parked.shape {
-        Shape::Query(query) => query.first() == Some(&frontend::tag::QUERY),
-        Shape::Execute { execute, .. } => {
-            let body = execute.get(frame::HEADER_LEN..).unwrap_or_default();
-            Execute::read(body).is_ok_and(|execute| execute.max_rows <= 0)
-        }
+/// Whether the rows of a text can be counted before they are there to stay. What ends a block must be in one: the proxy
+/// does not put another around it.
+pub(super) fn can_be_counted(analysis: &Analysis, in_transaction: bool) -> bool {
+    analysis.counted().is_some_and(|counted| in_transaction || counted.begins || !counted.ends)
+}
+
+/// A Query that ends its block in two: what is counted, and the end.
+pub(super) fn split(run: &Run) -> Option<(Bytes, Bytes)> {
+    let ends = run.analysis.counted().is_some_and(|counted| counted.ends);
+    let (counted, end) = ends.then(|| syntax::split_last(&run.text)).flatten()?;
+    let query = |text| {
+        let mut bytes = BytesMut::new();
+        frontend::put_query(&mut bytes, text);
+        bytes.freeze()
     };
-    is_whole && parked.asked.analysis.counts_rows()
+    Some((query(counted), query(end)))
 }
 
 /// The error in place of what completes an Execute, if its rows are too many or not known.
@@ -81,12 +94,25 @@ impl Machine {
     /// Begins to watch over a Query that is about to be forwarded, if its approval asks for it.
     pub(super) fn guard_query(&mut self, run: &Run) -> Option<Box<Guard>> {
         let limit = run.max_affected?;
-        let is_wrapped = self.status == TransactionStatus::Idle;
+        let begins = run.analysis.counted().is_some_and(|counted| counted.begins);
+        let is_wrapped = self.status == TransactionStatus::Idle && !begins;
         if is_wrapped {
             self.relay.transaction(Transaction::Begin);
         }
         let phase = if is_wrapped { Phase::Beginning } else { Phase::Running };
-        Some(Box::new(Guard { limit, affected: 0, kept: None, is_wrapped, phase }))
+        Some(Box::new(Guard { limit, affected: 0, kept: None, is_wrapped, owes_sync: false, phase }))
+    }
+
+    /// Whether the rows of a request that is about to run can be counted.
+    pub(super) fn can_be_guarded(&self, parked: &Parked) -> bool {
+        let is_whole = match &parked.shape {
+            Shape::Query(query) => query.first() == Some(&frontend::tag::QUERY),
+            Shape::Execute { execute, .. } => {
+                let body = execute.get(frame::HEADER_LEN..).unwrap_or_default();
+                Execute::read(body).is_ok_and(|execute| execute.max_rows <= 0)
+            }
+        };
+        is_whole && can_be_counted(&parked.asked.analysis, self.status != TransactionStatus::Idle)
     }
 
     /// Takes in a reply to a Query that is watched over; false when it is to be looked at as any other.
@@ -100,6 +126,8 @@ impl Machine {
             (Phase::Beginning, tag::READY_FOR_QUERY) => guard.phase = Phase::Running,
             (Phase::Running, tag::COMMAND_COMPLETE) => {
                 guard.tell(&mut self.to_client);
+                guard.owes_sync = false;
+                let copies = run.may_copy_in();
                 let command_tag = backend::command_complete(frame.body())?;
                 let is_counted = run.analysis.statements.get(*completed).is_none_or(|statement| statement.rows_counted);
                 *plan = ResultPlan::Unknown;
@@ -113,13 +141,19 @@ impl Machine {
                         guard.phase = Phase::Exceeded;
                     }
                 }
+                if copies {
+                    self.copy_may_follow();
+                }
             }
             (Phase::Running | Phase::Exceeded, tag::READY_FOR_QUERY) => return self.guarded_has_run(frame),
             (Phase::Running, _) => {
                 guard.tell(&mut self.to_client);
                 return Ok(false);
             }
+            // Nobody is going to send its data.
+            (Phase::Exceeded, tag::COPY_IN_RESPONSE) => self.relay.interrupt_copy(),
             (Phase::Exceeded, _) => {}
+            (Phase::Ending, _) => return Ok(false),
             (Phase::Committing, tag::COMMAND_COMPLETE) if backend::command_complete(frame.body())? == "COMMIT" => {
                 run.outcome = guard.tell(&mut self.to_client).map(Ok);
             }
@@ -138,6 +172,7 @@ impl Machine {
         let QueryReply { run, failed, guard: Some(guard), .. } = &mut **reply else { return Ok(false) };
         if !guard.is_wrapped {
             if guard.phase == Phase::Exceeded {
+                self.relay.forget_rest();
                 guard.phase = Phase::Failing;
                 self.relay.poison(Poison::Query);
                 return Ok(true);
@@ -145,7 +180,15 @@ impl Machine {
             if let Some(command_tag) = guard.tell(&mut self.to_client) {
                 run.outcome = Some(Ok(command_tag));
             }
-            return Ok(false);
+            if *failed || status != TransactionStatus::InBlock {
+                self.relay.forget_rest();
+            }
+            let ends = self.relay.forward_rest();
+            if ends {
+                run.outcome = None;
+                guard.phase = Phase::Ending;
+            }
+            return Ok(ends);
         }
         match (status, *failed) {
             (TransactionStatus::Idle, _) => {
@@ -174,7 +217,7 @@ impl Machine {
                 Ok(false)
             }
             // Committing failed: what was kept is not true.
-            Phase::Committing => Ok(false),
+            Phase::Ending | Phase::Committing => Ok(false),
             // The client has been told why.
             Phase::Exceeded | Phase::Failing => Ok(true),
             Phase::Beginning | Phase::RollingBack => Err(unexpected(error)),
@@ -187,6 +230,8 @@ impl Machine {
         if let Some(portal) = self.statements.portal(&portal) {
             portal.approved = None;
         }
+        self.copy_ended(&run);
+        self.forget_copy_sent();
         run.outcome = Some(Err(sqlstate::LIMIT_EXCEEDED.to_owned()));
         self.finish(run, Outcome::Unknown);
         self.relay.poison(Poison::Execute);
@@ -194,6 +239,29 @@ impl Machine {
         self.expect(Expected::PoisonExecute(error));
         self.skipping = true;
         self.guard_over();
+    }
+
+    /// Notes a Sync within a COPY around which the proxy has put a transaction: what it is answered, if the COPY fails, must
+    /// not stand between the replies to ours. False when it is to be sent.
+    pub(super) fn owes_sync_after_guard(&mut self) -> bool {
+        let Some(Expected::Query(reply)) = self.expected.front() else { return false };
+        let Some(guard) = reply.guard.as_mut().filter(|guard| guard.is_wrapped) else { return false };
+        guard.owes_sync = true;
+        true
+    }
+
+    /// How far the release of a request has come.
+    pub(super) fn crash_point(&mut self, has_begun: bool) -> Option<CrashPoint> {
+        let is_sent = self.relay.pending().is_empty();
+        let guard = match self.expected.front() {
+            Some(Expected::Query(reply)) => reply.guard.as_ref(),
+            _ => None,
+        };
+        match guard.is_some_and(|guard| matches!(guard.phase, Phase::Ending | Phase::Committing)) {
+            true if is_sent => Some(CrashPoint::AfterCommit),
+            true => Some(CrashPoint::BeforeCommit),
+            false => (has_begun && is_sent).then_some(CrashPoint::AfterForward),
+        }
     }
 
     /// Lets a session go whose client has left meanwhile. A Sync that it has sent still ends its pipeline.
@@ -210,6 +278,11 @@ impl Machine {
 }
 
 impl Guard {
+    /// Whether a Sync of the client is still to be answered.
+    pub(super) fn owes_sync(&self) -> bool {
+        self.owes_sync
+    }
+
     /// Counts what a statement has written; the error, if it is too much.
     fn count(&mut self, affected: Option<u64>) -> Option<Bytes> {
         self.affected = self.affected.saturating_add(affected.unwrap_or_default());

@@ -11,7 +11,6 @@ use countersign_protocol::backend::TransactionStatus;
 
 use super::decide::{PREPARED_EARLIER, Ruling};
 use super::doubt::conceded;
-use super::guarded;
 use super::machine::{Draining, Machine, Stop, next_notice};
 use super::messages;
 use super::parked::{
@@ -155,7 +154,7 @@ impl Machine {
         let id = given.id;
         let now = self.binding_of(&parked.asked, around);
         match self.rule(&parked.asked, Some((&given, now)), around) {
-            Ruling::Run(_) if given.max_affected.is_some() && !guarded::can_be_guarded(&parked) => {
+            Ruling::Run(_) if given.max_affected.is_some() && !self.can_be_guarded(&parked) => {
                 self.commands.push_back(Command::Revoke(id));
                 self.refuse_parked(parked, messages::cannot_be_limited());
             }

@@ -16,6 +16,7 @@ use countersign_protocol::{frame, value};
 use jiff::Timestamp;
 
 use super::expected::Expected;
+use super::guarded;
 use super::justification;
 use super::machine::{Machine, Stop};
 use super::names::Generation;
@@ -312,7 +313,7 @@ impl Asked {
             in_transaction: facts.in_transaction,
             card,
             inquiry,
-            rows_counted: self.analysis.counts_rows(),
+            rows_counted: guarded::can_be_counted(&self.analysis, facts.in_transaction),
         }
     }
 }

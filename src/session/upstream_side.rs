@@ -266,8 +266,7 @@ impl Machine {
                 reply.plan = ResultPlan::Unknown;
                 reply.completed = reply.completed.saturating_add(1);
                 if reply.run.may_copy_in() {
-                    self.copy_in = CopyIn::Awaited;
-                    self.forget_copy_sent();
+                    self.copy_may_follow();
                 }
             }
             tag::READY_FOR_QUERY => return self.query_done(frame, around),
@@ -279,17 +278,25 @@ impl Machine {
 
     fn query_done(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         let Some(Expected::Query(reply)) = self.expected.pop() else { return Err(unexpected(frame)) };
-        let QueryReply { run, completed, .. } = *reply;
+        let QueryReply { run, completed, guard, .. } = *reply;
         self.copy_ended(&run);
         self.apply_changes(&run, completed);
-        let guarded = run.max_affected.is_some();
         self.finish(run, Outcome::Unknown);
         self.pass(frame);
         self.learn_status(frame, around)?;
-        if guarded {
+        if let Some(guard) = guard {
+            if guard.owes_sync() {
+                self.sync();
+            }
             self.guard_over();
         }
         Ok(())
+    }
+
+    /// A statement of a string has completed; the next one may read CopyData.
+    pub(super) fn copy_may_follow(&mut self) {
+        self.copy_in = CopyIn::Awaited;
+        self.forget_copy_sent();
     }
 
     fn copy_begins(&mut self) {

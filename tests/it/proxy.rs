@@ -18,6 +18,7 @@ mod inference;
 mod justification;
 mod large;
 mod limited;
+mod limited_blocks;
 mod limits;
 mod mask;
 mod mask_copy;

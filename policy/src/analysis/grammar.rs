@@ -17,6 +17,12 @@ impl Tree {
     pub fn statements(&self) -> impl Iterator<Item = &Node> {
         self.0.iter().filter_map(|raw| raw.stmt.as_deref())
     }
+
+    /// Where the last of several statements begins, in bytes: behind the semicolon that ends the one before.
+    pub fn last_begins_at(&self) -> Option<usize> {
+        let (last, _) = self.0.split_last().filter(|(_, before)| !before.is_empty())?;
+        usize::try_from(last.stmt_location).ok().filter(|at| *at > 0)
+    }
 }
 
 /// Parses the text with the server's default settings (`standard_conforming_strings = on`).
@@ -68,6 +74,11 @@ pub fn writes_rows(node: &Node) -> bool {
         kind(node),
         Some(NodeEnum::InsertStmt(_) | NodeEnum::UpdateStmt(_) | NodeEnum::DeleteStmt(_) | NodeEnum::MergeStmt(_))
     )
+}
+
+/// Whether the statement is a COPY … FROM.
+pub fn copies_rows_in(node: &Node) -> bool {
+    matches!(kind(node), Some(NodeEnum::CopyStmt(copy)) if copy.is_from)
 }
 
 /// The kind of a node, `None` for an absent one.

@@ -14,7 +14,7 @@ use super::lineage::Scope;
 use super::relations::is_built_in;
 use super::walker::Walker;
 use super::{
-    Lineage, NotUnderstood, Outputs, RelationUse, SessionChange, StatementAnalysis, TransactionEnd, names, settings,
+    Lineage, NotUnderstood, Outputs, RelationUse, SessionChange, StatementAnalysis, TransactionBound, names, settings,
 };
 use crate::catalog::{Relation, RelationKind};
 use crate::effect::{Effect, Effects};
@@ -113,12 +113,11 @@ impl<'a> Walker<'a> {
     fn transaction(&mut self, kind: TransactionStmtKind) {
         use TransactionStmtKind as Kind;
         self.effect(Effect::Transaction);
-        self.out.transaction_end = match kind {
-            Kind::TransStmtCommit | Kind::TransStmtPrepare => Some(TransactionEnd::Commit),
-            Kind::TransStmtRollback => Some(TransactionEnd::Rollback),
-            Kind::TransStmtBegin
-            | Kind::TransStmtStart
-            | Kind::TransStmtSavepoint
+        self.out.transaction_bound = match kind {
+            Kind::TransStmtBegin | Kind::TransStmtStart => Some(TransactionBound::Begin),
+            Kind::TransStmtCommit | Kind::TransStmtPrepare => Some(TransactionBound::Commit),
+            Kind::TransStmtRollback => Some(TransactionBound::Rollback),
+            Kind::TransStmtSavepoint
             | Kind::TransStmtRelease
             | Kind::TransStmtRollbackTo
             | Kind::TransStmtCommitPrepared

@@ -17,6 +17,8 @@ mod end;
 mod estimate;
 mod found;
 mod guarded;
+mod guarded_blocks;
+mod guarded_copy;
 mod hold;
 mod limits;
 mod names;

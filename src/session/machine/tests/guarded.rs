@@ -3,7 +3,7 @@
 use super::{Setting, check, check_in};
 
 /// A client sends these messages, and people approve them for two rows.
-fn approved(messages: &str) -> String {
+pub fn approved(messages: &str) -> String {
     format!(
         "> {messages}
          = hold Open
@@ -19,7 +19,7 @@ fn approved(messages: &str) -> String {
 
 const BEGIN: &str = "^ Q BEGIN | Q DELETE FROM customers
     v C BEGIN | Z T\n";
-const BLOCK: &str = "> Q BEGIN
+pub const BLOCK: &str = "> Q BEGIN
     = allow
     ^ Q BEGIN
     v C BEGIN | Z T
@@ -192,6 +192,8 @@ fn what_cannot_be_counted_does_not_run() {
         "WITH gone AS (DELETE FROM customers RETURNING id) DELETE FROM free",
         "EXPLAIN ANALYZE DELETE FROM customers",
         "DELETE FROM customers; COMMIT",
+        "BEGIN; DELETE FROM customers; SAVEPOINT a; COMMIT",
+        "BEGIN; DELETE FROM customers; COMMIT; DELETE FROM customers",
         "PREPARE a AS DELETE FROM customers; DELETE FROM customers",
     ] {
         check(&refused(&format!("Q {text}"), "< E 0A000 | Z I"));

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use world::{Tally, World};
 
 /// Seeds of every run of the tests, and those that once found a defect.
-const SEEDS: std::ops::Range<u64> = 0..12;
+const SEEDS: std::ops::Range<u64> = 0..20;
 const FOUND: &[u64] = &[50, 79, 98, 302, 338, 559, 1220, 1454];
 const STEPS: usize = 1500;
 /// How many of the last steps are shown with a failure.
@@ -63,6 +63,7 @@ fn promises_hold_whatever_happens() {
         all.released,
         all.rejected,
         all.taken_back,
+        all.batches,
         all.executed,
         all.crashes,
         all.full_disks,

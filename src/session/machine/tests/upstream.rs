@@ -57,6 +57,8 @@ pub struct Postgres {
     in_query: bool,
     depth: u8,
     copying: Copying,
+    /// What the session has chosen; it stays, as nobody takes it back.
+    batches: bool,
     pub executed: Vec<Executed>,
     /// Of these, what the open transaction has done.
     uncommitted: Vec<Executed>,
@@ -79,6 +81,7 @@ impl Postgres {
             in_query: false,
             depth: 0,
             copying: Copying::No,
+            batches: false,
             executed: Vec::new(),
             uncommitted: Vec::new(),
             committed: Vec::new(),
@@ -102,6 +105,10 @@ impl Postgres {
 
     pub fn is_copying(&self) -> bool {
         !matches!(self.copying, Copying::No)
+    }
+
+    pub fn is_in_block(&self) -> bool {
+        self.block == Block::Open
     }
 
     pub fn has_failed(&self) -> bool {
@@ -197,7 +204,7 @@ impl Postgres {
         self.portals.remove(&b""[..]);
         let text = String::from_utf8(frame.body()[..frame.body().len() - 1].to_vec()).unwrap();
         self.in_query = true;
-        let ran = self.run(&text, &self.schema.clone());
+        let ran = self.run_all(&text);
         self.in_query = false;
         match ran {
             Ok(copies) if copies => self.copying = Copying::InQuery,
@@ -207,6 +214,16 @@ impl Postgres {
                 self.ready();
             }
         }
+    }
+
+    /// Runs the statements of a text, up to one that fails or waits for CopyData.
+    fn run_all(&mut self, text: &str) -> Result<bool, &'static str> {
+        for statement in statements(text) {
+            if self.run(statement, &self.schema.clone())? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn copy_message(&mut self, frame: &Frame) {
@@ -298,7 +315,8 @@ impl Postgres {
             return Err("25P02");
         }
         if text == names::QUERY {
-            let row = format!(r#"D shop ["pg_catalog","{}"]"#, self.schema);
+            let choices = if self.batches { " - - on" } else { "" };
+            let row = format!(r#"D shop ["pg_catalog","{}"]{choices}"#, self.schema);
             self.say(&row);
             self.say("C SELECT 1");
             return Ok(false);
@@ -324,6 +342,10 @@ impl Postgres {
                     self.say(columns(text));
                 }
                 self.say("D 1 | C SELECT 1");
+            }
+            "SET" if rest.starts_with("countersign.batch") => {
+                self.batches = rest.ends_with("on");
+                self.say("C SET");
             }
             "SET" => {
                 rest.rsplit(' ').next().unwrap().clone_into(&mut self.schema);
@@ -398,6 +420,11 @@ impl Postgres {
         self.say("C DECLARE CURSOR");
         Ok(())
     }
+}
+
+/// The statements of a text whose statements stand on lines of their own.
+pub fn statements(text: &str) -> impl Iterator<Item = &str> {
+    text.split(";\n").map(str::trim).filter(|statement| !statement.is_empty())
 }
 
 /// RowDescription or NoData.

@@ -31,6 +31,20 @@ const REQUESTERS: [&str; 4] = ["alice", "frank", "gina", "ada"];
 /// Who votes, or tries to.
 const REVIEWERS: [&str; 8] = ["bob", "dave", "dave", "carol", "carol", "alice", "gina", "ada"];
 
+/// What is approved as a whole, or is not.
+const BATCHES: &[&str] = &[
+    "Q SET countersign.batch = on | Q BEGIN | Q DELETE FROM customers | Q SELECT 1 | Q COMMIT",
+    "Q SET countersign.batch = on | Q BEGIN | Q DELETE FROM customers | Q DELETE FROM customers | Q COMMIT",
+    "Q SET countersign.batch = on | Q BEGIN | Q SELECT 1 | Q DELETE FROM customers | Q COMMIT",
+    "Q BEGIN | Q DELETE FROM customers | Q SELECT 1/0 | Q COMMIT",
+    "Q BEGIN | Q SELECT 1 | Q DELETE FROM customers",
+    "Q BEGIN | Q DELETE FROM customers | Q SET search_path = sandbox | Q DELETE FROM customers | Q COMMIT",
+    "Q BEGIN | Q DELETE FROM customers | Q COPY free FROM STDIN",
+    "Q BEGIN | Q DELETE FROM customers | P - SELECT 1 | B - - | E - | S",
+    "Q BEGIN;\\nDELETE FROM customers;\\nCOMMIT",
+    "Q SET countersign.batch = off",
+];
+
 /// Two policies: what is guarded is held, or it is denied.
 fn config(denying: bool) -> Config {
     let people = [
@@ -91,6 +105,8 @@ pub struct Tally {
     pub rejected: usize,
     /// Statements that had too many rows.
     pub taken_back: usize,
+    /// Requests that were released and have several statements.
+    pub batches: usize,
     pub crashes: usize,
     pub full_disks: usize,
     pub drains: usize,
@@ -111,6 +127,7 @@ impl std::ops::AddAssign for Tally {
         self.released += other.released;
         self.rejected += other.rejected;
         self.taken_back += other.taken_back;
+        self.batches += other.batches;
         self.crashes += other.crashes;
         self.full_disks += other.full_disks;
         self.drains += other.drains;
@@ -256,7 +273,9 @@ impl World {
     }
 
     fn client_sends(&mut self, at: usize) {
-        let text = match self.rng.random_range(0..14) {
+        let text = match self.rng.random_range(0..18) {
+            13..16 => self.pick(BATCHES).to_owned(),
+            16 => self.pick(&["Q COMMIT", "Q COMMIT", "Q ROLLBACK"]).to_owned(),
             10..13 => {
                 self.pick(FORMS).replace('*', "DELETE FROM customers") + self.pick(&[" | E - | S", " | E p | S", ""])
             }
@@ -287,6 +306,7 @@ impl World {
     fn begins(&mut self, at: usize, id: RequestId) {
         let request = self.house().wait(self.house().review.get(id)).unwrap();
         self.note(format!("{at} begins {}", request.statement));
+        self.tally.batches += usize::from(request.statement.contains(";\n"));
         let judged_by = &self.seats[at].around.config;
         let is_direct = request.statement.starts_with("DELETE") || request.statement.starts_with("COPY");
         assert!(!is_direct || Arc::ptr_eq(judged_by, &self.policies[0]), "judged again, it was denied");
