@@ -8,6 +8,7 @@ mod analytics;
 mod api;
 mod assets;
 mod caller;
+mod databases;
 mod decide;
 mod endpoint;
 mod endpoints;

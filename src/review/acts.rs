@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 
 use super::{AccessRequest, Actor, Consent, GrantId, GrantRecord, RequestId, Review, ReviewError};
+use crate::config::PUBLIC;
 
 /// What a person wants done.
 #[derive(Clone, Debug)]
@@ -37,6 +38,16 @@ impl Review {
     pub async fn find_grant(&self, id: GrantId, actor: &Actor) -> Result<GrantRecord, ReviewError> {
         let grant = self.grant(id).await?;
         if grant.is_visible_to(&actor.name, &actor.groups) { Ok(grant) } else { Err(ReviewError::NoSuchGrant) }
+    }
+
+    /// Whether a person in those groups may know of that database: who may connect to it, who is asked there where a rule
+    /// does not say, and who sees all.
+    #[must_use]
+    pub fn may_know_database(&self, groups: &[String], name: &str) -> bool {
+        let config = self.config.load();
+        let has = |wanted: &[String]| wanted.iter().any(|group| group == PUBLIC || groups.contains(group));
+        let reviews = config.policy.databases.iter().any(|policy| policy.name == name && has(&policy.review.groups));
+        self.sees_all(groups) || reviews || config.database(name).is_some_and(|database| has(&database.groups))
     }
 
     /// Does it to a request.

@@ -57,7 +57,7 @@ pub(super) async fn show(
     })?;
     let until = query.until.unwrap_or_else(|| state.review.time(Timestamp::now()));
     let from = match (query.from, &query.last) {
-        (Some(_), Some(_)) => return Err(Problem::bad_request("Give either \"from\" or \"last\"")),
+        (Some(_), Some(_)) => return Err(Problem::contradiction("Give either \"from\" or \"last\"")),
         (Some(from), None) => from,
         (None, last) => until.checked_sub(span(last.as_deref())?).unwrap_or(Timestamp::UNIX_EPOCH),
     };

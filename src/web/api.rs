@@ -116,16 +116,15 @@ pub(super) async fn list(
     let Query(query) = query.map_err(|_rejection| {
         Problem::bad_request("The query takes status, database, user, after and limit, each at most once")
     })?;
-    let status = query.status.filter(|status| !status.is_empty());
-    let limit = query.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
+    let limit = limit_of(query.limit)?;
     let sees_all = state.review.sees_all(&caller.principal.groups);
     let viewer = Viewer { name: caller.principal.name, groups: caller.principal.groups };
     let filter = Filter {
-        state: status.map(|status| parse_status(&status)).transpose()?,
+        state: query.status.map(|status| parse_status(&status)).transpose()?,
         database: query.database,
         user: query.user,
         visible_to: (!sees_all).then_some(viewer),
-        after: query.after.map(|after| parse_id(&after)).transpose()?,
+        after: query.after.map(|after| parse_id(&after).map_err(|_none| bad_after())).transpose()?,
         limit,
     };
     let found = state.review.list(filter).await?;
@@ -165,6 +164,18 @@ pub(super) async fn show(
     let request = state.review.find(parse_id(&id)?, &caller.actor()).await?;
     let details = Details::of(&state, &caller.principal, &request).await?;
     Ok(Json(RequestView { details: Some(details), ..RequestView::of(&state, request) }))
+}
+
+/// How many rows a page is to have.
+pub(super) fn limit_of(asked: Option<u32>) -> Result<u32, Problem> {
+    let limit = asked.unwrap_or(PAGE_DEFAULT);
+    let fits = (1..=PAGE_MAX).contains(&limit);
+    fits.then_some(limit).ok_or_else(|| Problem::bad_request(format!("limit is from 1 to {PAGE_MAX}")))
+}
+
+/// What was given as `after` is no id.
+pub(super) fn bad_after() -> Problem {
+    Problem::bad_request("after is the `next` of the page before")
 }
 
 /// The id in a path or query.

@@ -6,7 +6,8 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::api::{RequestView, parse_id, parse_time};
@@ -85,6 +86,7 @@ pub(super) struct Approved {
     /// Approves this in the place of the requester's text.
     pub(super) statement: Option<String>,
     /// Takes the statement back when it writes more rows.
+    #[serde(default, deserialize_with = "whole_number")]
     #[schema(maximum = 4294967295_u32)]
     pub(super) max_affected: Option<u32>,
 }
@@ -96,7 +98,7 @@ impl Form for Approved {
 impl Approved {
     pub(super) fn consent(self) -> Result<Consent, Problem> {
         if self.scope.is_some() && self.time.is_none() {
-            return Err(Problem::bad_request("\"scope\" says what a grant is for; say for how long with \"for\""));
+            return Err(Problem::contradiction("\"scope\" says what a grant is for; say for how long with \"for\""));
         }
         let time = self.time.map(|time| parse_time(&time)).transpose()?;
         let scope = self.scope.unwrap_or(Scope::Rules);
@@ -104,6 +106,14 @@ impl Approved {
         let max_affected = self.max_affected.map(u64::from);
         Ok(Consent { reason: self.reason, offer, forced: self.force, edited: self.statement, max_affected })
     }
+}
+
+/// A whole number, as JSON has it: `7.0` is one.
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let Some(number) = Option::<f64>::deserialize(deserializer)? else { return Ok(None) };
+    let is_whole = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
+    // Every such number fits.
+    is_whole.then_some(Some(number as u32)).ok_or_else(|| D::Error::custom("it is no whole number of rows"))
 }
 
 /// `{"reason": "…"}`.

@@ -39,7 +39,8 @@ pub(super) struct Endpoint {
     /// What a bearer token must be for; `None` is open to strangers.
     pub(super) need: Option<Scope>,
     pub(super) parameters: Vec<Parameter>,
-    pub(super) body: Option<Described>,
+    /// What it takes, and whether there must be something.
+    pub(super) body: Option<(Described, bool)>,
     pub(super) status: u16,
     /// What is answered when all is well, if that is JSON.
     pub(super) answer: Option<Described>,
@@ -100,7 +101,8 @@ impl Endpoint {
 
     pub(super) fn takes<T: ToSchema>(mut self) -> Self {
         self.fails.extend([400, 409, 413, 415, 422]);
-        Self { body: Some(Described::of::<T>()), ..self }
+        let required = matches!(T::schema(), RefOr::T(Schema::Object(object)) if !object.required.is_empty());
+        Self { body: Some((Described::of::<T>(), required)), ..self }
     }
 
     pub(super) fn answers<T: ToSchema>(self) -> Self {

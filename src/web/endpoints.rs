@@ -10,7 +10,7 @@ use super::decide::{Approved, Decided, Rejected};
 use super::endpoint::Endpoint;
 use super::grants::{self, Asked, GrantPage, GrantView};
 use super::remarks::{self, Commented, Justified};
-use super::{analytics, api, decide, events, openapi, ready, render_metrics};
+use super::{analytics, api, databases, decide, events, openapi, ready, render_metrics};
 use crate::identity::Scope;
 use crate::review::analytics::Analytics;
 use crate::review::{AccessRequest, GrantRecord};
@@ -82,12 +82,17 @@ fn of_requests() -> Vec<Endpoint> {
             .does("How requests that the caller may see were decided")
             .needs(Scope::RequestsRead)
             .query::<analytics::AnalyticsQuery>()
+            .fails(422)
             .answers::<Analytics>(),
     ]
 }
 
 fn of_grants() -> Vec<Endpoint> {
     vec![
+        Endpoint::get("/api/v1/databases", "listDatabases", databases::list)
+            .does("The databases that the caller may know of")
+            .needs(Scope::PolicyRead)
+            .answers::<databases::DatabaseList>(),
         Endpoint::get("/api/v1/grants", "listGrants", grants::list)
             .does("A page of grants that the caller may see, newest first")
             .needs(Scope::GrantsRead)

@@ -10,14 +10,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::api::parse_time;
+use super::api::{bad_after, limit_of, parse_time};
 use super::caller::{Body, Caller, Form};
 use super::{ApiState, Problem};
 use crate::review::{GrantAsk, GrantId, GrantRecord, GrantScope, GrantState};
-use crate::store::{GrantFilter, PAGE_MAX};
-
-/// Rows of a page when the caller does not say.
-const PAGE_DEFAULT: u32 = 50;
+use crate::store::GrantFilter;
 
 /// A grant as the API shows it.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -97,14 +94,13 @@ pub(super) async fn list(
     let Query(query) = query.map_err(|_rejection| {
         Problem::bad_request("The query takes status, database, user, after and limit, each at most once")
     })?;
-    let limit = query.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
-    let status = query.status.filter(|status| !status.is_empty());
+    let limit = limit_of(query.limit)?;
     let filter = GrantFilter {
         open: false,
-        state: status.map(|status| parse_status(&status)).transpose()?,
+        state: query.status.map(|status| parse_status(&status)).transpose()?,
         database: query.database,
         user: query.user,
-        after: query.after.map(|after| parse_grant_id(&after)).transpose()?,
+        after: query.after.map(|after| parse_grant_id(&after).map_err(|_none| bad_after())).transpose()?,
         limit,
     };
     let found = state.review.grants(filter).await?;

@@ -59,8 +59,9 @@ fn describe(endpoints: &[Endpoint]) -> OpenApi {
     let problem = Described::of::<Problem>();
     schemas.extend(problem.with);
     for endpoint in endpoints {
+        let body = endpoint.body.as_ref().map(|(described, _)| described);
         let refusal = endpoint.refusal.as_ref().map(|(_, described)| described);
-        for described in endpoint.body.iter().chain(&endpoint.answer).chain(refusal) {
+        for described in body.into_iter().chain(&endpoint.answer).chain(refusal) {
             schemas.extend(described.with.iter().cloned());
         }
         paths.add_path_operation(endpoint.path, vec![endpoint.method.clone()], operation(endpoint));
@@ -99,9 +100,10 @@ fn operation(endpoint: &Endpoint) -> utoipa::openapi::path::Operation {
     for parameter in own.chain(id_parameter(endpoint)).chain(key_parameter(endpoint)) {
         operation = operation.parameter(parameter);
     }
-    if let Some(body) = &endpoint.body {
+    if let Some((body, required)) = &endpoint.body {
+        let required = if *required { Required::True } else { Required::False };
         let body = RequestBodyBuilder::new().content("application/json", content(&body.schema));
-        operation = operation.request_body(Some(body.required(Some(Required::False)).build()));
+        operation = operation.request_body(Some(body.required(Some(required)).build()));
     }
     operation = operation.response(endpoint.status.to_string(), answer(endpoint));
     for status in &endpoint.fails {

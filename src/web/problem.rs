@@ -50,6 +50,11 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is larger than 64 KiB")
     }
 
+    /// Each part of the call is what the endpoint takes, but not together.
+    pub(super) fn contradiction(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "contradiction", detail)
+    }
+
     /// The call is not what the endpoint takes.
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", detail)

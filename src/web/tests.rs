@@ -11,6 +11,7 @@ use super::*;
 mod callers;
 mod events;
 mod page;
+mod table;
 
 use crate::review::fixture::{Bench, new_request};
 use crate::review::{Decision, Opened, Waiting};
@@ -128,7 +129,10 @@ async fn refusals_say_why_and_change_nothing() {
         ("bob", "approve", json!({"force": true, "reason": "x"}), 403, "not-eligible"),
         ("bob", "approve", json!({"forced": true}), 400, "bad-request"),
         ("bob", "approve", json!({"for": "soon"}), 400, "bad-request"),
-        ("bob", "approve", json!({"scope": "rules"}), 400, "bad-request"),
+        ("bob", "approve", json!({"max_affected": 1.5}), 400, "bad-request"),
+        ("bob", "approve", json!({"max_affected": -1}), 400, "bad-request"),
+        ("bob", "approve", json!({"max_affected": 4_294_967_296_u64}), 400, "bad-request"),
+        ("bob", "approve", json!({"scope": "rules"}), 422, "contradiction"),
         ("bob", "approve", json!({"for": "9h"}), 422, "too-long"),
         ("bob", "approve", json!([1]), 400, "bad-request"),
     ] {
@@ -179,7 +183,11 @@ async fn lists_show_what_concerns_the_caller() {
     assert_eq!(ids("/api/v1/requests?limit=1", "root").await, both[..1]);
     assert_eq!(ids(&format!("/api/v1/requests?limit=1&after={}", both[0]), "root").await, both[1..]);
     assert_eq!(site.get("/api/v1/requests?status=OPEN", "root").await.0, 400);
-    assert_eq!(site.get("/api/v1/requests?page=2", "root").await.0, 400);
+    for wrong in ["page=2", "status=", "limit=0", "limit=501", "after=", "after=x"] {
+        for list in ["requests", "grants"] {
+            assert_eq!(site.get(&format!("/api/v1/{list}?{wrong}"), "root").await.0, 400, "{list} {wrong}");
+        }
+    }
     assert_eq!(site.get("/api/v1/requests", "").await.0, 401);
     assert_eq!(
         site.get("/api/v1/me", "sam").await.1,

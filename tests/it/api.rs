@@ -15,7 +15,7 @@ use crate::support::proxy::{Launch, Proxy};
 /// How long it may ask when nobody says.
 const SECONDS: u64 = 40;
 /// What it takes to begin and to report.
-const BESIDES: u64 = 120;
+const BESIDES: u64 = 240;
 
 fn in_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
