@@ -36,6 +36,7 @@ mod names;
 mod nested;
 mod query;
 mod quiet;
+mod rebound;
 mod redefined;
 mod relations;
 mod rewrite;
@@ -362,6 +363,11 @@ pub enum SessionChange {
     Role,
     /// The catalog is different afterwards (DDL).
     Catalog,
+    /// What expressions run without naming it (casts, operators, checks of domains) may be something else afterwards, in
+    /// statements with these effects.
+    Expressions(Effects),
+    /// Definitions may set off an event trigger afterwards that the catalog does not have.
+    EventTrigger,
     /// A transaction block begins, or a savepoint in it is set or released.
     TransactionBegun,
     /// A transaction, or a part of it, may end (`COMMIT`, `ROLLBACK`, …), and with it the portals.

@@ -32,6 +32,7 @@ pub struct Catalog {
     rules: HashMap<Oid, Vec<String>>,
     event_triggers: Vec<EventTrigger>,
     entangled_schemas: HashSet<String>,
+    has_checked_types: bool,
     /// Temporary schemas with tables that inherit.
     inheriting: HashSet<String>,
     readings: Mutex<HashMap<Oid, Arc<StatementAnalysis>>>,
@@ -244,6 +245,7 @@ impl Catalog {
         snapshot.type_names = types.iter().map(|item| ((item.schema.clone(), item.name.clone()), item.oid)).collect();
         snapshot.types = types.into_iter().map(|item| (item.oid, item)).collect();
         for (schema, name, function) in functions {
+            snapshot.has_checked_types |= function.volatility == Volatility::Volatile && name.starts_with("cast:");
             if !function.built_in {
                 snapshot.function_names.insert(function.oid, (schema.clone(), name.clone()));
             }
@@ -401,6 +403,11 @@ impl Catalog {
     /// All types, in no particular order.
     pub fn types(&self) -> impl Iterator<Item = &Type> {
         self.types.values()
+    }
+
+    /// Whether making values of some type may write.
+    pub(crate) fn has_checked_types(&self) -> bool {
+        self.has_checked_types
     }
 
     /// Whether a table in that temporary schema inherits from another one.

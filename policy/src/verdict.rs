@@ -190,7 +190,8 @@ impl Policy {
         for rule in self.rules.iter().filter(speaks) {
             let mut matched = false;
             for (index, statement) in statements.iter().enumerate() {
-                if rule.fits(statement, index, &case, &mut plain) && tally.exceeds(rule, statement, &case) {
+                let tells = || self.rows_tell(statement, &case);
+                if rule.fits(statement, index, &case, &mut plain) && tally.exceeds(rule, statement, &case, tells) {
                     matched = true;
                     mark(&mut covered, index, statements.len(), rule.stage);
                 }
@@ -214,6 +215,19 @@ impl Policy {
 }
 
 impl Policy {
+    /// Whether the number of its rows would tell about values that are masked for the requester, and that may not decide: not
+    /// by their masks, or not by a rule with `masked_predicate`.
+    fn rows_tell(&self, statement: &StatementAnalysis, case: &Case<'_>) -> bool {
+        let forbids = |rule: &Rule| {
+            rule.matcher.masked_predicate == Some(true)
+                && rule.action != Action::Allow
+                && rule.stage == Stage::Enforce
+                && rule.matcher.fits_subject(case.subject)
+        };
+        case.masks.exposure(statement, case.catalog).predicates != Action::Allow
+            || (self.rules.iter().any(forbids) && case.masks.decided_by_masked(statement, case.catalog))
+    }
+
     /// Who would have to approve a grant on the subject's database: the reviewers of these rules, and those of the database
     /// for `databases.NAME.default`; for `None`, of everything that could hold there.
     ///

@@ -19,6 +19,7 @@ SELECT pg_catalog.count(*), pg_catalog.sum(stamp)::pg_catalog.text,
     UNION ALL SELECT oid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 11) FROM pg_catalog.pg_operator
     UNION ALL SELECT oid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 12) FROM pg_catalog.pg_cast
     UNION ALL SELECT oid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 13) FROM pg_catalog.pg_event_trigger
+    UNION ALL SELECT oid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 14) FROM pg_catalog.pg_statistic_ext
     UNION ALL SELECT attrelid, pg_catalog.hashint8extended(
         (attrelid::bigint << 16) | (attnum::bigint & 65535), xmin::text::bigint + 9) FROM pg_catalog.pg_attribute
     UNION ALL SELECT inhrelid, pg_catalog.hashint8extended(
@@ -48,17 +49,64 @@ FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamesp
         ) AS part (relation, kind, oid, stamp) GROUP BY relation) AS parts ON parts.relation = c.oid
 ORDER BY c.oid";
 
+/// Names for what the queries below ask again and again. `contains`: types that are made of others, by domain, array,
+/// composite type and range; `checked`: users' functions that run when a value of the type is made, checks of domains in it;
+/// `called`: users' functions that the expressions of an object call, by themselves, by operators, and by types they make.
+macro_rules! with_called {
+    ($query:literal) => {
+        concat!(
+            "\
+WITH RECURSIVE contains (whole, part) AS (
+    SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t WHERE t.typtype = 'd'
+    UNION ALL SELECT t.oid, t.typelem FROM pg_catalog.pg_type t WHERE t.typelem >= 16384
+    UNION ALL SELECT c.reltype, a.atttypid FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+        WHERE a.atttypid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped AND c.reltype <> 0
+    UNION ALL SELECT r.type, r.rngsubtype
+        FROM (SELECT rngsubtype, pg_catalog.unnest(ARRAY[rngtypid,
+                (pg_catalog.to_jsonb(r) ->> 'rngmultitypid')::pg_catalog.oid]) AS type
+            FROM pg_catalog.pg_range r WHERE r.rngsubtype >= 16384) AS r
+), calls (classid, objid, function) AS (
+    SELECT d.classid, d.objid, d.refobjid FROM pg_catalog.pg_depend d
+    WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+    UNION ALL
+    SELECT d.classid, d.objid, o.oprcode::pg_catalog.oid
+    FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_operator o ON o.oid = d.refobjid
+    WHERE d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass AND o.oprcode >= 16384
+), checked (type, function) AS (
+    SELECT c.contypid, d.function FROM pg_catalog.pg_constraint c
+        JOIN calls d ON d.objid = c.oid AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+    WHERE c.contypid <> 0
+    UNION SELECT k.whole, d.function FROM checked d JOIN contains k ON k.part = d.type
+), called (classid, objid, function) AS (
+    SELECT classid, objid, function FROM calls
+    UNION SELECT d.classid, d.objid, k.function FROM pg_catalog.pg_depend d JOIN checked k ON k.type = d.refobjid
+    WHERE d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass
+)
+",
+            $query
+        )
+    };
+}
+
 /// What statements on relations set off: by relation, the effects (1 insert, 2 update, 4 delete, 8 truncate, 16 maintenance,
 /// 32 drop, 64 alter, 128 select), the columns that an update must assign or that must be dropped, and what happens: `c` calls
 /// a function; `d`, `u`, `t`, `x`, `a` and `r` delete from, update, truncate, drop, alter and read a relation. Triggers; actions
-/// of foreign keys; users' functions in defaults, check constraints (also of domains), indexes, partition keys and row
-/// security policies, and what these policies read; what CASCADE drops or alters: views, foreign keys, rules, policies,
+/// of foreign keys; users' functions in defaults, check constraints (also of domains), casts, indexes, extended statistics, partition
+/// keys and row security policies, and what these policies read; what CASCADE drops or alters: views, foreign keys, rules, policies,
 /// defaults, and tables OF the type. What views and rules call is set off by nothing here, and goes with the function.
-pub(super) const CONSEQUENCES: &str = "\
+pub(super) const CONSEQUENCES: &str = with_called!(
+    "\
 SELECT t.tgrelid, (CASE WHEN t.tgtype & 4 <> 0 THEN 1 ELSE 0 END + CASE WHEN t.tgtype & 16 <> 0 THEN 2 ELSE 0 END
         + CASE WHEN t.tgtype & 8 <> 0 THEN 4 ELSE 0 END + CASE WHEN t.tgtype & 32 <> 0 THEN 8 ELSE 0 END),
     t.tgattr::pg_catalog.int2[], 'c', t.tgfoid
 FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal AND t.tgenabled <> 'D'
+UNION ALL
+SELECT t.tgrelid, (CASE WHEN t.tgtype & 4 <> 0 THEN 1 ELSE 0 END + CASE WHEN t.tgtype & 16 <> 0 THEN 2 ELSE 0 END
+        + CASE WHEN t.tgtype & 8 <> 0 THEN 4 ELSE 0 END + CASE WHEN t.tgtype & 32 <> 0 THEN 8 ELSE 0 END),
+    t.tgattr::pg_catalog.int2[], 'c', d.function
+FROM pg_catalog.pg_trigger t JOIN called d ON d.objid = t.oid
+    AND d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND d.function <> t.tgfoid
+WHERE NOT t.tgisinternal AND t.tgenabled <> 'D'
 UNION ALL
 SELECT c.confrelid, 4, '{}', CASE c.confdeltype WHEN 'c' THEN 'd' ELSE 'u' END, c.conrelid
 FROM pg_catalog.pg_constraint c WHERE c.contype = 'f' AND c.confdeltype IN ('c', 'n', 'd')
@@ -68,42 +116,53 @@ FROM pg_catalog.pg_constraint c WHERE c.contype = 'f' AND c.confupdtype IN ('c',
 UNION ALL
 SELECT c.confrelid, 8, '{}', 't', c.conrelid FROM pg_catalog.pg_constraint c WHERE c.contype = 'f'
 UNION ALL
-SELECT a.adrelid, CASE WHEN c.attgenerated = '' THEN 3 ELSE 67 END, '{}', 'c', d.refobjid
+SELECT a.adrelid, CASE WHEN c.attgenerated = '' THEN 3 ELSE 67 END, '{}', 'c', d.function
 FROM pg_catalog.pg_attrdef a JOIN pg_catalog.pg_attribute c ON c.attrelid = a.adrelid AND c.attnum = a.adnum
-    JOIN pg_catalog.pg_depend d ON d.objid = a.oid
-    AND d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
-    AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+    JOIN called d ON d.objid = a.oid AND d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
 UNION ALL
-SELECT c.conrelid, 67, '{}', 'c', d.refobjid
-FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_depend d ON d.objid = c.oid
-    AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
-    AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+SELECT c.conrelid, 67, '{}', 'c', d.function
+FROM pg_catalog.pg_constraint c
+    JOIN called d ON d.objid = c.oid AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
 WHERE c.contype = 'c' AND c.conrelid <> 0
 UNION ALL
-SELECT a.attrelid, 3, ARRAY[a.attnum], 'c', d.refobjid
-FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_depend d ON d.objid = c.oid
-        AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
-        AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
-    JOIN pg_catalog.pg_attribute a ON a.atttypid = c.contypid AND a.attnum > 0 AND NOT a.attisdropped
-    JOIN pg_catalog.pg_class r ON r.oid = a.attrelid AND r.relkind IN ('r', 'p', 'f', 'v')
-WHERE c.contypid <> 0
+SELECT a.attrelid, m.bits, CASE WHEN m.bits = 3 THEN ARRAY[a.attnum] ELSE '{}' END, 'c', m.function
+FROM (SELECT type, 3, function FROM checked
+        UNION SELECT t.oid, 3, d.function FROM pg_catalog.pg_type t
+            JOIN called d ON d.objid = t.oid AND d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass
+            WHERE t.typtype = 'd'
+        UNION SELECT c.type, c.bits, p.oid
+            FROM (SELECT casttarget, 3, castfunc FROM pg_catalog.pg_cast
+                    WHERE castcontext <> 'e' AND (castsource < 16384 OR casttarget >= 16384)
+                UNION ALL SELECT castsource, 135, castfunc FROM pg_catalog.pg_cast
+                    WHERE castsource >= 16384 OR (casttarget < 16384 AND castcontext = 'i')) AS c (type, bits, function)
+            JOIN pg_catalog.pg_proc p ON p.oid = c.function AND p.oid >= 16384
+            JOIN pg_catalog.pg_language l ON l.oid = p.prolang AND l.lanname NOT IN ('c', 'internal')
+    ) AS m (type, bits, function)
+    JOIN pg_catalog.pg_attribute a ON a.atttypid = m.type AND a.attnum > 0 AND NOT a.attisdropped
+    JOIN pg_catalog.pg_class r ON r.oid = a.attrelid AND r.relkind IN ('r', 'p', 'f', 'v') AND r.oid >= 16384
 UNION ALL
-SELECT COALESCE(i.indrelid, d.objid), 83, '{}', 'c', d.refobjid
-FROM pg_catalog.pg_depend d LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = d.objid
-WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+SELECT COALESCE(i.indrelid, d.objid), 83, '{}', 'c', d.function
+FROM called d LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = d.objid
+WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+    AND (i.indexrelid IS NOT NULL OR EXISTS (SELECT FROM pg_catalog.pg_partitioned_table p WHERE p.partrelid = d.objid))
 UNION ALL
-SELECT r.ev_class, 0, '{}', 'c', d.refobjid
-FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d ON d.objid = r.oid
-    AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
-    AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+SELECT s.stxrelid, 16, '{}', 'c', d.function
+FROM pg_catalog.pg_statistic_ext s
+    JOIN called d ON d.objid = s.oid AND d.classid = 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass
+UNION ALL
+SELECT r.ev_class, 0, '{}', 'c', d.function
+FROM pg_catalog.pg_rewrite r
+    JOIN called d ON d.objid = r.oid AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
 GROUP BY 1, 5
 UNION ALL
-SELECT p.polrelid, 135, '{}', CASE WHEN d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass THEN 'c' ELSE 'r' END,
-    d.refobjid
+SELECT p.polrelid, 135, '{}', d.what, d.reached
 FROM pg_catalog.pg_policy p JOIN pg_catalog.pg_class t ON t.oid = p.polrelid AND t.relrowsecurity
-    JOIN pg_catalog.pg_depend d ON d.objid = p.oid AND d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
-        AND d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_class'::pg_catalog.regclass)
-        AND d.refobjid <> p.polrelid
+    JOIN (
+        SELECT classid, objid, 'c', function FROM called
+        UNION ALL SELECT classid, objid, 'r', refobjid FROM pg_catalog.pg_depend
+            WHERE refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass) AS d (classid, objid, what, reached)
+    ON d.objid = p.oid AND d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
+        AND (d.what = 'c' OR d.reached <> p.polrelid)
 GROUP BY 1, 4, 5
 UNION ALL
 SELECT c.confrelid, 32, c.confkey, 'a', c.conrelid
@@ -125,7 +184,8 @@ SELECT t.typrelid, how.bit, '{}', how.what, c.oid
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_type t ON t.oid = c.reloftype,
     (VALUES (32, 'x'), (64, 'a')) AS how (bit, what)
 WHERE c.reloftype <> 0
-ORDER BY 1, 2, 3, 4, 5";
+ORDER BY 1, 2, 3, 4, 5"
+);
 
 /// Schemas with objects that are no relations, types or functions and that others depend on: collations, operators, their
 /// classes and families, text search objects.
@@ -160,12 +220,13 @@ FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespa
     LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem
 ORDER BY t.oid";
 
-/// Functions; operators that did not come with the server, under their names; and the functions of casts from and to
-/// types that did not, and of constraints of domains, as `cast:` and the type's name. `stamp` changes with the body of a
+/// Functions; operators that did not come with the server, under their names; and users' functions
+/// of casts, by either type, and those that run when a value of a type is made, as `cast:` and the type's name. `stamp` changes with the body of a
 /// user's function. The last two columns are the defaults of its arguments, and the functions in the checks of domains in its
 /// signature. A user's aggregate is as volatile as the most volatile of the functions it is made of (`i` < `s` <
 /// `v`), and written in the language of one of them that is not C, if there is any.
-pub(super) const FUNCTIONS: &str = "\
+pub(super) const FUNCTIONS: &str = with_called!(
+    "\
 SELECT p.oid, n.nspname, p.proname, COALESCE(g.volatility, p.provolatile::pg_catalog.text),
     COALESCE(g.language, l.lanname), p.prosecdef, p.prokind::pg_catalog.text, p.prorettype, p.pronargs,
     p.oid < 16384 AND n.nspname IN ('pg_catalog', 'information_schema'),
@@ -205,19 +266,17 @@ UNION ALL
 SELECT c.oid, n.nspname, 'cast:' || t.typname, p.provolatile::pg_catalog.text, l.lanname, p.prosecdef, 'f',
     c.casttarget, p.pronargs, false, pg_catalog.concat_ws('/', c.xmin, p.xmin), NULL, NULL, NULL, p.oid, NULL, NULL, NULL
 FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
-    JOIN pg_catalog.pg_type t ON t.oid IN (c.castsource, c.casttarget) AND t.oid >= 16384
+    JOIN pg_catalog.pg_type t ON t.oid IN (c.castsource, c.casttarget)
+        AND (t.oid >= 16384 OR GREATEST(c.castsource, c.casttarget) < 16384)
     JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang
 WHERE p.oid >= 16384
 UNION ALL
-SELECT c.oid, n.nspname, 'cast:' || t.typname, p.provolatile::pg_catalog.text, l.lanname, p.prosecdef, 'f', t.oid,
-    p.pronargs, false, pg_catalog.concat_ws('/', c.xmin, p.xmin), NULL, NULL, NULL, p.oid, NULL, NULL, NULL
-FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_type t ON t.oid = c.contypid
-    JOIN pg_catalog.pg_depend d ON d.objid = c.oid AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
-        AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
-    JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid JOIN pg_catalog.pg_language l ON l.oid = p.prolang
-    JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
-WHERE c.contypid <> 0
-ORDER BY 1, 3, 15";
+SELECT t.oid, n.nspname, 'cast:' || t.typname, p.provolatile::pg_catalog.text, l.lanname, p.prosecdef, 'f', t.oid,
+    p.pronargs, false, p.xmin::pg_catalog.text, NULL, NULL, NULL, p.oid, NULL, NULL, NULL
+FROM checked k JOIN pg_catalog.pg_type t ON t.oid = k.type JOIN pg_catalog.pg_proc p ON p.oid = k.function
+    JOIN pg_catalog.pg_language l ON l.oid = p.prolang JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+ORDER BY 1, 3, 15"
+);
 
 /// The version of the server as a number: 150020 stands for 15.20.
 pub(super) const SERVER_VERSION: &str = "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4";

@@ -205,6 +205,8 @@ pub(super) fn changes_reading(analysis: &Analysis) -> Option<&'static str> {
         | SessionChange::SearchPath
         | SessionChange::Role
         | SessionChange::Catalog
+        | SessionChange::Expressions(_)
+        | SessionChange::EventTrigger
         | SessionChange::Transaction
         | SessionChange::TransactionBegun
         | SessionChange::OfTheProxy

@@ -355,6 +355,8 @@ impl Statements {
             | SessionChange::SearchPath
             | SessionChange::Role
             | SessionChange::Catalog
+            | SessionChange::Expressions(_)
+            | SessionChange::EventTrigger
             | SessionChange::Transaction
             | SessionChange::TransactionBegun
             | SessionChange::OfTheProxy
@@ -374,6 +376,8 @@ impl Statements {
             | SessionChange::SearchPath
             | SessionChange::Role
             | SessionChange::Catalog
+            | SessionChange::Expressions(_)
+            | SessionChange::EventTrigger
             | SessionChange::Reading(_)
             | SessionChange::Transaction
             | SessionChange::TransactionBegun
@@ -413,6 +417,8 @@ impl Statements {
             SessionChange::SearchPath
             | SessionChange::Role
             | SessionChange::Catalog
+            | SessionChange::Expressions(_)
+            | SessionChange::EventTrigger
             | SessionChange::Transaction
             | SessionChange::TransactionBegun
             | SessionChange::OfTheProxy

@@ -95,6 +95,9 @@ const HARMLESS_EXTENSIONS: &[&str] = &[
 
 /// Names and beginnings of names (with `*`) that are dangerous whatever their volatility.
 const DANGEROUS: &[&str] = &[
+    // Those that read a value of any type run the checks of a domain.
+    "array_in",
+    "array_recv",
     "binary_upgrade_*",
     "brin_desummarize_range",
     "brin_summarize_*",
@@ -104,10 +107,14 @@ const DANGEROUS: &[&str] = &[
     "cursor_to_xml*",
     "database_to_xml*",
     "dblink*",
+    "domain_in",
+    "domain_recv",
     "gin_clean_pending_list",
     "lo_*",
     "loread",
     "lowrite",
+    "multirange_in",
+    "multirange_recv",
     "pg_advisory_*",
     "pg_backup_*",
     "pg_cancel_backend",
@@ -149,6 +156,10 @@ const DANGEROUS: &[&str] = &[
     "pg_try_advisory_*",
     "pg_wal_replay_*",
     "query_to_xml*",
+    "range_in",
+    "range_recv",
+    "record_in",
+    "record_recv",
     "schema_to_xml*",
     "setval",
     "system",
@@ -193,6 +204,10 @@ const RUNNING: &[&str] = &[
     "ts_stat",
     "xpath_table",
 ];
+
+/// Functions that make values of a type that is not theirs: of that of their first argument, or of a named one.
+const MAKING: &[&str] =
+    &["json_populate_record*", "jsonb_populate_record*", "pg_input_error_info", "pg_input_is_valid"];
 
 /// Functions whose result says nothing about the value of their arguments.
 const BLIND: &[&str] = &[
@@ -256,6 +271,10 @@ pub fn is_revealing(name: &str) -> bool {
 
 pub fn runs_queries(name: &str) -> bool {
     is_listed(RUNNING, name)
+}
+
+pub fn makes_values_of_types(name: &str) -> bool {
+    is_listed(MAKING, name)
 }
 
 pub fn is_blind(name: &str) -> bool {

@@ -206,6 +206,9 @@ impl<'a> Walker<'a> {
         };
         self.schema(schema);
         self.function(schema, name);
+        if self.is_called_anew(name, function) {
+            self.may_write(&Lineage::CLEAR);
+        }
         self.invoke_user(name, function, &Lineage::CLEAR, false);
     }
 }

@@ -4,7 +4,7 @@
 //! user's function of that name. Invariant: the same as for all expressions, an unknown node is [`NotUnderstood::Node`].
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{JsonAggConstructor, JsonBehavior, JsonFuncExpr, JsonValueExpr, Node};
+use pg_query::protobuf::{JsonAggConstructor, JsonBehavior, JsonFuncExpr, JsonOutput, JsonValueExpr, Node};
 
 use super::lineage::Scope;
 use super::walker::Walker;
@@ -17,32 +17,41 @@ impl Walker<'_> {
                 let named = self.expressions(&expr.named_args, scope);
                 named.and(&self.expressions(&expr.args, scope))
             }
-            NodeEnum::XmlSerialize(expr) => self.optional(expr.expr.as_deref(), scope),
+            NodeEnum::XmlSerialize(expr) => {
+                let value = self.optional(expr.expr.as_deref(), scope);
+                self.cast(expr.type_name.as_ref(), value)
+            }
             NodeEnum::MergeSupportFunc(_) => self.keyword_call("merge_action", Lineage::CLEAR),
             NodeEnum::JsonIsPredicate(expr) => self.optional(expr.expr.as_deref(), scope),
             NodeEnum::JsonParseExpr(expr) => {
                 let value = self.json_value(expr.expr.as_deref(), scope);
-                self.keyword_call("json", value)
+                let made = self.keyword_call("json", value);
+                self.made_as(expr.output.as_ref(), made)
             }
             NodeEnum::JsonScalarExpr(expr) => {
                 let value = self.optional(expr.expr.as_deref(), scope);
-                self.keyword_call("json_scalar", value)
+                let made = self.keyword_call("json_scalar", value);
+                self.made_as(expr.output.as_ref(), made)
             }
             NodeEnum::JsonSerializeExpr(expr) => {
                 let value = self.json_value(expr.expr.as_deref(), scope);
-                self.keyword_call("json_serialize", value)
+                let made = self.keyword_call("json_serialize", value);
+                self.made_as(expr.output.as_ref(), made)
             }
             NodeEnum::JsonObjectConstructor(expr) => {
                 let value = self.expressions(&expr.exprs, scope);
-                self.keyword_call("json_object", value)
+                let made = self.keyword_call("json_object", value);
+                self.made_as(expr.output.as_ref(), made)
             }
             NodeEnum::JsonArrayConstructor(expr) => {
                 let value = self.expressions(&expr.exprs, scope);
-                self.keyword_call("json_array", value)
+                let made = self.keyword_call("json_array", value);
+                self.made_as(expr.output.as_ref(), made)
             }
             NodeEnum::JsonArrayQueryConstructor(expr) => {
                 let value = expr.query.as_deref().map_or(Lineage::CLEAR, |query| self.query(query, scope).union());
-                self.keyword_call("json_array", value)
+                let made = self.keyword_call("json_array", value);
+                self.made_as(expr.output.as_ref(), made)
             }
             NodeEnum::JsonObjectAgg(expr) => {
                 let value = expr.arg.as_deref().map_or(Lineage::CLEAR, |arg| {
@@ -84,7 +93,8 @@ impl Walker<'_> {
         value.absorb(&self.expressions(&expr.passing, scope));
         value.absorb(&self.json_behavior(expr.on_empty.as_deref(), scope));
         value.absorb(&self.json_behavior(expr.on_error.as_deref(), scope));
-        self.keyword_call(names::json_function(expr.op()), value)
+        let made = self.keyword_call(names::json_function(expr.op()), value);
+        self.made_as(expr.output.as_ref(), made)
     }
 
     pub(super) fn json_behavior(&mut self, behavior: Option<&JsonBehavior>, scope: &Scope<'_>) -> Lineage {
@@ -93,6 +103,7 @@ impl Walker<'_> {
 
     fn json_aggregate(&mut self, constructor: Option<&JsonAggConstructor>, scope: &Scope<'_>) {
         let Some(constructor) = constructor else { return };
+        self.made_as(constructor.output.as_ref(), Lineage::CLEAR);
         let order = self.sort_keys(&constructor.agg_order, scope);
         let filter = self.optional(constructor.agg_filter.as_deref(), scope);
         self.decides(&order);
@@ -100,6 +111,11 @@ impl Walker<'_> {
         if let Some(window) = constructor.over.as_deref() {
             self.window(window, scope);
         }
+    }
+
+    /// RETURNING of a JSON function: the result becomes a value of that type.
+    fn made_as(&mut self, output: Option<&JsonOutput>, made: Lineage) -> Lineage {
+        self.cast(output.and_then(|output| output.type_name.as_ref()), made)
     }
 
     /// A keyword of the grammar that may be a user's function on an older server.

@@ -5,7 +5,8 @@
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    ColumnDef, Constraint, CreateDomainStmt, CreateStmt, CreateTrigStmt, IndexStmt, Node, RangeVar,
+    ColumnDef, Constraint, CreateDomainStmt, CreateSchemaStmt, CreateStmt, CreateTrigStmt, IndexStmt, Node, ObjectType,
+    RangeVar, VariableSetStmt,
 };
 
 use super::lineage::{Level, Scope};
@@ -30,26 +31,20 @@ impl Walker<'_> {
             },
             NodeEnum::CreateSeqStmt(create) => self.create_named(create.sequence.as_ref()),
             NodeEnum::CompositeTypeStmt(create) => self.create_named(create.typevar.as_ref()),
-            NodeEnum::CreateSchemaStmt(create) => {
-                self.effect(Effect::Create);
-                self.changes(super::SessionChange::SearchPath);
-                for element in &create.schema_elts {
-                    let mut inner = self.apart(|walker| walker.statement(element));
-                    if let Some(NotUnderstood::Relation(_) | NotUnderstood::Function(_)) = inner.not_understood {
-                        inner.not_understood = Some(NotUnderstood::Other(MADE_BESIDE));
-                    }
-                    self.include(&inner);
-                }
-                self.overlay.path_changed = true;
-            }
+            NodeEnum::CreateSchemaStmt(create) => self.create_schema(create),
             NodeEnum::IndexStmt(index) => self.create_index(index),
             NodeEnum::CreateTrigStmt(trigger) => self.create_trigger(trigger),
             NodeEnum::CreatePolicyStmt(policy) => {
                 self.effect(Effect::Create);
                 self.on_relation(policy.table.as_ref());
-                self.optional(policy.qual.as_deref(), &Scope::default());
-                self.optional(policy.with_check.as_deref(), &Scope::default());
+                self.policy(policy.table.as_ref(), [policy.qual.as_deref(), policy.with_check.as_deref()]);
             }
+            NodeEnum::CreateCastStmt(_)
+            | NodeEnum::CreateOpClassStmt(_)
+            | NodeEnum::AlterOpFamilyStmt(_)
+            | NodeEnum::CreateEventTrigStmt(_)
+            | NodeEnum::AlterEventTrigStmt(_)
+            | NodeEnum::AlterDomainStmt(_) => self.rebinds(kind),
             NodeEnum::CreateStatsStmt(statistics) => {
                 self.effect(Effect::Create);
                 self.touch_all(&statistics.relations, Effect::Create);
@@ -62,21 +57,18 @@ impl Walker<'_> {
             }
             NodeEnum::DefineStmt(define) => {
                 self.effect(Effect::Create);
-                self.overlay.functions.extend(names::texts(&define.defnames).pop());
+                let name = names::texts(&define.defnames).pop();
+                if let Some(operator) = name.as_deref().filter(|_| define.kind() == ObjectType::ObjectOperator) {
+                    self.rebinds_operator(operator);
+                }
+                self.overlay.functions.extend(name);
             }
             NodeEnum::AlterSystemStmt(alter) => {
-                self.effect(Effect::Alter);
                 self.effect(Effect::SetDangerous);
-                self.default_setting(alter.setstmt.as_ref());
+                self.alter_default(alter.setstmt.as_ref());
             }
-            NodeEnum::AlterRoleSetStmt(alter) => {
-                self.effect(Effect::Alter);
-                self.default_setting(alter.setstmt.as_ref());
-            }
-            NodeEnum::AlterDatabaseSetStmt(alter) => {
-                self.effect(Effect::Alter);
-                self.default_setting(alter.setstmt.as_ref());
-            }
+            NodeEnum::AlterRoleSetStmt(alter) => self.alter_default(alter.setstmt.as_ref()),
+            NodeEnum::AlterDatabaseSetStmt(alter) => self.alter_default(alter.setstmt.as_ref()),
             NodeEnum::AlterFunctionStmt(alter) => {
                 self.effect(Effect::Alter);
                 self.set_clauses(&alter.actions);
@@ -89,6 +81,24 @@ impl Walker<'_> {
         }
     }
 
+    fn create_schema(&mut self, create: &CreateSchemaStmt) {
+        self.effect(Effect::Create);
+        self.changes(super::SessionChange::SearchPath);
+        for element in &create.schema_elts {
+            let mut inner = self.apart(|walker| walker.statement(element));
+            if let Some(NotUnderstood::Relation(_) | NotUnderstood::Function(_)) = inner.not_understood {
+                inner.not_understood = Some(NotUnderstood::Other(MADE_BESIDE));
+            }
+            self.include(&inner);
+        }
+        self.overlay.path_changed = true;
+    }
+
+    fn alter_default(&mut self, set: Option<&VariableSetStmt>) {
+        self.effect(Effect::Alter);
+        self.default_setting(set);
+    }
+
     fn create_named(&mut self, name: Option<&RangeVar>) {
         match name {
             Some(name) => self.create_relation(name),
@@ -96,10 +106,23 @@ impl Walker<'_> {
         }
     }
 
+    /// The expressions of a row security policy, which run with what reads and writes the table.
+    pub(super) fn policy(&mut self, table: Option<&RangeVar>, expressions: [Option<&Node>; 2]) {
+        let (functions, relations) = (self.out.functions.len(), self.out.relations.len());
+        for expression in expressions {
+            self.optional(expression, &Scope::default());
+        }
+        let does_more = self.calls_users_function(functions) || self.out.relations.len() > relations;
+        if let Some(table) = table.filter(|_| does_more) {
+            self.redefines_rows(table);
+        }
+    }
+
     fn create_domain(&mut self, domain: &CreateDomainStmt) {
         self.effect(Effect::Create);
-        // Its checks run with every cast to it.
+        let functions = self.out.functions.len();
         domain.constraints.iter().for_each(|constraint| self.element(constraint, Effect::Create));
+        self.rebinds_domain(functions);
     }
 
     fn create_table(&mut self, create: &CreateStmt) {
@@ -245,14 +268,11 @@ impl Walker<'_> {
 fn plain_effect(kind: &NodeEnum) -> Option<Effect> {
     Some(match kind {
         NodeEnum::CreateAmStmt(_)
-        | NodeEnum::CreateCastStmt(_)
         | NodeEnum::CreateConversionStmt(_)
         | NodeEnum::CreateEnumStmt(_)
-        | NodeEnum::CreateEventTrigStmt(_)
         | NodeEnum::CreateExtensionStmt(_)
         | NodeEnum::CreateFdwStmt(_)
         | NodeEnum::CreateForeignServerStmt(_)
-        | NodeEnum::CreateOpClassStmt(_)
         | NodeEnum::CreateOpFamilyStmt(_)
         | NodeEnum::CreatePlangStmt(_)
         | NodeEnum::CreatePublicationStmt(_)
@@ -267,14 +287,11 @@ fn plain_effect(kind: &NodeEnum) -> Option<Effect> {
         NodeEnum::AlterCollationStmt(_)
         | NodeEnum::AlterDatabaseStmt(_)
         | NodeEnum::AlterDatabaseRefreshCollStmt(_)
-        | NodeEnum::AlterDomainStmt(_)
         | NodeEnum::AlterEnumStmt(_)
-        | NodeEnum::AlterEventTrigStmt(_)
         | NodeEnum::AlterExtensionContentsStmt(_)
         | NodeEnum::AlterExtensionStmt(_)
         | NodeEnum::AlterFdwStmt(_)
         | NodeEnum::AlterForeignServerStmt(_)
-        | NodeEnum::AlterOpFamilyStmt(_)
         | NodeEnum::AlterOperatorStmt(_)
         | NodeEnum::AlterPublicationStmt(_)
         | NodeEnum::AlterRoleStmt(_)

@@ -9,7 +9,6 @@ use pg_query::protobuf::{
 };
 use pg_query::protobuf::{RuleStmt, ViewStmt};
 
-use super::lineage::Scope;
 use super::walker::{Changed, Walker};
 use super::{NotUnderstood, SessionChange, names, settings};
 use crate::effect::{Effect, Effects};
@@ -74,8 +73,7 @@ impl Walker<'_> {
             NodeEnum::AlterPolicyStmt(alter) => {
                 self.effect(Effect::Alter);
                 self.altered(alter.table.as_ref(), ObjectType::ObjectTable, Changed::Altered);
-                self.optional(alter.qual.as_deref(), &Scope::default());
-                self.optional(alter.with_check.as_deref(), &Scope::default());
+                self.policy(alter.table.as_ref(), [alter.qual.as_deref(), alter.with_check.as_deref()]);
             }
             NodeEnum::DropOwnedStmt(_) => {
                 self.effect(Effect::Drop);
@@ -174,6 +172,7 @@ impl Walker<'_> {
                         self.redefines_by(name, command);
                         self.reaches(name, command);
                     }
+                    self.converts_rows(command);
                     if let Some(definition) = command.def.as_deref() {
                         self.element(definition, Effect::Alter);
                     }
@@ -324,6 +323,7 @@ impl Walker<'_> {
             self.stores(&inner.stores);
             self.reads(&inner.reads);
         }
+        self.overlay.reaches_function = false;
         if let Some(name) = &rule.relation {
             // Later statements of the text would be rewritten by the new rule.
             self.redefines_all(name);

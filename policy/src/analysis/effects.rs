@@ -10,6 +10,7 @@ use super::constant::Literals;
 use super::lineage::{Columns, Scope};
 use super::walker::Walker;
 use super::{Lineage, NotUnderstood, Outputs, SessionChange};
+use crate::catalog::Volatility;
 use crate::effect::{Effect, Effects};
 use crate::name::QualifiedName;
 
@@ -104,8 +105,16 @@ impl Walker<'_> {
         if returning { self.outputs(columns) } else { Outputs::None }
     }
 
+    /// Whether it makes values of a type: a literal becomes one when the statement is parsed, and runs the checks of domains
+    /// that are part of the type.
+    pub(super) fn runs_when_parsed(&self, called: &QualifiedName) -> bool {
+        let found = || self.context.catalog.functions_named(&called.schema, &called.name);
+        called.name.starts_with("cast:") && found().iter().any(|function| function.volatility == Volatility::Volatile)
+    }
+
     fn is_doubted(&self, called: &QualifiedName) -> bool {
-        self.context.catalog.functions_named(&called.schema, &called.name).iter().any(|function| function.doubted)
+        let found = self.context.catalog.functions_named(&called.schema, &called.name);
+        found.iter().any(|function| function.doubted) || self.runs_when_parsed(called)
     }
 
     fn create_table_as(&mut self, create: &CreateTableAsStmt) -> Outputs {

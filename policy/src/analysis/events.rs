@@ -6,6 +6,7 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{CreateTableAsStmt, GrantStmt, ObjectType};
 
+use super::NotUnderstood;
 use super::walker::Walker;
 use crate::catalog::EventTrigger;
 
@@ -24,10 +25,13 @@ impl Walker<'_> {
     /// Records the functions of the event triggers that the statement fires.
     pub(super) fn fires(&mut self, kind: &NodeEnum) {
         let catalog = self.context.catalog;
-        if catalog.event_triggers().is_empty() {
+        if catalog.event_triggers().is_empty() && !self.overlay.event_trigger {
             return;
         }
         let firing = firing(kind, catalog.server_major());
+        if self.overlay.event_trigger && firing != Firing::Never {
+            self.give_up(NotUnderstood::Other("an event trigger is made earlier in the text"));
+        }
         for trigger in catalog.event_triggers().iter().filter(|trigger| is_fired(trigger, &firing)) {
             self.is_called(trigger.function);
         }

@@ -4,7 +4,7 @@
 //! an expression; any other node is [`NotUnderstood::Node`].
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{AExpr, AIndirection, CaseExpr, ColumnRef, Node, SubLink, SubLinkType, TypeName};
+use pg_query::protobuf::{AExpr, AExprKind, AIndirection, CaseExpr, ColumnRef, Node, SubLink, SubLinkType, TypeName};
 
 use super::lineage::{Columns, Found, Scope};
 use super::walker::Walker;
@@ -95,7 +95,10 @@ impl Walker<'_> {
                 Lineage::CLEAR
             }
             NodeEnum::GroupingSet(set) => self.expressions(&set.content, scope),
-            NodeEnum::SortBy(key) => self.optional(key.node.as_deref(), scope),
+            NodeEnum::SortBy(key) => {
+                let value = self.optional(key.node.as_deref(), scope);
+                value.and(&self.sort_operator(key))
+            }
             NodeEnum::ResTarget(target) => self.optional(target.val.as_deref(), scope),
             other => self.constructor(other, scope),
         }
@@ -114,6 +117,9 @@ impl Walker<'_> {
 
     fn case(&mut self, case: &CaseExpr, scope: &Scope<'_>) -> Lineage {
         let mut condition = self.optional(case.arg.as_deref(), scope);
+        if case.arg.is_some() {
+            condition = self.operator("", "=", condition);
+        }
         let mut result = self.optional(case.defresult.as_deref(), scope);
         let mut quiet = case.defresult.as_deref().is_none_or(|default| self.is_quiet(default));
         for (position, when) in case.args.iter().enumerate() {
@@ -143,7 +149,10 @@ impl Walker<'_> {
         let (schema, name) = names::qualified(&expr.name);
         let failing = self.operator_fails_for(expr, scope, [&left, &right]);
         self.decides(&failing);
-        let operands = left.and(&right);
+        let mut operands = left.and(&right);
+        for implied in implied_by(expr.kind()) {
+            operands = self.operator("", implied, operands);
+        }
         self.operator(&schema, &name, operands)
     }
 
@@ -157,11 +166,16 @@ impl Walker<'_> {
     }
 
     fn sublink(&mut self, link: &SubLink, scope: &Scope<'_>) -> Lineage {
-        let test = self.optional(link.testexpr.as_deref(), scope);
+        let mut test = self.optional(link.testexpr.as_deref(), scope);
         let columns = match link.subselect.as_deref() {
             Some(query) => self.query(query, scope),
             None => Columns::unknown("a subquery is missing"),
         };
+        if link.testexpr.is_some() {
+            let (schema, name) = names::qualified(&link.oper_name);
+            // IN is = ANY.
+            test = self.operator(&schema, if name.is_empty() { "=" } else { &name }, test);
+        }
         match link.sub_link_type() {
             SubLinkType::ExistsSublink => Lineage::CLEAR,
             SubLinkType::ExprSublink
@@ -264,6 +278,15 @@ impl Walker<'_> {
             _ => None,
         };
         source.map_or_else(|| Columns::opaque(UNRESOLVED), |source| source.columns.clone())
+    }
+}
+
+/// The operators that a form of expression uses without their being written.
+fn implied_by(kind: AExprKind) -> &'static [&'static str] {
+    match kind {
+        AExprKind::AexprBetween | AExprKind::AexprBetweenSym => &[">=", "<="],
+        AExprKind::AexprNotBetween | AExprKind::AexprNotBetweenSym => &["<", ">"],
+        _ => &[],
     }
 }
 

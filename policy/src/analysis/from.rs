@@ -106,6 +106,7 @@ impl Walker<'_> {
         for name in using {
             let side = |level: &Level| level.columns.named(name).or_else(|| level.columns.rest.clone());
             let lineage = side(left).unwrap_or_default().and(&side(right).unwrap_or_default());
+            let lineage = self.operator("", "=", lineage);
             self.decides(&lineage);
             for side in [left, right] {
                 self.reads(&side.columns.reads_named(name).unwrap_or_default());
@@ -133,9 +134,11 @@ impl Walker<'_> {
             self.number_of_rows(call, scope);
             let own = names::of_column(call);
             let definitions = match pair.items.get(1).and_then(|node| node.node.as_ref()) {
-                Some(NodeEnum::List(list)) => column_names(&list.items),
-                _ => column_names(&item.coldeflist),
+                Some(NodeEnum::List(list)) => &list.items,
+                _ => &item.coldeflist,
             };
+            let lineage = self.made_of(definitions, lineage);
+            let definitions = column_names(definitions);
             columns.append(&self.function_columns(call, &own, lineage, &definitions));
             if name.is_empty() {
                 name = own;
@@ -157,6 +160,16 @@ impl Walker<'_> {
             column.name.clone_from(&source.name);
         }
         Level::of(source)
+    }
+
+    /// The columns that a record is made into are values of their types.
+    fn made_of(&mut self, definitions: &[Node], mut value: Lineage) -> Lineage {
+        for definition in definitions {
+            if let Some(NodeEnum::ColumnDef(column)) = definition.node.as_ref() {
+                value = self.cast(column.type_name.as_ref(), value);
+            }
+        }
+        value
     }
 
     /// What a function is given may decide how many rows it yields.
@@ -219,7 +232,8 @@ impl Walker<'_> {
             };
             let path = self.optional(column.colexpr.as_deref(), scope);
             let default = self.optional(column.coldefexpr.as_deref(), scope);
-            columns.push(&column.colname, value.clone().and(&path).and(&default));
+            let made = self.cast(column.type_name.as_ref(), value.clone().and(&path).and(&default));
+            columns.push(&column.colname, made);
         }
         let mut source = Source::derived("xmltable", columns);
         alias(&mut source, item.alias.as_ref());
@@ -248,7 +262,8 @@ impl Walker<'_> {
             lineage.absorb(&self.json_behavior(column.on_empty.as_deref(), scope));
             lineage.absorb(&self.json_behavior(column.on_error.as_deref(), scope));
             if column.columns.is_empty() {
-                columns.push(&column.name, lineage);
+                let made = self.cast(column.type_name.as_ref(), lineage);
+                columns.push(&column.name, made);
             } else {
                 self.json_columns(&column.columns, &lineage, columns, scope);
             }

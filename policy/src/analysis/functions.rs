@@ -3,6 +3,7 @@
 //! Never looks at argument types, which are not known: every overload of the name counts. Invariant: a call that may reach
 //! a user's function has unknown lineage, and one that may reach a volatile one carries `function_call`.
 
+use pg_query::NodeEnum;
 use pg_query::protobuf::{CoercionForm, FuncCall, Node, TypeName, WindowDef};
 
 use super::expression::{all_of, is_row};
@@ -16,6 +17,12 @@ use crate::effect::Effect;
 use crate::name::QualifiedName;
 
 const USER_CODE: Lineage = Lineage::Unknown("it comes from a user-defined function");
+
+/// Whether a function of the server makes values of a type that its arguments tell; that of a cast is seen there.
+fn reads_any_type(name: &str, args: &[Node]) -> bool {
+    let is_cast = |arg: &&Node| matches!(arg.node, Some(NodeEnum::TypeCast(_)));
+    builtins::makes_values_of_types(name) && args.first().filter(is_cast).is_none()
+}
 
 impl<'a> Walker<'a> {
     /// A call as an expression or FROM item.
@@ -168,7 +175,10 @@ impl<'a> Walker<'a> {
             }
             // What random() yields afterwards follows from it.
             "setseed" => self.stores(arguments),
-            _ if builtins::is_dangerous(name) || (volatile && !builtins::is_harmless(name)) => {
+            _ if builtins::is_dangerous(name)
+                || (volatile && !builtins::is_harmless(name))
+                || (self.catalog().has_checked_types() && reads_any_type(name, args)) =>
+            {
                 self.effect(Effect::FunctionCall);
                 self.stores(arguments);
             }
@@ -199,7 +209,10 @@ impl<'a> Walker<'a> {
         if let Some(known) = function.body.as_ref().and_then(|body| self.call_body(name, body, arguments)) {
             return known;
         }
-        if function.volatility == Volatility::Volatile || builtins::is_dangerous(name) {
+        if function.volatility == Volatility::Volatile
+            || builtins::is_dangerous(name)
+            || self.is_called_anew(name, function)
+        {
             return self.may_write(arguments);
         }
         // C code that is declared immutable does not read tables; an overload behind a built-in one of the same name is
@@ -222,6 +235,11 @@ impl<'a> Walker<'a> {
     pub fn operator(&mut self, schema: &str, name: &str, operands: Lineage) -> Lineage {
         // Nearly every operator is the server's own.
         let known = |schema: &String| !self.catalog().functions_named(schema, name).is_empty();
+        if self.overlay.functions.iter().any(|own| own == name) {
+            self.function(schema, name);
+            let result = self.may_write(&operands);
+            return operands.and(&result);
+        }
         if schema.is_empty() && !self.overlay.path_changed && !self.context.search_path.iter().any(known) {
             return operands;
         }
@@ -241,7 +259,7 @@ impl<'a> Walker<'a> {
     /// it. The catalog keeps them as functions, under the type's name behind `cast:`.
     pub fn cast(&mut self, name: Option<&TypeName>, value: Lineage) -> Lineage {
         let Some((schema, name)) = name.map(|name| names::qualified(&name.names)) else { return value };
-        if schema == "pg_catalog" { value } else { self.operator(&schema, &format!("cast:{name}"), value) }
+        self.operator(&schema, &format!("cast:{name}"), value)
     }
 
     fn unresolved(&mut self, schema: &str, name: &str, args: &[Node], arguments: &Lineage) -> Lineage {
@@ -252,7 +270,7 @@ impl<'a> Walker<'a> {
             self.catalog().has_type(schema, name)
         };
         if is_type && args.len() == 1 {
-            return arguments.clone();
+            return self.operator(schema, &format!("cast:{name}"), arguments.clone());
         }
         self.give_up(NotUnderstood::Function(QualifiedName::new(schema, name)));
         self.function(schema, name);

@@ -4,7 +4,7 @@
 //! conditions decide which rows come back, and do not flow into columns.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{CommonTableExpr, Node, ResTarget, SelectStmt, SetOperation, WithClause};
+use pg_query::protobuf::{CommonTableExpr, Node, ResTarget, SelectStmt, SetOperation, SortBy, WithClause};
 
 use super::constant::Literals;
 use super::expression::{row_of, star};
@@ -192,7 +192,10 @@ impl Walker<'_> {
         let mut all = Lineage::CLEAR;
         for key in keys {
             let expression = match key.node.as_ref() {
-                Some(NodeEnum::SortBy(sort)) => sort.node.as_deref(),
+                Some(NodeEnum::SortBy(sort)) => {
+                    all.absorb(&self.sort_operator(sort));
+                    sort.node.as_deref()
+                }
                 Some(_) => Some(key),
                 None => None,
             };
@@ -219,6 +222,15 @@ impl Walker<'_> {
             }
         }
         all
+    }
+
+    /// ORDER BY … USING calls an operator.
+    pub fn sort_operator(&mut self, sort: &SortBy) -> Lineage {
+        if sort.use_op.is_empty() {
+            return Lineage::CLEAR;
+        }
+        let (schema, name) = names::qualified(&sort.use_op);
+        self.operator(&schema, &name, Lineage::CLEAR)
     }
 
     /// Keys of an aggregate's or window's ORDER BY, which are plain expressions.

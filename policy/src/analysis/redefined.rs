@@ -22,6 +22,17 @@ const DEFINING: Effects = Effects::of(&[
     Effect::SecurityLabel,
 ]);
 
+/// What row security is asked for.
+const ROWS: Effects = Effects::of(&[
+    Effect::Select,
+    Effect::CopyOut,
+    Effect::Insert,
+    Effect::Update,
+    Effect::Delete,
+    Effect::Merge,
+    Effect::CopyIn,
+]);
+
 /// The bits of `CreateTrigStmt.events`, from PostgreSQL's `catalog/pg_trigger.h`, and the effects that fire them.
 const TRIGGER_EVENTS: [(i32, Effects); 4] = [
     // An update that moves a row to another partition deletes and inserts.
@@ -34,10 +45,11 @@ const TRIGGER_EVENTS: [(i32, Effects); 4] = [
 impl Walker<'_> {
     /// What the statement at hand uses must be what the catalog says.
     pub(super) fn check_redefined(&mut self) {
+        let only_defines = std::mem::take(&mut self.overlay.only_defines);
+        self.check_expressions(only_defines);
         let affects = |name: &str| self.overlay.redefined.get(name).copied().unwrap_or(Effects::NONE);
         let affected =
             |used: &super::RelationUse| used.effects.without(DEFINING).intersects(affects(used.name.name.as_str()));
-        let only_defines = std::mem::take(&mut self.overlay.only_defines);
         let is_affected = !only_defines && self.out.relations.iter().any(affected);
         let names = !(self.out.relations.is_empty() && self.out.functions.is_empty());
         if is_affected || (names && self.overlay.schema_renamed) {
@@ -57,6 +69,13 @@ impl Walker<'_> {
     /// The same for whatever uses what is in it, or behind it.
     pub(super) fn redefines_all(&mut self, name: &RangeVar) {
         self.redefines(name, Effects::of(Effect::ALL).without(DEFINING));
+    }
+
+    /// The same for whoever reads or writes its rows, unless the text has made it: policies do not bind its owner.
+    pub(super) fn redefines_rows(&mut self, name: &RangeVar) {
+        if !self.is_plain_and_new(name) {
+            self.redefines(name, ROWS);
+        }
     }
 
     /// What is to fire on the relation from now on.
@@ -110,6 +129,8 @@ impl Walker<'_> {
                 | AlterTableType::AtEnableReplicaRule,
                 _,
             ) => self.redefines(name, Effects::WRITES),
+            (AlterTableType::AtEnableRowSecurity, _) => self.redefines_rows(name),
+            (AlterTableType::AtForceRowSecurity, _) => self.redefines(name, ROWS),
             _ => {}
         }
     }

@@ -17,6 +17,7 @@ mod inference;
 mod limits;
 mod lineage;
 mod reading;
+mod rebound;
 mod redefined;
 mod rows_counted;
 mod shape;

@@ -159,6 +159,9 @@ impl<'a> Walker<'a> {
         if let Some(why) = &inner.not_understood {
             self.give_up(why.clone());
         }
+        if inner.functions.iter().any(|called| self.runs_when_parsed(called)) {
+            self.effect(Effect::FunctionCall);
+        }
         self.overlay.prepared.insert(prepare.name.clone(), Some(inner.clone()));
         self.changes(SessionChange::Prepare(prepare.name.clone(), Box::new(inner)));
     }

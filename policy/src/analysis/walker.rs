@@ -38,7 +38,16 @@ pub struct Overlay {
     pub schema_renamed: bool,
     /// The statement at hand gives a schema another name.
     pub schema_renaming: bool,
+    /// Names of functions and operators that were made or changed.
     pub functions: Vec<String>,
+    /// The statement at hand reaches one of them through a definition.
+    pub reaches_function: bool,
+    /// Effects of statements whose expressions may call something else now.
+    pub rebound: Effects,
+    /// What the statement at hand adds to them.
+    pub rebinding: Effects,
+    /// An event trigger was made or enabled.
+    pub event_trigger: bool,
     pub prepared: HashMap<String, Option<StatementAnalysis>>,
     pub all_deallocated: bool,
     pub cursors: HashMap<String, Option<StatementAnalysis>>,
@@ -239,6 +248,7 @@ impl<'a> Walker<'a> {
             self.relation(known.oid, known.name.clone(), effects);
         }
         for function in &inner.functions {
+            self.overlay.reaches_function |= self.may_do_anew(function);
             self.function(&function.schema, &function.name);
         }
         if let Some(why) = &inner.not_understood {

@@ -26,6 +26,8 @@ pub(super) struct Tally<'a> {
     /// What masks ask for, of all statements together.
     exposure: Exposure,
     estimate: Estimate,
+    /// Rules that match because nobody may know how many rows there are. They count where nothing else denies.
+    in_doubt: Vec<&'a Rule>,
 }
 
 impl<'a> Tally<'a> {
@@ -40,17 +42,25 @@ impl<'a> Tally<'a> {
             unparsed: None,
             exposure: Exposure::default(),
             estimate: Estimate::NotNeeded,
+            in_doubt: Vec::new(),
         }
     }
 
-    /// Whether the statement has more rows than the rule's `max_rows`, if it has one. One that is not known yet is wanted.
-    pub(super) fn exceeds(&mut self, rule: &Rule, statement: &StatementAnalysis, case: &Case<'_>) -> bool {
+    /// Whether the statement has more rows than the rule's `max_rows`, if it has one. One that is not known yet is wanted,
+    /// unless the number tells what nobody may know: then whether the rule matches must not depend on it either.
+    pub(super) fn exceeds(
+        &mut self,
+        rule: &Rule,
+        statement: &StatementAnalysis,
+        case: &Case<'_>,
+        tells: impl Fn() -> bool,
+    ) -> bool {
         let Some(limit) = rule.matcher.max_rows else { return true };
         if !rows::concerns_rows(statement) {
             return false;
         }
-        let obstacle = rows::obstacle(case.analysis, case.catalog).map(Rows::Unavailable);
-        match obstacle.or(case.rows) {
+        let obstacle = rows::obstacle(case.analysis, case.catalog).or_else(|| tells().then_some(TELLS));
+        match obstacle.map(Rows::Unavailable).or(case.rows) {
             Some(rows) => {
                 self.estimate = Estimate::Known(rows);
                 match rows {
@@ -67,6 +77,13 @@ impl<'a> Tally<'a> {
 
     /// Adds a rule that matches.
     pub(super) fn add_rule(&mut self, rule: &'a Rule) {
+        if rule.matcher.max_rows.is_some() && self.estimate == Estimate::Known(Rows::Unavailable(TELLS)) {
+            return self.in_doubt.push(rule);
+        }
+        self.add(rule);
+    }
+
+    fn add(&mut self, rule: &'a Rule) {
         match (rule.stage, rule.action) {
             (Stage::Observe, Action::Allow) => return,
             (Stage::Observe, Action::Hold | Action::Deny) => return self.observed.push(rule.name.clone()),
@@ -102,6 +119,14 @@ impl<'a> Tally<'a> {
 
     /// The judgement of everything added.
     pub(super) fn conclude(mut self, case: Case<'_>) -> Judgement {
+        if !self.in_doubt.is_empty() {
+            let denied = self.database.stage == Stage::Enforce && self.denial().is_some();
+            match std::mem::take(&mut self.in_doubt) {
+                // Nothing that they could add would be stricter.
+                _ if denied => self.estimate = Estimate::NotNeeded,
+                rules => rules.into_iter().for_each(|rule| self.add(rule)),
+            }
+        }
         self.matched.sort_unstable();
         self.denying.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         self.holding.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -233,6 +258,7 @@ const STORES: &str = "masks.stores";
 const UNPARSED: &str = ".unparsed";
 const DECIDES: &str = "A masked column decides which rows come back, or in which order.";
 const STORED: &str = "A masked value would be stored or sent elsewhere.";
+const TELLS: &str = "its number would tell about masked values";
 const NOBODY: &str =
     "It needs approval, but neither the rules that hold it nor the database's review settings name a reviewer group.";
 

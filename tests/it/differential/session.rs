@@ -60,6 +60,8 @@ impl Names {
                 SessionChange::SearchPath
                 | SessionChange::Role
                 | SessionChange::Catalog
+                | SessionChange::Expressions(_)
+                | SessionChange::EventTrigger
                 | SessionChange::TransactionBegun
                 | SessionChange::Transaction
                 | SessionChange::OfTheProxy

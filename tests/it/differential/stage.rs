@@ -13,6 +13,7 @@ use countersign_policy::analysis::{self, AnalysisContext, SessionChange, Stateme
 use countersign_policy::catalog::{Oid, RelationKind, Volatility};
 use countersign_policy::name::QualifiedName;
 use countersign_policy::{Analysis, Catalog, Effect, Effects};
+use tokio::sync::OnceCell;
 
 use super::corpus::{self, Scene};
 use super::facts::{Facts, Origin, Outcome};
@@ -46,6 +47,9 @@ static SERVER: LazyLock<ThrowawayPostgres> = LazyLock::new(|| {
     start.join().expect("task").unwrap_or_else(|error| panic!("{error}"))
 });
 
+/// The database from which others are made, where a busy machine may take its time.
+const SETTING_UP: &str = "postgres";
+static PATIENT: OnceCell<()> = OnceCell::const_new();
 static SERIAL: AtomicU32 = AtomicU32::new(1);
 
 /// Prepared transactions and subscriptions keep a database from being dropped.
@@ -97,9 +101,12 @@ impl Stage {
     pub async fn set(template: Option<&str>) -> Self {
         let name = format!("scene_{}", SERIAL.fetch_add(1, Ordering::Relaxed));
         let from = template.unwrap_or("template0");
-        SERVER.execute("postgres", &format!("CREATE DATABASE {name} TEMPLATE {from}")).await.expect("database");
+        let patience = format!("ALTER DATABASE {SETTING_UP} SET statement_timeout = 0");
+        let patient = || async { SERVER.execute(SETTING_UP, &patience).await.expect("patience") };
+        PATIENT.get_or_init(patient).await;
+        SERVER.execute(SETTING_UP, &format!("CREATE DATABASE {name} TEMPLATE {from}")).await.expect("database");
         if template.is_none() {
-            SERVER.execute(&name, OBSERVER).await.expect("observer");
+            SERVER.execute(&name, &format!("SET statement_timeout = 0; {OBSERVER}")).await.expect("observer");
         }
         let mut config = Database { name: name.clone() }.config();
         config.upstream.port = SERVER.port();

@@ -71,6 +71,16 @@ fn what_the_open_transaction_defined_is_not_understood_in_it() {
             "ALTER TABLE",
             "DELETE FROM free",
         ),
+        ("CREATE POLICY p ON free USING (true)", "CREATE POLICY", "SELECT id FROM free"),
+        ("ALTER TABLE free ENABLE ROW LEVEL SECURITY", "ALTER TABLE", "DELETE FROM free"),
+        ("CREATE CAST (text AS int) WITH FUNCTION opens(text) AS IMPLICIT", "CREATE CAST", "SELECT id FROM free"),
+        ("CREATE OPERATOR === (FUNCTION = opens, RIGHTARG = int)", "CREATE OPERATOR", "SELECT === 1"),
+        ("ALTER DOMAIN d ADD CHECK (opens() = value)", "ALTER DOMAIN", "INSERT INTO free VALUES (1)"),
+        (
+            "CREATE EVENT TRIGGER e ON sql_drop EXECUTE FUNCTION opens()",
+            "CREATE EVENT TRIGGER",
+            "ALTER TABLE free ADD COLUMN x int",
+        ),
     ] {
         defined(definition, tag, used, "= hold Open");
     }
@@ -79,6 +89,9 @@ fn what_the_open_transaction_defined_is_not_understood_in_it() {
         ("ALTER TABLE free DISABLE TRIGGER ALL", "ALTER TABLE", "DELETE FROM free"),
         ("ALTER TABLE free ADD FOREIGN KEY (id) REFERENCES customers", "ALTER TABLE", "DELETE FROM free"),
         ("ALTER SCHEMA sandbox RENAME TO old", "ALTER SCHEMA", "COMMIT"),
+        ("CREATE POLICY p ON free USING (true)", "CREATE POLICY", "CREATE POLICY q ON free USING (true)"),
+        ("CREATE CAST (text AS int) WITH FUNCTION opens(text)", "CREATE CAST", "COPY free FROM STDIN"),
+        ("CREATE EVENT TRIGGER e ON sql_drop EXECUTE FUNCTION opens()", "CREATE EVENT TRIGGER", "SELECT id FROM free"),
     ] {
         defined(definition, tag, used, &format!("^ Q {used}\n= allow"));
     }
