@@ -9,6 +9,7 @@ mod definitions;
 mod digest;
 mod functions;
 mod load;
+pub(crate) mod look;
 mod queries;
 pub(crate) mod side;
 pub mod tls;

@@ -1,6 +1,8 @@
-//! The time of day as rules see it.
+//! The time of day as rules see it, and waiting for a moment.
 //!
-//! Never reads the clock: an instant goes in. Invariant: the time zone is that of the machine the proxy runs on.
+//! Never reads the clock for a rule: an instant goes in. Invariant: the time zone is that of the machine the proxy runs on.
+
+use std::time::Duration;
 
 use countersign_policy::moment::{LocalTime, Moment};
 use jiff::Timestamp;
@@ -23,6 +25,20 @@ fn in_zone(at: Timestamp, zone: TimeZone) -> LocalTime {
     let unsigned = |number: i8| u16::try_from(number).unwrap_or(0);
     let weekday = u8::try_from(local.weekday().to_monday_zero_offset()).unwrap_or(0);
     LocalTime { weekday, minute: unsigned(local.hour()) * 60 + unsigned(local.minute()) }
+}
+
+/// Completes when that moment has come; never when nothing is due.
+///
+/// # Cancel safety
+/// Cancel safe: nothing but time passes.
+pub(crate) async fn reached(deadline: Option<Timestamp>) {
+    match deadline {
+        Some(at) => {
+            let left = Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
+            tokio::time::sleep(left).await;
+        }
+        None => std::future::pending().await,
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use countersign_policy::Catalog;
 use countersign_policy::analysis::{
-    AnalysisCache, AnalysisContext, BaseColumn, Form, Lineage, NothingPrepared, Outputs,
+    AnalysisCache, AnalysisContext, BaseColumn, Footing, Form, Lineage, NothingPrepared, Outputs,
 };
 use countersign_policy::catalog::Oid;
 use countersign_policy::mask::{MaskRule, MaskSet, ViewLineage};
@@ -17,9 +17,11 @@ use countersign_policy::subject::Subject;
 use dashmap::DashMap;
 use tokio_rustls::TlsConnector;
 
+use crate::catalog::look::Looker;
 use crate::catalog::{CatalogError, CatalogService};
 use crate::config::{Config, UpstreamConfig};
 use crate::estimate::Estimator;
+use crate::session::words::Looked;
 use crate::side_pool::SidePool;
 
 /// About how many analyses are kept.
@@ -54,6 +56,7 @@ pub struct Database {
     catalog: Arc<CatalogService>,
     analyses: Arc<AnalysisCache>,
     estimator: Estimator,
+    looker: Looker,
     cards: SidePool,
     views: ArcSwap<Views>,
     masks: DashMap<Selection, Compiled>,
@@ -64,9 +67,11 @@ impl Database {
     #[must_use]
     pub fn new(catalog: Arc<CatalogService>, upstream: UpstreamConfig, tls: Option<TlsConnector>) -> Self {
         let estimator = Estimator::new(upstream.clone(), tls.clone());
+        let looker = Looker::new(upstream.clone(), tls.clone());
         let cards = SidePool::new(upstream.clone(), tls, CARDS_AT_ONCE);
         let analyses = Arc::new(AnalysisCache::new(ANALYSES, ANALYSES_BYTES_MAX));
-        Self { upstream, catalog, analyses, estimator, cards, views: ArcSwap::default(), masks: DashMap::new() }
+        let (views, masks) = (ArcSwap::default(), DashMap::new());
+        Self { upstream, catalog, analyses, estimator, looker, cards, views, masks }
     }
 
     /// Who asks its planner.
@@ -116,6 +121,19 @@ impl Database {
     /// When it could not be loaded; the old snapshot stays.
     pub async fn refresh(&self) -> Result<(), CatalogError> {
         self.catalog.refresh().await.map(drop)
+    }
+
+    /// Whether the upstream has all of these definitions now. When it has not, the catalog is loaded again.
+    pub(crate) async fn look(&self, footings: &[Arc<Footing>]) -> Looked {
+        let looked = match self.looker.bears(footings).await {
+            Ok(true) => return Looked::Same,
+            Ok(false) => self.refresh().await.map(|()| Looked::Changed),
+            Err(error) => Err(error),
+        };
+        looked.unwrap_or_else(|error| {
+            tracing::warn!(%error, "could not look at the upstream's definitions");
+            Looked::Failed
+        })
     }
 
     /// The masks for this requester, under the newest catalog.

@@ -21,6 +21,7 @@ mod guarded;
 mod held;
 pub(crate) mod hopeless;
 pub(crate) mod justification;
+mod looking;
 pub mod machine;
 pub(crate) mod messages;
 mod names;

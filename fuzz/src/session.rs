@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use countersign::relay::{NO_PORTAL, OWN_NAME};
 use countersign::review::{AccessRequest, Agreement, Decision, RequestId, State};
 use countersign::session::words::BeginRefused;
+use countersign::session::words::Looked;
 use countersign::session::words::Opening;
 use countersign::session::{Command, Event, Machine, Surroundings};
 use countersign_policy::verdict::ReviewerDemand;
@@ -174,6 +175,7 @@ impl Play {
             Command::Estimate(_) => {
                 self.cause(Event::Estimated(countersign_policy::verdict::Rows::Estimated(u64::from(how))))
             }
+            Command::Look(stake, _) => self.cause(Event::Looked(stake, Looked::Same)),
             Command::RefreshCatalog => self.cause(Event::CatalogRefreshed),
             Command::CancelUpstream => self.cause(Event::CancelSent),
             Command::LeaveOpen(id) => {

@@ -5,6 +5,7 @@
 //! a node the extractor does not know yields [`NotUnderstood`], never silence.
 
 use std::fmt;
+use std::sync::Arc;
 
 mod body;
 mod builtins;
@@ -23,6 +24,7 @@ mod dialect;
 mod effects;
 mod events;
 mod expression;
+mod footing;
 mod from;
 mod functions;
 mod grammar;
@@ -50,6 +52,7 @@ mod walker;
 pub use cache::AnalysisCache;
 pub use copy::{CopyFormat, ForceQuote};
 pub use counted::Counted;
+pub use footing::{Footing, Found};
 pub use guard::TEXT_BYTES_MAX;
 pub use quiet::{QuietFunction, quiet_functions};
 
@@ -248,6 +251,8 @@ pub struct StatementAnalysis {
     pub rows_counted: bool,
     /// How it begins or ends the transaction block, if it does.
     pub transaction_bound: Option<TransactionBound>,
+    /// The definitions that all this rests on.
+    pub footing: Arc<Footing>,
 }
 
 /// How a statement begins or ends a transaction block.

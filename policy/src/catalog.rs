@@ -4,6 +4,7 @@
 //! Invariant: a look-up that finds nothing means "not known", which the analysis treats as not understood.
 
 mod belief;
+mod stamps;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +13,7 @@ use crate::analysis::StatementAnalysis;
 use crate::effect::{Effect, Effects};
 
 pub use self::belief::doubt;
+pub use self::stamps::{Stamp, Stamps};
 
 /// Object identifier of a relation, type or function in `pg_catalog`.
 pub type Oid = u32;
@@ -36,6 +38,7 @@ pub struct Catalog {
     /// Temporary schemas with tables that inherit.
     inheriting: HashSet<String>,
     readings: Mutex<HashMap<Oid, Arc<StatementAnalysis>>>,
+    stamps: Stamps,
 }
 
 /// A table, view, sequence, …: a row of `pg_class`.

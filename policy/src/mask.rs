@@ -8,6 +8,7 @@
 mod arrays;
 mod dates;
 mod detect;
+mod evidence;
 mod exposure;
 mod json;
 mod maskers;

@@ -20,6 +20,7 @@ pub(crate) use self::text::PlainText;
 use crate::effect::Effects;
 use crate::mask::MaskRule;
 use crate::moment::Window;
+use crate::subject::Subject;
 
 /// All rules and masks at one revision of the configuration.
 #[derive(Debug, Default)]
@@ -39,6 +40,16 @@ impl Policy {
     #[must_use]
     pub fn asks_for_rows(&self) -> bool {
         self.rules.iter().any(|rule| rule.matcher.max_rows.is_some())
+    }
+
+    /// Whether something of this subject could be held or denied by a rule, or by the default of its database.
+    #[must_use]
+    pub fn may_object(&self, subject: &Subject) -> bool {
+        let Some(database) = self.databases.iter().find(|known| known.name == subject.database) else { return true };
+        let objects = |rule: &Rule| {
+            rule.action != Action::Allow && rule.stage == Stage::Enforce && rule.matcher.fits_subject(subject)
+        };
+        database.stage == Stage::Enforce && (database.default != Action::Allow || self.rules.iter().any(objects))
     }
 
     /// Whether a judgement depends on the time of day.

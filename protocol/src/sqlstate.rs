@@ -1,5 +1,7 @@
 //! The SQLSTATEs that the proxy raises itself. Source: PostgreSQL manual, "PostgreSQL Error Codes".
 
+/// `warning`.
+pub const WARNING: &str = "01000";
 /// `sqlclient_unable_to_establish_sqlconnection`: the upstream cannot be reached.
 pub const CANNOT_CONNECT: &str = "08001";
 /// `connection_failure`: the upstream connection broke.

@@ -13,7 +13,7 @@ use tokio_postgres::{Client, GenericClient, Row};
 
 use super::definitions::is_transient;
 use super::load::{Stamped, code, field, query};
-use super::{CatalogError, queries};
+use super::{CatalogError, look, queries};
 
 const WHAT: &str = "functions";
 /// The first version whose functions can have a body that is parsed when they are made.
@@ -82,6 +82,19 @@ impl Rows {
         let mut functions = self.0.iter().map(one).collect::<Result<Stamped<_>, CatalogError>>()?;
         self.disbelieve(&mut functions, bodies)?;
         Ok(functions)
+    }
+
+    /// `xmin` of users' functions; operators, casts and domains in the list are none.
+    pub(super) fn revisions(&self) -> Result<HashMap<Oid, u32>, CatalogError> {
+        let mut revisions = HashMap::new();
+        for row in &self.0 {
+            let (oid, function): (Oid, Oid) = (field(row, 0, WHAT)?, field(row, 14, WHAT)?);
+            let xmin: &str = field(row, 10, WHAT)?;
+            if oid == function && !xmin.is_empty() {
+                revisions.insert(oid, look::revision(xmin)?);
+            }
+        }
+        Ok(revisions)
     }
 
     /// Makes volatile what says that it is not, but calls what is; with it the operators, casts and domains that run it.

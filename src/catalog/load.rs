@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use countersign_policy::Catalog;
 use countersign_policy::catalog::{
-    Column, Consequence, EventTrigger, Function, Oid, Relation, RelationKind, SetOff, Type,
+    Column, Consequence, EventTrigger, Function, Oid, Relation, RelationKind, SetOff, Stamp, Stamps, Type,
 };
 use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, GenericClient, IsolationLevel, Row};
@@ -17,7 +17,7 @@ use tokio_postgres::{Client, GenericClient, IsolationLevel, Row};
 use super::consequences;
 use super::definitions::{self, BuiltIn, Definitions};
 use super::digest::{ContentDigest, Versions, is_temporary};
-use super::{CatalogError, functions, queries};
+use super::{CatalogError, functions, look, queries};
 
 /// Stands for the state of the catalog; two equal probes mean that nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,10 +73,12 @@ pub(super) async fn load(client: &mut Client, known: &mut BuiltIn) -> Result<Loa
     let entangled = query(&transaction, "schemas", queries::ENTANGLED_SCHEMAS).await?;
     let types = types(&query(&transaction, "types", queries::TYPES).await?)?;
     let functions = functions::Rows(query(&transaction, "functions", queries::FUNCTIONS).await?);
+    let stamps = query(&transaction, "stamps", &queries::stamps()).await?;
     let server_version = server_version(&transaction).await?;
     let with_sql_body = functions::with_sql_body(&transaction, server_version).await?;
     transaction.commit().await.map_err(failed)?;
     add_columns(&mut relations, &columns)?;
+    let stamps = Stamps { relations: add_stamps(&mut relations, &stamps)?, functions: functions.revisions()? };
     consequences::add(&mut relations, &consequences)?;
     let needing: Vec<Oid> =
         relations.iter().filter(|(relation, _)| needs_definition(relation)).map(|(relation, _)| relation.oid).collect();
@@ -90,6 +92,7 @@ pub(super) async fn load(client: &mut Client, known: &mut BuiltIn) -> Result<Loa
         entangled.iter().map(|row| field(row, 0, "schemas")).collect::<Result<_, CatalogError>>()?;
     let catalog = assemble(server_version, relations, types, functions, event_triggers)
         .with_rules(rules)
+        .with_stamps(stamps)
         .with_entangled_schemas(entangled);
     Ok(Loaded { probe, complete, catalog })
 }
@@ -167,6 +170,17 @@ fn add_columns(relations: &mut Stamped<Relation>, rows: &[Row]) -> Result<(), Ca
         None => Ok(()),
         Some(_) => Err(CatalogError::Unexpected { what: "attrelid" }),
     }
+}
+
+/// Reads the stamps of users' relations. The version of the catalog stands for them too.
+fn add_stamps(relations: &mut Stamped<Relation>, rows: &[Row]) -> Result<HashMap<Oid, Stamp>, CatalogError> {
+    let what = "stamps";
+    let one = |row: &Row| Ok((field(row, 0, what)?, look::stamp(field(row, 1, what)?)?));
+    let stamps = rows.iter().map(one).collect::<Result<HashMap<Oid, Stamp>, CatalogError>>()?;
+    for (relation, content) in relations {
+        content.extend(stamps.get(&relation.oid).map(Stamp::to_string));
+    }
+    Ok(stamps)
 }
 
 fn is_view(relation: &Relation) -> bool {

@@ -325,3 +325,43 @@ SELECT EXISTS (
     SELECT FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d
         ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
     WHERE r.ev_class < 16384 AND d.refobjid >= 16384)";
+
+/// By relation, what its [`countersign_policy::catalog::Stamp`] is the sum of.
+const STAMP_PARTS: &str = "\
+    SELECT c.oid, pg_catalog.hashtextextended(pg_catalog.concat_ws('/', n.nspname, c.relkind, c.relrowsecurity,
+        c.relforcerowsecurity, c.reloptions::pg_catalog.text, c.relname), 0)
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    UNION ALL SELECT a.attrelid, pg_catalog.hashtextextended(pg_catalog.concat_ws('/', a.attnum, a.atttypid,
+        a.attgenerated, a.attname), 1) FROM pg_catalog.pg_attribute a WHERE a.attnum > 0 AND NOT a.attisdropped
+    UNION ALL SELECT ev_class, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint) FROM pg_catalog.pg_rewrite
+    UNION ALL SELECT tgrelid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 1) FROM pg_catalog.pg_trigger
+    UNION ALL SELECT adrelid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 2) FROM pg_catalog.pg_attrdef
+    UNION ALL SELECT conrelid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 3)
+    FROM pg_catalog.pg_constraint
+    UNION ALL SELECT polrelid, pg_catalog.hashint8extended(oid::bigint, xmin::text::bigint + 4) FROM pg_catalog.pg_policy
+    UNION ALL SELECT inhrelid, pg_catalog.hashint8extended(inhparent::bigint, 5) FROM pg_catalog.pg_inherits
+    UNION ALL SELECT i.inhparent, pg_catalog.hashint8extended(i.inhrelid::bigint, 6)
+    FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class k ON k.oid = i.inhrelid AND k.relpersistence <> 't'";
+
+/// Stamps of users' relations.
+pub(super) fn stamps() -> String {
+    format!(
+        "SELECT relation, pg_catalog.sum(stamp)::pg_catalog.text FROM ({STAMP_PARTS}) AS parts (relation, stamp) \
+         WHERE relation >= 16384 GROUP BY relation"
+    )
+}
+
+/// What a statement rests on: `s` stamps of the relations $1; `n` relations of the names $2, and `f` functions of the names
+/// $3 with their `xmin`, in the schemas $4.
+pub(super) fn look() -> String {
+    format!(
+        "SELECT 's', ''::pg_catalog.name, ''::pg_catalog.name, relation, pg_catalog.sum(stamp)::pg_catalog.text \
+         FROM ({STAMP_PARTS}) AS parts (relation, stamp) WHERE relation = ANY ($1) GROUP BY relation \
+         UNION ALL SELECT 'n', n.nspname, c.relname, c.oid, '' \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relname = ANY ($2) AND n.nspname = ANY ($4) \
+         UNION ALL SELECT 'f', n.nspname, p.proname, p.oid, p.xmin::pg_catalog.text \
+         FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+         WHERE p.proname = ANY ($3) AND n.nspname = ANY ($4)"
+    )
+}

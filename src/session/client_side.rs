@@ -126,6 +126,7 @@ impl Machine {
                 continue;
             }
             let Some(frame) = Frame::take(&mut self.client_in, limit)? else { return Ok(()) };
+            self.looked = None;
             if !self.look_at(&frame, around)? {
                 return Ok(());
             }
@@ -328,7 +329,6 @@ impl Machine {
             analysis,
             generation: self.names.generation(&around.catalog),
             parameter_types: parse.parameter_types,
-            fields: None,
             cycle: 0,
         };
         let undo = self.statements.prepare(Bytes::copy_from_slice(name), statement);
@@ -396,7 +396,7 @@ impl Machine {
         } else {
             with_parameter_types(self.analyze(&statement.text, around)?, &statement.parameter_types, around)
         };
-        Some(PreparedStatement { analysis, generation, fields: None, ..statement })
+        Some(PreparedStatement { analysis, generation, ..statement })
     }
 
     fn describe(&mut self, frame: &Frame) -> Result<(), Stop> {

@@ -3,13 +3,16 @@
 //! Never decides what is masked; `countersign_policy::mask` plans that. Invariant: a COPY with masked columns whose
 //! options are not known is refused before it runs, and if the upstream begins one all the same, nothing of it passes.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use countersign_policy::analysis::{CopyFormat, ForceQuote, Outputs, StatementAnalysis};
-use countersign_policy::mask::{MaskPlan, MaskSet};
+use countersign_policy::mask::{FieldOrigin, MaskPlan, MaskSet};
 use countersign_policy::{Catalog, Effect};
 use countersign_protocol::ProtocolError;
 use countersign_protocol::copy::{self, CopyOut, Csv, Layout, Text};
 
+use super::looking::Unconfirmed;
 use super::messages;
 use super::results::{Masking, ResultPlan, new_cell};
 use super::words::Surroundings;
@@ -34,16 +37,40 @@ impl Copying {
         // What was not recognised as a COPY has no format, and columns of which nothing is known.
         let statement = statement.filter(|statement| statement.effects.contains(Effect::CopyOut));
         let count = formats.len();
-        let (plan, origins) = MaskPlan::for_copy(masks, statement, (count, i16::from(overall)), catalog);
+        let shape = (count, i16::from(overall));
+        let (plan, origins) = MaskPlan::for_copy(masks, statement, shape, catalog);
+        // PostgreSQL says nothing of where its columns come from.
+        let nameless: Vec<_> =
+            origins.iter().map(|origin| FieldOrigin { table_oid: 0, attnum: 0, ..*origin }).collect();
+        let rests = plan.rests_on_definitions(&nameless, statement, catalog);
+        let Some(shown) = Self::of(statement, shape, (plan, origins)) else { return Ok(None) };
+        let footing = statement.filter(|_| rests).map(|statement| Arc::clone(&statement.footing));
+        Ok(Some(match footing {
+            None => shown,
+            Some(footing) => {
+                let hidden = Self::of(statement, shape, MaskPlan::for_copy(masks, None, shape, catalog));
+                let hidden = hidden.unwrap_or(ResultPlan::Unknown);
+                ResultPlan::Unconfirmed(Box::new(Unconfirmed { shown, hidden, footing, asked: false }))
+            }
+        }))
+    }
+
+    /// `None` when it cannot be taken apart.
+    fn of(
+        statement: Option<&StatementAnalysis>,
+        (count, format): (usize, i16),
+        (plan, origins): (MaskPlan, Vec<FieldOrigin>),
+    ) -> Option<ResultPlan> {
         if plan.is_clear() {
-            return Ok(Some(ResultPlan::Pass));
+            return Some(ResultPlan::Pass);
         }
-        let layout = statement.and_then(|statement| layout(statement.copy.as_ref()?, count));
-        let is_binary = |layout: &Layout| matches!(layout, Layout::Binary);
-        let Some(layout) = layout.filter(|layout| is_binary(layout) == (overall == 1)) else { return Ok(None) };
+        let layout = layout(statement?.copy.as_ref()?, count)?;
+        if matches!(layout, Layout::Binary) != (format == 1) {
+            return None;
+        }
         let changes = (0..count).map(|position| plan.masker(position).is_some()).collect();
         let copying = Self { rows: CopyOut::new(layout, changes), masking: Masking { plan, origins } };
-        Ok(Some(ResultPlan::Copy(Box::new(copying))))
+        Some(ResultPlan::Copy(Box::new(copying)))
     }
 
     pub(super) fn masking(&self) -> &Masking {

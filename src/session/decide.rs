@@ -21,6 +21,7 @@ use super::copy_in::CopyIn;
 use super::doubt::conceded;
 use super::expected::{DescribeTarget, Ends, ExecuteReply, Expected, QueryReply, Run};
 use super::hopeless::Hopeless;
+use super::looking::Standing;
 use super::machine::{Machine, Stop};
 use super::parked::{Asked, Given, Group, Parked, Shape, asked_execute, readable, runs_a_name};
 use super::results::ResultPlan;
@@ -34,7 +35,7 @@ use crate::review::{Outcome, Parameter, RequestId};
 /// Why a statement that SQL prepared is not understood any more.
 pub(super) const PREPARED_EARLIER: &str = "it was prepared when names may have meant something else";
 /// Why a portal is not understood after names have changed.
-const BOUND_EARLIER: &str = "it was bound when names meant something else";
+pub(super) const BOUND_EARLIER: &str = "it was bound when names meant something else";
 /// Why there is no estimate where nobody could wait for one.
 const NOT_ASKED: Rows = Rows::Unavailable("the planner was not asked before it was approved");
 /// How long after one load of the catalog an unknown name may ask for the next.
@@ -218,6 +219,14 @@ impl Machine {
             self.postponed = Some(frame.clone());
             return Ok(());
         };
+        match self.standing(frame, &analysis, around) {
+            Standing::Known => {}
+            Standing::Awaited => return Ok(()),
+            Standing::Unknown => {
+                self.refuse_query(messages::definitions_unknown());
+                return Ok(());
+            }
+        }
         self.statements.end_unnamed();
         let asked = Asked::query(text, analysis, self.names.generation(&around.catalog));
         self.decide_query(frame, asked, around)
@@ -263,11 +272,21 @@ impl Machine {
             return Ok(());
         }
         let mut asked = asked_execute(known)?;
-        let approved = known.approved.clone();
+        let (id, approved) = (known.id, known.approved.clone());
         if runs_a_name(&asked.analysis) && self.statements.is_any_unsettled() {
             self.postpone(frame);
             return Ok(());
         }
+        match self.standing(frame, &asked.analysis, around) {
+            Standing::Known => {}
+            Standing::Awaited => return Ok(()),
+            Standing::Unknown => {
+                self.group.mark_all_undecided(id);
+                self.refuse_extended(messages::definitions_unknown());
+                return Ok(());
+            }
+        }
+        self.read_anew(&mut asked, &portal, around);
         self.read_when_executed(&mut asked, around);
         self.recall_rows(&mut asked, around);
         if self.wants_rows(&asked, around) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use countersign_policy::analysis::Footing;
 use countersign_policy::grant::Binding;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -15,11 +16,12 @@ use tokio::task::JoinSet;
 use super::machine::Machine;
 use super::sockets::{Io, Sockets};
 use super::unmasked::Watch;
-use super::words::{BeginRefused, Command, Event, Finished, Identity, Judged, Opening, Surroundings};
+use super::words::{BeginRefused, Command, Event, Finished, Identity, Judged, Opening, Stake, Surroundings};
 use super::workroom;
 use crate::audit::{self, Record};
 use crate::cancel::CancelListener;
 use crate::card::{Card, Case, Inquiry};
+use crate::clock::reached;
 use crate::config::Durability;
 use crate::crash_point::{self, CrashPoint};
 use crate::database::Database;
@@ -275,6 +277,7 @@ impl Driver {
                 Command::Finish(finished) => Box::pin(self.finish(*finished)).await,
                 Command::CountMasked(cells) => telemetry::count_masked(&cells),
                 Command::Estimate(question) => Box::pin(self.estimate(&question)).await,
+                Command::Look(stake, footings) => Box::pin(self.look(stake, &footings)).await,
                 Command::RefreshCatalog => Box::pin(self.refresh_catalog()).await,
                 Command::CancelUpstream => {
                     let cancel = Arc::clone(&self.upstream_cancel);
@@ -458,6 +461,12 @@ impl Driver {
         }
     }
 
+    async fn look(&mut self, stake: Stake, footings: &[Arc<Footing>]) {
+        let looked = self.database.look(footings).await;
+        self.look_around();
+        self.work(Some(Event::Looked(stake, looked))).await;
+    }
+
     async fn refresh_catalog(&mut self) {
         match tokio::time::timeout(CATALOG_WAIT, self.database.refresh()).await {
             Ok(Ok(())) => {}
@@ -477,20 +486,6 @@ async fn decided(waiting: &mut Option<Wait>) {
     match waiting {
         Some(waiting) => {
             waiting.decision().await;
-        }
-        None => std::future::pending().await,
-    }
-}
-
-/// Completes when that moment has come; never when nothing is due.
-///
-/// # Cancel safety
-/// Cancel safe: nothing but time passes.
-async fn reached(deadline: Option<Timestamp>) {
-    match deadline {
-        Some(at) => {
-            let left = Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
-            tokio::time::sleep(left).await;
         }
         None => std::future::pending().await,
     }

@@ -123,6 +123,7 @@ impl Machine {
             Gate::Held(_) => self.cancel(),
             Gate::Refreshing
             | Gate::Estimating(_)
+            | Gate::Looking
             | Gate::Opening(_)
             | Gate::Approved(_)
             | Gate::Releasing(_)
@@ -188,8 +189,10 @@ impl Machine {
             Draining::No | Draining::Soon => false,
             Draining::WhenIdle => self.is_idle(),
             Draining::WhenSettled => {
-                let waits =
-                    matches!(self.gate, Gate::Refreshing | Gate::Estimating(_) | Gate::Releasing(_) | Gate::Closed);
+                let waits = matches!(
+                    self.gate,
+                    Gate::Refreshing | Gate::Estimating(_) | Gate::Looking | Gate::Releasing(_) | Gate::Closed
+                );
                 !waits && (self.expected.is_settled() || self.copy_in == CopyIn::Active)
             }
         }

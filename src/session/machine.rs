@@ -21,7 +21,7 @@ use super::messages;
 use super::names::Names;
 use super::parked::{Gate, Group};
 use super::statements::Statements;
-use super::words::{Command, Event, Finished, Identity, Opening, Surroundings};
+use super::words::{Command, Event, Finished, Identity, Looked, Opening, Surroundings};
 use crate::relay::{Control, Relay};
 use crate::review::Outcome;
 
@@ -122,6 +122,8 @@ pub struct Machine {
     pub(super) catalog_asked: Timestamp,
     /// The catalog was loaded again for the frame that waits.
     pub(super) catalog_tried: bool,
+    /// What a look at the definitions has shown for that frame.
+    pub(super) looked: Option<Looked>,
     /// The upstream announced its end.
     pub(super) upstream_fatal: bool,
     pub(super) draining: Draining,
@@ -190,6 +192,7 @@ impl Machine {
             rows: None,
             catalog_asked: Timestamp::UNIX_EPOCH,
             catalog_tried: false,
+            looked: None,
             upstream_fatal: false,
             draining: Draining::No,
             client_gone: false,
@@ -250,6 +253,7 @@ impl Machine {
             Gate::Open => self.idle_until,
             Gate::Refreshing
             | Gate::Estimating(_)
+            | Gate::Looking
             | Gate::Opening(_)
             | Gate::Approved(_)
             | Gate::Releasing(_)
@@ -354,6 +358,7 @@ impl Machine {
             Event::Begun(id, begun) => return self.begun(id, begun, around),
             Event::CatalogRefreshed => self.catalog_refreshed(around),
             Event::Estimated(rows) => self.estimated(rows),
+            Event::Looked(stake, looked) => return self.looked(stake, looked),
             Event::RecordFailed => {
                 // What it was about must not run, and it may already stand in the buffer.
                 self.relay.pending().clear();
@@ -388,6 +393,7 @@ impl Machine {
             | Event::Begun(_, Err(_))
             | Event::CatalogRefreshed
             | Event::Estimated(_)
+            | Event::Looked(..)
             | Event::RecordFailed
             | Event::Cancel
             | Event::CancelSent
@@ -474,8 +480,13 @@ impl Machine {
             Gate::Opening(_) => self.refuse_gated(messages::withdrawn()),
             // Between a decision and the first byte upstream there is nothing to cancel that has begun; the record of
             // the run is being written and its outcome will follow.
-            Gate::Open | Gate::Refreshing | Gate::Estimating(_) | Gate::Releasing(_) | Gate::Leaving | Gate::Closed => {
-            }
+            Gate::Open
+            | Gate::Refreshing
+            | Gate::Estimating(_)
+            | Gate::Looking
+            | Gate::Releasing(_)
+            | Gate::Leaving
+            | Gate::Closed => {}
         }
     }
 }

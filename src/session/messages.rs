@@ -130,6 +130,26 @@ pub(super) fn record_unavailable() -> Bytes {
     error(sqlstate::IO_ERROR, "statement refused: the proxy cannot keep a record of it", None, Some(hint))
 }
 
+pub(super) fn definitions_unknown() -> Bytes {
+    let hint = "Nothing was run. Ask an operator of the proxy to look at its log.";
+    let message = "statement refused: the proxy could not look at the definitions behind it";
+    error(sqlstate::IO_ERROR, message, None, Some(hint))
+}
+
+/// The WARNING before rows whose columns are hidden, because a definition is not what their plan took it for.
+pub(super) fn defined_anew() -> Bytes {
+    let mut out = BytesMut::new();
+    let fields = ErrorFields {
+        severity: "WARNING",
+        sqlstate: sqlstate::WARNING,
+        message: "a definition behind the statement has changed: columns that rest on it are masked",
+        detail: None,
+        hint: Some("Run the statement again."),
+    };
+    notice_response(&mut out, &fields);
+    out.freeze()
+}
+
 pub(super) fn approval_unusable() -> Bytes {
     let hint = "Nothing was run. Send the statement again to ask for approval anew.";
     error(sqlstate::INSUFFICIENT_PRIVILEGE, "the approval can no longer be used", None, Some(hint))

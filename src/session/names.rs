@@ -61,9 +61,9 @@ impl Names {
         }
     }
 
-    /// Under which names and catalog an analysis made now is valid.
+    /// Under which names and catalog an analysis made now is valid. Other sessions' temporary tables are none of it.
     pub(super) fn generation(&self, catalog: &Catalog) -> Generation {
-        Generation { names: self.learned, catalog: catalog.version() }
+        Generation { names: self.learned, catalog: catalog.version_for(&self.search_path) }
     }
 
     /// Takes in the row that [`QUERY`] returned; `None` when it is not what was asked for.

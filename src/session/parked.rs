@@ -81,6 +81,12 @@ impl Group {
         undecided.portals.push(portal);
     }
 
+    /// Notes that none of them may pass as things stand now, the Bind of this portal included.
+    pub(super) fn mark_all_undecided(&mut self, portal: NameId) {
+        self.harmless = Some((0, 0));
+        self.undecided = Some(Undecided { bytes: 0, messages: 0, portals: vec![portal] });
+    }
+
     /// Whether such a Bind among them makes another portal than this one.
     pub(super) fn is_undecided_besides(&self, portal: NameId) -> bool {
         self.undecided.as_ref().is_some_and(|undecided| undecided.portals.iter().any(|other| *other != portal))
@@ -162,6 +168,8 @@ pub(super) enum Gate {
     Refreshing,
     /// The planner is being asked about the frame that is postponed, under this binding.
     Estimating(Box<Binding>),
+    /// The definitions behind the frame that is postponed are being looked at.
+    Looking,
     /// The store is recording the request.
     Opening(Box<OpeningRequest>),
     /// People are deciding.
@@ -184,7 +192,9 @@ impl Gate {
             Self::Held(held) => &held.parked,
             Self::Approved(approved) => &approved.parked,
             Self::Releasing(releasing) => &releasing.parked,
-            Self::Open | Self::Refreshing | Self::Estimating(_) | Self::Leaving | Self::Closed => return 0,
+            Self::Open | Self::Refreshing | Self::Estimating(_) | Self::Looking | Self::Leaving | Self::Closed => {
+                return 0;
+            }
         };
         parked.asked.text.len()
     }

@@ -17,6 +17,7 @@ use countersign_protocol::{Header, ProtocolError};
 
 use super::copying::Copying;
 use super::expected::Expected;
+use super::looking::Unconfirmed;
 use super::machine::Machine;
 use super::statements::{Described, Portal};
 use super::upstream_side::{LOOKED_INTO_MAX, limit};
@@ -32,6 +33,8 @@ pub(super) enum ResultPlan {
     Mask(Arc<Masking>),
     /// Some cells of a COPY change.
     Copy(Box<Copying>),
+    /// It rests on definitions that have not been looked at: no row passes before.
+    Unconfirmed(Box<Unconfirmed>),
 }
 
 /// A plan that changes cells, and the columns it is for.
@@ -76,6 +79,22 @@ impl ResultPlan {
             })
             .collect();
         let plan = MaskPlan::for_result(masks, &origins, statement, catalog);
+        if !plan.rests_on_definitions(&origins, statement, catalog) {
+            return Self::of(plan, origins);
+        }
+        let evident: Vec<FieldOrigin> = origins.iter().map(|origin| origin.evident(catalog)).collect();
+        let hidden = Self::of(MaskPlan::for_result(masks, &evident, None, catalog), origins.clone());
+        match statement.filter(|statement| statement.not_understood.is_none()) {
+            Some(statement) => {
+                let (shown, footing) = (Self::of(plan, origins), Arc::clone(&statement.footing));
+                Self::Unconfirmed(Box::new(Unconfirmed { shown, hidden, footing, asked: false }))
+            }
+            // What it rests on is not all known.
+            None => hidden,
+        }
+    }
+
+    fn of(plan: MaskPlan, origins: Vec<FieldOrigin>) -> Self {
         if plan.is_clear() { Self::Pass } else { Self::Mask(Arc::new(Masking { plan, origins })) }
     }
 }
@@ -136,7 +155,7 @@ fn described(portal: &Portal) -> Option<Option<Vec<Field>>> {
             .map(|(index, field)| Field { format: frontend::format_of(&portal.result_formats, index), ..*field })
             .collect()
     };
-    match portal.fields.as_ref().or(portal.statement.fields.as_ref())? {
+    match portal.fields.as_ref()? {
         Described::NoData => Some(None),
         Described::Fields(fields) => Some(Some(with_formats(fields))),
     }

@@ -44,8 +44,6 @@ pub(super) struct PreparedStatement {
     pub(super) generation: Generation,
     /// Parameter types, from Parse and then from ParameterDescription.
     pub(super) parameter_types: Vec<u32>,
-    /// Columns as described; valid for `generation` only.
-    pub(super) fields: Option<Described>,
     /// The cycle it was made in.
     pub(super) cycle: u64,
 }
@@ -451,7 +449,6 @@ impl SqlNamed {
             analysis: Arc::new(Analysis { statements: vec![self.analysis.clone()] }),
             generation: self.generation,
             parameter_types: Vec::new(),
-            fields: None,
             cycle: self.cycle,
         }
     }

@@ -41,6 +41,9 @@ impl Machine {
                 return Ok(());
             }
             self.mask_run(around)?;
+            if self.rows_wait()? {
+                return Ok(());
+            }
             match Header::peek(&self.upstream_in, limit)? {
                 Some(header) if header.frame_len > LOOKED_INTO_MAX => {
                     let hint = "Select fewer or smaller columns.";
@@ -382,7 +385,9 @@ impl Machine {
         };
         match plan {
             ResultPlan::Unknown => Err(not_showable("its columns are not known")),
-            ResultPlan::Pass | ResultPlan::Mask(_) | ResultPlan::Copy(_) => Err(unexpected(frame)),
+            ResultPlan::Pass | ResultPlan::Mask(_) | ResultPlan::Copy(_) | ResultPlan::Unconfirmed(_) => {
+                Err(unexpected(frame))
+            }
         }
     }
 
@@ -427,23 +432,13 @@ impl Machine {
 
     /// Remembers columns, unless the name has gone over to something else meanwhile.
     fn learn_fields(&mut self, described: Described) {
-        match self.expected.front() {
-            Some(Expected::Describe(DescribeTarget::Statement(name, id))) => {
-                if let Some(statement) = self.statements.statement(name)
-                    && Some(statement.id) == *id
-                {
-                    statement.fields = Some(described);
-                }
-            }
-            Some(Expected::Describe(target) | Expected::OwnDescribe(target)) => {
-                if let DescribeTarget::Portal(name, id) = target
-                    && let Some(portal) = self.statements.portal(name)
-                    && Some(portal.id) == *id
-                {
-                    portal.fields = Some(described);
-                }
-            }
-            _ => {}
+        // What a statement returns is settled anew whenever it is bound.
+        if let Some(Expected::Describe(target) | Expected::OwnDescribe(target)) = self.expected.front()
+            && let DescribeTarget::Portal(name, id) = target
+            && let Some(portal) = self.statements.portal(name)
+            && Some(portal.id) == *id
+        {
+            portal.fields = Some(described);
         }
     }
 
@@ -484,7 +479,7 @@ pub(super) fn names_unknown() -> Stop {
 fn copy_done(plan: &ResultPlan) -> Result<(), Stop> {
     match plan {
         ResultPlan::Copy(copying) => Ok(copying.finish()?),
-        ResultPlan::Unknown | ResultPlan::Pass | ResultPlan::Mask(_) => Ok(()),
+        ResultPlan::Unknown | ResultPlan::Pass | ResultPlan::Mask(_) | ResultPlan::Unconfirmed(_) => Ok(()),
     }
 }
 
@@ -492,7 +487,7 @@ fn copy_not_showable() -> Stop {
     not_showable("how the COPY writes it is not known")
 }
 
-fn not_showable(why: &str) -> Stop {
+pub(super) fn not_showable(why: &str) -> Stop {
     let message = format!("the result cannot be shown with its masks: {why}");
     Stop(messages::fatal(sqlstate::INSUFFICIENT_PRIVILEGE, &message, None))
 }

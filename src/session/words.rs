@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use countersign_policy::analysis::AnalysisCache;
+use countersign_policy::analysis::{AnalysisCache, Footing};
 use countersign_policy::grant::{Binding, Grant};
 use countersign_policy::mask::MaskSet;
 use countersign_policy::subject::Subject;
@@ -77,6 +77,8 @@ pub enum Command {
     CountMasked(Vec<(Arc<str>, u64)>),
     /// Ask the planner for an estimate; answered by [`Event::Estimated`].
     Estimate(Box<Question>),
+    /// Look whether the upstream still has these definitions; answered by [`Event::Looked`].
+    Look(Stake, Vec<Arc<Footing>>),
     /// Load the catalog again; answered by [`Event::CatalogRefreshed`].
     RefreshCatalog,
     /// Cancel what the upstream is running; answered by [`Event::CancelSent`].
@@ -134,6 +136,8 @@ pub enum Event {
     Begun(RequestId, Result<(), BeginRefused>),
     /// The catalog was loaded, or could not be; the surroundings tell.
     CatalogRefreshed,
+    /// What a look at the definitions has shown.
+    Looked(Stake, Looked),
     /// What the planner says.
     Estimated(Rows),
     /// A held request waits for its approval without this session, or it has been decided in this moment (`None`).
@@ -158,6 +162,26 @@ pub enum Event {
     DrainSoon,
     /// The proxy shuts down and waits no longer: what runs is cancelled.
     DrainNow,
+}
+
+/// What waits for a look at the upstream's definitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stake {
+    /// The judgement of the request that is postponed.
+    Verdict,
+    /// The rows that have come.
+    Rows,
+}
+
+/// What a look at the upstream's definitions has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looked {
+    /// They are what the analysis took them for.
+    Same,
+    /// They are not; the catalog was loaded again.
+    Changed,
+    /// Nobody knows.
+    Failed,
 }
 
 /// What became of [`Command::Open`].

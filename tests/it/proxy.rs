@@ -33,6 +33,7 @@ mod operations;
 mod pass;
 mod passthrough;
 mod programs;
+mod redefined;
 mod remarks;
 mod review;
 mod rows;

@@ -35,7 +35,7 @@ use super::{Analysis, AnalysisContext, Reach, Reading, read, shape};
 /// Bytes that an entry is taken to cost besides its text.
 const ENTRY_BYTES: u64 = 1_024;
 /// Bytes that a relation in it is taken to cost: a partitioned table brings its partitions along.
-const RELATION_BYTES: u64 = 128;
+const RELATION_BYTES: u64 = 384;
 /// Longest text that is kept, in bytes.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
 

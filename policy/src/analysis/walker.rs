@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::constant::Literals;
+use super::footing::Footing;
 use super::lineage::{Columns, take_work};
 use super::{AnalysisContext, Lineage, NotUnderstood, Outputs, RelationUse, SessionChange, StatementAnalysis, columns};
 use crate::catalog::{Catalog, Oid, Relation};
@@ -93,6 +94,8 @@ pub struct Walker<'a> {
     work: usize,
     /// Positions of relations in the statement's list, by OID.
     positions: HashMap<Oid, usize>,
+    /// What that rests on which the statement at hand includes.
+    footing: Footing,
 }
 
 impl<'a> Walker<'a> {
@@ -113,6 +116,7 @@ impl<'a> Walker<'a> {
             budget,
             work: 0,
             positions: HashMap::new(),
+            footing: Footing::default(),
         }
     }
 
@@ -129,6 +133,9 @@ impl<'a> Walker<'a> {
         if done.not_understood.is_some() {
             done.effects.insert(Effect::Unknown);
         }
+        let mut footing = std::mem::take(&mut self.footing);
+        footing.absorb(&Footing::of(&done, self.context));
+        done.footing = Arc::new(footing);
         done
     }
 
@@ -218,10 +225,11 @@ impl<'a> Walker<'a> {
 
     /// Walks something as a statement of its own and returns what was found, leaving the statement at hand as it was.
     pub fn apart(&mut self, walk: impl FnOnce(&mut Self) -> Outputs) -> StatementAnalysis {
-        let outer = (std::mem::take(&mut self.out), std::mem::take(&mut self.positions));
+        let outer =
+            (std::mem::take(&mut self.out), std::mem::take(&mut self.positions), std::mem::take(&mut self.footing));
         self.out.outputs = walk(self);
         let inner = self.finish();
-        (self.out, self.positions) = outer;
+        (self.out, self.positions, self.footing) = outer;
         inner
     }
 
@@ -251,6 +259,7 @@ impl<'a> Walker<'a> {
             self.overlay.reaches_function |= self.may_do_anew(function);
             self.function(&function.schema, &function.name);
         }
+        self.footing.absorb(&inner.footing);
         if let Some(why) = &inner.not_understood {
             self.give_up(why.clone());
         }

@@ -124,7 +124,7 @@ impl MaskPlan {
 
 const UNKNOWN: &Lineage = &Lineage::Unknown("no lineage for this column");
 
-fn lineage_at(outputs: Option<&Outputs>, position: usize, count: usize) -> &Lineage {
+pub(super) fn lineage_at(outputs: Option<&Outputs>, position: usize, count: usize) -> &Lineage {
     match outputs {
         Some(Outputs::Columns(columns)) if columns.len() == count => columns.get(position).unwrap_or(UNKNOWN),
         Some(Outputs::Opaque(lineage)) => lineage,

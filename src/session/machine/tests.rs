@@ -21,6 +21,7 @@ mod guarded_blocks;
 mod guarded_copy;
 mod hold;
 mod limits;
+mod looking;
 mod names;
 mod notation;
 mod pipeline;

@@ -18,7 +18,7 @@ use super::notation::{backend, frontend, heard, sent};
 pub use super::scenery::{Setting, catalog};
 use super::scenery::{agreed, for_two_rows, identity, met, surroundings};
 use crate::review::{AccessRequest, Decision, Outcome, RequestId, State};
-use crate::session::words::{BeginRefused, Command, Event, Opening, Surroundings};
+use crate::session::words::{BeginRefused, Command, Event, Looked, Opening, Stake, Surroundings};
 
 /// How the bytes of both sides arrive.
 #[derive(Clone, Copy, Debug)]
@@ -177,6 +177,8 @@ impl Stage {
                     Outcome::Unknown => "Unknown".to_owned(),
                 },
                 Command::Estimate(question) => format!("Estimate({})", question.values.len()),
+                Command::Look(Stake::Verdict, _) => "Look".to_owned(),
+                Command::Look(Stake::Rows, _) => "LookForRows".to_owned(),
                 Command::RefreshCatalog => "Refresh".to_owned(),
                 Command::CancelUpstream => "CancelUpstream".to_owned(),
                 Command::ShutUpstream => "Shut".to_owned(),
@@ -226,6 +228,15 @@ impl Stage {
             "few rows" => Event::Estimated(Rows::Estimated(10)),
             "many rows" => Event::Estimated(Rows::Estimated(5000)),
             "no estimate" => Event::Estimated(Rows::Unavailable("there is none")),
+            "same" => Event::Looked(Stake::Verdict, Looked::Same),
+            "other" => {
+                self.around.catalog = Arc::new(catalog(2));
+                Event::Looked(Stake::Verdict, Looked::Changed)
+            }
+            "not seen" => Event::Looked(Stake::Verdict, Looked::Failed),
+            "rows same" => Event::Looked(Stake::Rows, Looked::Same),
+            "rows other" => Event::Looked(Stake::Rows, Looked::Changed),
+            "rows not seen" => Event::Looked(Stake::Rows, Looked::Failed),
             "redefined" => {
                 self.around.catalog = Arc::new(catalog(2));
                 Event::CatalogRefreshed

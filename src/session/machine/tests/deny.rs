@@ -204,7 +204,7 @@ fn masked_columns_are_asked_for_when_nobody_did() {
          = allow
          v 1 | 2 | T email:20001:2 | D ada@x.org | C SELECT 1 | Z I
          < 1 | 2 | D *** | C SELECT 1 | Z I
-         # The columns are known by now, for the statement and not for the next portal.
+         # What the columns are is asked for anew: the statement is planned anew whenever it is bound.
          > B - s | E - | S
          ^ B - s | D P - | E - | S
          = allow
@@ -215,9 +215,9 @@ fn masked_columns_are_asked_for_when_nobody_did() {
          v t | T email:20001:2 | Z I
          < t | T email | Z I
          > B - s | E - | S
-         ^ B - s | E - | S
+         ^ B - s | D P - | E - | S
          = allow
-         v 2 | D ada@x.org | C SELECT 1 | Z I
+         v 2 | T email:20001:2 | D ada@x.org | C SELECT 1 | Z I
          < 2 | D *** | C SELECT 1 | Z I",
     );
 }

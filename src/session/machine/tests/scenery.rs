@@ -178,6 +178,14 @@ pub fn catalog(version: u64) -> Catalog {
         table(CUSTOMERS, "public", "customers"),
         table(20_002, "public", "free"),
         table(20_003, "sandbox", "customers"),
+        Relation {
+            kind: RelationKind::View,
+            definition: Some(format!(
+                " SELECT id, email FROM public.{};",
+                if version == 1 { "free" } else { "customers" }
+            )),
+            ..table(20_004, "public", "shown")
+        },
     ];
     let types = vec![Type {
         oid: 25,

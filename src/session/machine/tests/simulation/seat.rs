@@ -286,6 +286,7 @@ impl Seat {
             Command::Estimate(_) => {
                 Some(Event::Estimated(countersign_policy::verdict::Rows::Unavailable("nobody plans here")))
             }
+            Command::Look(stake, _) => Some(Event::Looked(stake, crate::session::words::Looked::Same)),
             Command::RefreshCatalog => Some(Event::CatalogRefreshed),
             Command::CancelUpstream => {
                 self.cancels_under_way += 1;
@@ -409,6 +410,7 @@ impl Seat {
             Gate::Open => "open",
             Gate::Refreshing => "refreshing",
             Gate::Estimating(_) => "estimating",
+            Gate::Looking => "looking",
             Gate::Opening(_) => "opening",
             Gate::Held(_) => "held",
             Gate::Approved(_) => "approved",
