@@ -25,8 +25,8 @@ use sha2::{Digest, Sha256};
 pub(crate) use history::history_of;
 pub use history::{Flaw, FlawKind, History, history};
 use queue::Queue;
-pub use read::{Entry, Follower, Question, last, search};
-pub use record::Record;
+pub use read::{Entry, Follower, InChain, Newest, Question, in_chain, last, newest, search};
+pub use record::{KINDS, Record};
 pub use signing::{CHECKPOINT_RECORDS, PublicKey, Signer, SigningKey};
 pub use verify::{Anchor, Fault, Finding, Known, Report, verify};
 
@@ -94,6 +94,7 @@ impl Default for Options {
 /// Handle to the one writer of a trail. Dropping it writes and syncs what is queued.
 #[derive(Debug)]
 pub struct Audit {
+    dir: PathBuf,
     queue: Arc<Queue>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
@@ -130,7 +131,13 @@ impl Audit {
             named("audit").spawn(move || writer.run(&source)).map_err(spawned)?,
             named("audit-keeper").spawn(move || keeper.run(&closings)).map_err(spawned)?,
         ];
-        Ok(Self { queue, threads })
+        Ok(Self { dir: dir.to_owned(), queue, threads })
+    }
+
+    /// Where its segments are.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Queues a record; it reaches the file within milliseconds and stable storage within about a second.
@@ -179,7 +186,7 @@ impl Audit {
     /// A trail without a writer: what is queued stays there until [`Audit::written`] takes it, or is lost with it.
     #[cfg(test)]
     pub(crate) fn detached() -> Self {
-        Self { queue: Arc::default(), threads: Vec::new() }
+        Self { dir: PathBuf::new(), queue: Arc::default(), threads: Vec::new() }
     }
 
     /// Writes what is queued in a detached trail, and tells those who wait for it; the records, without their place in the

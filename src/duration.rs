@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 const LONGEST: u64 = 3650 * 86_400;
 
 /// Reads `90s`, `30m`, `1h`, `400d`.
@@ -23,6 +25,18 @@ pub fn parse(text: &str) -> Option<Duration> {
     }
     let seconds = digits.parse::<u64>().ok()?.checked_mul(unit)?;
     (1..=LONGEST).contains(&seconds).then(|| Duration::from_secs(seconds))
+}
+
+/// How people write a moment, for who gets it wrong.
+pub const MOMENTS: &str = "2026-01-02T03:04:05Z, or like 2h for two hours ago";
+
+/// Reads `2026-01-02T03:04:05Z`, or `2h`: so long before `now`.
+#[must_use]
+pub fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
+    match parse(text) {
+        Some(ago) => now.checked_sub(ago).ok(),
+        None => text.parse().ok(),
+    }
 }
 
 /// `30 minutes`, `1 hour`, `45 seconds`: the largest unit that divides the duration.

@@ -7,6 +7,7 @@
 mod analytics;
 mod api;
 mod assets;
+mod audit;
 mod caller;
 mod databases;
 mod decide;
@@ -88,6 +89,8 @@ pub struct ApiState {
     strangers: Arc<Failures>,
     /// Room for streams of events.
     streams: Arc<Semaphore>,
+    /// Room for searches in the audit trail, each of which reads files.
+    searches: Arc<Semaphore>,
 }
 
 /// What the page and the API are made of.
@@ -115,6 +118,7 @@ impl ApiState {
         let sessions = Arc::new(Sessions::new(Arc::clone(&callers)));
         let pace = Arc::new(pace::Pace::new(&config.load().web));
         let streams = Arc::new(Semaphore::new(events::STREAMS_MAX));
+        let searches = Arc::new(Semaphore::new(audit::SEARCHES_MAX));
         let (passwords, strangers, readiness) = Default::default();
         Self {
             review,
@@ -130,6 +134,7 @@ impl ApiState {
             readiness,
             strangers,
             streams,
+            searches,
         }
     }
 
@@ -153,6 +158,9 @@ pub fn router(state: ApiState) -> Router {
         .route("/requests", get(pages::requests))
         .route("/requests/{id}", get(pages::show))
         .route("/requests/{id}/{verb}", get(pages::back_to_request).post(pages::decide))
+        .route("/analytics", get(pages::analytics))
+        .route("/audit", get(pages::audit))
+        .route("/audit/{seq}", get(pages::audit_record))
         .route("/grants", get(pages::grants).post(pages::ask_grant))
         .route("/grants/{id}/{verb}", get(pages::back_to_grants).post(pages::decide_grant));
     Router::new()

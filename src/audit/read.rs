@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::segment::{self, Time};
+use super::segment::{self, Link, Time};
+use super::{NO_HASH, line_hash};
 
 /// A record as it was written.
 #[derive(Clone, Debug)]
@@ -40,8 +41,31 @@ impl Entry {
         self.fields.get(key).and_then(Value::as_str).unwrap_or("")
     }
 
+    /// A field in one text; `None` when the record has none, or an empty list.
+    #[must_use]
+    pub fn shown(&self, key: &str) -> Option<String> {
+        let value = self.fields.get(key).filter(|value| !value.is_null())?;
+        let empty = value.as_array().is_some_and(Vec::is_empty);
+        (!empty).then(|| plain(value))
+    }
+
+    /// SHA-256 of its line, hexadecimal: what the record behind it carries.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        hex::encode(line_hash(self.line.as_bytes()))
+    }
+
     fn at(&self) -> Option<Timestamp> {
         self.text("at").parse().ok()
+    }
+}
+
+/// A value in one text, lists with commas.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(","),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
     }
 }
 
@@ -64,6 +88,8 @@ pub struct Question {
     pub until: Option<Timestamp>,
     /// With a higher number.
     pub after: u64,
+    /// With a lower number.
+    pub before: Option<u64>,
 }
 
 impl Question {
@@ -73,6 +99,7 @@ impl Question {
         let is = |key: &str, wanted: &Option<String>| wanted.as_deref().is_none_or(|wanted| entry.text(key) == wanted);
         let at = entry.at();
         entry.seq() > self.after
+            && self.before.is_none_or(|before| entry.seq() < before)
             && (self.kinds.is_empty() || self.kinds.iter().any(|kind| kind == entry.text("kind")))
             && (is("user", &self.user) || is("by", &self.user))
             && is("database", &self.database)
@@ -107,9 +134,33 @@ pub fn search(dir: &Path, question: &Question, mut each: impl FnMut(Entry) -> bo
 /// # Errors
 /// As [`search`].
 pub fn last(dir: &Path, question: &Question, count: usize) -> io::Result<Vec<Entry>> {
+    Ok(newest(dir, question, count, || true)?.entries)
+}
+
+/// The newest records that fit, and where to go on for older ones.
+#[derive(Clone, Debug)]
+pub struct Newest {
+    /// The records, oldest first.
+    pub entries: Vec<Entry>,
+    /// `before` of a question for the rest; `None` when there is none.
+    pub rest: Option<u64>,
+    /// Whether the search ended because it was to go on no longer, and not because it had found enough.
+    pub cut_short: bool,
+}
+
+/// The newest `count` records that fit. Before each older segment, which takes up to a second to read, `go_on` says
+/// whether it is to be read.
+///
+/// # Errors
+/// As [`search`].
+pub fn newest(dir: &Path, question: &Question, count: usize, mut go_on: impl FnMut() -> bool) -> io::Result<Newest> {
     let mut newest = VecDeque::new();
-    for number in in_question(dir, question)?.into_iter().rev() {
-        let wanted = count - newest.len();
+    let mut unread = None;
+    let segments = in_question(dir, question)?;
+    // One more than asked for shows whether there are older ones.
+    let enough = count.saturating_add(1);
+    for (index, &number) in segments.iter().enumerate().rev() {
+        let wanted = enough - newest.len();
         let mut here = VecDeque::new();
         in_segment(dir, number, question, &mut |entry| {
             if here.len() == wanted {
@@ -120,11 +171,64 @@ pub fn last(dir: &Path, question: &Question, count: usize) -> io::Result<Vec<Ent
         })?;
         here.extend(newest);
         newest = here;
-        if newest.len() >= count {
+        if newest.len() >= enough {
+            break;
+        }
+        if index > 0 && !go_on() {
+            unread = first(dir, number)?.map(|first| first.seq);
             break;
         }
     }
-    Ok(newest.into())
+    let more = newest.len() > count;
+    if more {
+        newest.pop_front();
+    }
+    let oldest = newest.front().map(Entry::seq).filter(|_| more);
+    Ok(Newest { entries: newest.into(), rest: oldest.or(unread), cut_short: unread.is_some() })
+}
+
+/// One record and those beside it in the chain.
+#[derive(Clone, Debug)]
+pub struct InChain {
+    /// The record.
+    pub entry: Entry,
+    /// The one before it, where it is still kept.
+    pub before: Option<Entry>,
+    /// The one behind it, once there is one.
+    pub after: Option<Entry>,
+}
+
+impl InChain {
+    /// Whether the record carries the hash of the one before it; `None` when that is not there.
+    #[must_use]
+    pub fn follows(&self) -> Option<bool> {
+        match &self.before {
+            Some(before) => Some(self.entry.text("prev") == before.hash()),
+            None => (self.entry.text("prev") == hex::encode(NO_HASH)).then_some(true),
+        }
+    }
+
+    /// Whether the one behind it carries its hash; `None` when there is none yet.
+    #[must_use]
+    pub fn is_followed(&self) -> Option<bool> {
+        self.after.as_ref().map(|after| after.text("prev") == self.entry.hash())
+    }
+}
+
+/// The record of that number, if the trail has it.
+///
+/// # Errors
+/// As [`search`].
+pub fn in_chain(dir: &Path, seq: u64) -> io::Result<Option<InChain>> {
+    let around = Question { before: seq.checked_add(1), ..Question::default() };
+    let mut up_to = last(dir, &around, 2)?;
+    let Some(entry) = up_to.pop().filter(|entry| entry.seq() == seq) else { return Ok(None) };
+    let mut after = None;
+    search(dir, &Question { after: seq, ..Question::default() }, |entry| {
+        after = Some(entry);
+        false
+    })?;
+    Ok(Some(InChain { entry, before: up_to.pop(), after }))
 }
 
 /// Segments that can hold records in question: not those that ended before, or begin after.
@@ -133,29 +237,47 @@ fn in_question(dir: &Path, question: &Question) -> io::Result<Vec<u32>> {
     if numbers.is_empty() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "there is no audit trail in it"));
     }
+    let asks_begin = question.since.is_some() || question.until.is_some();
+    if !asks_begin && question.after == 0 && question.before.is_none() {
+        return Ok(numbers);
+    }
+    let firsts = numbers.iter().map(|number| first(dir, *number)).collect::<io::Result<Vec<_>>>()?;
     let mut wanted = Vec::new();
-    for (index, &number) in numbers.iter().enumerate() {
-        let next = match (question.since, numbers.get(index + 1)) {
-            (Some(_), Some(next)) => began(dir, *next)?,
-            _ => None,
-        };
-        let ended_before = question.since.zip(next).is_some_and(|(since, next)| next < since);
+    for (index, number) in numbers.into_iter().enumerate() {
+        let next = firsts.get(index + 1).and_then(Option::as_ref);
+        let ended_before = next.is_some_and(|next| {
+            question.since.is_some_and(|since| next.at < since) || next.seq <= question.after.saturating_add(1)
+        });
+        let begins_after = firsts[index].as_ref().is_some_and(|first| {
+            question.until.is_some_and(|until| first.at >= until)
+                || question.before.is_some_and(|before| first.seq >= before)
+        });
+        if begins_after {
+            break;
+        }
         if !ended_before {
             wanted.push(number);
-        }
-        let began = if question.until.is_some() { began(dir, number)? } else { None };
-        if question.until.zip(began).is_some_and(|(until, began)| began >= until) {
-            break;
         }
     }
     Ok(wanted)
 }
 
-/// When the first record of a segment was made.
-pub(super) fn began(dir: &Path, number: u32) -> io::Result<Option<Timestamp>> {
+/// Number and time of the first record of a segment.
+struct First {
+    seq: u64,
+    at: Timestamp,
+}
+
+fn first(dir: &Path, number: u32) -> io::Result<Option<First>> {
     let mut line = Vec::new();
     segment::reader(dir, number)?.1.read_until(b'\n', &mut line)?;
-    Ok(serde_json::from_slice::<Time>(&line).ok().map(|time| time.at))
+    let (link, time) = (serde_json::from_slice::<Link>(&line), serde_json::from_slice::<Time>(&line));
+    Ok(link.ok().zip(time.ok()).map(|(link, time)| First { seq: link.seq, at: time.at }))
+}
+
+/// When the first record of a segment was made.
+pub(super) fn began(dir: &Path, number: u32) -> io::Result<Option<Timestamp>> {
+    Ok(first(dir, number)?.map(|first| first.at))
 }
 
 fn in_segment(dir: &Path, number: u32, question: &Question, each: &mut dyn FnMut(Entry) -> bool) -> io::Result<bool> {

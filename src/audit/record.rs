@@ -287,6 +287,27 @@ pub enum Record<'a> {
     },
 }
 
+/// What records are called that people may look for, as `kind` has it.
+pub const KINDS: [&str; 17] = [
+    "verdict",
+    "intent",
+    "outcome",
+    "transition",
+    "vote",
+    "comment",
+    "justification",
+    "grant",
+    "grant_vote",
+    "session_open",
+    "session_close",
+    "login_failed",
+    "sign_in",
+    "config",
+    "retired",
+    "gap",
+    "checkpoint",
+];
+
 fn effect_names<S: Serializer>(effects: &Effects, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(effects.iter().map(countersign_policy::Effect::as_str))
 }

@@ -21,6 +21,7 @@ pub(super) const AUDIT_KEYS: Keys = Keys {
         "former_signing_key",
         "checkpoint",
         "durability",
+        "readers",
     ],
     unavailable: &[],
 };
@@ -52,6 +53,8 @@ pub struct AuditConfig {
     pub checkpoint: Duration,
     /// How long records are kept; without it, for ever.
     pub retention: Option<Duration>,
+    /// Groups whose members may read the trail on the page and through the API, as admins may.
+    pub readers: Vec<String>,
     /// Private key in PEM; without it, the one in the data directory.
     signing_key: Option<Secret>,
     /// Private key in PEM that hands over to the signing key.
@@ -65,6 +68,7 @@ impl Default for AuditConfig {
             durability: Durability::Async,
             checkpoint: CHECKPOINT_AFTER,
             retention: None,
+            readers: Vec::new(),
             signing_key: None,
             former_signing_key: None,
         }
@@ -119,6 +123,7 @@ pub(super) fn audit(section: &Section<'_>, directory: &Path) -> AuditConfig {
         fail_open,
         durability: section.choice("durability", &DURABILITIES).unwrap_or(none.durability),
         retention: section.duration("retention"),
+        readers: section.strings("readers").unwrap_or_default(),
         checkpoint: section.duration("checkpoint").unwrap_or(none.checkpoint),
         signing_key: key_of("signing_key"),
         former_signing_key: key_of("former_signing_key"),

@@ -56,6 +56,19 @@ pub enum Period {
     Month,
 }
 
+impl Period {
+    /// The period that the moment lies in: `2026-11-20T07`, `2026-11-20` or `2026-11`.
+    #[must_use]
+    pub fn name(self, at: Timestamp) -> String {
+        let format = match self {
+            Self::Hour => "%Y-%m-%dT%H",
+            Self::Day => "%Y-%m-%d",
+            Self::Month => "%Y-%m",
+        };
+        at.strftime(format).to_string()
+    }
+}
+
 /// What was counted.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Analytics {
@@ -219,15 +232,10 @@ struct Counted {
 
 impl Counting {
     fn add(&mut self, digest: &Digest, per: Period) {
-        let format = match per {
-            Period::Hour => "%Y-%m-%dT%H",
-            Period::Day => "%Y-%m-%d",
-            Period::Month => "%Y-%m",
-        };
         self.total.add(digest);
         entry(&mut self.databases, &digest.database).add(digest);
         entry(&mut self.requesters, &digest.requester).add(digest);
-        entry(&mut self.periods, &digest.created_at.strftime(format).to_string()).add(digest);
+        entry(&mut self.periods, &per.name(digest.created_at)).add(digest);
         digest.rules.iter().for_each(|rule| entry(&mut self.rules, rule).add(digest));
         let mut groups = digest.groups.clone();
         groups.sort_unstable();

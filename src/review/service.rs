@@ -198,6 +198,13 @@ impl Review {
         groups.iter().any(|group| group == ADMIN_GROUP || forcing.contains(group))
     }
 
+    /// Whether a person in those groups may read the audit trail: admins, and members of `[audit] readers`.
+    #[must_use]
+    pub fn reads_audit(&self, groups: &[String]) -> bool {
+        let readers = &self.config.load().audit.readers;
+        groups.iter().any(|group| group == ADMIN_GROUP || readers.contains(group))
+    }
+
     /// Whether the store can be used at this moment.
     #[must_use]
     pub fn is_store_reachable(&self) -> bool {

@@ -12,36 +12,37 @@ use utoipa::IntoParams;
 use super::caller::Caller;
 use super::{ApiState, Problem};
 use crate::duration;
+use crate::identity::Principal;
 use crate::review::analytics::{Analytics, Period, Question};
 use crate::store::Viewer;
 
 /// How far back is counted when the caller does not say.
 const LAST_DEFAULT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-#[derive(Deserialize, IntoParams)]
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AnalyticsQuery {
     /// Made at or after this moment.
     #[param(value_type = Option<String>, format = DateTime)]
-    from: Option<Timestamp>,
+    pub(super) from: Option<Timestamp>,
     /// Made before this moment; now by default.
     #[param(value_type = Option<String>, format = DateTime)]
-    until: Option<Timestamp>,
+    pub(super) until: Option<Timestamp>,
     /// Made in this time before `until`, as `12h` or `30d`; instead of `from`.
     #[param(pattern = "^[1-9][0-9]{0,2}[smhd]$")]
-    last: Option<String>,
+    pub(super) last: Option<String>,
     /// On this database.
-    database: Option<String>,
+    pub(super) database: Option<String>,
     /// By this user.
-    user: Option<String>,
+    pub(super) user: Option<String>,
     /// Held by this rule.
-    rule: Option<String>,
+    pub(super) rule: Option<String>,
     /// To be reviewed by this group.
-    group: Option<String>,
+    pub(super) group: Option<String>,
     /// How long the periods are.
     #[serde(default)]
     #[param(inline, required = false)]
-    per: Period,
+    pub(super) per: Period,
 }
 
 pub(super) async fn show(
@@ -55,14 +56,18 @@ pub(super) async fn show(
              rule, group, and per (hour, day or month), each at most once",
         )
     })?;
+    Ok(Json(count(&state, &caller.principal, query).await?))
+}
+
+/// Counts what that person may know of.
+pub(super) async fn count(state: &ApiState, who: &Principal, query: AnalyticsQuery) -> Result<Analytics, Problem> {
     let until = query.until.unwrap_or_else(|| state.review.time(Timestamp::now()));
     let from = match (query.from, &query.last) {
         (Some(_), Some(_)) => return Err(Problem::contradiction("Give either \"from\" or \"last\"")),
         (Some(from), None) => from,
         (None, last) => until.checked_sub(span(last.as_deref())?).unwrap_or(Timestamp::UNIX_EPOCH),
     };
-    let sees_all = state.review.sees_all(&caller.principal.groups);
-    let viewer = Viewer { name: caller.principal.name, groups: caller.principal.groups };
+    let viewer = Viewer { name: who.name.clone(), groups: who.groups.clone() };
     let question = Question {
         from,
         until,
@@ -71,9 +76,9 @@ pub(super) async fn show(
         rule: query.rule,
         group: query.group,
         per: query.per,
-        visible_to: (!sees_all).then_some(viewer),
+        visible_to: (!state.review.sees_all(&who.groups)).then_some(viewer),
     };
-    Ok(Json(state.review.analytics(question).await?))
+    Ok(state.review.analytics(question).await?)
 }
 
 fn span(last: Option<&str>) -> Result<SignedDuration, Problem> {

@@ -10,7 +10,7 @@ use super::decide::{Approved, Decided, Rejected};
 use super::endpoint::Endpoint;
 use super::grants::{self, Asked, GrantPage, GrantView};
 use super::remarks::{self, Commented, Justified};
-use super::{analytics, api, databases, decide, events, openapi, ready, render_metrics};
+use super::{analytics, api, audit, databases, decide, events, openapi, ready, render_metrics};
 use crate::identity::Scope;
 use crate::review::analytics::Analytics;
 use crate::review::{AccessRequest, GrantRecord};
@@ -84,6 +84,15 @@ fn of_requests() -> Vec<Endpoint> {
             .query::<analytics::AnalyticsQuery>()
             .fails(422)
             .answers::<Analytics>(),
+        Endpoint::get("/api/v1/audit", "searchAudit", audit::list)
+            .does("Records of the audit trail, newest first: for admins and [audit] readers")
+            .needs(Scope::AuditRead)
+            .query::<audit::Ask>()
+            .answers::<audit::AuditPage>(),
+        Endpoint::get("/api/v1/audit/{seq}", "showAuditRecord", audit::show)
+            .does("One record of the audit trail, and whether the chain holds around it")
+            .needs(Scope::AuditRead)
+            .answers::<audit::AuditRecord>(),
     ]
 }
 

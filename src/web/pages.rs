@@ -3,7 +3,10 @@
 //! Never writes markup outside of templates, which escape whatever they are given. Never decides: forms are handed to
 //! [`Review`](crate::review::Review). Invariant: every page works without scripts.
 
+mod analytics;
+mod audit;
 mod card;
+mod chart;
 mod diff;
 mod grants;
 mod inbox;
@@ -20,6 +23,8 @@ use super::session::SignedIn;
 use super::{ApiState, Problem};
 use crate::review::ReviewError;
 
+pub(super) use analytics::analytics;
+pub(super) use audit::{audit, audit_record};
 pub(super) use grants::{ask_grant, back_to_grants, decide_grant, grants};
 pub(super) use inbox::{inbox, requests};
 pub(super) use request::{back_to_request, decide, show};
@@ -41,6 +46,8 @@ struct Me {
     csrf: String,
     /// Requests that wait for this person.
     waiting: usize,
+    /// Whether the audit trail is open to this person.
+    reads_audit: bool,
 }
 
 impl Frame {
@@ -51,6 +58,7 @@ impl Frame {
 
     fn of(person: &SignedIn, waiting: usize, here: &'static str) -> Self {
         let me = Me {
+            reads_audit: person.reads_audit,
             name: person.principal.name.clone(),
             groups: person.principal.groups.join(", "),
             csrf: person.token.csrf(),

@@ -25,6 +25,8 @@ pub(super) const CSRF_HEADER: &str = "x-csrf-token";
 pub(super) struct SignedIn {
     pub(super) principal: Principal,
     pub(super) token: SessionToken,
+    /// Whether the audit trail is open to this person.
+    pub(super) reads_audit: bool,
 }
 
 impl SignedIn {
@@ -34,7 +36,10 @@ impl SignedIn {
         let token = cookie(&parts.headers, cookie_name(&config)).and_then(SessionToken::parse);
         let Some(token) = token else { return Ok(None) };
         let found = state.sessions.find(&config, &token, state.now()).await.map_err(ReviewError::from)?;
-        Ok(found.map(|principal| Self { principal, token }))
+        Ok(found.map(|principal| {
+            let reads_audit = state.review.reads_audit(&principal.groups) && principal.may_use(Scope::AuditRead);
+            Self { principal, token, reads_audit }
+        }))
     }
 
     pub(super) fn is_csrf(&self, given: Option<&str>) -> bool {

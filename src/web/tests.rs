@@ -10,6 +10,7 @@ use super::*;
 
 mod callers;
 mod events;
+mod looks;
 mod page;
 mod table;
 

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::super::output::{Colour, Exit, Format, visible_line};
 use super::super::{ConfigArgs, csv};
@@ -98,10 +97,8 @@ pub enum ExportFormat {
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {
-    if let Some(ago) = crate::duration::parse(text) {
-        return Timestamp::now().checked_sub(ago).map_err(|error| error.to_string());
-    }
-    text.parse().map_err(|_error| "write it like 2026-01-02T03:04:05Z, or like 2h for two hours ago".to_owned())
+    let read = crate::duration::moment(text, Timestamp::now());
+    read.ok_or_else(|| format!("write it like {}", crate::duration::MOMENTS))
 }
 
 impl TrailArgs {
@@ -119,6 +116,7 @@ impl TrailArgs {
             since: self.since,
             until: self.until,
             after: 0,
+            before: None,
         }
     }
 }
@@ -216,10 +214,8 @@ fn text(entry: &Entry, colour: Colour) -> String {
         "request", "grant", "session", "verdict", "effects", "rules", "approve", "from", "to", "outcome", "detail",
         "rows",
     ] {
-        match entry.fields.get(key) {
-            None | Some(Value::Null) => {}
-            Some(value) if value.as_array().is_some_and(Vec::is_empty) => {}
-            Some(value) => words.push(format!("{}={}", colour.dim(key), visible_line(&plain(value), colour))),
+        if let Some(shown) = entry.shown(key) {
+            words.push(format!("{}={}", colour.dim(key), visible_line(&shown, colour)));
         }
     }
     for key in ["reason", "statement"] {
@@ -234,19 +230,8 @@ fn text(entry: &Entry, colour: Colour) -> String {
     words.join("  ")
 }
 
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(","),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
-    }
-}
-
 fn csv_record(entry: &Entry) -> String {
-    let cell = |key: &&str| match entry.fields.get(*key) {
-        None | Some(Value::Null) => String::new(),
-        Some(value) => plain(value),
-    };
+    let cell = |key: &&str| entry.shown(key).unwrap_or_default();
     csv::record(&COLUMNS.iter().map(cell).collect::<Vec<_>>())
 }
 

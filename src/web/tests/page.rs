@@ -9,30 +9,30 @@ use crate::review::NewRequest;
 use crate::web::fields::Fields;
 
 /// Markup in every place that a requester can write to.
-const NASTY: &str = "</code><script>alert(1)</script><img src=x onerror=alert(1)>\"'&{{ 7*7 }}";
+pub(super) const NASTY: &str = "</code><script>alert(1)</script><img src=x onerror=alert(1)>\"'&{{ 7*7 }}";
 
 /// A browser with its cookies.
-struct Browser<'a> {
+pub(super) struct Browser<'a> {
     site: &'a Site,
     client: reqwest::Client,
     cookie: Option<String>,
 }
 
 impl<'a> Browser<'a> {
-    fn new(site: &'a Site) -> Self {
+    pub(super) fn new(site: &'a Site) -> Self {
         let client = reqwest::Client::builder().no_proxy().redirect(Redirects::none()).build().unwrap();
         Self { site, client, cookie: None }
     }
 
     /// Somebody who has signed in with their password.
-    async fn signed_in(site: &'a Site, name: &str) -> Self {
+    pub(super) async fn signed_in(site: &'a Site, name: &str) -> Self {
         let mut browser = Self::new(site);
         let response = browser.sign_in(name, &format!("{name}-secret")).await;
         assert_eq!(response.status(), 303, "{name}");
         browser
     }
 
-    async fn sign_in(&mut self, name: &str, password: &str) -> Response {
+    pub(super) async fn sign_in(&mut self, name: &str, password: &str) -> Response {
         let response = self.post("/login", &[("name", name), ("password", password), ("next", "/requests")]).await;
         if let Some(cookie) = response.headers().get("set-cookie") {
             self.cookie = Some(cookie.to_str().unwrap().split(';').next().unwrap().to_owned());
@@ -48,7 +48,7 @@ impl<'a> Browser<'a> {
         }
     }
 
-    async fn get(&self, path: &str) -> (u16, String) {
+    pub(super) async fn get(&self, path: &str) -> (u16, String) {
         let response = self.request(Method::GET, path).send().await.unwrap();
         let status = response.status().as_u16();
         if status == 200 || status == 404 {
@@ -58,13 +58,13 @@ impl<'a> Browser<'a> {
         (status, response.text().await.unwrap())
     }
 
-    async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Response {
+    pub(super) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Response {
         let request = self.request(Method::POST, path).body(Fields::encode(fields));
         request.header("content-type", "application/x-www-form-urlencoded").send().await.unwrap()
     }
 
     /// The value of a hidden field on a page.
-    async fn hidden(&self, path: &str, name: &str) -> String {
+    pub(super) async fn hidden(&self, path: &str, name: &str) -> String {
         let (_, text) = self.get(path).await;
         let start = format!("name=\"{name}\" value=\"");
         let rest = &text[text.find(&start).unwrap_or_else(|| panic!("no {name} on {path}: {text}")) + start.len()..];
@@ -82,7 +82,7 @@ impl<'a> Browser<'a> {
 }
 
 /// A site whose people have passwords: their names and `-secret`.
-async fn site() -> Site {
+pub(super) async fn site() -> Site {
     let site = Site::start().await;
     let mut config = crate::review::fixture::config(crate::review::fixture::PEOPLE);
     for user in &mut config.users {
