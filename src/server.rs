@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -25,6 +26,7 @@ use crate::config::{Config, DatabaseConfig, ListenAddress, SslMode, StoreConfig}
 use crate::connection::{self, Newcomer};
 use crate::database::Database;
 use crate::drain::{self, Phase};
+use crate::fault::with_causes;
 use crate::inherited::Inherited;
 use crate::limits::Places;
 use crate::listener::{self, Listener, Sharing};
@@ -69,6 +71,22 @@ impl Shared {
 
     pub(crate) fn database(&self, name: &str) -> Option<Arc<Database>> {
         self.databases.load().get(name).cloned()
+    }
+
+    /// As [`Server::reload`].
+    async fn reload(&self, mut config: Config) -> Result<(), ServerError> {
+        config
+            .ensure_mask_key()
+            .map_err(|source| ServerError::DataDir { path: config.data_dir.display().to_string(), source })?;
+        let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
+        let databases = databases(&config, &self.databases.load()).await?;
+        record_config(&self.audit, &config);
+        self.startup.replace_tls(acceptor);
+        self.databases.store(Arc::new(databases));
+        warn_of_what_stays(&self.config(), &config);
+        tracing::info!(revision = %config.policy.revision, "configuration reloaded");
+        self.config.store(Arc::new(config));
+        Ok(())
     }
 
     /// A name for a new session, unique in the audit trail.
@@ -271,19 +289,8 @@ impl Server {
     ///
     /// # Errors
     /// When its TLS files or the mask key cannot be used; the old configuration stays in force.
-    pub async fn reload(&self, mut config: Config) -> Result<(), ServerError> {
-        config
-            .ensure_mask_key()
-            .map_err(|source| ServerError::DataDir { path: config.data_dir.display().to_string(), source })?;
-        let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
-        let databases = databases(&config, &self.shared.databases.load()).await?;
-        record_config(&self.shared.audit, &config);
-        self.shared.startup.replace_tls(acceptor);
-        self.shared.databases.store(Arc::new(databases));
-        warn_of_what_stays(&self.shared.config(), &config);
-        tracing::info!(revision = %config.policy.revision, "configuration reloaded");
-        self.shared.config.store(Arc::new(config));
-        Ok(())
+    pub async fn reload(&self, config: Config) -> Result<(), ServerError> {
+        self.shared.reload(config).await
     }
 
     /// How long sessions may finish what they are doing once the proxy stops.
@@ -332,6 +339,10 @@ impl Pulse for ServerPulse {
     fn upstreams(&self) -> (usize, usize) {
         let databases = self.shared.databases.load();
         (databases.len(), databases.values().filter(|database| !database.is_reachable()).count())
+    }
+
+    fn reload(&self, config: Config) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async { self.shared.reload(config).await.map_err(|error| with_causes(&error)) })
     }
 }
 

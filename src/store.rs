@@ -39,6 +39,9 @@ pub use sqlite::SqliteStore;
 /// Rows a page of [`Store::list`] has at most.
 pub const PAGE_MAX: u32 = 500;
 
+/// Requests that wait for one person that are counted; more are more than anybody counts.
+pub const WAITING_MAX: u32 = 1000;
+
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -196,6 +199,15 @@ pub struct Filter {
     pub limit: u32,
 }
 
+/// What waits for one person's vote.
+#[derive(Clone, Debug, Default)]
+pub struct WaitingOn {
+    /// How many, at most [`WAITING_MAX`].
+    pub count: u32,
+    /// Those with the least time left, that first.
+    pub first: Vec<AccessRequest>,
+}
+
 /// Who looks at a list.
 #[derive(Clone, Debug)]
 pub struct Viewer {
@@ -319,6 +331,10 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// One page of requests, by id descending.
     fn list(&self, filter: Filter) -> StoreFuture<'_, Vec<AccessRequest>>;
+
+    /// What waits for the vote of a person at `now`: PENDING requests of others that ask one of their groups, that they have
+    /// not approved as they are, and that have the reason they need. The first `limit` of them.
+    fn waiting_on(&self, person: Viewer, now: Timestamp, limit: u32) -> StoreFuture<'_, WaitingOn>;
 
     /// Adds a vote, makes a transition, or both; the request as it is then, or `None` when it was not at the version.
     fn vote_and_transition(&self, change: Change) -> StoreFuture<'_, Option<AccessRequest>>;

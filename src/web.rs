@@ -9,6 +9,7 @@ mod api;
 mod assets;
 mod audit;
 mod caller;
+mod configure;
 mod databases;
 mod decide;
 mod endpoint;
@@ -89,6 +90,8 @@ pub struct ApiState {
     strangers: Arc<Failures>,
     /// Room for streams of events.
     streams: Arc<Semaphore>,
+    /// Held while the configuration file is changed.
+    configuring: Arc<tokio::sync::Mutex<()>>,
     /// Room for searches in the audit trail, each of which reads files.
     searches: Arc<Semaphore>,
 }
@@ -118,6 +121,7 @@ impl ApiState {
         let sessions = Arc::new(Sessions::new(Arc::clone(&callers)));
         let pace = Arc::new(pace::Pace::new(&config.load().web));
         let streams = Arc::new(Semaphore::new(events::STREAMS_MAX));
+        let configuring = Arc::default();
         let searches = Arc::new(Semaphore::new(audit::SEARCHES_MAX));
         let (passwords, strangers, readiness) = Default::default();
         Self {
@@ -134,6 +138,7 @@ impl ApiState {
             readiness,
             strangers,
             streams,
+            configuring,
             searches,
         }
     }
@@ -157,10 +162,14 @@ pub fn router(state: ApiState) -> Router {
         .route("/logout", post(login::sign_out))
         .route("/requests", get(pages::requests))
         .route("/requests/{id}", get(pages::show))
+        .route("/requests/{id}/comment", get(pages::back_to).post(pages::comment))
+        .route("/requests/{id}/justify", get(pages::back_to).post(pages::justify))
         .route("/requests/{id}/{verb}", get(pages::back_to_request).post(pages::decide))
         .route("/analytics", get(pages::analytics))
         .route("/audit", get(pages::audit))
         .route("/audit/{seq}", get(pages::audit_record))
+        .route("/policy", get(pages::policy))
+        .route("/policy/{kind}", get(pages::back_to_policy).post(pages::set_stage))
         .route("/grants", get(pages::grants).post(pages::ask_grant))
         .route("/grants/{id}/{verb}", get(pages::back_to_grants).post(pages::decide_grant));
     Router::new()

@@ -261,6 +261,19 @@ pub enum Record<'a> {
         /// What weakens protection in it.
         warnings: &'a [String],
     },
+    /// Somebody has changed the configuration file from here.
+    ConfigChange {
+        /// Who.
+        by: &'a str,
+        /// Where.
+        surface: Surface,
+        /// Digest of the file before.
+        before: &'a str,
+        /// Digest of the file after.
+        after: &'a str,
+        /// The lines that go, with `-`, and those that come, with `+`.
+        diff: &'a str,
+    },
     /// A segment is about to be removed because it is older than the retention; durable before it is.
     Retired {
         /// The file.
@@ -288,7 +301,7 @@ pub enum Record<'a> {
 }
 
 /// What records are called that people may look for, as `kind` has it.
-pub const KINDS: [&str; 17] = [
+pub const KINDS: [&str; 18] = [
     "verdict",
     "intent",
     "outcome",
@@ -303,6 +316,7 @@ pub const KINDS: [&str; 17] = [
     "login_failed",
     "sign_in",
     "config",
+    "config_change",
     "retired",
     "gap",
     "checkpoint",

@@ -94,9 +94,11 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::Edit(EditError::Invalid(_)) => EX_CONFIG,
-            Self::Edit(EditError::NoUser(_) | EditError::UserExists(_)) | Self::Usage(_) => EX_USAGE,
+            Self::Edit(EditError::NoUser(_) | EditError::UserExists(_) | EditError::NoSuch(_)) | Self::Usage(_) => {
+                EX_USAGE
+            }
             Self::Password(_) => EX_NOINPUT,
-            Self::Edit(EditError::Write { .. }) | Self::Output(_) => EX_IOERR,
+            Self::Edit(EditError::Write { .. } | EditError::Changed) | Self::Output(_) => EX_IOERR,
         }
     }
 }

@@ -7,7 +7,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
+use countersign_policy::rule::Stage;
+use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value, value};
 
 use super::{Config, ConfigProblems, TokenConfig};
 use crate::identity::Scope;
@@ -16,7 +17,18 @@ use crate::identity::Scope;
 #[derive(Debug)]
 pub struct ConfigEdit {
     path: PathBuf,
+    /// The text as it was read.
+    before: String,
     document: DocumentMut,
+}
+
+/// What is enforced or only observed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Staged {
+    /// The rule of that name.
+    Rule(String),
+    /// The database of that name.
+    Database(String),
 }
 
 /// Why a change was not made.
@@ -39,6 +51,12 @@ pub enum EditError {
     /// There is such a user already.
     #[error("there is a user \"{0}\" already")]
     UserExists(String),
+    /// There is no such rule or database.
+    #[error("there is no {0}")]
+    NoSuch(String),
+    /// The file is not the one that was loaded.
+    #[error("the file has changed since it was loaded; reload the configuration first")]
+    Changed,
 }
 
 impl ConfigEdit {
@@ -55,7 +73,75 @@ impl ConfigEdit {
             path: path.clone(),
             source: io::Error::other("the file changed while it was read"),
         })?;
-        Ok(Self { path, document })
+        Ok(Self { path, before: text, document })
+    }
+
+    /// Opens a valid file if it is at that revision.
+    ///
+    /// # Errors
+    /// As [`ConfigEdit::open`], and when the file is at another revision.
+    pub fn open_at(path: &Path, revision: &str) -> Result<Self, EditError> {
+        let edit = Self::open(path)?;
+        if super::resolve::revision_of(&edit.before) == revision { Ok(edit) } else { Err(EditError::Changed) }
+    }
+
+    /// Has a rule or a database enforced, or only observed.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn set_stage(&mut self, what: &Staged, stage: Stage) -> Result<(), EditError> {
+        let mut one_line = false;
+        let table: Option<&mut dyn TableLike> = match what {
+            Staged::Rule(name) => {
+                let rules = self.document.get_mut("rules").and_then(Item::as_array_of_tables_mut);
+                let rule = rules.and_then(|rules| rules.iter_mut().find(|rule| is_named(rule, name)));
+                rule.map(|rule| rule as &mut dyn TableLike)
+            }
+            Staged::Database(name) => {
+                let databases = self.document.get_mut("databases").and_then(Item::as_table_like_mut);
+                let database = databases.and_then(|databases| databases.get_mut(name));
+                one_line = database.as_ref().is_some_and(|database| database.is_inline_table());
+                database.and_then(Item::as_table_like_mut)
+            }
+        };
+        let table = table.ok_or_else(|| match what {
+            Staged::Rule(name) => EditError::NoSuch(format!("rule \"{name}\"")),
+            Staged::Database(name) => EditError::NoSuch(format!("database \"{name}\"")),
+        })?;
+        let word = match stage {
+            Stage::Observe => "observe",
+            Stage::Enforce => "enforce",
+        };
+        match table.get_mut("stage").and_then(Item::as_value_mut) {
+            // What stands around the value, such as a comment behind it, stays.
+            Some(old) => {
+                let decor = old.decor().clone();
+                *old = Value::from(word);
+                *old.decor_mut() = decor;
+            }
+            None => {
+                table.insert("stage", value(word));
+                // There are no comments in it that could be lost.
+                if one_line {
+                    table.fmt();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The lines that go, with `-`, and those that come, with `+`. Values of secrets never stand in the file in clear.
+    #[must_use]
+    pub fn diff(&self) -> String {
+        let after = self.document.to_string();
+        let (old, new): (Vec<&str>, Vec<&str>) = (self.before.lines().collect(), after.lines().collect());
+        let same = |pair: &(&&str, &&str)| pair.0 == pair.1;
+        let head = old.iter().zip(&new).take_while(same).count();
+        let most = old.len().min(new.len()) - head;
+        let tail = old.iter().rev().zip(new.iter().rev()).take_while(same).take(most).count();
+        let gone = old[head..old.len() - tail].iter().map(|line| format!("-{line}\n"));
+        let come = new[head..new.len() - tail].iter().map(|line| format!("+{line}\n"));
+        gone.chain(come).collect()
     }
 
     /// Adds a user.
@@ -152,6 +238,10 @@ impl ConfigEdit {
     pub fn save(self) -> Result<Config, EditError> {
         let text = self.document.to_string();
         let config = Config::parse(&self.path, &text).map_err(EditError::Invalid)?;
+        let now = fs::read_to_string(&self.path);
+        if now.is_ok_and(|now| now != self.before) {
+            return Err(EditError::Changed);
+        }
         replace(&self.path, &text).map_err(|source| EditError::Write { path: self.path, source })?;
         Ok(config)
     }
@@ -238,6 +328,53 @@ mod tests {
         let mut edit = ConfigEdit::open(&path).unwrap();
         edit.add_user("alice", None, &[]).unwrap();
         assert_eq!(edit.save().unwrap().users.len(), 1);
+    }
+
+    const STAGED: &str = "# Ours.\n[[rules]]\nname = \"writes\"\neffects = [\"update\"]\naction = \"hold\"\nreviewers = [\"dba\"]\n\
+        stage = \"enforce\" # since May\n\n[[users]]\nname = \"bob\"\ngroups = [\"dba\"]\n\n[databases]\n\
+        shop = { upstream = \"postgres://rw@localhost/shop\", groups = [\"dba\"], default = \"allow\" }\n";
+
+    #[track_caller]
+    fn check_stage(what: &Staged, stage: Stage, diff: &str) {
+        let (_directory, path) = file(STAGED);
+        let revision = Config::load(&path).unwrap().policy.revision;
+        let mut edit = ConfigEdit::open_at(&path, &revision).unwrap();
+        edit.set_stage(what, stage).unwrap();
+        assert_eq!(edit.diff(), diff);
+        let changed = edit.save().unwrap();
+        let of_database = changed.policy.databases[0].stage;
+        assert_eq!(if matches!(what, Staged::Rule(_)) { changed.policy.rules[0].stage } else { of_database }, stage);
+        assert!(fs::read_to_string(&path).unwrap().contains("# since May"));
+    }
+
+    #[test]
+    fn what_is_enforced_can_be_observed_and_back() {
+        let (rule, shop) = (Staged::Rule("writes".to_owned()), Staged::Database("shop".to_owned()));
+        let line = |sign: char, stage: &str| format!("{sign}stage = \"{stage}\" # since May\n");
+        check_stage(&rule, Stage::Observe, &(line('-', "enforce") + &line('+', "observe")));
+        check_stage(&rule, Stage::Enforce, "");
+        let shop_is = |more: &str| {
+            format!(
+                "shop = {{ upstream = \"postgres://rw@localhost/shop\", groups = [\"dba\"], default = \"allow\"{more} }}\n"
+            )
+        };
+        let (before, after) = (shop_is(""), shop_is(", stage = \"observe\""));
+        check_stage(&shop, Stage::Observe, &format!("-{before}+{after}"));
+    }
+
+    #[test]
+    fn a_file_that_somebody_else_has_changed_is_left_alone() {
+        let (_directory, path) = file(STAGED);
+        let revision = Config::load(&path).unwrap().policy.revision;
+        let mut edit = ConfigEdit::open_at(&path, &revision).unwrap();
+        let none = Staged::Rule("none".to_owned());
+        assert!(matches!(edit.set_stage(&none, Stage::Observe), Err(EditError::NoSuch(_))));
+        edit.set_stage(&Staged::Rule("writes".to_owned()), Stage::Observe).unwrap();
+        let changed = STAGED.replace("# Ours.", "# Theirs.");
+        fs::write(&path, &changed).unwrap();
+        assert!(matches!(ConfigEdit::open_at(&path, &revision), Err(EditError::Changed)));
+        assert!(matches!(edit.save(), Err(EditError::Changed)));
+        assert_eq!(fs::read_to_string(&path).unwrap(), changed);
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl<'a> Reading<'a> {
         let hashes = masks.iter().any(|mask| mask.mask.is_keyed());
         let (review, audit) = (self.review(), self.audit());
         let (databases, database_policies) = databases.into_iter().unzip();
-        let revision = hex::encode(Sha256::digest(text.as_bytes())).chars().take(12).collect();
+        let revision = revision_of(text);
         Some(Config {
             path: self.path.to_owned(),
             listen,
@@ -330,4 +330,9 @@ impl<'a> Reading<'a> {
         };
         (defaults, review.duration("hold_budget"))
     }
+}
+
+/// What a file is told from others by.
+pub(super) fn revision_of(text: &str) -> String {
+    hex::encode(Sha256::digest(text.as_bytes())).chars().take(12).collect()
 }

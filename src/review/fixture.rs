@@ -6,6 +6,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use arc_swap::ArcSwap;
+use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
 use countersign_policy::grant::{Binding, ShapeDigest};
@@ -138,7 +139,7 @@ pub(crate) fn actor(name: &str) -> Actor {
 }
 
 /// A proxy that stays, with a database that is there.
-struct Calm;
+struct Calm(Arc<ArcSwap<Config>>);
 
 impl Pulse for Calm {
     fn is_leaving(&self) -> bool {
@@ -147,6 +148,11 @@ impl Pulse for Calm {
 
     fn upstreams(&self) -> (usize, usize) {
         (1, 0)
+    }
+
+    fn reload(&self, config: Config) -> BoxFuture<'_, Result<(), String>> {
+        self.0.store(Arc::new(config));
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 
@@ -195,7 +201,7 @@ impl Bench {
             audit: Arc::new(audit),
             failures,
             metrics,
-            pulse: Arc::new(Calm),
+            pulse: Arc::new(Calm(Arc::clone(&self.config))),
         })
     }
 

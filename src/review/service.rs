@@ -22,7 +22,7 @@ use super::{
 use crate::audit::{Audit, AuditError, Record};
 use crate::card::Card;
 use crate::config::Config;
-use crate::store::{Filter, NewRecord, Past, Store};
+use crate::store::{Filter, NewRecord, Past, Store, Viewer, WaitingOn};
 use crate::telemetry::TRANSITIONS;
 use countersign_policy::verdict::ReviewerDemand;
 
@@ -179,6 +179,14 @@ impl Review {
         Ok(self.store.list(filter).await?)
     }
 
+    /// What waits for the vote of a person in those groups; the first `limit` of it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn waiting_on(&self, person: Viewer, now: Timestamp, limit: u32) -> Result<WaitingOn, ReviewError> {
+        Ok(self.store.waiting_on(person, self.time(now), limit).await?)
+    }
+
     /// Requests that wait on the wire of this process.
     #[must_use]
     pub fn holds(&self) -> usize {
@@ -203,6 +211,12 @@ impl Review {
     pub fn reads_audit(&self, groups: &[String]) -> bool {
         let readers = &self.config.load().audit.readers;
         groups.iter().any(|group| group == ADMIN_GROUP || readers.contains(group))
+    }
+
+    /// Whether a person in those groups may change the configuration: admins.
+    #[must_use]
+    pub fn configures(&self, groups: &[String]) -> bool {
+        groups.iter().any(|group| group == ADMIN_GROUP)
     }
 
     /// Whether the store can be used at this moment.

@@ -11,6 +11,11 @@ use super::StoreError;
 use crate::card::Card;
 use crate::review::{AccessRequest, GrantRecord, Offer, Parameter, RequestId, State, Surface, Vote};
 
+/// What the text of facts holds when a reason is required, and when there is none. No string in it can hold either, because
+/// there every quote has a backslash before it.
+pub(super) const JUSTIFICATION_REQUIRED: &str = "\"justification_required\":true";
+pub(super) const NOT_JUSTIFIED: &str = "\"justification\":null";
+
 /// What nobody searches by, as one JSON text.
 #[derive(Serialize)]
 struct FactsOut<'a> {

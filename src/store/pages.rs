@@ -3,11 +3,13 @@
 //! Never reads rows that are not on the page: what a filter asks for is in an index, whichever parts of it are given.
 //! Invariant: `demands` repeats state, database and requester of its request, so that what concerns a group is found there.
 
+use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
+use super::facts::{JUSTIFICATION_REQUIRED, NOT_JUSTIFIED};
 use super::rows::{self, COLUMNS};
-use super::{Filter, PAGE_MAX, StoreError};
+use super::{Filter, PAGE_MAX, StoreError, Viewer, WAITING_MAX, WaitingOn};
 use crate::review::AccessRequest;
 
 /// A statement with its values, in the order of its marks.
@@ -71,4 +73,45 @@ pub(super) fn list(connection: &Connection, filter: &Filter) -> Result<Vec<Acces
     let page: Vec<AccessRequest> =
         query.query_and_then(params_from_iter(text.values), rows::request_from)?.collect::<Result<_, _>>()?;
     page.into_iter().map(|request| rows::complete(connection, request)).collect()
+}
+
+/// What waits for the vote of a person, that with the least time left first.
+pub(super) fn waiting_on(
+    connection: &Connection,
+    person: &Viewer,
+    now: Timestamp,
+    limit: u32,
+) -> Result<WaitingOn, StoreError> {
+    let mut text = Text::default();
+    text.push(
+        " FROM requests r WHERE r.id IN (SELECT d.request FROM demands d WHERE d.state = 'PENDING' AND d.grp IN (",
+        None,
+    );
+    for (index, group) in person.groups.iter().enumerate() {
+        text.push(if index == 0 { "?" } else { ", ?" }, Some(group.clone().into()));
+    }
+    text.push(")) AND +r.state = 'PENDING' AND r.requester <> ?", Some(person.name.clone().into()));
+    text.push(" AND r.expires_at > ?", Some(now.as_microsecond().into()));
+    // A vote counts for the text that it was cast for: the last that somebody changed, or the first.
+    text.push(
+        " AND NOT EXISTS (SELECT 1 FROM votes v WHERE v.request = r.id AND v.approve AND v.seq >= \
+         coalesce((SELECT max(e.seq) FROM votes e WHERE e.request = r.id AND e.edited IS NOT NULL), 0) AND v.person = ?)",
+        Some(person.name.clone().into()),
+    );
+    text.push(
+        " AND (r.justification IS NOT NULL OR instr(r.facts, ?) = 0",
+        Some(JUSTIFICATION_REQUIRED.to_owned().into()),
+    );
+    text.push(" OR instr(r.facts, ?) = 0)", Some(NOT_JUSTIFIED.to_owned().into()));
+    let count = format!("SELECT count(*) FROM (SELECT 1{} LIMIT {WAITING_MAX})", text.sql);
+    let count = connection.prepare_cached(&count)?.query_row(params_from_iter(&text.values), |row| row.get(0))?;
+    if limit == 0 || count == 0 {
+        return Ok(WaitingOn { count, first: Vec::new() });
+    }
+    let sql = format!("SELECT {COLUMNS}{} ORDER BY r.expires_at, r.id LIMIT {}", text.sql, limit.min(PAGE_MAX));
+    let mut query = connection.prepare_cached(&sql)?;
+    let first: Vec<AccessRequest> =
+        query.query_and_then(params_from_iter(&text.values), rows::request_from)?.collect::<Result<_, _>>()?;
+    let first = first.into_iter().map(|request| rows::complete(connection, request)).collect::<Result<_, _>>()?;
+    Ok(WaitingOn { count, first })
 }

@@ -29,7 +29,7 @@ use self::pool::Pool;
 use self::rows::{bigint, microseconds, request_from, state_name, storable};
 use super::{
     Change, Digest, DigestFilter, Filter, GrantFilter, NewRecord, PAGE_MAX, Past, Store, StoreError, StoreEvent,
-    StoreFuture, check_grant, check_history, check_transition, facts, owner,
+    StoreFuture, Viewer, WaitingOn, check_grant, check_history, check_transition, facts, owner,
 };
 use crate::card::Card;
 use crate::config::UpstreamConfig;
@@ -286,6 +286,24 @@ impl Store for PostgresStore {
 
     fn list(&self, filter: Filter) -> StoreFuture<'_, Vec<AccessRequest>> {
         Box::pin(self.list_page(filter))
+    }
+
+    fn waiting_on(&self, person: Viewer, now: Timestamp, limit: u32) -> StoreFuture<'_, WaitingOn> {
+        Box::pin(async move {
+            let name = storable(&person.name);
+            let (required, missing) = (facts::JUSTIFICATION_REQUIRED, facts::NOT_JUSTIFIED);
+            let now = now.as_microsecond();
+            let parameters: [&(dyn ToSql + Sync); 5] = [&name, &person.groups, &now, &required, &missing];
+            let counted = self.query(queries::COUNT_WAITING, &parameters).await?;
+            let count: i64 = counted.first().map_or(Ok(0), |row| row.try_get(0))?;
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            if limit == 0 || count == 0 {
+                return Ok(WaitingOn { count, first: Vec::new() });
+            }
+            let limit = i64::from(limit.min(PAGE_MAX));
+            let parameters: [&(dyn ToSql + Sync); 6] = [&name, &person.groups, &now, &required, &missing, &limit];
+            Ok(WaitingOn { count, first: self.requests(queries::WAITING, &parameters).await? })
+        })
     }
 
     fn vote_and_transition(&self, change: Change) -> StoreFuture<'_, Option<AccessRequest>> {

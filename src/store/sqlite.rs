@@ -15,8 +15,8 @@ use super::grants;
 use super::rows::{self, COLUMNS};
 use super::thread::{Access, StoreThread};
 use super::{
-    Change, Digest, DigestFilter, Filter, GrantFilter, NewRecord, Past, Store, StoreError, StoreFuture, check_history,
-    check_transition,
+    Change, Digest, DigestFilter, Filter, GrantFilter, NewRecord, Past, Store, StoreError, StoreFuture, Viewer,
+    WaitingOn, check_history, check_transition,
 };
 use super::{digests, facts, owner, pages};
 use crate::card::Card;
@@ -104,6 +104,10 @@ impl Store for SqliteStore {
 
     fn list(&self, filter: Filter) -> StoreFuture<'_, Vec<AccessRequest>> {
         self.read(move |connection| pages::list(connection, &filter))
+    }
+
+    fn waiting_on(&self, person: Viewer, now: Timestamp, limit: u32) -> StoreFuture<'_, WaitingOn> {
+        self.read(move |connection| pages::waiting_on(connection, &person, now, limit))
     }
 
     fn vote_and_transition(&self, change: Change) -> StoreFuture<'_, Option<AccessRequest>> {

@@ -10,9 +10,12 @@ mod chart;
 mod diff;
 mod grants;
 mod inbox;
+mod policy;
+mod remarks;
 mod request;
 mod shown;
 mod sql;
+mod words;
 
 use askama::Template;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -27,7 +30,9 @@ pub(super) use analytics::analytics;
 pub(super) use audit::{audit, audit_record};
 pub(super) use grants::{ask_grant, back_to_grants, decide_grant, grants};
 pub(super) use inbox::{inbox, requests};
-pub(super) use request::{back_to_request, decide, show};
+pub(super) use policy::{back_to_policy, policy, set_stage};
+pub(super) use remarks::{comment, justify};
+pub(super) use request::{back_to, back_to_request, decide, show};
 
 /// What a page may load and where its forms may lead: nothing but our own.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
@@ -45,7 +50,7 @@ struct Me {
     groups: String,
     csrf: String,
     /// Requests that wait for this person.
-    waiting: usize,
+    waiting: Option<String>,
     /// Whether the audit trail is open to this person.
     reads_audit: bool,
 }
@@ -56,21 +61,21 @@ impl Frame {
         Self { me: None, here: "" }
     }
 
-    fn of(person: &SignedIn, waiting: usize, here: &'static str) -> Self {
+    fn of(person: &SignedIn, waiting: u32, here: &'static str) -> Self {
         let me = Me {
             reads_audit: person.reads_audit,
             name: person.principal.name.clone(),
             groups: person.principal.groups.join(", "),
             csrf: person.token.csrf(),
-            waiting,
+            waiting: (waiting > 0).then(|| inbox::counted(waiting)),
         };
         Self { me: Some(me), here }
     }
 
     /// For somebody who is signed in, with the number of requests that wait for them.
     async fn load(state: &ApiState, person: &SignedIn, here: &'static str) -> Result<Self, ReviewError> {
-        let waiting = inbox::waiting(state, person).await?;
-        Ok(Self::of(person, waiting.len(), here))
+        let waiting = inbox::waiting(state, person, 0).await?;
+        Ok(Self::of(person, waiting.count, here))
     }
 
     fn style(&self) -> String {

@@ -10,11 +10,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use super::{ApiState, Problem};
+use crate::config::Config;
 
 /// How long the store may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -28,6 +30,9 @@ pub(crate) trait Pulse: Send + Sync {
 
     /// How many databases there are, and how many of them could not be asked at the last look, some seconds ago at most.
     fn upstreams(&self) -> (usize, usize);
+
+    /// Puts a configuration in the place of the one in force; why not, otherwise.
+    fn reload(&self, config: Config) -> BoxFuture<'_, Result<(), String>>;
 }
 
 /// One part.

@@ -48,10 +48,10 @@ async function visitor(options = DESKTOP) {
   return page;
 }
 
-async function signIn(page, name, at = '/') {
+async function signIn(page, name, at = '/', password = `password-of-${name}`) {
   await page.goto(at);
   await page.fill('#name', name);
-  await page.fill('#password', `password-of-${name}`);
+  await page.fill('#password', password);
   await page.click('text="Sign in"');
   await page.waitForSelector('header.top');
 }
@@ -139,6 +139,9 @@ const stories = {
     await page.goto(`/requests/${id}`);
     await page.keyboard.press('e');
     await page.fill('#statement-edit', "UPDATE customers SET note = 'one'\nWHERE id = 1");
+    await page.click('text="Show what changes"');
+    assert.match(await page.innerText('.decide pre.diff .come >> nth=0'), /one/);
+    await isAccessible(page);
     await page.click('text="Approve the changed text"');
     await page.waitForSelector('text=You approved the changed text.');
     await session.ended;
@@ -173,6 +176,77 @@ const stories = {
     await leave(page);
   },
 
+  async 'a reason and a comment can be given on the page'() {
+    const session = psql("UPDATE orders SET status = 'paid' WHERE id = 11");
+    const id = await session.id;
+    const requester = await visitor();
+    await signIn(requester, 'alice', `/requests/${id}`);
+    await requester.fill('#justification', 'OPS-7');
+    await requester.click('text="Give this reason"');
+    await requester.waitForSelector('blockquote:has-text("OPS-7")');
+    await leave(requester);
+    const page = await reviewer();
+    await page.goto(`/requests/${id}`);
+    await page.click('text="Comment"');
+    await page.fill('#comment', `is it one order? ${NASTY}`);
+    await page.click('text="Write it"');
+    await page.waitForSelector('q:has-text("is it one order?")');
+    await isAccessible(page);
+    await session.withdraw();
+    await leave(page);
+  },
+
+  async 'the trail is searched, and a record opened with its place in the chain'() {
+    const session = psql("SELECT 'a needle in the trail'");
+    await session.ended;
+    const page = await reviewer();
+    await page.click('nav >> text="Audit"');
+    await page.fill('input[name=text]', 'NEEDLE');
+    await page.selectOption('select[name=kind]', 'verdict');
+    await page.click('text="Search"');
+    await page.waitForSelector('.row code:has-text("a needle in the trail")');
+    assert.strictEqual(await page.locator('.row').count(), 1);
+    await isAccessible(page);
+    await page.click('.row a');
+    await page.waitForSelector('text=it carries that hash');
+    await isAccessible(page);
+    await leave(page);
+  },
+
+  async 'analytics are pictures, each with its numbers beside it'() {
+    const page = await reviewer();
+    await page.click('nav >> text="Analytics"');
+    await page.waitForSelector('figure svg rect');
+    const [shown, counted] = await page.evaluate(async () => {
+      const response = await fetch('/api/v1/analytics?last=30d');
+      return [document.querySelector('.tiles dd').textContent, (await response.json()).total.requests];
+    });
+    assert.strictEqual(shown, String(counted));
+    assert.match(await page.innerText('table:has-text("By rule")'), /writes-need-review/);
+    await isAccessible(page);
+    await leave(page);
+  },
+
+  async 'an admin switches a rule, and it holds nothing until it is switched back'() {
+    const page = await visitor();
+    await signIn(page, 'root', '/policy', 'password-of-alice');
+    await isAccessible(page);
+    await page.click('[aria-label="Only observe writes-need-review"]');
+    await page.waitForSelector('text=It is only observed from now on');
+    const free = psql("UPDATE orders SET status = 'paid' WHERE id = 12");
+    await free.ended;
+    assert.match(free.said, /UPDATE 1/);
+    await page.click('[aria-label="Enforce writes-need-review"]');
+    await page.waitForSelector('text=It is enforced from now on');
+    const held = psql("UPDATE orders SET status = 'paid' WHERE id = 12");
+    await held.id;
+    await held.withdraw();
+    await page.goto('/audit?kind=config_change');
+    await page.click('.row a >> nth=0');
+    assert.match(await page.innerText('.fields >> nth=0'), /stage = "enforce"/);
+    await leave(page);
+  },
+
   async 'what ends elsewhere is shown at once, whatever somebody was writing'() {
     const page = await reviewer();
     const session = psql("UPDATE orders SET status = 'paid' WHERE id = 8");
@@ -199,6 +273,10 @@ const stories = {
     await page.waitForSelector('text=You approved it.');
     await session.ended;
     assert.match(session.said, /UPDATE 1/);
+    for (const [link, wanted] of [['Audit', '.row'], ['Analytics', 'figure svg'], ['Policy', '.policy']]) {
+      await page.click(`nav >> text="${link}"`);
+      await page.waitForSelector(wanted);
+    }
     await page.click('text="Sign out"');
     await page.waitForSelector('#password');
     await leave(page);
@@ -223,7 +301,7 @@ const stories = {
     const id = await session.id;
     for (const [name, options] of [['phone', PHONE], ['phone-dark', { ...PHONE, colorScheme: 'dark' }], ['dark', { ...DESKTOP, colorScheme: 'dark' }]]) {
       const page = await reviewer(options);
-      for (const at of ['/', '/requests', '/grants', `/requests/${id}`]) {
+      for (const at of ['/', '/requests', '/grants', '/audit', '/audit/2', '/analytics', '/policy', `/requests/${id}`]) {
         await page.goto(at);
         await isNarrow(page);
         await isAccessible(page);

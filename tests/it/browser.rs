@@ -13,8 +13,19 @@ use crate::support::config::WRITES_HELD;
 use crate::support::proxy::Proxy;
 
 /// Each story waits for what it wants to see up to a minute; all of them take a few seconds on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(240);
-const STORIES: usize = 9;
+const PATIENCE: Duration = Duration::from_secs(480);
+const STORIES: usize = 13;
+
+/// An admin, who signs in with the password of alice, and who reads the audit trail besides admins.
+const OPERATORS: &str = r#"
+[audit]
+readers = ["dba-team"]
+
+[[users]]
+name = "root"
+groups = ["admin"]
+web_password = { env = "COUNTERSIGN_TEST_ALICE_PASSWORD" }
+"#;
 
 fn in_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -32,7 +43,7 @@ fn chromium() -> PathBuf {
 async fn people_decide_in_a_browser() {
     let modules = in_repository("target/browser/node_modules");
     assert!(modules.exists(), "playwright-core is not installed; run: scripts/setup --tests");
-    let proxy = Proxy::start(WRITES_HELD).await;
+    let proxy = Proxy::start(&format!("{WRITES_HELD}{OPERATORS}")).await;
     let mut command = Command::new("node");
     command
         .arg(in_repository("tests/browser/page.js"))

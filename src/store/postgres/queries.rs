@@ -68,6 +68,23 @@ pub(super) const LIST: &str = concat!("SELECT ", columns!(), " FROM countersign.
 /// One request by id.
 pub(super) const GET: &str = concat!("SELECT ", columns!(), " FROM countersign.requests r WHERE r.id = $1");
 
+/// What waits for the vote of `$1` in the groups `$2` at `$3`; `$4` and `$5` are what facts hold of a reason that is required,
+/// and of none. A vote counts for the text that it was cast for: the last that somebody changed, or the first.
+macro_rules! waiting {
+    () => {
+        " FROM countersign.requests r WHERE r.state = 'PENDING' AND r.reviewers && $2::text[] AND r.requester <> $1 \
+         AND r.expires_at > $3 AND NOT EXISTS (SELECT FROM countersign.votes v WHERE v.request = r.id AND v.approve AND v.seq >= \
+         coalesce((SELECT max(e.seq) FROM countersign.votes e WHERE e.request = r.id AND e.edited IS NOT NULL), 0) \
+         AND v.person = $1) AND (r.justification IS NOT NULL OR strpos(r.facts, $4) = 0 OR strpos(r.facts, $5) = 0)"
+    };
+}
+
+/// How many wait, at most 1000.
+pub(super) const COUNT_WAITING: &str = concat!("SELECT count(*) FROM (SELECT 1", waiting!(), " LIMIT 1000) counted");
+
+/// The first `$6` that wait, those with the least time left first.
+pub(super) const WAITING: &str = concat!("SELECT ", columns!(), waiting!(), " ORDER BY r.expires_at, r.id LIMIT $6");
+
 /// The card of `$1`.
 pub(super) const CARD: &str = "SELECT c.card FROM countersign.cards c WHERE c.request = $1";
 

@@ -328,6 +328,24 @@ impl Store for MemoryStore {
         })
     }
 
+    fn waiting_on(&self, person: Viewer, now: Timestamp, limit: u32) -> StoreFuture<'_, WaitingOn> {
+        self.call(move |shelf, _node| {
+            let waits = |request: &&AccessRequest| {
+                request.state == State::Pending
+                    && request.user != person.name
+                    && request.expires_at > now
+                    && request.reviewers.iter().any(|demand| person.groups.contains(&demand.group))
+                    && request.approvals().all(|vote| vote.by != person.name)
+                    && (request.justification.is_some() || !request.justification_required)
+            };
+            let mut all: Vec<_> = shelf.requests.values().map(|row| &row.request).filter(waits).cloned().collect();
+            all.sort_by_key(|request| (request.expires_at, request.id));
+            let count = u32::try_from(all.len()).unwrap_or(u32::MAX);
+            all.truncate(limit as usize);
+            Ok(WaitingOn { count, first: all })
+        })
+    }
+
     fn vote_and_transition(&self, change: Change) -> StoreFuture<'_, Option<AccessRequest>> {
         self.call(|shelf, node| shelf.apply(change, node))
     }

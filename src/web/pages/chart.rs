@@ -217,7 +217,8 @@ mod tests {
         let lined = lines("Time", &names, &both, |value| format!("{value}"));
         assert_eq!((lined.lines.len(), lined.dots.len()), (11, 51), "a gap ends a line");
         for dot in &lined.dots {
-            (inside(&dot.x, WIDTH), inside(&dot.y, HEIGHT));
+            inside(&dot.x, WIDTH);
+            inside(&dot.y, HEIGHT);
         }
         assert!(piles("Nothing", &[], &[]).bars.is_empty());
     }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::shown::Item;
 use super::{Answer, Frame, PageError, page};
 use crate::review::{AccessRequest, ReviewError, State as RequestState};
-use crate::store::{Filter, PAGE_MAX, Viewer};
+use crate::store::{Filter, PAGE_MAX, Viewer, WAITING_MAX, WaitingOn};
 use crate::web::ApiState;
 use crate::web::api::{parse_id, parse_status};
 use crate::web::fields::Fields;
@@ -18,6 +18,8 @@ use crate::web::session::SignedIn;
 
 /// Decided requests that the inbox shows.
 const RECENT: u32 = 8;
+/// Requests that wait for whoever looks that the inbox shows.
+const MINE_MAX: u32 = 100;
 /// Requests of others that the inbox shows.
 const OTHERS_MAX: usize = 50;
 /// Requests on a page of the list.
@@ -28,6 +30,10 @@ const PAGE: u32 = 50;
 struct InboxPage {
     frame: Frame,
     mine: Vec<Item>,
+    /// How many there are in all.
+    count: String,
+    /// How many of them are not on the page.
+    hidden: usize,
     others: Vec<Item>,
     recent: Vec<Item>,
 }
@@ -60,37 +66,42 @@ async fn pending(state: &ApiState, person: &SignedIn) -> Result<Vec<AccessReques
     state.review.list(filter).await
 }
 
-/// Requests that wait for somebody, those with the least time left first.
-pub(super) async fn waiting(state: &ApiState, person: &SignedIn) -> Result<Vec<AccessRequest>, ReviewError> {
-    Ok(split(state, person, pending(state, person).await?).0)
+/// What waits for somebody: how much, and the first of it, that with the least time left first.
+pub(super) async fn waiting(state: &ApiState, person: &SignedIn, limit: u32) -> Result<WaitingOn, ReviewError> {
+    let viewer = Viewer { name: person.principal.name.clone(), groups: person.principal.groups.clone() };
+    state.review.waiting_on(viewer, Timestamp::now(), limit).await
 }
 
-/// Requests that somebody can decide about, and the others.
-fn split(
-    state: &ApiState,
-    person: &SignedIn,
-    requests: Vec<AccessRequest>,
-) -> (Vec<AccessRequest>, Vec<AccessRequest>) {
+/// The newest that wait for others.
+async fn on_others(state: &ApiState, person: &SignedIn) -> Result<Vec<AccessRequest>, ReviewError> {
     let (now, actor) = (Timestamp::now(), person.actor());
-    let is_mine = |request: &AccessRequest| state.review.choices(request, &actor, now).approve.is_ok();
-    let (mut mine, others): (Vec<_>, Vec<_>) = requests.into_iter().partition(is_mine);
-    mine.sort_by_key(|request| request.expires_at);
-    (mine, others)
+    let mut requests = pending(state, person).await?;
+    requests.retain(|request| state.review.choices(request, &actor, now).approve.is_err());
+    requests.truncate(OTHERS_MAX);
+    Ok(requests)
+}
+
+/// A number as it is shown: what is not counted further is said to be more.
+pub(super) fn counted(count: u32) -> String {
+    if count < WAITING_MAX { count.to_string() } else { format!("{}+", WAITING_MAX - 1) }
 }
 
 /// `GET /`.
 pub(in crate::web) async fn inbox(State(state): State<ApiState>, person: SignedIn) -> Answer {
     let failed = || PageError::of(&person);
-    let (mine, others) = split(&state, &person, pending(&state, &person).await.map_err(failed())?);
+    let mine = waiting(&state, &person, MINE_MAX).await.map_err(failed())?;
+    let others = on_others(&state, &person).await.map_err(failed())?;
     let filter = Filter { visible_to: visible_to(&state, &person), limit: RECENT * 4, ..Filter::default() };
     let mut recent = state.review.list(filter).await.map_err(failed())?;
     recent.retain(|request| request.state != RequestState::Pending);
     recent.truncate(RECENT as usize);
     let now = state.review.time(Timestamp::now());
     let items = |requests: &[AccessRequest]| requests.iter().map(|request| Item::of(request, now)).collect::<Vec<_>>();
-    let others = &others[..others.len().min(OTHERS_MAX)];
-    let frame = Frame::of(&person, mine.len(), "inbox");
-    let shown = InboxPage { frame, mine: items(&mine), others: items(others), recent: items(&recent) };
+    let count = counted(mine.count);
+    let hidden = mine.count as usize - mine.first.len().min(mine.count as usize);
+    let frame = Frame::of(&person, mine.count, "inbox");
+    let mine = items(&mine.first);
+    let shown = InboxPage { frame, mine, count, hidden, others: items(&others), recent: items(&recent) };
     Ok(page(StatusCode::OK, &shown))
 }
 

@@ -10,6 +10,8 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::card::CardShown;
+use super::diff::{DiffLine, diff};
+use super::remarks::Remarks;
 use super::shown::{STATEMENT_MAX, Shown};
 use super::{Answer, Frame, PageError, page};
 use crate::duration::{in_words, parse};
@@ -33,6 +35,9 @@ struct RequestPage {
     card: CardShown,
     form: Option<DecideForm>,
     why_not: Option<String>,
+    remarks: Remarks,
+    /// Whether it is the answer to a form, at whose address there is nothing to look at again.
+    answers: bool,
     done: Option<&'static str>,
     problem: Option<String>,
 }
@@ -56,7 +61,12 @@ struct DecideForm {
     statement: Option<String>,
     /// Whether the statement is one that somebody was about to send.
     edited: bool,
+    /// What it would change.
+    diff: Vec<DiffLine>,
 }
+
+/// The end of the address of a form that only wants to see what a changed text changes.
+const PREVIEW: &str = "preview";
 
 /// What a form of the page asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,13 +180,19 @@ pub(in crate::web) async fn show(
 ) -> Answer {
     let request = find(&state, &person, &id).await.map_err(PageError::of(&person))?;
     let fields = Fields::parse(query.unwrap_or_default().as_bytes());
-    let done = fields.get("done").and_then(Verb::of).map(Verb::done);
+    let done =
+        fields.get("done").and_then(|done| Verb::of(done).map(Verb::done).or_else(|| super::remarks::done(done)));
     let made = Made { done, ..Made::default() };
     shown(&state, &person, &request, made).await
 }
 
 /// `GET /requests/{id}/{verb}`, when somebody loads the answer to a form again.
 pub(in crate::web) async fn back_to_request(Path((id, _verb)): Path<(String, String)>) -> Result<Redirect, Problem> {
+    Ok(Redirect::to(&format!("/requests/{}", parse_id(&id)?)))
+}
+
+/// `GET /requests/{id}/comment` and the like, as [`back_to_request`].
+pub(in crate::web) async fn back_to(Path(id): Path<String>) -> Result<Redirect, Problem> {
     Ok(Redirect::to(&format!("/requests/{}", parse_id(&id)?)))
 }
 
@@ -187,6 +203,10 @@ pub(in crate::web) async fn decide(
     Submitted { person, fields }: Submitted,
 ) -> Answer {
     let request = find(&state, &person, &id).await.map_err(PageError::of(&person))?;
+    if verb == PREVIEW {
+        let made = Made { reason: fields.text("reason"), statement: fields.text("statement"), ..Made::default() };
+        return shown(&state, &person, &request, made).await;
+    }
     let Some(verb) = Verb::of(&verb) else {
         return Err(PageError::of(&person)(Problem::bad_request("There is no such button")));
     };
@@ -218,21 +238,21 @@ async fn decide_as(
     Ok(())
 }
 
-async fn find(state: &ApiState, person: &SignedIn, id: &str) -> Result<AccessRequest, Problem> {
+pub(super) async fn find(state: &ApiState, person: &SignedIn, id: &str) -> Result<AccessRequest, Problem> {
     let id: RequestId = parse_id(id)?;
     Ok(state.review.find(id, &person.actor()).await?)
 }
 
 /// What has come of a form.
 #[derive(Default)]
-struct Made {
-    done: Option<&'static str>,
-    problem: Option<Problem>,
-    reason: Option<String>,
-    statement: Option<String>,
+pub(super) struct Made {
+    pub(super) done: Option<&'static str>,
+    pub(super) problem: Option<Problem>,
+    pub(super) reason: Option<String>,
+    pub(super) statement: Option<String>,
 }
 
-async fn shown(state: &ApiState, person: &SignedIn, request: &AccessRequest, made: Made) -> Answer {
+pub(super) async fn shown(state: &ApiState, person: &SignedIn, request: &AccessRequest, made: Made) -> Answer {
     let now = Timestamp::now();
     let mut choices = state.review.choices(request, &person.actor(), now);
     let too_long = request.statement.len().max(request.approved_text().len()) > STATEMENT_MAX;
@@ -245,11 +265,13 @@ async fn shown(state: &ApiState, person: &SignedIn, request: &AccessRequest, mad
     let form = choices.any().then(|| form(request, &choices, person, &made));
     let details = Details::of(state, &person.principal, request).await.map_err(PageError::of(person))?;
     let template = RequestPage {
+        remarks: Remarks::of(request, &details.comments, person),
         card: CardShown::of(&details, now),
         frame: Frame::load(state, person, "").await.map_err(PageError::of(person))?,
         shown: Shown::of(request, state.review.time(now)),
         why_not: if too_long { Some(TOO_LONG.to_owned()) } else { why_not(&choices) },
         form,
+        answers: problem.is_some() || made.statement.is_some(),
         done: made.done,
         problem,
     };
@@ -274,6 +296,7 @@ fn form(request: &AccessRequest, choices: &Choices, person: &SignedIn, made: &Ma
         counted: request.rows_counted && choices.approve.is_ok(),
         reason: made.reason.clone().unwrap_or_default(),
         edited: made.statement.is_some(),
+        diff: made.statement.as_ref().map(|changed| diff(&text, changed)).unwrap_or_default(),
         statement: Some(made.statement.clone().unwrap_or(text)).filter(|text| text.len() <= CHANGED_MAX),
     }
 }
