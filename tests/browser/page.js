@@ -224,6 +224,7 @@ const stories = {
     assert.strictEqual(shown, String(counted));
     assert.match(await page.innerText('table:has-text("By rule")'), /writes-need-review/);
     await isAccessible(page);
+    await picture(page, 'analytics');
     await leave(page);
   },
 
