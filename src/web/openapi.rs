@@ -97,7 +97,7 @@ fn schemes() -> [(&'static str, SecurityScheme); 3] {
 fn operation(endpoint: &Endpoint) -> utoipa::openapi::path::Operation {
     let mut operation = OperationBuilder::new().operation_id(Some(endpoint.id)).summary(Some(endpoint.does));
     let own = endpoint.parameters.iter().cloned().map(never_null);
-    for parameter in own.chain(id_parameter(endpoint)).chain(key_parameter(endpoint)) {
+    for parameter in own.chain(id_parameter(endpoint)).chain(seq_parameter(endpoint)).chain(key_parameter(endpoint)) {
         operation = operation.parameter(parameter);
     }
     if let Some((body, required)) = &endpoint.body {
@@ -120,6 +120,18 @@ fn operation(endpoint: &Endpoint) -> utoipa::openapi::path::Operation {
             .security(if endpoint.is_safe() { session } else { session.add(CSRF, none()) });
     }
     operation.build()
+}
+
+fn seq_parameter(endpoint: &Endpoint) -> Option<Parameter> {
+    endpoint.path.contains("{seq}").then(|| {
+        ParameterBuilder::new()
+            .name("seq")
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True)
+            .description(Some("The number of the record"))
+            .schema(Some(ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1))))
+            .build()
+    })
 }
 
 fn id_parameter(endpoint: &Endpoint) -> Option<Parameter> {
