@@ -10,6 +10,7 @@ mod digest;
 mod functions;
 mod load;
 pub(crate) mod look;
+mod members;
 mod queries;
 pub(crate) mod side;
 pub mod tls;
@@ -26,6 +27,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 use crate::config::DatabaseConfig;
+use crate::roles::Memberships;
 
 /// Callers of [`CatalogService::refresh`] that can wait in line; more wait for a place.
 const WAITERS_MAX: usize = 256;
@@ -75,6 +77,14 @@ pub enum CatalogError {
         /// Name of the catalog column.
         what: &'static str,
     },
+    /// There is more of it than is read.
+    #[error("there are more than {limit} {what} upstream")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much is read.
+        limit: usize,
+    },
     /// Connecting or loading took too long.
     #[error("loading the upstream's catalog timed out")]
     Timeout,
@@ -100,6 +110,8 @@ struct Shared {
     snapshot: ArcSwap<Catalog>,
     /// Why the last attempt failed; `None` when it succeeded.
     failure: ArcSwapOption<CatalogError>,
+    /// Who is a member of which role, where that counts; `None` when it could not be read.
+    memberships: ArcSwapOption<Memberships>,
     wanted: Notify,
 }
 
@@ -110,6 +122,7 @@ impl CatalogService {
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Catalog::default()),
             failure: ArcSwapOption::from_pointee(CatalogError::NotLoaded),
+            memberships: ArcSwapOption::empty(),
             wanted: Notify::new(),
         });
         let (orders, inbox) = mpsc::channel(WAITERS_MAX);
@@ -145,7 +158,14 @@ impl CatalogService {
         self.shared.snapshot.load().version() != 0
     }
 
-    /// A snapshot that shows everything committed before this call. Concurrent callers share one load. When nothing has
+    /// Who is a member of which role; `None` when that does not count on this database, or could not be read the last time.
+    /// The same value as long as nothing has changed. Takes no lock.
+    #[must_use]
+    pub fn memberships(&self) -> Option<Arc<Memberships>> {
+        self.shared.memberships.load_full()
+    }
+
+    /// A snapshot, and memberships, that show everything committed before this call. Concurrent callers share one load. When nothing has
     /// changed it is the same snapshot as before, with the same version.
     ///
     /// # Errors

@@ -162,6 +162,16 @@ pub enum DatabaseAuth {
     Passthrough,
 }
 
+/// Where the groups of the users of a database come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GroupsFrom {
+    /// From `[[users]]`.
+    #[default]
+    Config,
+    /// From there, and from the roles that they are members of upstream.
+    Roles,
+}
+
 /// One `[databases.NAME]` entry.
 #[derive(Clone, Debug)]
 pub struct DatabaseConfig {
@@ -173,6 +183,8 @@ pub struct DatabaseConfig {
     pub auth: DatabaseAuth,
     /// Groups whose members may connect.
     pub groups: Vec<String>,
+    /// Where else its users have groups from.
+    pub groups_from: GroupsFrom,
     /// Sessions at a time.
     pub sessions: Option<u32>,
     /// How long a client waits at most in mode `auto`, before it is told to send its statement again.

@@ -151,7 +151,7 @@ impl Session {
 fn identity(handshake: &ClientHandshake, name: &str, shared: &Shared) -> Identity {
     let subject = Subject {
         user: handshake.user.clone(),
-        groups: shared.config().groups_of(&handshake.user),
+        groups: handshake.groups.clone(),
         database: handshake.database.clone(),
         application: parameter(handshake, "application_name").unwrap_or_default().to_owned(),
     };

@@ -19,8 +19,9 @@ use tokio_rustls::TlsConnector;
 
 use crate::catalog::look::Looker;
 use crate::catalog::{CatalogError, CatalogService};
-use crate::config::{Config, UpstreamConfig};
+use crate::config::{Config, DatabaseConfig, GroupsFrom, UpstreamConfig};
 use crate::estimate::Estimator;
+use crate::roles::Memberships;
 use crate::session::words::Looked;
 use crate::side_pool::SidePool;
 
@@ -53,6 +54,7 @@ struct Compiled {
 /// See the module documentation.
 pub struct Database {
     upstream: UpstreamConfig,
+    groups_from: GroupsFrom,
     catalog: Arc<CatalogService>,
     analyses: Arc<AnalysisCache>,
     estimator: Estimator,
@@ -65,13 +67,14 @@ pub struct Database {
 impl Database {
     /// Puts the parts of one database together.
     #[must_use]
-    pub fn new(catalog: Arc<CatalogService>, upstream: UpstreamConfig, tls: Option<TlsConnector>) -> Self {
+    pub fn new(catalog: Arc<CatalogService>, config: &DatabaseConfig, tls: Option<TlsConnector>) -> Self {
+        let (upstream, groups_from) = (config.upstream.clone(), config.groups_from);
         let estimator = Estimator::new(upstream.clone(), tls.clone());
         let looker = Looker::new(upstream.clone(), tls.clone());
         let cards = SidePool::new(upstream.clone(), tls, CARDS_AT_ONCE);
         let analyses = Arc::new(AnalysisCache::new(ANALYSES, ANALYSES_BYTES_MAX));
         let (views, masks) = (ArcSwap::default(), DashMap::new());
-        Self { upstream, catalog, analyses, estimator, looker, cards, views, masks }
+        Self { upstream, groups_from, catalog, analyses, estimator, looker, cards, views, masks }
     }
 
     /// Who asks its planner.
@@ -85,10 +88,28 @@ impl Database {
         &self.cards
     }
 
-    /// Whether it stands for this upstream.
+    /// Whether it stands for this entry of the configuration.
     #[must_use]
-    pub fn is_for(&self, upstream: &UpstreamConfig) -> bool {
-        self.upstream == *upstream
+    pub fn is_for(&self, database: &DatabaseConfig) -> bool {
+        self.upstream == database.upstream && self.groups_from == database.groups_from
+    }
+
+    /// What keeps the catalog up to date, and the memberships of roles.
+    #[must_use]
+    pub fn catalog_service(&self) -> Arc<CatalogService> {
+        Arc::clone(&self.catalog)
+    }
+
+    /// Who is a member of which role, if that counts here and could be read.
+    #[must_use]
+    pub(crate) fn memberships(&self) -> Option<Arc<Memberships>> {
+        self.catalog.memberships()
+    }
+
+    /// Whether users have groups from the upstream.
+    #[must_use]
+    pub(crate) fn has_groups_from_roles(&self) -> bool {
+        self.groups_from == GroupsFrom::Roles
     }
 
     /// The newest snapshot.

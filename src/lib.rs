@@ -30,6 +30,7 @@ pub mod packs;
 pub mod relay;
 pub mod report;
 pub mod review;
+pub mod roles;
 pub mod scan;
 pub mod server;
 pub mod session;

@@ -14,6 +14,7 @@ mod follow;
 mod grant;
 mod grants;
 mod lifecycle;
+mod members;
 mod pending;
 mod remarks;
 pub(crate) mod schema;

@@ -82,6 +82,7 @@ impl Shared {
         let databases = databases(&config, &self.databases.load()).await?;
         record_config(&self.audit, &config);
         self.startup.replace_tls(acceptor);
+        self.review.roles().follow(&config, &databases);
         self.databases.store(Arc::new(databases));
         warn_of_what_stays(&self.config(), &config);
         tracing::info!(revision = %config.policy.revision, "configuration reloaded");
@@ -211,9 +212,11 @@ impl Server {
             .map_err(|source| ServerError::Listen { address: config.web.listen.to_string(), source })?;
         let config = Arc::new(ArcSwap::from_pointee(config));
         let review = Review::new(store, Arc::clone(&audit), Arc::clone(&config));
+        review.roles().follow(&config.load(), &databases);
         review.recover(now).await?;
+        let startup = StartupContext::new(Arc::clone(&config), acceptor, secret).with_audit(Arc::clone(&audit));
         let shared = Arc::new(Shared {
-            startup: StartupContext::new(Arc::clone(&config), acceptor, secret).with_audit(Arc::clone(&audit)),
+            startup: startup.with_roles(review.roles()),
             config: Arc::clone(&config),
             databases: ArcSwap::from_pointee(databases),
             review: Arc::clone(&review),
@@ -429,7 +432,7 @@ async fn databases(
 ) -> Result<HashMap<String, Arc<Database>>, ServerError> {
     let mut databases = HashMap::new();
     for database in &config.databases {
-        let kept = known.get(&database.name).filter(|old| old.is_for(&database.upstream)).cloned();
+        let kept = known.get(&database.name).filter(|old| old.is_for(database)).cloned();
         let entry = match kept {
             Some(kept) => kept,
             None => Arc::new(open_database(database).await?),
@@ -449,7 +452,7 @@ async fn open_database(database: &DatabaseConfig) -> Result<Database, ServerErro
     if let Err(error) = catalog.status() {
         tracing::warn!(database = %database.name, %error, "catalog not loaded yet; clients are refused until it is");
     }
-    Ok(Database::new(catalog, upstream.clone(), tls))
+    Ok(Database::new(catalog, database, tls))
 }
 
 /// Accepts clients until the drain begins, then waits for their sessions.

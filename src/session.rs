@@ -17,6 +17,7 @@ mod edited;
 mod ending;
 mod estimates;
 mod expected;
+mod groups;
 mod guarded;
 mod held;
 pub(crate) mod hopeless;

@@ -209,11 +209,32 @@ pub struct WaitingOn {
 }
 
 /// Who looks at a list.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Viewer {
     /// Name of the person.
     pub name: String,
     /// Groups of the person.
+    pub groups: Vec<String>,
+    /// Groups that the person is in on one database only.
+    pub on: Vec<GroupsOn>,
+}
+
+impl Viewer {
+    /// Groups of which one that is asked for a request lets the person see it, with the database where that is so, or
+    /// `None` for every one.
+    fn ways(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let everywhere = self.groups.iter().map(|group| (group.as_str(), None));
+        let there = self.on.iter().flat_map(|on| on.groups.iter().map(|group| (group.as_str(), Some(&*on.database))));
+        everywhere.chain(there)
+    }
+}
+
+/// Groups on one database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupsOn {
+    /// The database, as clients name it.
+    pub database: String,
+    /// The groups there.
     pub groups: Vec<String>,
 }
 

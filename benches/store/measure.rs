@@ -20,7 +20,9 @@ const PAGE: u32 = 50;
 pub(crate) async fn all(store: Arc<dyn Store>, arguments: &Arguments) -> Outcome<()> {
     let last = u128::from(2 * arguments.requests - 2);
     let page = Filter { state: Some(State::Pending), limit: PAGE, ..Filter::default() };
-    let viewer = |name: &str, group: &str| Some(Viewer { name: name.to_owned(), groups: vec![group.to_owned()] });
+    let viewer = |name: &str, group: &str| {
+        Some(Viewer { name: name.to_owned(), groups: vec![group.to_owned()], on: Vec::new() })
+    };
     let middle = Some(nth(last / 2));
     let lists = [
         ("newest 50 that wait", page.clone()),

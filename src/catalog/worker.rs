@@ -13,9 +13,10 @@ use tokio_rustls::TlsConnector;
 
 use super::definitions::BuiltIn;
 use super::load::{self, Loaded, Probe};
+use super::members;
 use super::side::Side;
 use super::{CatalogError, CatalogOptions, Shared, Waiter};
-use crate::config::{DatabaseConfig, UpstreamConfig};
+use crate::config::{DatabaseConfig, GroupsFrom, UpstreamConfig};
 
 /// The first pause after a failed attempt; each further one is twice as long.
 const RETRY_MIN: Duration = Duration::from_millis(250);
@@ -28,6 +29,7 @@ pub(super) struct Worker {
     tls: Option<TlsConnector>,
     options: CatalogOptions,
     shared: Arc<Shared>,
+    groups_from: GroupsFrom,
     side: Option<Side>,
     /// What the published snapshot was made from; `None` forces a load.
     current: Option<Probe>,
@@ -48,6 +50,7 @@ impl Worker {
             tls,
             options,
             shared,
+            groups_from: database.groups_from,
             side: None,
             current: None,
             built_in: BuiltIn::default(),
@@ -92,8 +95,33 @@ impl Worker {
             self.side = None;
             tracing::warn!(database = %self.name, %error, "catalog not refreshed");
         }
+        if self.groups_from == GroupsFrom::Roles {
+            self.read_memberships().await;
+        }
         self.shared.failure.store(outcome.as_ref().err().map(|error| Arc::new(error.clone())));
         outcome
+    }
+
+    /// Takes in who is a member of which role; nobody is, for who asks, when that cannot be read.
+    async fn read_memberships(&mut self) {
+        let read = match &self.side {
+            Some(side) => timeout(self.options.load_timeout, members::read(side.client())).await,
+            // Why there is no connection has been told.
+            None => return self.shared.memberships.store(None),
+        };
+        match read.unwrap_or(Err(CatalogError::Timeout)) {
+            Ok(read) => {
+                let known = self.shared.memberships.load();
+                if known.as_deref() != Some(&read) {
+                    self.shared.memberships.store(Some(Arc::new(read)));
+                }
+            }
+            Err(error) => {
+                self.side = None;
+                tracing::warn!(database = %self.name, %error, "memberships of roles not read; nobody has groups from there");
+                self.shared.memberships.store(None);
+            }
+        }
     }
 
     async fn update(&mut self) -> Result<Arc<Catalog>, CatalogError> {

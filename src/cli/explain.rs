@@ -159,7 +159,7 @@ async fn connect(database: &DatabaseConfig) -> Result<(Database, Option<Side>), 
     let catalog = CatalogService::start(database, connector.clone(), CatalogOptions::default()).await;
     catalog.status().map_err(|error| (Exit::Unavailable, with_causes(&error)))?;
     let client = Side::connect_plain(upstream, connector.as_ref()).await.ok();
-    Ok((Database::new(Arc::clone(&catalog), upstream.clone(), connector), client))
+    Ok((Database::new(Arc::clone(&catalog), database, connector), client))
 }
 
 /// The role and the search path that a new session has.

@@ -12,7 +12,9 @@ use std::time::Duration;
 use super::limits::SESSIONS_MAX;
 use super::problem::Report;
 use super::reader::{Keys, Section};
-use super::{DatabaseAuth, Network, SslMode, TlsConfig, UpstreamConfig, UserConfig, secret, token, upstream};
+use super::{
+    DatabaseAuth, GroupsFrom, Network, SslMode, TlsConfig, UpstreamConfig, UserConfig, secret, token, upstream,
+};
 
 pub(super) const TLS_KEYS: Keys =
     Keys { table: "[tls]", known: &["cert", "key", "client_ca", "require"], unavailable: &[] };
@@ -24,6 +26,8 @@ pub(super) const USER_KEYS: Keys = Keys {
 
 pub(super) const AUTHS: &[(&str, DatabaseAuth)] =
     &[("proxy", DatabaseAuth::Proxy), ("passthrough", DatabaseAuth::Passthrough)];
+
+pub(super) const GROUPS_FROM: &[(&str, GroupsFrom)] = &[("config", GroupsFrom::Config), ("roles", GroupsFrom::Roles)];
 
 /// The environment variable with the default of every `timeout`, in seconds.
 pub(super) const REVIEW_TIMEOUT: &str = "REVIEW_TIMEOUT_SEC";

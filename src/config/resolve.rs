@@ -23,7 +23,8 @@ use super::rules::{ACTIONS, Known, MODES, NO_REVIEWER, RULE_KEYS, STAGES};
 use super::store::{self, STORE_KEYS};
 use super::web::{self, WEB_KEYS};
 use super::{
-    Config, DatabaseConfig, ListenAddress, ReviewConfig, TcpConfig, TlsConfig, UpstreamConfig, rules, secret, values,
+    Config, DatabaseConfig, GroupsFrom, ListenAddress, ReviewConfig, TcpConfig, TlsConfig, UpstreamConfig, rules,
+    secret, values,
 };
 
 const TOP_KEYS: Keys = Keys {
@@ -55,7 +56,18 @@ const REVIEW_KEYS: Keys =
 const MASKING_KEYS: Keys = Keys { table: "[masking]", known: &["hash_key", "detect_foreign"], unavailable: &[] };
 const DATABASE_KEYS: Keys = Keys {
     table: "[databases.NAME]",
-    known: &["upstream", "password", "groups", "default", "unparsed", "review", "stage", "sessions", "auth"],
+    known: &[
+        "upstream",
+        "password",
+        "groups",
+        "default",
+        "unparsed",
+        "review",
+        "stage",
+        "sessions",
+        "auth",
+        "groups_from",
+    ],
     unavailable: &["allow_encodings"],
 };
 const DATABASE_REVIEW_KEYS: Keys = Keys {
@@ -113,6 +125,11 @@ pub(super) fn config(path: &Path, text: &str) -> Result<Config, ConfigProblems> 
     })
 }
 
+/// Whether groups also come from the upstream.
+fn is_roles(groups_from: Spanned<String>) -> bool {
+    access::GROUPS_FROM.contains(&(groups_from.value.as_str(), GroupsFrom::Roles))
+}
+
 fn first_line(message: &str) -> String {
     message.lines().next().unwrap_or("the file is not valid TOML").to_owned()
 }
@@ -149,6 +166,7 @@ impl<'a> Reading<'a> {
             databases: sections.iter().map(|(name, _)| name.as_str()).collect(),
             users: users.iter().map(|user| user.name.as_str()).collect(),
             groups: users.iter().flat_map(|user| user.groups.iter().map(String::as_str)).collect(),
+            others: sections.iter().any(|(_, section)| section.text_quietly("groups_from").is_some_and(is_roles)),
         };
         let databases: Vec<_> =
             sections.iter().filter_map(|(name, section)| self.database(name, section, &known, tcp)).collect();
@@ -305,7 +323,9 @@ impl<'a> Reading<'a> {
         let upstream = UpstreamConfig { password, tcp, ..upstream? };
         let groups = groups?.into_iter().map(|group| group.value).collect();
         let auth = section.choice("auth", access::AUTHS).unwrap_or_default();
-        let config = DatabaseConfig { name: name.to_owned(), upstream, auth, groups, sessions, hold_budget };
+        let groups_from = section.choice("groups_from", access::GROUPS_FROM).unwrap_or_default();
+        let config =
+            DatabaseConfig { name: name.to_owned(), upstream, auth, groups, groups_from, sessions, hold_budget };
         Some((config, DatabasePolicy { name: name.to_owned(), default, unparsed, review, stage }))
     }
 

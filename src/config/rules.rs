@@ -65,6 +65,8 @@ pub(super) struct Known<'a> {
     pub(super) databases: Vec<&'a str>,
     pub(super) users: Vec<&'a str>,
     pub(super) groups: Vec<&'a str>,
+    /// Whether some database has groups that this file does not know of.
+    pub(super) others: bool,
 }
 
 /// Reads one rule; `None` when a problem was reported that leaves nothing to build.
@@ -220,6 +222,8 @@ fn text(section: &Section<'_>) -> Option<regex::Regex> {
 impl Known<'_> {
     /// Warns of groups that no user is in.
     pub(super) fn warn_of_empty_groups(&self, section: &Section<'_>, groups: &[Spanned<String>], so: &str) {
+        // Who is in it may only be known upstream.
+        let groups = if self.others { &[] } else { groups };
         for group in groups {
             let literal = Glob::new(&group.value).is_ok_and(|glob| glob.is_literal());
             // Everybody is in it, but nobody reviews as everybody.

@@ -27,8 +27,7 @@ impl Review {
     /// [`ReviewError::NotFound`], or when the store fails.
     pub async fn find(&self, id: RequestId, actor: &Actor) -> Result<AccessRequest, ReviewError> {
         let request = self.get(id).await?;
-        let is_visible = request.is_visible_to(&actor.name, &actor.groups) || self.sees_all(&actor.groups);
-        if is_visible { Ok(request) } else { Err(ReviewError::NotFound) }
+        if self.may_see(&request, &actor.name, &actor.groups) { Ok(request) } else { Err(ReviewError::NotFound) }
     }
 
     /// The grant of that id, if the actor may know of it.
@@ -37,7 +36,7 @@ impl Review {
     /// [`ReviewError::NoSuchGrant`], or when the store fails.
     pub async fn find_grant(&self, id: GrantId, actor: &Actor) -> Result<GrantRecord, ReviewError> {
         let grant = self.grant(id).await?;
-        if grant.is_visible_to(&actor.name, &actor.groups) { Ok(grant) } else { Err(ReviewError::NoSuchGrant) }
+        if self.may_see_grant(&grant, &actor.name, &actor.groups) { Ok(grant) } else { Err(ReviewError::NoSuchGrant) }
     }
 
     /// Whether a person in those groups may know of that database: who may connect to it, who is asked there where a rule
@@ -61,6 +60,10 @@ impl Review {
         act: Act,
         now: Timestamp,
     ) -> Result<AccessRequest, ReviewError> {
+        if let Err(ReviewError::NotFound) = self.find(id, actor).await {
+            // It may have become theirs since roles were read.
+            self.refresh_roles_for(id).await?;
+        }
         self.find(id, actor).await?;
         match act {
             Act::Approve(consent) => self.approve(id, actor, consent, now).await,

@@ -1,6 +1,6 @@
 //! What people decide: approve, reject, cancel, revoke.
 //!
-//! Never trusts the groups a surface brings: membership is read from the configuration in force at each vote.
+//! Never trusts the groups a surface brings: membership is that of the moment of each vote.
 //! Invariant: a change that lost the race is worked out anew from what is then in the store.
 
 use std::time::Duration;
@@ -114,6 +114,7 @@ impl Review {
         plan: impl Fn(&AccessRequest) -> Plan,
     ) -> Result<AccessRequest, ReviewError> {
         self.audit_accepts()?;
+        self.refresh_roles_for(id).await?;
         self.decide_after(id, plan).await
     }
 
@@ -140,10 +141,6 @@ impl Review {
             }
             return Ok(changed);
         }
-    }
-
-    pub(super) fn is_admin(&self, actor: &Actor) -> bool {
-        self.groups_of(&actor.name).iter().any(|group| group == ADMIN_GROUP)
     }
 
     pub(super) fn plan_approval(
@@ -175,7 +172,7 @@ impl Review {
         let given = vote_of(actor, groups, consent.reason.clone(), now);
         let Consent { offer, forced, max_affected, .. } = *consent;
         let vote = Vote { approve: true, offer, forced, edited, max_affected, ..given };
-        let people: Vec<_> = approving().chain([&vote]).map(|vote| self.counts_in(vote)).collect();
+        let people: Vec<_> = approving().chain([&vote]).map(|vote| self.counts_in(&request.database, vote)).collect();
         let approved = own || consent.forced || are_met(&request.reviewers, &people);
         let mut change = Change { vote: Some(vote.clone()), ..unchanged(request) };
         if !approved {
@@ -202,12 +199,6 @@ impl Review {
         Ok(change)
     }
 
-    /// Groups in which an approval counts: those in which it was given, as long as its giver is in them.
-    pub(super) fn counts_in(&self, vote: &Vote) -> Vec<String> {
-        let now = self.groups_of(&vote.by);
-        vote.groups.iter().filter(|group| now.contains(group)).cloned().collect()
-    }
-
     /// Groups in which the actor approves.
     fn approves_in(
         &self,
@@ -218,19 +209,24 @@ impl Review {
         if request.user == actor.name {
             return Ok(vec![ADMIN_GROUP.to_owned()]);
         }
-        let own = self.groups_of(&actor.name);
         if consent.forced {
             let config = self.config.load();
             let forcing = &config.review.force_groups;
-            let groups: Vec<_> = own.into_iter().filter(|group| forcing.contains(group)).collect();
+            let groups: Vec<_> =
+                self.groups_of(&actor.name).into_iter().filter(|group| forcing.contains(group)).collect();
             if groups.is_empty() {
                 return Err(ReviewError::NotEligible { groups: "[review] force_groups".to_owned() });
             }
             let has_reason = consent.reason.as_deref().is_some_and(|reason| !reason.trim().is_empty());
             return if has_reason { Ok(groups) } else { Err(ReviewError::ReasonRequired) };
         }
-        let groups = demanded_groups(&request.reviewers, &own);
-        if groups.is_empty() { Err(not_eligible(request)) } else { Ok(groups) }
+        self.reviews_in(request, actor)
+    }
+
+    /// Groups in which the actor reviews the request; never none.
+    fn reviews_in(&self, request: &AccessRequest, actor: &Actor) -> Result<Vec<String>, ReviewError> {
+        let groups = demanded_groups(&request.reviewers, &self.groups_on(&request.database, &actor.name));
+        if groups.is_empty() { Err(self.not_eligible(&request.database, &request.reviewers)) } else { Ok(groups) }
     }
 
     pub(super) fn plan_cancel(
@@ -253,8 +249,8 @@ impl Review {
         reason: Option<String>,
         now: Timestamp,
     ) -> Plan {
-        if demanded_groups(&request.reviewers, &self.groups_of(&actor.name)).is_empty() && !self.is_admin(actor) {
-            return Err(not_eligible(request));
+        if !self.is_admin(actor) {
+            self.reviews_in(request, actor)?;
         }
         plan_end(request, State::Revoked, actor, reason, now)
     }
@@ -263,10 +259,7 @@ impl Review {
         if request.user == actor.name {
             return Err(ReviewError::OwnRequest);
         }
-        let groups = demanded_groups(&request.reviewers, &self.groups_of(&actor.name));
-        if groups.is_empty() {
-            return Err(not_eligible(request));
-        }
+        let groups = self.reviews_in(request, actor)?;
         is_open(request, now)?;
         let reason = Some(reason.to_owned());
         Ok(Change {
@@ -369,11 +362,6 @@ fn is_open(request: &AccessRequest, now: Timestamp) -> Result<(), ReviewError> {
         return Err(ReviewError::Expired);
     }
     Ok(())
-}
-
-fn not_eligible(request: &AccessRequest) -> ReviewError {
-    let groups: Vec<_> = request.reviewers.iter().map(|demand| demand.group.as_str()).collect();
-    ReviewError::NotEligible { groups: groups.join(" and ") }
 }
 
 fn transition_of(

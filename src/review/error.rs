@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::audit::AuditError;
 use crate::duration::in_words;
 use crate::review::{COMMENT_CHARS_MAX, GrantState, State};
+use crate::roles::RolesUnread;
 use crate::store::StoreError;
 
 /// Why a decision was not accepted. Nothing has changed then, unless the variant says so.
@@ -19,6 +20,9 @@ pub enum ReviewError {
         /// Those groups, as a phrase.
         groups: String,
     },
+    /// The person is in none of them by the configuration, and roles cannot be asked.
+    #[error(transparent)]
+    RolesUnread(RolesUnread),
     /// Requesters do not decide about themselves.
     #[error("requesters do not review their own requests")]
     OwnRequest,

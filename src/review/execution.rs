@@ -36,7 +36,8 @@ impl Review {
     /// Uses the approval up. After `Ok` the statement may be forwarded, once.
     ///
     /// # Errors
-    /// When it is not approved, was used before, revoked or withdrawn, has expired, or its intent cannot be made durable.
+    /// When it is not approved, was used before, revoked or withdrawn, has expired, or its intent cannot be made durable. It
+    /// is revoked when those who approved it are no longer in the groups in which they did.
     ///
     /// # Cancel safety
     /// When the future is dropped the approval may be used up; nothing was forwarded.
@@ -45,10 +46,17 @@ impl Review {
         crash_point::reach(CrashPoint::BeforeUse);
         let begun = self.decide(id, |request| {
             let change = plan_end(request, State::Executing, &proxy(), None, now)?;
-            if request.expires_at <= now { Err(ReviewError::Expired) } else { Ok(change) }
+            if request.expires_at <= now {
+                return Err(ReviewError::Expired);
+            }
+            match self.still_approved(request) {
+                Ok(()) => Ok(change),
+                Err(why) => plan_end(request, State::Revoked, &proxy(), Some(why), now),
+            }
         });
         let request = match begun.await {
-            Ok(request) => request,
+            Ok(request) if request.state == State::Executing => request,
+            Ok(request) => return Err(ReviewError::AlreadyDecided { state: request.state }),
             Err(error) => return Err(self.not_released(id, error, now).await),
         };
         crash_point::reach(CrashPoint::BeforeIntent);

@@ -126,7 +126,8 @@ impl Review {
                 return Err(ReviewError::AlreadyVoted);
             }
             let vote = Vote { approve: true, ..vote_of(actor, groups, reason.clone(), now) };
-            let people: Vec<_> = grant.votes.iter().chain([&vote]).map(|vote| self.counts_in(vote)).collect();
+            let people: Vec<_> =
+                grant.votes.iter().chain([&vote]).map(|vote| self.counts_in(&grant.database, vote)).collect();
             let mut next = match are_met(&grant.reviewers, &people) {
                 true => moved(grant, GrantState::Active, actor, reason.clone(), now)?,
                 false => GrantRecord { version: grant.version + 1, ..grant.clone() },
@@ -290,6 +291,7 @@ impl Review {
 
     /// Works out a change and makes it, as often as somebody else is faster.
     async fn change_grant(&self, id: GrantId, plan: impl Fn(&GrantRecord) -> Plan) -> Result<GrantRecord, ReviewError> {
+        self.roles.refresh(&self.grant(id).await?.database).await;
         loop {
             let grant = self.grant(id).await?;
             let next = plan(&grant)?;
@@ -350,10 +352,9 @@ impl Review {
         if grant.user == actor.name {
             return Err(ReviewError::OwnRequest);
         }
-        let groups = demanded_groups(&grant.reviewers, &self.groups_of(&actor.name));
+        let groups = demanded_groups(&grant.reviewers, &self.groups_on(&grant.database, &actor.name));
         if groups.is_empty() {
-            let all: Vec<_> = grant.reviewers.iter().map(|demand| demand.group.as_str()).collect();
-            return Err(ReviewError::NotEligible { groups: all.join(" and ") });
+            return Err(self.not_eligible(&grant.database, &grant.reviewers));
         }
         Ok(groups)
     }
@@ -361,7 +362,7 @@ impl Review {
     /// Who must approve what is asked for, and for how long they may be asked.
     fn demands_for(&self, actor: &Actor, ask: &GrantAsk) -> Result<(Vec<ReviewerDemand>, Duration), ReviewError> {
         let config = self.config.load();
-        let groups = self.groups_of(&actor.name);
+        let groups = self.groups_on(&ask.database, &actor.name);
         let may_connect = |name: &str| {
             let known = config.databases.iter().find(|database| database.name == name);
             known.is_some_and(|database| database.groups.iter().any(|group| groups.contains(group)))

@@ -100,8 +100,7 @@ impl Review {
 
     /// Whether the actor may know of the request, by the groups of this moment, and there is room.
     fn may_write(&self, request: &AccessRequest, actor: &Actor) -> Result<(), ReviewError> {
-        let groups = self.groups_of(&actor.name);
-        if !request.is_visible_to(&actor.name, &groups) && !self.sees_all(&groups) {
+        if !self.may_see(request, &actor.name, &self.groups_of(&actor.name)) {
             return Err(ReviewError::NotFound);
         }
         if request.version > VERSION_MAX { Err(ReviewError::TooMany) } else { Ok(()) }

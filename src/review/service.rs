@@ -22,6 +22,7 @@ use super::{
 use crate::audit::{Audit, AuditError, Record};
 use crate::card::Card;
 use crate::config::Config;
+use crate::roles::Roles;
 use crate::store::{Filter, NewRecord, Past, Store, Viewer, WaitingOn};
 use crate::telemetry::TRANSITIONS;
 use countersign_policy::verdict::ReviewerDemand;
@@ -39,6 +40,8 @@ pub struct Review {
     pub(super) in_force: ArcSwap<Vec<Arc<Grant>>>,
     /// Held while they are read from the store.
     pub(super) reading_grants: tokio::sync::Mutex<()>,
+    /// Groups that come from roles.
+    pub(super) roles: Arc<Roles>,
     /// Tells who watches.
     pub(super) feed: Feed,
 }
@@ -74,8 +77,8 @@ impl Review {
     /// Puts the parts together. Call [`Review::recover`] before the first session.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, audit: Arc<Audit>, config: Arc<ArcSwap<Config>>) -> Arc<Self> {
-        let (pending, unsettled, in_force, reading_grants, feed) = Default::default();
-        Arc::new(Self { store, audit, config, pending, unsettled, in_force, reading_grants, feed })
+        let (pending, unsettled, in_force, reading_grants, roles, feed) = Default::default();
+        Arc::new(Self { store, audit, config, pending, unsettled, in_force, reading_grants, roles, feed })
     }
 
     /// Takes in a request whose verdict is Hold.
@@ -167,7 +170,7 @@ impl Review {
         if request.state != State::Pending {
             return Vec::new();
         }
-        let people: Vec<_> = request.approvals().map(|vote| self.groups_of(&vote.by)).collect();
+        let people: Vec<_> = request.approvals().map(|vote| self.groups_on(&request.database, &vote.by)).collect();
         left(&request.reviewers, &people, MOST)
     }
 
@@ -199,13 +202,6 @@ impl Review {
         self.store.now().unwrap_or(now)
     }
 
-    /// Whether a person in those groups may know of every request: admins, and who may approve in everybody's place.
-    #[must_use]
-    pub fn sees_all(&self, groups: &[String]) -> bool {
-        let forcing = &self.config.load().review.force_groups;
-        groups.iter().any(|group| group == ADMIN_GROUP || forcing.contains(group))
-    }
-
     /// Whether a person in those groups may read the audit trail: admins, and members of `[audit] readers`.
     #[must_use]
     pub fn reads_audit(&self, groups: &[String]) -> bool {
@@ -231,17 +227,6 @@ impl Review {
     /// When it cannot.
     pub fn audit_health(&self) -> Result<(), AuditError> {
         self.audit.health()
-    }
-
-    /// Groups of a person by the configuration in force; none when it does not know them.
-    pub(super) fn groups_of(&self, name: &str) -> Vec<String> {
-        self.config.load().user(name).map(|user| user.groups.clone()).unwrap_or_default()
-    }
-
-    pub(super) fn bypasses(&self, name: &str) -> bool {
-        let config = self.config.load();
-        config.review.admins_bypass
-            && config.user(name).is_some_and(|user| user.groups.iter().any(|group| group == ADMIN_GROUP))
     }
 
     pub(super) fn audit_accepts(&self) -> Result<(), ReviewError> {

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::groups::Groups;
 use super::machine::Machine;
 use super::sockets::{Io, Sockets};
 use super::unmasked::Watch;
@@ -68,6 +69,7 @@ pub(crate) struct Driver {
     machine: Machine,
     around: Surroundings,
     masks: Watch,
+    groups: Groups,
     subject: countersign_policy::subject::Subject,
     waiting: Option<Wait>,
     began: Option<Instant>,
@@ -109,6 +111,7 @@ impl Driver {
             sending_cancel: JoinSet::new(),
             around,
             masks: Watch::new(),
+            groups: Groups::default(),
             subject,
             waiting: None,
             began: None,
@@ -246,7 +249,11 @@ impl Driver {
             self.around.config = config;
             self.around.catalog = catalog;
         }
-        self.masks.look(!same, &mut self.around, &self.subject, &self.database);
+        let regrouped = self.groups.look(&mut self.subject, &self.around.config, &self.database);
+        if regrouped {
+            self.machine.regroup(self.subject.groups.clone());
+        }
+        self.masks.look(regrouped || !same, &mut self.around, &self.subject, &self.database);
     }
 
     /// Does what the machine asked for, until it asks for nothing more. Only then the sockets are looked at, so that what has

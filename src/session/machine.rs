@@ -274,6 +274,11 @@ impl Machine {
         matches!(self.gate, Gate::Closed)
     }
 
+    /// The user is in these groups from now on.
+    pub fn regroup(&mut self, groups: Vec<String>) {
+        self.identity.subject.groups = groups;
+    }
+
     /// How many bytes of text are to be looked at next, where that may take long: it depends on a long text, or there is
     /// much to look at, or the client has sent such texts before. What only passes, and what is not complete, takes no time.
     #[must_use]

@@ -21,6 +21,7 @@ use crate::audit::{Audit, Record};
 use crate::cancel::CancelKey;
 use crate::config::{Config, DatabaseAuth, UpstreamConfig};
 use crate::failures::Failures;
+use crate::roles::{self, Roles};
 use crate::stream::ClientStream;
 use crate::tls::ClientTls;
 use crate::upstream::Upstream;
@@ -56,6 +57,7 @@ pub struct StartupContext {
     mock_secret: [u8; 32],
     failures: Arc<Failures>,
     audit: Option<Arc<Audit>>,
+    roles: Arc<Roles>,
     deadline: Duration,
 }
 
@@ -69,6 +71,7 @@ impl StartupContext {
             mock_secret,
             failures: Arc::default(),
             audit: None,
+            roles: Arc::default(),
             deadline: DEADLINE,
         }
     }
@@ -83,6 +86,12 @@ impl StartupContext {
     #[must_use]
     pub fn with_audit(self, audit: Arc<Audit>) -> Self {
         Self { audit: Some(audit), ..self }
+    }
+
+    /// The same, with groups from roles.
+    #[must_use]
+    pub fn with_roles(self, roles: Arc<Roles>) -> Self {
+        Self { roles, ..self }
     }
 
     /// What failed lately, for other places where people sign in.
@@ -111,6 +120,8 @@ pub struct ClientHandshake {
     pub unread: BytesMut,
     /// Name of the authenticated user.
     pub user: String,
+    /// Groups of the user on that database.
+    pub groups: Vec<String>,
     /// Database as the client named it: a key of `[databases]` open to one of the user's groups.
     pub database: String,
     /// Settings asked for, by their canonical names, each once.
@@ -217,6 +228,7 @@ fn unsupported(minor: u16) -> StartupError {
 /// Who logged in, where to, with which settings.
 struct Login {
     user: String,
+    groups: Vec<String>,
     database: String,
     settings: Settings,
     upstream: Option<Upstream>,
@@ -225,7 +237,7 @@ struct Login {
 
 impl Login {
     fn with(self, connection: Connection, peer: Peer) -> ClientHandshake {
-        let Self { user, database, settings, upstream, cancel_secret_len } = self;
+        let Self { user, groups, database, settings, upstream, cancel_secret_len } = self;
         let Connection { stream, unread, .. } = connection;
         let tls = stream.is_tls();
         let Settings { all: parameters, unlisted } = settings;
@@ -233,6 +245,7 @@ impl Login {
             stream,
             unread,
             user,
+            groups,
             database,
             parameters,
             unlisted,
@@ -309,12 +322,10 @@ async fn authenticate(
             (None, None)
         }
     };
-    if !may_connect(&shared.config(), &user, &database) {
-        return Err(StartupError::NoDatabase { database });
-    }
+    let groups = groups_to_connect(shared, &user, &database).await?;
     let settings = settings.map_or_else(|| settings::settings(&message.parameters), Ok)?;
     let cancel_secret_len = message.cancel_secret_len();
-    Ok(Some(Login { user, database, settings, upstream, cancel_secret_len }))
+    Ok(Some(Login { user, groups, database, settings, upstream, cancel_secret_len }))
 }
 
 /// Lets somebody try to authenticate who has not failed too often, and counts whether it fails. `None` is a client that
@@ -349,9 +360,27 @@ fn named(parameters: &BTreeMap<String, String>, name: &str) -> Option<String> {
     parameters.get(name).filter(|value| !value.is_empty()).cloned()
 }
 
-fn may_connect(config: &Config, user: &str, database: &str) -> bool {
-    let groups = config.groups_of(user);
-    config.database(database).is_some_and(|database| database.groups.iter().any(|group| groups.contains(group)))
+/// The groups of somebody who may connect to the database.
+async fn groups_to_connect(shared: &StartupContext, user: &str, database: &str) -> Result<Vec<String>, StartupError> {
+    shared.roles.refresh(database).await;
+    let config = shared.config();
+    let mut groups = config.groups_of(user);
+    let unread = match shared.roles.groups_on(database, user) {
+        Ok(more) => {
+            roles::add(&mut groups, more);
+            None
+        }
+        Err(unread) => Some(unread),
+    };
+    let known = config.database(database);
+    if !known.is_some_and(|database| database.groups.iter().any(|group| groups.contains(group))) {
+        if let Some(unread) = unread {
+            tracing::warn!(error = %unread, "client refused");
+        }
+        return Err(StartupError::NoDatabase { database: database.to_owned() });
+    }
+    // Rules for groups that cannot be told would not be applied.
+    unread.map_or(Ok(groups), |unread| Err(unread.into()))
 }
 
 #[cfg(test)]

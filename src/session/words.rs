@@ -40,7 +40,7 @@ pub struct Surroundings {
     pub now: Timestamp,
 }
 
-/// Who is connected, fixed for the life of the session.
+/// Who is connected, fixed for the life of the session but for the groups, where they come from roles.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// The requester.

@@ -20,12 +20,22 @@ pub(super) fn page(connection: &Connection, filter: &DigestFilter) -> Result<Vec
     let (from, until) = filter.ids();
     let mut values = vec![Value::from(from), Value::from(until), Value::from(filter.limit)];
     if let Some(viewer) = &filter.visible_to {
-        let groups = serde_json::to_string(&viewer.groups).map_err(|_error| StoreError::Invalid("viewer"))?;
+        // The newest of each way to see one; the newest of all are among them.
         text.push_str(
-            " AND (+r.requester = ?4 OR EXISTS (SELECT 1 FROM demands v WHERE v.request = r.id \
-             AND v.grp IN (SELECT value FROM json_each(?5))))",
+            " AND r.id IN (SELECT id FROM (SELECT o.id FROM requests o WHERE o.requester = ?4 \
+             AND o.id >= ?1 AND o.id < ?2 ORDER BY o.id DESC LIMIT ?3)",
         );
-        values.extend([Value::from(viewer.name.clone()), Value::from(groups)]);
+        values.push(Value::from(viewer.name.clone()));
+        for (group, database) in viewer.ways() {
+            text.push_str(" UNION SELECT request FROM (SELECT DISTINCT d.request FROM demands d WHERE d.grp = ?");
+            values.push(Value::from(group.to_owned()));
+            if let Some(database) = database {
+                text.push_str(" AND d.database = ?");
+                values.push(Value::from(database.to_owned()));
+            }
+            text.push_str(" AND d.request >= ?1 AND d.request < ?2 ORDER BY d.request DESC LIMIT ?3)");
+        }
+        text.push(')');
     }
     text.push_str(" ORDER BY r.id DESC LIMIT ?3");
     let mut query = connection.prepare_cached(&text)?;

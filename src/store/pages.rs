@@ -58,9 +58,12 @@ pub(super) fn list(connection: &Connection, filter: &Filter) -> Result<Vec<Acces
             text.push_filter(filter, "+r", "r.id");
             text.push_page(filter, "r.id");
             text.push(")", None);
-            for group in &viewer.groups {
+            for (group, database) in viewer.ways() {
                 text.push(" UNION SELECT request FROM (SELECT DISTINCT d.request FROM demands d WHERE d.grp = ?", None);
-                text.values.push(group.clone().into());
+                text.values.push(group.to_owned().into());
+                if let Some(database) = database {
+                    text.push(" AND d.database = ?", Some(database.to_owned().into()));
+                }
                 text.push_filter(filter, "d", "d.request");
                 text.push_page(filter, "d.request");
                 text.push(")", None);
@@ -84,11 +87,14 @@ pub(super) fn waiting_on(
 ) -> Result<WaitingOn, StoreError> {
     let mut text = Text::default();
     text.push(
-        " FROM requests r WHERE r.id IN (SELECT d.request FROM demands d WHERE d.state = 'PENDING' AND d.grp IN (",
+        " FROM requests r WHERE r.id IN (SELECT d.request FROM demands d WHERE d.state = 'PENDING' AND (false",
         None,
     );
-    for (index, group) in person.groups.iter().enumerate() {
-        text.push(if index == 0 { "?" } else { ", ?" }, Some(group.clone().into()));
+    for (group, database) in person.ways() {
+        text.push(" OR d.grp = ?", Some(group.to_owned().into()));
+        if let Some(database) = database {
+            text.push(" AND d.database = ?", Some(database.to_owned().into()));
+        }
     }
     text.push(")) AND +r.state = 'PENDING' AND r.requester <> ?", Some(person.name.clone().into()));
     text.push(" AND r.expires_at > ?", Some(now.as_microsecond().into()));

@@ -178,6 +178,10 @@ impl PostgresStore {
         }
         if let Some(viewer) = filter.visible_to {
             also(" AND (r.requester = ?", Box::new(storable(&viewer.name)), Type::TEXT);
+            for on in viewer.on {
+                also(" OR (r.database = ?", Box::new(storable(&on.database)), Type::TEXT);
+                also(" AND r.reviewers && ?)", Box::new(on.groups), Type::TEXT_ARRAY);
+            }
             also(" OR r.reviewers && ?)", Box::new(viewer.groups), Type::TEXT_ARRAY);
         }
         let limit = i64::from(filter.limit.clamp(1, PAGE_MAX));
@@ -262,10 +266,15 @@ impl Store for PostgresStore {
     fn digests(&self, filter: DigestFilter) -> StoreFuture<'_, Vec<Digest>> {
         Box::pin(async move {
             let (from, until) = filter.ids();
-            let viewer = filter.visible_to.as_ref();
-            let (name, groups) = (viewer.map(|viewer| storable(&viewer.name)), viewer.map(|viewer| &viewer.groups));
             let limit = i64::from(filter.limit);
-            let page = self.query(queries::DIGESTS, &[&from, &until, &name, &groups, &limit]).await?;
+            let page = match &filter.visible_to {
+                None => self.query(queries::DIGESTS, &[&from, &until, &limit]).await?,
+                Some(viewer) => {
+                    let (groups, databases): (Vec<_>, Vec<_>) = viewer.ways().unzip();
+                    let name = storable(&viewer.name);
+                    self.query(queries::DIGESTS_SEEN, &[&from, &until, &limit, &name, &groups, &databases]).await?
+                }
+            };
             page.iter().map(rows::digest_from).collect()
         })
     }
@@ -293,7 +302,8 @@ impl Store for PostgresStore {
             let name = storable(&person.name);
             let (required, missing) = (facts::JUSTIFICATION_REQUIRED, facts::NOT_JUSTIFIED);
             let now = now.as_microsecond();
-            let parameters: [&(dyn ToSql + Sync); 5] = [&name, &person.groups, &now, &required, &missing];
+            let (groups, databases): (Vec<&str>, Vec<Option<&str>>) = person.ways().unzip();
+            let parameters: [&(dyn ToSql + Sync); 6] = [&name, &groups, &now, &required, &missing, &databases];
             let counted = self.query(queries::COUNT_WAITING, &parameters).await?;
             let count: i64 = counted.first().map_or(Ok(0), |row| row.try_get(0))?;
             let count = u32::try_from(count).unwrap_or(u32::MAX);
@@ -301,7 +311,7 @@ impl Store for PostgresStore {
                 return Ok(WaitingOn { count, first: Vec::new() });
             }
             let limit = i64::from(limit.min(PAGE_MAX));
-            let parameters: [&(dyn ToSql + Sync); 6] = [&name, &person.groups, &now, &required, &missing, &limit];
+            let parameters: [&(dyn ToSql + Sync); 7] = [&name, &groups, &now, &required, &missing, &databases, &limit];
             Ok(WaitingOn { count, first: self.requests(queries::WAITING, &parameters).await? })
         })
     }

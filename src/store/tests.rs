@@ -154,7 +154,7 @@ async fn page_through(store: &Arc<dyn Store>) {
     assert!(ids(Filter { database: Some("' OR true --".to_owned()), ..page.clone() }).await.is_empty());
     let viewer = |name: &str, groups: &[&str]| {
         let groups = groups.iter().map(|group| (*group).to_owned()).collect();
-        Some(Viewer { name: name.to_owned(), groups })
+        Some(Viewer { name: name.to_owned(), groups, ..Viewer::default() })
     };
     assert_eq!(ids(Filter { visible_to: viewer("bob", &[]), ..page.clone() }).await, [6, 4, 2]);
     assert_eq!(ids(Filter { visible_to: viewer("eve", &["x", "dba"]), ..page.clone() }).await, [7, 6, 5]);
@@ -191,7 +191,11 @@ async fn every_filter_gives_the_newest_of_what_it_says() {
     all.reverse();
     let viewers = [("eve", vec![]), ("bob", vec!["dba"]), ("olga", vec!["legal", "security"]), ("olga", vec!["none"])];
     let viewers = viewers.into_iter().map(|(name, groups)| {
-        Some(Viewer { name: name.to_owned(), groups: groups.into_iter().map(str::to_owned).collect() })
+        Some(Viewer {
+            name: name.to_owned(),
+            groups: groups.into_iter().map(str::to_owned).collect(),
+            ..Viewer::default()
+        })
     });
     for visible_to in viewers.chain([None]) {
         for bits in 0..16_u32 {

@@ -14,7 +14,6 @@ use super::{ApiState, Problem};
 use crate::duration;
 use crate::identity::Principal;
 use crate::review::analytics::{Analytics, Period, Question};
-use crate::store::Viewer;
 
 /// How far back is counted when the caller does not say.
 const LAST_DEFAULT: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -67,7 +66,6 @@ pub(super) async fn count(state: &ApiState, who: &Principal, query: AnalyticsQue
         (Some(from), None) => from,
         (None, last) => until.checked_sub(span(last.as_deref())?).unwrap_or(Timestamp::UNIX_EPOCH),
     };
-    let viewer = Viewer { name: who.name.clone(), groups: who.groups.clone() };
     let question = Question {
         from,
         until,
@@ -76,7 +74,7 @@ pub(super) async fn count(state: &ApiState, who: &Principal, query: AnalyticsQue
         rule: query.rule,
         group: query.group,
         per: query.per,
-        visible_to: (!state.review.sees_all(&who.groups)).then_some(viewer),
+        visible_to: state.review.viewer(&who.name, &who.groups),
     };
     Ok(state.review.analytics(question).await?)
 }

@@ -18,9 +18,8 @@ use crate::card::Card;
 use crate::duration;
 use crate::identity::{Principal, Scope};
 use crate::review::schema::Demand;
-use crate::review::votes::demanded_groups;
 use crate::review::{AccessRequest, Comment, RequestId, State as RequestState};
-use crate::store::{Filter, PAGE_MAX, Past, Viewer};
+use crate::store::{Filter, PAGE_MAX, Past};
 
 /// When a card has been gathered if it ever is.
 const GATHERED_BY: SignedDuration = SignedDuration::from_mins(2);
@@ -117,13 +116,11 @@ pub(super) async fn list(
         Problem::bad_request("The query takes status, database, user, after and limit, each at most once")
     })?;
     let limit = limit_of(query.limit)?;
-    let sees_all = state.review.sees_all(&caller.principal.groups);
-    let viewer = Viewer { name: caller.principal.name, groups: caller.principal.groups };
     let filter = Filter {
         state: query.status.map(|status| parse_status(&status)).transpose()?,
         database: query.database,
         user: query.user,
-        visible_to: (!sees_all).then_some(viewer),
+        visible_to: state.review.viewer(&caller.principal.name, &caller.principal.groups),
         after: query.after.map(|after| parse_id(&after).map_err(|_none| bad_after())).transpose()?,
         limit,
     };
@@ -138,7 +135,7 @@ impl Details {
     pub(super) async fn of(state: &ApiState, who: &Principal, request: &AccessRequest) -> Result<Self, Problem> {
         let review = &state.review;
         // Whoever reviews it is asked for the same shape by anybody; a requester knows of own requests only.
-        let reviews = review.sees_all(&who.groups) || !demanded_groups(&request.reviewers, &who.groups).is_empty();
+        let reviews = review.is_reviewer(request, &who.name, &who.groups);
         let own = (!reviews).then_some(who.name.as_str());
         // The proxy that was to gather the rest may have ended before it had.
         let settled =

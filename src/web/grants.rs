@@ -105,8 +105,8 @@ pub(super) async fn list(
     };
     let found = state.review.grants(filter).await?;
     let next = if found.len() == limit as usize { found.last().map(|grant| grant.id) } else { None };
-    let visible =
-        found.into_iter().filter(|grant| grant.is_visible_to(&caller.principal.name, &caller.principal.groups));
+    let who = &caller.principal;
+    let visible = found.into_iter().filter(|grant| state.review.may_see_grant(grant, &who.name, &who.groups));
     Ok(Json(GrantPage { grants: visible.map(|grant| GrantView::of(&state, grant)).collect(), next }))
 }
 

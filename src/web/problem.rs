@@ -65,6 +65,7 @@ impl From<ReviewError> for Problem {
     fn from(error: ReviewError) -> Self {
         let (status, word) = match &error {
             ReviewError::NotFound => return Self::no_such_request(),
+            ReviewError::RolesUnread(_) => (StatusCode::SERVICE_UNAVAILABLE, "roles-unread"),
             ReviewError::NotEligible { .. } => (StatusCode::FORBIDDEN, "not-eligible"),
             ReviewError::OwnRequest => (StatusCode::FORBIDDEN, "own-request"),
             ReviewError::AlreadyVoted => (StatusCode::CONFLICT, "already-voted"),

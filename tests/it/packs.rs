@@ -50,7 +50,7 @@ impl Bench {
         let settings = shop.config();
         let catalog = CatalogService::start(&settings, None, CatalogOptions::default()).await;
         catalog.status().expect("catalog");
-        Self { config, database: Judged::new(catalog, settings.upstream.clone(), None), _shop: shop }
+        Self { config, database: Judged::new(catalog, &settings, None), _shop: shop }
     }
 
     /// `allow`, `hold` or `deny` for a member of that group.

@@ -36,6 +36,7 @@ mod programs;
 mod redefined;
 mod remarks;
 mod review;
+mod roles;
 mod rows;
 mod startup;
 mod tls;

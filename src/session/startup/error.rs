@@ -15,6 +15,7 @@ use countersign_protocol::startup::PacketError;
 
 use super::settings::SettingError;
 use crate::fault::Fault;
+use crate::roles::RolesUnread;
 use crate::upstream::UpstreamError;
 
 /// Why a negotiation failed.
@@ -94,6 +95,9 @@ pub enum StartupError {
         /// As the client gave it.
         database: String,
     },
+    /// It is not known who is in which group of the database.
+    #[error(transparent)]
+    RolesUnread(#[from] RolesUnread),
     /// A setting that cannot be had.
     #[error("unacceptable setting in the startup packet")]
     Setting(#[from] SettingError),
@@ -135,6 +139,7 @@ impl StartupError {
             | Self::CleartextRefused
             | Self::BindingNotRelayed
             | Self::TooManyFailures
+            | Self::RolesUnread(_)
             | Self::Setting(_) => None,
         }
     }
@@ -190,6 +195,8 @@ impl StartupError {
             Self::TooManyFailures => Refusal::new("28000", "too many failed authentications from this address")
                 .hint("Try again in a minute."),
             Self::NoDatabase { database } => Refusal::new("3D000", format!("database \"{database}\" does not exist")),
+            Self::RolesUnread(unread) => Refusal::new("57P03", unread.to_string())
+                .hint("Try again in a moment; if it stays so, an operator finds the cause in the proxy's log."),
             Self::Setting(error) => error.refusal(),
         };
         Some(refusal)

@@ -6,8 +6,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::config::{
-    AuditConfig, DatabaseAuth, DatabaseConfig, LimitsConfig, ListenAddress, ReviewConfig, SslMode, TcpConfig,
-    TlsConfig, UpstreamConfig, UserConfig, WebConfig,
+    AuditConfig, DatabaseAuth, DatabaseConfig, GroupsFrom, LimitsConfig, ListenAddress, ReviewConfig, SslMode,
+    TcpConfig, TlsConfig, UpstreamConfig, UserConfig, WebConfig,
 };
 use crate::listener::{Listener, Sharing};
 
@@ -54,6 +54,7 @@ fn database(name: &str, groups: &[&str]) -> DatabaseConfig {
         upstream,
         auth: DatabaseAuth::Proxy,
         groups,
+        groups_from: GroupsFrom::default(),
         sessions: None,
         hold_budget: None,
     }

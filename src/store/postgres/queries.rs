@@ -73,6 +73,8 @@ pub(super) const GET: &str = concat!("SELECT ", columns!(), " FROM countersign.r
 macro_rules! waiting {
     () => {
         " FROM countersign.requests r WHERE r.state = 'PENDING' AND r.reviewers && $2::text[] AND r.requester <> $1 \
+         AND EXISTS (SELECT FROM unnest($2::text[], $6::text[]) AS v (grp, database) WHERE v.grp = ANY (r.reviewers) \
+         AND (v.database IS NULL OR v.database = r.database)) \
          AND r.expires_at > $3 AND NOT EXISTS (SELECT FROM countersign.votes v WHERE v.request = r.id AND v.approve AND v.seq >= \
          coalesce((SELECT max(e.seq) FROM countersign.votes e WHERE e.request = r.id AND e.edited IS NOT NULL), 0) \
          AND v.person = $1) AND (r.justification IS NOT NULL OR strpos(r.facts, $4) = 0 OR strpos(r.facts, $5) = 0)"
@@ -82,8 +84,8 @@ macro_rules! waiting {
 /// How many wait, at most 1000.
 pub(super) const COUNT_WAITING: &str = concat!("SELECT count(*) FROM (SELECT 1", waiting!(), " LIMIT 1000) counted");
 
-/// The first `$6` that wait, those with the least time left first.
-pub(super) const WAITING: &str = concat!("SELECT ", columns!(), waiting!(), " ORDER BY r.expires_at, r.id LIMIT $6");
+/// The first `$7` that wait, those with the least time left first.
+pub(super) const WAITING: &str = concat!("SELECT ", columns!(), waiting!(), " ORDER BY r.expires_at, r.id LIMIT $7");
 
 /// The card of `$1`.
 pub(super) const CARD: &str = "SELECT c.card FROM countersign.cards c WHERE c.request = $1";
@@ -97,12 +99,33 @@ pub(super) const FILL_CARD: &str = "WITH filled AS (INSERT INTO countersign.card
 pub(super) const COMMENTS: &str =
     "SELECT c.person, c.surface, c.at, c.comment FROM countersign.comments c WHERE c.request = $1 ORDER BY c.seq";
 
-/// Requests from id `$1` to before `$2` in few words: those that `$3` made or groups `$4` are asked for, or all; `$5` at most.
-pub(super) const DIGESTS: &str = "SELECT r.id, r.requester, r.database, r.created_at, r.shape, r.rules, t.to_state, t.person, \
-     t.at, r.reviewers FROM countersign.requests r \
-     LEFT JOIN countersign.transitions t ON t.request = r.id AND t.from_state = 'PENDING' \
-     WHERE r.id >= $1 AND r.id < $2 AND ($3::text IS NULL OR r.requester = $3 OR r.reviewers && $4::text[]) \
-     ORDER BY r.id DESC LIMIT $5";
+/// Requests in few words; what follows says which.
+macro_rules! digests {
+    ($which:literal) => {
+        concat!(
+            "SELECT r.id, r.requester, r.database, r.created_at, r.shape, r.rules, t.to_state, t.person, \
+             t.at, r.reviewers FROM countersign.requests r \
+             LEFT JOIN countersign.transitions t ON t.request = r.id AND t.from_state = 'PENDING' \
+             WHERE r.id >= $1 AND r.id < $2",
+            $which,
+            " ORDER BY r.id DESC LIMIT $3"
+        )
+    };
+}
+
+/// From id `$1` to before `$2`, `$3` at most.
+pub(super) const DIGESTS: &str = digests!("");
+
+/// Of these those that `$4` made, or that one of groups `$5` is asked for, on the database beside it in `$6` if there is
+/// one. The newest of each way to see one; the newest of all are among them.
+pub(super) const DIGESTS_SEEN: &str = digests!(
+    " AND r.id IN ((SELECT o.id FROM countersign.requests o WHERE o.requester = $4 AND o.id >= $1 AND o.id < $2 \
+     ORDER BY o.id DESC LIMIT $3) UNION SELECT w.request FROM unnest($5::text[], $6::text[]) AS v (grp, database) \
+     CROSS JOIN LATERAL (SELECT DISTINCT d.request FROM countersign.demands d WHERE d.grp = v.grp \
+     AND d.request >= $1 AND d.request < $2 AND (v.database IS NULL OR v.database = \
+     (SELECT o.database FROM countersign.requests o WHERE o.id = d.request)) \
+     ORDER BY d.request DESC LIMIT $3) AS w)"
+);
 
 /// States of requests of shape `$1` on database `$2` made before `$3`, by `$4` or anybody.
 pub(super) const PAST: &str = "SELECT p.state, count(*) FROM (SELECT r.state FROM countersign.requests r \

@@ -81,7 +81,9 @@ async fn digests_come_newest_first_and_to_those_who_may_see_them() {
     for place in Place::both().await {
         let store = store_with(&place, &[1, 2, 3]).await;
         store.vote_and_transition(change(2, 1, State::Pending, State::Rejected)).await.unwrap().unwrap();
-        let viewer = |name: &str, group: &str| Some(Viewer { name: name.to_owned(), groups: vec![group.to_owned()] });
+        let viewer = |name: &str, group: &str| {
+            Some(Viewer { name: name.to_owned(), groups: vec![group.to_owned()], ..Viewer::default() })
+        };
         let filter = DigestFilter {
             from: Timestamp::UNIX_EPOCH,
             until: Timestamp::MAX,

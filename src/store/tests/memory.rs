@@ -319,8 +319,10 @@ impl Store for MemoryStore {
                     && filter.user.as_ref().is_none_or(|user| request.user == *user)
                     && filter.after.is_none_or(|after| request.id < after)
                     && filter.visible_to.as_ref().is_none_or(|viewer| {
+                        let there = viewer.on.iter().filter(|on| on.database == request.database);
+                        let groups: Vec<_> = there.flat_map(|on| &on.groups).chain(&viewer.groups).collect();
                         request.user == viewer.name
-                            || request.reviewers.iter().any(|demand| viewer.groups.contains(&demand.group))
+                            || request.reviewers.iter().any(|demand| groups.contains(&&demand.group))
                     })
             };
             let newest = shelf.requests.values().rev().map(|row| &row.request).filter(fits);
@@ -334,7 +336,11 @@ impl Store for MemoryStore {
                 request.state == State::Pending
                     && request.user != person.name
                     && request.expires_at > now
-                    && request.reviewers.iter().any(|demand| person.groups.contains(&demand.group))
+                    && request.reviewers.iter().any(|demand| {
+                        person
+                            .ways()
+                            .any(|(group, on)| group == demand.group && on.is_none_or(|on| on == request.database))
+                    })
                     && request.approvals().all(|vote| vote.by != person.name)
                     && (request.justification.is_some() || !request.justification_required)
             };

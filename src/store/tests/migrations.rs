@@ -81,7 +81,7 @@ async fn serves(store: &Arc<dyn Store>, version: u32) {
         RequestId(ulid::Ulid::from_string(&text).unwrap())
     };
     let what = |n: u32| format!("request {n} of version {version}");
-    let viewer = Some(Viewer { name: "eve".to_owned(), groups: vec!["dba".to_owned()] });
+    let viewer = Some(Viewer { name: "eve".to_owned(), groups: vec!["dba".to_owned()], ..Viewer::default() });
     let inbox = Filter { state: Some(State::Pending), visible_to: viewer, limit: 100, ..Filter::default() };
     let waits = async || store.list(inbox.clone()).await.unwrap().iter().any(|request| request.id == id(1));
     assert!(waits().await, "{}", what(1));

@@ -183,9 +183,14 @@ impl Caller {
     }
 
     fn filter(&mut self) -> Filter {
+        let there = |this: &mut Self| GroupsOn {
+            database: this.name(&["shop", "hr"]),
+            groups: vec![this.name(&["dba", "security"])],
+        };
         let viewer = |this: &mut Self| Viewer {
             name: this.name(&["alice", "olga"]),
             groups: vec![this.name(&["dba", "security", "x"])],
+            on: this.maybe(there).into_iter().collect(),
         };
         Filter {
             state: self.maybe(|this| this.pick(&State::ALL)),

@@ -31,6 +31,7 @@ async fn what_waits_for_a_vote_is_found_however_many_there_are() {
         let person = |name: &str, groups: &[&str]| Viewer {
             name: name.to_owned(),
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+            ..Viewer::default()
         };
         let of = |group: &str| vec![ReviewerDemand { group: group.to_owned(), approvals: 2 }];
         let nasty = "\"justification_required\":true,\"justification\":null";
@@ -57,6 +58,12 @@ async fn what_waits_for_a_vote_is_found_however_many_there_are() {
         check(&look(1).await, 4, &[2]);
         check(&look(0).await, 4, &[]);
         check(&store.waiting_on(person("eve", &[]), at(30), 10).await.unwrap(), 0, &[]);
+        let there = |database: &str| Viewer {
+            on: vec![GroupsOn { database: database.to_owned(), groups: vec!["security".to_owned()] }],
+            ..person("kim", &[])
+        };
+        check(&store.waiting_on(there("app"), at(30), 10).await.unwrap(), 1, &[3]);
+        check(&store.waiting_on(there("elsewhere"), at(30), 10).await.unwrap(), 0, &[]);
 
         // A vote that was cast counts until somebody changes the text.
         let mut version = 0;

@@ -161,12 +161,14 @@ pub(in crate::web) async fn decide_grant(
 async fn shown(state: &ApiState, person: &SignedIn, done: Option<&'static str>, problem: Option<Problem>) -> Answer {
     let filter = GrantFilter { limit: PAGE_MAX, ..GrantFilter::default() };
     let mut found = state.review.grants(filter).await.map_err(PageError::of(person))?;
-    found.retain(|grant| grant.is_visible_to(&person.principal.name, &person.principal.groups));
+    let who = &person.principal;
+    found.retain(|grant| state.review.may_see_grant(grant, &who.name, &who.groups));
     // What waits or is in force first; each part newest first.
     found.sort_by_key(|grant| (!grant.state.is_open(), std::cmp::Reverse(grant.id)));
     let config = state.config.load();
-    let groups = config.groups_of(&person.principal.name);
     let open_to = |database: &&crate::config::DatabaseConfig| {
+        let mut groups = config.groups_of(&who.name);
+        crate::roles::add(&mut groups, state.review.groups_on(&database.name, &who.name));
         database.groups.iter().any(|group| groups.contains(group)) && !config.grant_max(&database.name).is_zero()
     };
     let template = GrantsPage {

@@ -52,8 +52,7 @@ struct RequestsPage {
 
 /// What may be seen by somebody, for a filter.
 fn visible_to(state: &ApiState, person: &SignedIn) -> Option<Viewer> {
-    let (name, groups) = (person.principal.name.clone(), person.principal.groups.clone());
-    (!state.review.sees_all(&groups)).then_some(Viewer { name, groups })
+    state.review.viewer(&person.principal.name, &person.principal.groups)
 }
 
 async fn pending(state: &ApiState, person: &SignedIn) -> Result<Vec<AccessRequest>, ReviewError> {
@@ -68,7 +67,7 @@ async fn pending(state: &ApiState, person: &SignedIn) -> Result<Vec<AccessReques
 
 /// What waits for somebody: how much, and the first of it, that with the least time left first.
 pub(super) async fn waiting(state: &ApiState, person: &SignedIn, limit: u32) -> Result<WaitingOn, ReviewError> {
-    let viewer = Viewer { name: person.principal.name.clone(), groups: person.principal.groups.clone() };
+    let viewer = state.review.member(&person.principal.name, &person.principal.groups);
     state.review.waiting_on(viewer, Timestamp::now(), limit).await
 }
 

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use countersign::config::{DatabaseAuth, DatabaseConfig, Secret, SslMode, TcpConfig, UpstreamConfig};
+use countersign::config::{DatabaseAuth, DatabaseConfig, GroupsFrom, Secret, SslMode, TcpConfig, UpstreamConfig};
 use countersign::demo::shop;
 use countersign::throwaway::{LogStatement, ThrowawayOptions, ThrowawayPostgres};
 use tokio_postgres::{Client, NoTls};
@@ -84,6 +84,7 @@ impl Database {
             },
             auth: DatabaseAuth::Proxy,
             groups: vec!["engineering".to_owned()],
+            groups_from: GroupsFrom::default(),
             sessions: None,
             hold_budget: None,
         }

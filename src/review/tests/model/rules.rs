@@ -182,6 +182,7 @@ impl Rules {
             (What::Session { user }, State::Executing) => {
                 assert!(by_proxy && before.user == *user);
                 assert!(before.expires_at > doing.began, "it had expired");
+                assert!(doing.any(|staff| stands(before, staff)), "who approved it has left: {before:#?}");
                 assert!(self.begun.insert(before.id), "used twice");
             }
             (What::Session { .. } | What::Sweep, State::Executed | State::Failed) => assert!(by_proxy),
@@ -291,6 +292,17 @@ fn is_enough(after: &AccessRequest, last: &Vote, staff: &Staff) -> bool {
     }
     let people: Vec<&Vote> = era(&after.votes).iter().filter(|vote| vote.approve).collect();
     last.forced || last.by == after.user || fill(&after.reviewers, &counted(&people, staff))
+}
+
+/// Whether those who approved it are still those who may.
+fn stands(request: &AccessRequest, staff: &Staff) -> bool {
+    let people: Vec<&Vote> = era(&request.votes).iter().filter(|vote| vote.approve).collect();
+    let counted = counted(&people, staff);
+    let alone = people
+        .iter()
+        .zip(&counted)
+        .any(|(vote, groups)| (vote.forced || vote.by == request.user) && !groups.is_empty());
+    alone || fill(&request.reviewers, &counted)
 }
 
 /// In which groups each of them counts.

@@ -1,0 +1,136 @@
+//! Who is in which group, for a request or a grant: by the configuration in force, and by roles where the database says so.
+//!
+//! Never trusts the groups a surface brings for a decision. Invariant: what counts beyond one database (`admin`,
+//! `force_groups`) comes from the configuration alone.
+
+use std::sync::Arc;
+
+use countersign_policy::verdict::ReviewerDemand;
+
+use super::votes::{are_met, demanded_groups};
+use super::{ADMIN_GROUP, AccessRequest, Actor, GrantRecord, RequestId, Review, ReviewError, Vote};
+use crate::roles::{self, Roles};
+use crate::store::{GroupsOn, Viewer};
+
+impl Review {
+    /// Where groups that come from roles are known from.
+    #[must_use]
+    pub fn roles(&self) -> Arc<Roles> {
+        Arc::clone(&self.roles)
+    }
+
+    /// Groups of a person by the configuration in force; none when it does not know them.
+    pub(super) fn groups_of(&self, name: &str) -> Vec<String> {
+        self.config.load().user(name).map(|user| user.groups.clone()).unwrap_or_default()
+    }
+
+    /// Groups of a person where something on that database is decided.
+    #[must_use]
+    pub fn groups_on(&self, database: &str, name: &str) -> Vec<String> {
+        let mut groups = self.groups_of(name);
+        // That they cannot be told is said to who is refused.
+        roles::add(&mut groups, self.roles.groups_on(database, name).unwrap_or_default());
+        groups
+    }
+
+    /// Has roles read again, if they count on the database of the request.
+    pub(super) async fn refresh_roles_for(&self, id: RequestId) -> Result<(), ReviewError> {
+        let by_roles = self.roles.databases();
+        if by_roles.is_empty() {
+            return Ok(());
+        }
+        let database = self.get(id).await?.database;
+        self.roles.refresh(&database).await;
+        Ok(())
+    }
+
+    /// Groups of somebody who looks at something of that database.
+    fn groups_seen(&self, database: &str, name: &str, groups: &[String]) -> Vec<String> {
+        let mut groups = groups.to_vec();
+        roles::add(&mut groups, self.roles.groups_on(database, name).unwrap_or_default());
+        groups
+    }
+
+    pub(super) fn bypasses(&self, name: &str) -> bool {
+        self.config.load().review.admins_bypass && self.groups_of(name).iter().any(|group| group == ADMIN_GROUP)
+    }
+
+    pub(super) fn is_admin(&self, actor: &Actor) -> bool {
+        self.groups_of(&actor.name).iter().any(|group| group == ADMIN_GROUP)
+    }
+
+    /// Whether a person in those groups may know of every request: admins, and who may approve in everybody's place.
+    #[must_use]
+    pub fn sees_all(&self, groups: &[String]) -> bool {
+        let forcing = &self.config.load().review.force_groups;
+        groups.iter().any(|group| group == ADMIN_GROUP || forcing.contains(group))
+    }
+
+    /// Whether a person of that name and in those groups may know of the request.
+    #[must_use]
+    pub fn may_see(&self, request: &AccessRequest, name: &str, groups: &[String]) -> bool {
+        self.sees_all(groups) || request.is_visible_to(name, &self.groups_seen(&request.database, name, groups))
+    }
+
+    /// Whether a person of that name and in those groups is asked to review the request, or sees every one.
+    #[must_use]
+    pub fn is_reviewer(&self, request: &AccessRequest, name: &str, groups: &[String]) -> bool {
+        let on = self.groups_seen(&request.database, name, groups);
+        self.sees_all(groups) || !demanded_groups(&request.reviewers, &on).is_empty()
+    }
+
+    /// Whether a person of that name and in those groups may know of the grant.
+    #[must_use]
+    pub fn may_see_grant(&self, grant: &GrantRecord, name: &str, groups: &[String]) -> bool {
+        grant.is_visible_to(name, &self.groups_seen(&grant.database, name, groups))
+    }
+
+    /// Who looks at a list of requests; `None` is somebody who sees every one.
+    #[must_use]
+    pub fn viewer(&self, name: &str, groups: &[String]) -> Option<Viewer> {
+        (!self.sees_all(groups)).then(|| self.member(name, groups))
+    }
+
+    /// A person with the groups that count on each database.
+    #[must_use]
+    pub fn member(&self, name: &str, groups: &[String]) -> Viewer {
+        let on = self.roles.databases().into_iter().filter_map(|database| {
+            let groups = self.roles.groups_on(&database, name).ok().filter(|groups| !groups.is_empty())?;
+            Some(GroupsOn { database, groups })
+        });
+        Viewer { name: name.to_owned(), groups: groups.to_vec(), on: on.collect() }
+    }
+
+    /// Groups in which an approval counts: those in which it was given, as long as its giver is in them.
+    pub(super) fn counts_in(&self, database: &str, vote: &Vote) -> Vec<String> {
+        let now = self.groups_on(database, &vote.by);
+        vote.groups.iter().filter(|group| now.contains(group)).cloned().collect()
+    }
+
+    /// Whether those who approved it are still in the groups in which they did; if not, why it may not be released.
+    pub(super) fn still_approved(&self, request: &AccessRequest) -> Result<(), String> {
+        let counted = |vote: &Vote| self.counts_in(&request.database, vote);
+        let people: Vec<_> = request.approvals().map(counted).collect();
+        let alone = |vote: &Vote| (vote.forced || vote.by == request.user) && !counted(vote).is_empty();
+        if are_met(&request.reviewers, &people) || request.approvals().any(alone) {
+            return Ok(());
+        }
+        let left = request.approvals().filter(|vote| counted(vote).len() < vote.groups.len());
+        let mut left: Vec<_> = left.map(|vote| vote.by.as_str()).collect();
+        left.dedup();
+        let unread = self.roles.groups_on(&request.database, &request.user).err();
+        Err(match unread {
+            Some(unread) => unread.to_string(),
+            None => format!("no longer in the groups in which they approved: {}", left.join(", ")),
+        })
+    }
+
+    /// Why somebody who is in none of these groups may not decide.
+    pub(super) fn not_eligible(&self, database: &str, reviewers: &[ReviewerDemand]) -> ReviewError {
+        if let Err(unread) = self.roles.groups_on(database, "") {
+            return ReviewError::RolesUnread(unread);
+        }
+        let groups: Vec<_> = reviewers.iter().map(|demand| demand.group.as_str()).collect();
+        ReviewError::NotEligible { groups: groups.join(" and ") }
+    }
+}
