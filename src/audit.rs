@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 pub(crate) use history::history_of;
 pub use history::{Flaw, FlawKind, History, history};
 use queue::Queue;
-pub use read::{Entry, Follower, InChain, Newest, Question, in_chain, last, newest, search};
+pub use read::{Entry, Follower, InChain, Newest, Question, in_chain, last, newest, search, tail};
 pub use record::{KINDS, Record};
 pub use signing::{CHECKPOINT_RECORDS, PublicKey, Signer, SigningKey};
 pub use verify::{Anchor, Fault, Finding, Known, Report, verify};
@@ -167,6 +167,19 @@ impl Audit {
     /// When the future is dropped the record may or may not be written.
     pub async fn record_durable(&self, at: Timestamp, record: &Record<'_>) -> Result<(), AuditError> {
         self.record_hurried(at, record)?.wait().await
+    }
+
+    /// Waits until everything that was queued before is on stable storage.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    ///
+    /// # Cancel safety
+    /// Cancelling loses nothing.
+    pub async fn synced(&self) -> Result<(), AuditError> {
+        let (done, written) = tokio::sync::oneshot::channel();
+        self.queue.wait(done)?;
+        Written(written).wait().await
     }
 
     /// Whether records are accepted: `Err` after a write has failed.

@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod digest;
 pub mod edit;
 mod limits;
 mod masks;
@@ -33,6 +34,7 @@ use countersign_policy::rule::Policy;
 pub use self::audit::{AuditConfig, Durability};
 pub use self::limits::{LimitsConfig, TcpConfig};
 pub use self::network::Network;
+pub(crate) use self::problem::nearest;
 pub use self::problem::{ConfigProblems, Problem};
 pub use self::secret::{derive_verifier, mask_key};
 pub use self::store::StoreConfig;
@@ -74,6 +76,9 @@ pub struct Config {
     pub databases: Vec<DatabaseConfig>,
     /// Rules and masks.
     pub policy: Policy,
+    /// Digest of what it decides, twelve hexadecimal digits: the same on all proxies of one store, if they go by the same
+    /// rules.
+    pub rules_digest: String,
     /// What weakens protection in it, one sentence each; printed at every start.
     pub warnings: Vec<String>,
     /// Whether a `hash` mask has only a key that was drawn for this load; see [`Config::ensure_mask_key`].

@@ -3,9 +3,11 @@
 //! Never does anything in a release build, whatever the environment says. Invariant: a point is reached only after
 //! everything before it has happened.
 
-/// Around the release of one approved request, in this order.
+/// Around the decision about a request and its release, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CrashPoint {
+    /// The store has a vote or a transition, and the trail does not tell of it.
+    BeforeTold,
     /// Approved; nothing of the execution is written down.
     BeforeUse,
     /// EXECUTING in the store; the trail does not know yet.

@@ -15,11 +15,13 @@ mod grant;
 mod grants;
 mod lifecycle;
 mod members;
+mod peers;
 mod pending;
 mod remarks;
 pub(crate) mod schema;
 mod service;
 mod state;
+mod telling;
 mod unsettled;
 pub mod votes;
 

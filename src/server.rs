@@ -213,6 +213,7 @@ impl Server {
         let config = Arc::new(ArcSwap::from_pointee(config));
         let review = Review::new(store, Arc::clone(&audit), Arc::clone(&config));
         review.roles().follow(&config.load(), &databases);
+        review.catch_up(&data_dir.join("audit"), now).await?;
         review.recover(now).await?;
         let startup = StartupContext::new(Arc::clone(&config), acceptor, secret).with_audit(Arc::clone(&audit));
         let shared = Arc::new(Shared {

@@ -5,7 +5,7 @@
 
 mod batch;
 mod calls;
-mod choices;
+pub(crate) mod choices;
 mod client_side;
 mod copy_in;
 mod copying;

@@ -15,6 +15,7 @@ mod rows;
 mod schema;
 mod sqlite;
 mod thread;
+mod told;
 
 use std::path::PathBuf;
 
@@ -35,6 +36,7 @@ pub use callers::{Answered, Begun, Call, Callers, PageSession};
 pub use owner::is_in_use;
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
+pub use told::{Telling, Untold};
 
 /// Rows a page of [`Store::list`] has at most.
 pub const PAGE_MAX: u32 = 500;
@@ -391,6 +393,13 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Puts `next` in the place of the grant of its id, if that is at the version before; whether it was.
     fn replace_grant(&self, next: GrantRecord) -> StoreFuture<'_, bool>;
 
+    /// Votes and transitions that no trail tells of, oldest first, the first thousand: those that processes on this data
+    /// directory made before that moment, and those of others that are gone, which become this one's.
+    fn untold(&self, before: Timestamp) -> StoreFuture<'_, Vec<Untold>>;
+
+    /// These stand in a trail, on stable storage.
+    fn told(&self, tellings: Vec<Telling>) -> StoreFuture<'_, ()>;
+
     /// Ends what other processes that are gone have left open, and tells what. Empty where there are no others.
     fn reap(&self) -> StoreFuture<'_, Vec<(RequestId, Transition)>> {
         Box::pin(async { Ok(Vec::new()) })
@@ -415,6 +424,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The time at the store, by which whatever ends on time ends; `None` where it is that of this process.
     fn now(&self) -> Option<Timestamp> {
         None
+    }
+
+    /// Says by which rules this process goes, as a digest; yields those of others, where they are not the same.
+    fn compare_rules(&self, _rules: String) -> StoreFuture<'_, Vec<String>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     /// Whether it can be used at this moment.

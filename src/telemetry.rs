@@ -20,6 +20,11 @@ pub const VERDICTS: &str = "countersign_verdicts_total";
 pub const MASKED_CELLS: &str = "countersign_masked_cells_total";
 /// Counter with label `to` (a state): transitions of access requests.
 pub const TRANSITIONS: &str = "countersign_request_transitions_total";
+/// Counter: votes and transitions that the trail was told of only after the process that made them was gone, or had not
+/// heard of it.
+pub const TOLD_LATE: &str = "countersign_told_late_total";
+/// Gauge: how many other sets of rules proxies on the same store go by; 0 when all go by the same.
+pub const OTHER_RULES: &str = "countersign_other_rules";
 /// Gauge: bytes of audit records that wait to be written.
 pub const AUDIT_LAG_BYTES: &str = "countersign_audit_lag_bytes";
 
@@ -37,12 +42,14 @@ pub const STRANGERS_REFUSED: &str = "countersign_strangers_refused_total";
 pub const API_CALLS: &str = "countersign_api_calls_total";
 
 /// Every metric.
-pub const ALL: [&str; 10] = [
+pub const ALL: [&str; 12] = [
     SESSIONS,
     HOLDS_PENDING,
     VERDICTS,
     MASKED_CELLS,
     TRANSITIONS,
+    TOLD_LATE,
+    OTHER_RULES,
     AUDIT_LAG_BYTES,
     CANCEL_REQUESTS,
     AUTH_FAILURES,
@@ -144,6 +151,8 @@ pub fn init_metrics() -> Result<PrometheusHandle, TelemetryError> {
     metrics::describe_counter!(VERDICTS, "statements judged, by verdict");
     metrics::describe_counter!(MASKED_CELLS, "cells of results that were masked, by mask");
     metrics::describe_counter!(TRANSITIONS, "transitions of access requests, by state reached");
+    metrics::describe_counter!(TOLD_LATE, "votes and transitions that the trail was told of late");
+    metrics::describe_gauge!(OTHER_RULES, "other sets of rules by which proxies on the same store go");
     metrics::describe_gauge!(AUDIT_LAG_BYTES, metrics::Unit::Bytes, "audit records that wait to be written");
     metrics::describe_counter!(AUTH_FAILURES, "failed authentications, and clients refused because of them");
     metrics::describe_counter!(STRANGERS_REFUSED, "connections refused because too many had not authenticated");

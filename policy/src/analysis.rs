@@ -379,6 +379,8 @@ pub enum SessionChange {
     Transaction,
     /// What only the proxy reads (`countersign.reason`, `countersign.mode`, …) may be something else afterwards.
     OfTheProxy,
+    /// A setting whose name begins with `countersign.`, in lower case, gets this value.
+    Choice(String, String),
     /// Texts like `'01/02/2026'` may stand for other values afterwards (`DateStyle`, `TimeZone`, …).
     Values,
     /// A setting of this name that decides how texts are read gets another value than the pinned one.

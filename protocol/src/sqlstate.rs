@@ -10,6 +10,8 @@ pub const CONNECTION_FAILURE: &str = "08006";
 pub const PROTOCOL_VIOLATION: &str = "08P01";
 /// `feature_not_supported`.
 pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
+/// `invalid_parameter_value`.
+pub const INVALID_PARAMETER_VALUE: &str = "22023";
 /// `idle_in_transaction_session_timeout`.
 pub const IDLE_IN_TRANSACTION: &str = "25P03";
 /// `in_failed_sql_transaction`.
@@ -30,6 +32,8 @@ pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
 pub const CANT_CHANGE_RUNTIME_PARAM: &str = "55P02";
 /// `syntax_error`.
 pub const SYNTAX_ERROR: &str = "42601";
+/// `undefined_object`.
+pub const UNDEFINED_OBJECT: &str = "42704";
 /// `undefined_function`.
 pub const UNDEFINED_FUNCTION: &str = "42883";
 /// `undefined_table`.

@@ -83,8 +83,8 @@ impl Told {
             What::Vote(vote) => self.requests.entry(vote.request.clone()).or_default().votes.push((at, vote)),
             What::Intent(intent) => self.requests.entry(intent.request.clone()).or_default().intents.push((at, intent)),
             What::Outcome(outcome) => {
-                if let Some(request) = outcome.request {
-                    self.requests.entry(request).or_default().outcomes.push(outcome.outcome);
+                if let Some(request) = outcome.request.clone() {
+                    self.requests.entry(request).or_default().outcomes.push(outcome);
                 }
             }
             What::Verdict(verdict) => {
@@ -100,13 +100,14 @@ impl Told {
 
     fn history(self) -> History {
         let mut history = History { requests: self.requests.len(), grants: self.grants.len(), ..History::default() };
-        for (id, story) in &self.requests {
+        for (id, story) in self.requests {
+            let story = story.without_echoes();
             history.intents += story.intents.len();
             history.votes += story.votes.len();
             if let (false, Some(end)) = (story.intents.is_empty(), story.end()) {
                 *history.ended.entry(end.to_string()).or_default() += 1;
             }
-            story.check(&mut Finder { of: id, flaws: &mut history.flaws });
+            story.check(&mut Finder { of: &id, flaws: &mut history.flaws });
         }
         for (id, story) in &self.grants {
             history.lifted += story.used.len();

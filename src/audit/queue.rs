@@ -44,6 +44,10 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    fn is_empty(&self) -> bool {
+        self.ends.is_empty() && self.waiters.is_empty()
+    }
+
     fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(BATCH_KEPT_BYTES);
@@ -55,7 +59,7 @@ impl Batch {
 /// What the writer found in the queue.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// Records to write.
+    /// Records to write, or somebody who waits for those before.
     Records,
     /// Nothing came in the time given.
     Nothing,
@@ -97,6 +101,19 @@ impl Queue {
         })
     }
 
+    /// Has the waiter told once everything that was pushed before is synced.
+    pub(super) fn wait(&self, waiter: oneshot::Sender<()>) -> Result<(), AuditError> {
+        let mut shared = self.lock();
+        if self.has_failed() || shared.closed {
+            return Err(AuditError::Failed);
+        }
+        shared.waiting.waiters.push(waiter);
+        shared.writer_sleeps = false;
+        drop(shared);
+        self.wake.notify_one();
+        Ok(())
+    }
+
     fn push_encoded(&self, at: Timestamp, body: &[u8], waiter: Option<oneshot::Sender<()>>) -> Result<(), AuditError> {
         let mut shared = self.lock();
         if self.has_failed() || shared.closed {
@@ -124,13 +141,13 @@ impl Queue {
     pub(super) fn take(&self, batch: &mut Batch, patience: Duration) -> Taken {
         batch.clear();
         let mut shared = self.lock();
-        if shared.waiting.ends.is_empty() && !shared.closed {
+        if shared.waiting.is_empty() && !shared.closed {
             shared.writer_sleeps = true;
-            let idle = |shared: &mut Shared| shared.waiting.ends.is_empty() && !shared.closed;
+            let idle = |shared: &mut Shared| shared.waiting.is_empty() && !shared.closed;
             shared = self.wake.wait_timeout_while(shared, patience, idle).unwrap_or_else(PoisonError::into_inner).0;
             shared.writer_sleeps = false;
         }
-        if shared.waiting.ends.is_empty() {
+        if shared.waiting.is_empty() {
             return if shared.closed { Taken::Closed } else { Taken::Nothing };
         }
         let gather = |shared: &mut Shared| shared.waiting.waiters.is_empty() && !shared.closed;

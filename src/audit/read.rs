@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use super::segment::{self, Link, Time};
@@ -23,7 +23,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    fn read(line: &[u8]) -> Option<Self> {
+    /// Reads a line without its line feed; `None` when it is no record.
+    pub(crate) fn read(line: &[u8]) -> Option<Self> {
         let line = String::from_utf8(line.to_vec()).ok()?;
         let fields = serde_json::from_str(&line).ok()?;
         Some(Self { line, fields })
@@ -55,7 +56,8 @@ impl Entry {
         hex::encode(line_hash(self.line.as_bytes()))
     }
 
-    fn at(&self) -> Option<Timestamp> {
+    /// When what it tells of happened.
+    pub(crate) fn at(&self) -> Option<Timestamp> {
         self.text("at").parse().ok()
     }
 }
@@ -229,6 +231,34 @@ pub fn in_chain(dir: &Path, seq: u64) -> io::Result<Option<InChain>> {
         false
     })?;
     Ok(Some(InChain { entry, before: up_to.pop(), after }))
+}
+
+/// How far records may be from their place in time: a record is told when it happened, not when it was written.
+const OUT_OF_PLACE: SignedDuration = SignedDuration::from_mins(10);
+
+/// Gives records of these kinds at the end of the trail to `each`: all that were made at that moment or later, and others.
+///
+/// # Errors
+/// As [`search`]; a trail that is not there has no records.
+pub fn tail(dir: &Path, since: Timestamp, kinds: &[&str], mut each: impl FnMut(Entry)) -> io::Result<()> {
+    let marks: Vec<String> = kinds.iter().map(|kind| format!("\"kind\":\"{kind}\"")).collect();
+    let since = since.checked_sub(OUT_OF_PLACE).unwrap_or(Timestamp::MIN);
+    for number in segment::list(dir)?.into_iter().rev() {
+        let mut lines = segment::reader(dir, number)?.1;
+        let mut line = Vec::new();
+        while lines.read_until(b'\n', &mut line)? > 0 && line.last() == Some(&b'\n') {
+            // Few lines are of these kinds; what only looks like one is looked at closer.
+            let text = std::str::from_utf8(&line).unwrap_or_default();
+            if marks.iter().any(|mark| text.contains(mark)) {
+                Entry::read(text.trim_end().as_bytes()).into_iter().for_each(&mut each);
+            }
+            line.clear();
+        }
+        if began(dir, number)?.is_some_and(|began| began < since) {
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 /// Segments that can hold records in question: not those that ended before, or begin after.

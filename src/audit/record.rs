@@ -145,6 +145,10 @@ pub enum Record<'a> {
         /// How many cells were masked, by the name of the rule.
         #[serde(serialize_with = "by_name", skip_serializing_if = "<[_]>::is_empty")]
         masked_cells: &'a [(Arc<str>, u64)],
+        /// When it was told, if that was later than it happened: then only how it ended is known, and its
+        /// command tag or SQLSTATE.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        told_at: Option<Timestamp>,
     },
     /// A reviewer voted.
     Vote {
@@ -174,6 +178,10 @@ pub enum Record<'a> {
         /// How many rows may be written at most.
         #[serde(skip_serializing_if = "Option::is_none")]
         max_affected: Option<u64>,
+        /// When it was told, if that was later than it happened: by then the process that did it was gone, or it had not heard
+        /// that it was done.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        told_at: Option<Timestamp>,
     },
     /// Somebody wrote about a request.
     Comment {
@@ -211,6 +219,10 @@ pub enum Record<'a> {
         surface: Surface,
         /// Why.
         reason: Option<&'a str>,
+        /// When it was told, if that was later than it happened: by then the process that did it was gone, or it had not heard
+        /// that it was done.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        told_at: Option<Timestamp>,
     },
     /// A grant was asked for, given, refused, taken back, or has ended.
     Grant {
@@ -392,6 +404,7 @@ mod tests {
                 duration_ms: 3,
                 masked_columns: &["public.customers.email".to_owned()],
                 masked_cells: &[("emails".into(), 2)],
+                told_at: None,
             },
             r#""at":"2026-01-02T03:04:05Z","kind":"outcome","request":null,"user":"alice","database":"shop","outcome":"executed","detail":"SELECT 2","rows":2,"duration_ms":3,"masked_columns":["public.customers.email"],"masked_cells":{"emails":2}}"#,
         );

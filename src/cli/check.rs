@@ -11,7 +11,7 @@ use countersign_policy::rule::{Action, DatabasePolicy, Justification, Mode, Rela
 use serde_json::{Value, json};
 
 use super::output::{Exit, Format};
-use crate::config::{Config, ConfigProblems, DatabaseAuth, StoreConfig, UpstreamConfig};
+use crate::config::{Config, ConfigProblems, DatabaseAuth, GroupsFrom, StoreConfig, UpstreamConfig};
 use crate::duration::in_words;
 
 /// Checks a file and prints what was found. Problems go to standard error as text, to standard output as JSON.
@@ -40,7 +40,8 @@ fn summary(config: &Config) -> String {
 }
 
 fn write_summary(out: &mut String, config: &Config) -> std::fmt::Result {
-    writeln!(out, "{}: valid, revision {}", config.path.display(), config.policy.revision)?;
+    let (revision, rules) = (&config.policy.revision, &config.rules_digest);
+    writeln!(out, "{}: valid, revision {revision}, rules {rules}", config.path.display())?;
     if let Some(store) = store(config) {
         writeln!(out, "\nstore\n  {store}")?;
     }
@@ -67,7 +68,11 @@ fn write_summary(out: &mut String, config: &Config) -> std::fmt::Result {
             DatabaseAuth::Proxy => "",
             DatabaseAuth::Passthrough => ", as roles of their own",
         };
-        writeln!(out, "    for {}{by}", list(&database.groups))?;
+        let more = match database.groups_from {
+            GroupsFrom::Config => "",
+            GroupsFrom::Roles => ", groups also from roles",
+        };
+        writeln!(out, "    for {}{by}{more}", list(&database.groups))?;
         writeln!(out, "    {}", database_line(policy))?;
     }
     writeln!(out, "\nrules")?;
@@ -196,6 +201,7 @@ fn as_json(config: &Config) -> Value {
             "name": database.name, "host": database.upstream.host, "port": database.upstream.port,
             "database": database.upstream.database, "role": database.upstream.user, "groups": database.groups,
             "passthrough": database.auth == DatabaseAuth::Passthrough,
+            "groups_from_roles": database.groups_from == GroupsFrom::Roles,
             "default": action(policy.default), "unparsed": action(policy.unparsed),
             "review": {
                 "groups": review.groups, "timeout_seconds": review.timeout.as_secs(), "mode": mode(review.mode),
@@ -218,6 +224,7 @@ fn as_json(config: &Config) -> Value {
     json!({
         "valid": true,
         "revision": config.policy.revision,
+        "rules_digest": config.rules_digest,
         "store": store(config).unwrap_or_else(|| "sqlite".to_owned()),
         "users": users.collect::<Vec<_>>(),
         "databases": databases.collect::<Vec<_>>(),

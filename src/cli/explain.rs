@@ -28,6 +28,7 @@ use crate::database::Database;
 use crate::estimate::Question;
 use crate::fault::with_causes;
 use crate::report::{ColumnReport, Outcome, Report};
+use crate::roles::{self, RolesUnread};
 use crate::session::hopeless::Hopeless;
 use crate::session::justification;
 use crate::tls;
@@ -84,8 +85,13 @@ async fn report(args: &ExplainArgs) -> Result<Report, Failure> {
     let database = config.database(&args.database).ok_or_else(|| {
         (Exit::Usage, format!("database \"{}\" is not in {}", args.database, args.config.config.display()))
     })?;
-    let subject = subject(&config, args)?;
+    let mut subject = subject(&config, args)?;
     let (open, connection) = connect(database).await?;
+    if open.has_groups_from_roles() {
+        let unread = || RolesUnread { database: database.name.clone() };
+        let memberships = open.memberships().ok_or_else(|| (Exit::Unavailable, unread().to_string()))?;
+        roles::add(&mut subject.groups, memberships.groups_of(&subject.user));
+    }
     let catalog = open.catalog();
     let (role, search_path) = names(connection.as_ref(), &database.upstream.user).await;
     let context = AnalysisContext { catalog: &catalog, search_path: &search_path, prepared: &NothingPrepared };

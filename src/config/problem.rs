@@ -97,9 +97,13 @@ impl<'a> Report<'a> {
     }
 }
 
-/// `did you mean "…"?` for the nearest of the valid words, when one is near.
-pub(super) fn nearest<'w>(word: &str, valid: impl IntoIterator<Item = &'w str>) -> Option<String> {
+/// The nearest of the valid words, when one is near.
+pub(crate) fn nearest<'w>(word: &str, valid: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     let scored = valid.into_iter().map(|candidate| (strsim::jaro_winkler(word, candidate), candidate));
-    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score >= 0.75);
-    best.map(|(_, candidate)| format!("did you mean \"{candidate}\"?"))
+    scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score >= 0.75).map(|(_, candidate)| candidate)
+}
+
+/// `did you mean "…"?` for it.
+pub(super) fn did_you_mean<'w>(word: &str, valid: impl IntoIterator<Item = &'w str>) -> Option<String> {
+    nearest(word, valid).map(|candidate| format!("did you mean \"{candidate}\"?"))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use toml_edit::{Item, TableLike};
 
-use super::problem::{Report, nearest};
+use super::problem::{Report, did_you_mean};
 
 /// The keys of a kind of table.
 pub(super) struct Keys {
@@ -65,7 +65,7 @@ impl<'a> Section<'a> {
                 report.problem(&at, key, message, Some("remove it, nothing would enforce it".to_owned()));
             } else {
                 let message = format!("unknown key \"{key}\" in {}", section.title);
-                report.problem(&at, key, message, nearest(key, keys.known.iter().copied()));
+                report.problem(&at, key, message, did_you_mean(key, keys.known.iter().copied()));
             }
         }
         section
@@ -223,7 +223,7 @@ impl<'a> Section<'a> {
             let message = format!("\"{}\" is not a value of \"{key}\" in {}", text.value, self.title);
             let all =
                 || format!("valid are {}", words().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", "));
-            self.report.problem(&text.at, key, message, nearest(&text.value, words()).or_else(|| Some(all())));
+            self.report.problem(&text.at, key, message, did_you_mean(&text.value, words()).or_else(|| Some(all())));
         }
         found
     }

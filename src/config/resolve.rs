@@ -13,6 +13,7 @@ use toml_edit::Document;
 
 use super::access::{self, TLS_KEYS, USER_KEYS};
 use super::audit::{self, AUDIT_KEYS, AuditConfig};
+use super::digest;
 use super::limits::{self, LIMIT_KEYS, SESSIONS_MAX, TCP_KEYS};
 #[cfg(test)]
 use super::masks::MASK_VALUE_KEYS;
@@ -136,6 +137,7 @@ fn first_line(message: &str) -> String {
 
 struct Reading<'a> {
     report: &'a Report<'a>,
+    document: &'a toml_edit::Table,
     top: Section<'a>,
     path: &'a Path,
     directory: PathBuf,
@@ -148,7 +150,7 @@ impl<'a> Reading<'a> {
         let top = Section::open(report, document.as_table(), 0..0, "the file".to_owned(), &TOP_KEYS);
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
         let timeout = access::review_timeout(report, std::env::var(access::REVIEW_TIMEOUT).ok().as_deref());
-        Self { report, top, path, directory, timeout }
+        Self { report, document: document.as_table(), top, path, directory, timeout }
     }
 
     fn config(&self, text: &str) -> Option<Config> {
@@ -194,6 +196,7 @@ impl<'a> Reading<'a> {
             policy: Policy { revision, rules, masks, databases: database_policies },
             users,
             databases,
+            rules_digest: digest::of(self.document),
             warnings: Vec::new(),
             mask_key_missing: hashes && !shared.is_stable,
         })

@@ -11,7 +11,7 @@ use countersign_policy::rule::{
 use countersign_policy::{Effect, Effects};
 
 use super::PUBLIC;
-use super::problem::nearest;
+use super::problem::did_you_mean;
 use super::reader::{Keys, Section, Spanned};
 
 pub(super) const RULE_KEYS: Keys = Keys {
@@ -159,7 +159,7 @@ fn named(section: &Section<'_>, key: &str, what: &str, valid: &[&str]) -> Option
         let is_literal = Glob::new(&text.value).is_ok_and(|glob| glob.is_literal());
         if is_literal && !valid.contains(&text.value.as_str()) {
             let message = format!("there is no {what} \"{}\"", text.value);
-            section.report.problem(&text.at, key, message, nearest(&text.value, valid.iter().copied()));
+            section.report.problem(&text.at, key, message, did_you_mean(&text.value, valid.iter().copied()));
         }
     }
     globs(section, key, Glob::new)

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::problem::nearest;
+use super::problem::did_you_mean;
 use super::{SslIdentity, SslMode, TcpConfig, UpstreamConfig};
 
 const PARAMETERS: [&str; 7] = ["host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout"];
@@ -146,7 +146,7 @@ fn set(upstream: &mut UpstreamConfig, name: &str, value: String, directory: &Pat
         }
         "password" => return Err(wrong_with("holds a password", "put it beside it as password = { env = \"NAME\" }")),
         _ => {
-            let hint = nearest(name, PARAMETERS).unwrap_or_else(|| format!("valid are {}", PARAMETERS.join(", ")));
+            let hint = did_you_mean(name, PARAMETERS).unwrap_or_else(|| format!("valid are {}", PARAMETERS.join(", ")));
             return Err(wrong_with(format!("has an unknown parameter \"{name}\""), hint));
         }
     }

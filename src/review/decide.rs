@@ -12,6 +12,7 @@ use super::{
     ADMIN_GROUP, AccessRequest, Actor, Decision, GrantState, GrantTransition, Offer, RequestId, Review, ReviewError,
     State, Surface, Transition, Vote,
 };
+use crate::crash_point::{self, CrashPoint};
 use crate::store::Change;
 
 /// Reason of the approval that an admin gives to an own request.
@@ -129,6 +130,7 @@ impl Review {
             let change = plan(&request)?;
             let (vote, transition, grant) = (change.vote.clone(), change.transition.clone(), change.grant.clone());
             let Some(changed) = self.store.vote_and_transition(change).await? else { continue };
+            crash_point::reach(CrashPoint::BeforeTold);
             // Whoever waits is told whatever becomes of the trail: nothing runs without its durable intent.
             if let Some(decision) = transition.as_ref().and_then(|transition| decision_of(&changed, transition)) {
                 self.pending.wake(id, decision);
@@ -154,26 +156,28 @@ impl Review {
         if own && !self.bypasses(&actor.name) {
             return Err(ReviewError::OwnRequest);
         }
+        // Who approves an own request stands in for nobody.
+        let forced = consent.forced && !own;
         let groups = self.approves_in(request, actor, consent)?;
         is_open(request, now)?;
-        if request.justification_required && request.justification.is_none() && !consent.forced {
+        if request.justification_required && request.justification.is_none() && !forced {
             return Err(ReviewError::Unjustified);
         }
         let edited = edited_text(request, consent)?;
         is_limitable(request, edited.as_ref(), consent)?;
         let replaced = edited.is_some();
         let approving = || request.approvals().filter(move |_vote| !replaced);
-        if !consent.forced && approving().any(|vote| vote.by == actor.name) {
+        if !forced && approving().any(|vote| vote.by == actor.name) {
             return Err(ReviewError::AlreadyVoted);
         }
         if let Some(offer) = consent.offer {
             self.grant_fits(&request.database, Duration::from_secs(offer.seconds))?;
         }
         let given = vote_of(actor, groups, consent.reason.clone(), now);
-        let Consent { offer, forced, max_affected, .. } = *consent;
+        let Consent { offer, max_affected, .. } = *consent;
         let vote = Vote { approve: true, offer, forced, edited, max_affected, ..given };
         let people: Vec<_> = approving().chain([&vote]).map(|vote| self.counts_in(&request.database, vote)).collect();
-        let approved = own || consent.forced || are_met(&request.reviewers, &people);
+        let approved = own || forced || are_met(&request.reviewers, &people);
         let mut change = Change { vote: Some(vote.clone()), ..unchanged(request) };
         if !approved {
             return Ok(change);
@@ -184,7 +188,7 @@ impl Review {
         let window = request.created_at.duration_until(request.expires_at).max(SignedDuration::ZERO);
         change.expires_at = Some(now.checked_add(window).unwrap_or(Timestamp::MAX));
         if !own {
-            let counted = approving().filter(|_vote| !consent.forced).chain([&vote]);
+            let counted = approving().filter(|_vote| !forced).chain([&vote]);
             let surface = actor.surface;
             let given = GrantTransition {
                 from: None,

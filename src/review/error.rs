@@ -97,6 +97,9 @@ pub enum ReviewError {
     /// The store failed; the decision may or may not stand.
     #[error("could not record decision")]
     Store(#[from] StoreError),
+    /// The audit trail cannot be read.
+    #[error("could not read audit trail")]
+    Trail(#[source] std::io::Error),
     /// The audit trail cannot be written; nothing is released.
     #[error("could not write audit trail")]
     Audit(#[from] AuditError),

@@ -123,6 +123,7 @@ impl Review {
             duration_ms: u64::try_from(execution.duration.as_millis()).unwrap_or(u64::MAX),
             masked_columns: &execution.masked_columns,
             masked_cells: &execution.masked_cells,
+            told_at: None,
         };
         // The trail first: what ran is told even if the store fails after it.
         let runs = matches!(request.state, State::Executing | State::Unknown);

@@ -59,6 +59,7 @@ pub(crate) fn config(people: &str) -> Config {
         users: people.split_whitespace().map(user).collect(),
         databases: Vec::new(),
         policy: Policy::default(),
+        rules_digest: String::new(),
         mask_key_missing: false,
         warnings: Vec::new(),
     }

@@ -104,13 +104,18 @@ impl Review {
             }
             if expired.len() < SWEEP_BATCH as usize {
                 let grants = self.sweep_grants(now).await;
-                return swept.and(grants);
+                let told = self.settle_trail(now).await;
+                let compared = self.compare_rules(now).await;
+                return swept.and(grants).and(told).and(compared);
             }
         }
     }
 
     /// Tells other proxies on the same store that this one is about to end.
     pub async fn leave(&self) {
+        if let Err(error) = self.confirm().await {
+            tracing::debug!(error = %with_causes(&error), "the store does not know what the trail has told; the next start finds out");
+        }
         if let Err(error) = self.store.leave().await {
             tracing::debug!(error = %with_causes(&error), "could not take leave of the store");
         }

@@ -12,7 +12,9 @@ use countersign_policy::rule::{Justification, Mode};
 
 use super::decide::BYPASS;
 use super::feed::{Changed, Feed};
+use super::peers::Peers;
 use super::pending::Pending;
+use super::telling::Told;
 use super::unsettled::Unsettled;
 use super::votes::{covers, left};
 use super::{
@@ -42,6 +44,10 @@ pub struct Review {
     pub(super) reading_grants: tokio::sync::Mutex<()>,
     /// Groups that come from roles.
     pub(super) roles: Arc<Roles>,
+    /// What the trail tells and the store does not know to be told.
+    pub(super) told: Told,
+    /// By which rules others go.
+    pub(super) peers: Peers,
     /// Tells who watches.
     pub(super) feed: Feed,
 }
@@ -77,8 +83,9 @@ impl Review {
     /// Puts the parts together. Call [`Review::recover`] before the first session.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, audit: Arc<Audit>, config: Arc<ArcSwap<Config>>) -> Arc<Self> {
-        let (pending, unsettled, in_force, reading_grants, roles, feed) = Default::default();
-        Arc::new(Self { store, audit, config, pending, unsettled, in_force, reading_grants, roles, feed })
+        let (pending, unsettled, in_force, reading_grants) = Default::default();
+        let (roles, told, peers, feed) = Default::default();
+        Arc::new(Self { store, audit, config, pending, unsettled, in_force, reading_grants, roles, told, peers, feed })
     }
 
     /// Takes in a request whose verdict is Hold.
@@ -238,9 +245,15 @@ impl Review {
 
     /// Writes a record, or ignores that it cannot be written when the configuration says so.
     pub(super) fn note(&self, at: Timestamp, record: &Record<'_>) -> Result<(), ReviewError> {
+        self.write(at, record).map(drop)
+    }
+
+    /// As [`Review::note`]; whether it was written.
+    pub(super) fn write(&self, at: Timestamp, record: &Record<'_>) -> Result<bool, ReviewError> {
         match self.audit.record(at, record) {
-            Err(error) if !self.config.load().audit.fail_open => Err(error.into()),
-            Ok(()) | Err(_) => Ok(()),
+            Ok(()) => Ok(true),
+            Err(_) if self.config.load().audit.fail_open => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -248,33 +261,12 @@ impl Review {
         tracing::info!(request = %id, to = %transition.to, surface = ?transition.surface, "access request changed");
         metrics::counter!(TRANSITIONS, "to" => transition.to.as_str()).increment(1);
         self.feed.tell(Changed::Request(id));
-        let record = Record::Transition {
-            request: id,
-            from: transition.from,
-            to: transition.to,
-            by: &transition.by,
-            surface: transition.surface,
-            reason: transition.reason.as_deref(),
-        };
-        self.note(transition.at, &record)
+        self.record_transition(id, transition, None)
     }
 
     pub(super) fn note_vote(&self, (id, version): (RequestId, u64), vote: &Vote) -> Result<(), ReviewError> {
         self.feed.tell(Changed::Request(id));
-        let record = Record::Vote {
-            request: id,
-            version,
-            by: &vote.by,
-            groups: &vote.groups,
-            approve: vote.approve,
-            surface: vote.surface,
-            reason: vote.reason.as_deref(),
-            edited: vote.edited.as_deref(),
-            offer: vote.offer,
-            forced: vote.forced,
-            max_affected: vote.max_affected,
-        };
-        self.note(vote.at, &record)
+        self.record_vote((id, version), vote, None)
     }
 
     /// An open request for exactly this, made on demands that cover today's.

@@ -1,3 +1,4 @@
+mod clock;
 mod crash;
 mod edits;
 mod grants;

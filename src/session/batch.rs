@@ -133,6 +133,9 @@ impl Machine {
         if let Some(setting) = names::changes_reading(&asked.analysis) {
             return Some(messages::pinned(setting));
         }
+        if let Some(wrong) = names::wrong_choice(&asked.analysis) {
+            return Some(messages::wrong_choice(&wrong));
+        }
         match self.judge(asked, around).verdict {
             Verdict::Deny(denial) if denial.rule.is_some() => match self.rule(asked, None, around) {
                 Ruling::Refuse(error) => Some(error),

@@ -175,6 +175,9 @@ impl Machine {
         if let Some(setting) = names::changes_reading(analysis) {
             return ("deny", Ruling::Refuse(messages::pinned(setting)));
         }
+        if let Some(wrong) = names::wrong_choice(analysis) {
+            return ("error", Ruling::Refuse(messages::wrong_choice(&wrong)));
+        }
         let is_settled = match &verdict {
             Verdict::Allow(_) => true,
             Verdict::Deny(denial) => denial.rule.is_some(),

@@ -12,6 +12,7 @@ use countersign_protocol::{ProtocolError, sqlstate};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::choices::Wrong;
 use super::hopeless::Hopeless;
 use crate::duration::in_words;
 use crate::review::{AccessRequest, Edit};
@@ -208,6 +209,11 @@ pub(super) fn copy_of_masked(column: &str) -> Bytes {
                   or with an option that is not known.";
     let hint = "Leave these options out, or SELECT the columns: their rows come back with the masked values replaced.";
     error(sqlstate::INSUFFICIENT_PRIVILEGE, &message, Some(detail), Some(hint))
+}
+
+/// A setting of ours with a value that it cannot have.
+pub(super) fn wrong_choice(wrong: &Wrong) -> Bytes {
+    error(wrong.sqlstate, &wrong.message, None, Some(&wrong.hint))
 }
 
 /// A setting that must keep its value.

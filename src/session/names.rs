@@ -7,7 +7,7 @@ use countersign_policy::analysis::{SessionChange, StatementAnalysis};
 use countersign_policy::{Analysis, Catalog, Effect, Effects};
 use countersign_protocol::row::Cells;
 
-use super::choices::Choices;
+use super::choices::{self, Choices, Wrong};
 use super::justification;
 
 /// Asks for role, search path, the formats, and what only the proxy reads, in one row. Nothing in it can be shadowed by objects of other schemas.
@@ -192,6 +192,14 @@ pub(super) fn changes_catalog(analysis: &Analysis) -> bool {
     })
 }
 
+/// What the analysed text would set a setting of ours to, and cannot.
+pub(super) fn wrong_choice(analysis: &Analysis) -> Option<Wrong> {
+    analysis.statements.iter().flat_map(|statement| &statement.session_changes).find_map(|change| {
+        let SessionChange::Choice(setting, value) = change else { return None };
+        choices::wrong(setting, value)
+    })
+}
+
 /// The setting that decides how texts are read, and that the analysed text would change.
 pub(super) fn changes_reading(analysis: &Analysis) -> Option<&'static str> {
     analysis.statements.iter().flat_map(|statement| &statement.session_changes).find_map(|change| match change {
@@ -210,6 +218,7 @@ pub(super) fn changes_reading(analysis: &Analysis) -> Option<&'static str> {
         | SessionChange::Transaction
         | SessionChange::TransactionBegun
         | SessionChange::OfTheProxy
+        | SessionChange::Choice(..)
         | SessionChange::Values => None,
     })
 }

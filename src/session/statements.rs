@@ -358,6 +358,7 @@ impl Statements {
             | SessionChange::Transaction
             | SessionChange::TransactionBegun
             | SessionChange::OfTheProxy
+            | SessionChange::Choice(..)
             | SessionChange::Values
             | SessionChange::Reading(_) => {}
         }
@@ -380,6 +381,7 @@ impl Statements {
             | SessionChange::Transaction
             | SessionChange::TransactionBegun
             | SessionChange::OfTheProxy
+            | SessionChange::Choice(..)
             | SessionChange::Values => self.forget(change),
         }
     }
@@ -420,6 +422,7 @@ impl Statements {
             | SessionChange::Transaction
             | SessionChange::TransactionBegun
             | SessionChange::OfTheProxy
+            | SessionChange::Choice(..)
             | SessionChange::Values
             | SessionChange::Reading(_) => {}
         }

@@ -36,6 +36,7 @@ pub(super) const SQLITE: &[Migration] = &[
     migration!(5, "sqlite/0005-cards.sql"),
     migration!(6, "sqlite/0006-limits.sql"),
     migration!(7, "sqlite/0007-callers.sql"),
+    migration!(8, "sqlite/0008-told.sql"),
 ];
 
 /// Of the shared store.
@@ -46,6 +47,7 @@ pub(super) const POSTGRES: &[Migration] = &[
     migration!(4, "postgres/0004-cards.sql"),
     migration!(5, "postgres/0005-limits.sql"),
     migration!(6, "postgres/0006-callers.sql"),
+    migration!(7, "postgres/0007-told.sql"),
 ];
 
 const _: () = assert!(is_numbered(SQLITE) && is_numbered(POSTGRES), "migrations are numbered 1, 2, 3 …");

@@ -29,7 +29,7 @@ use self::pool::Pool;
 use self::rows::{bigint, microseconds, request_from, state_name, storable};
 use super::{
     Change, Digest, DigestFilter, Filter, GrantFilter, NewRecord, PAGE_MAX, Past, Store, StoreError, StoreEvent,
-    StoreFuture, Viewer, WaitingOn, check_grant, check_history, check_transition, facts, owner,
+    StoreFuture, Telling, Untold, Viewer, WaitingOn, check_grant, check_history, check_transition, facts, owner, told,
 };
 use crate::card::Card;
 use crate::config::UpstreamConfig;
@@ -64,7 +64,7 @@ impl PostgresStore {
         let lock = owner::take(data_dir)?;
         let installation = owner::installation(data_dir)
             .map_err(|source| StoreError::Open { path: data_dir.to_owned(), source: source.into() })?;
-        let target = Arc::new(Target::new(upstream)?);
+        let target = Arc::new(Target::new(upstream, &installation)?);
         let mut first = target.connect(None).await?;
         schema::migrate(&mut first).await?;
         let keeper = Keeper::join(Arc::clone(&target), installation, lease).await?;
@@ -396,6 +396,27 @@ impl Store for PostgresStore {
         })
     }
 
+    fn untold(&self, before: Timestamp) -> StoreFuture<'_, Vec<Untold>> {
+        Box::pin(async move {
+            let parameters: [&(dyn ToSql + Sync); 3] =
+                [&self.node.installation(), &before.as_microsecond(), &told::UNTOLD_MAX];
+            self.query(queries::UNTOLD, &parameters).await?.iter().map(rows::untold_from).collect()
+        })
+    }
+
+    fn told(&self, tellings: Vec<Telling>) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            let (votes, transitions) = rows::tellings(&tellings);
+            if !votes.0.is_empty() {
+                self.query(queries::TOLD_VOTES, &[&votes.0, &votes.1, &votes.2]).await?;
+            }
+            if !transitions.0.is_empty() {
+                self.query(queries::TOLD_TRANSITIONS, &[&transitions.0, &transitions.1]).await?;
+            }
+            Ok(())
+        })
+    }
+
     fn reap(&self) -> StoreFuture<'_, Vec<(RequestId, Transition)>> {
         Box::pin(async move {
             self.query(queries::MARK_GONE, &[&self.node.id()]).await?;
@@ -416,6 +437,13 @@ impl Store for PostgresStore {
 
     fn now(&self) -> Option<Timestamp> {
         Some(self.node.now())
+    }
+
+    fn compare_rules(&self, rules: String) -> StoreFuture<'_, Vec<String>> {
+        Box::pin(async move {
+            let others = self.query(queries::COMPARE_RULES, &[&self.node.id(), &rules]).await?;
+            others.iter().map(|row| Ok(row.try_get(0)?)).collect()
+        })
     }
 
     fn is_reachable(&self) -> bool {

@@ -50,7 +50,7 @@ pub(super) fn insert(connection: &Connection, new: &NewRecord) -> Result<(), Sto
         let (state, database, user) = (request.state.as_str(), &request.database, &request.user);
         insert.execute(params![id, seq, demand.group, demand.approvals, state, database, user])?;
     }
-    request.votes.iter().try_for_each(|vote| insert_vote(connection, request.id, vote))?;
+    request.votes.iter().try_for_each(|vote| insert_vote(connection, (request.id, request.version), vote))?;
     request.transitions.iter().try_for_each(|transition| insert_transition(connection, request.id, transition))
 }
 
@@ -106,12 +106,18 @@ pub(super) fn past(connection: &Connection, request: &AccessRequest, user: Optio
     Ok(past)
 }
 
-pub(super) fn insert_vote(connection: &Connection, id: RequestId, vote: &Vote) -> Result<(), StoreError> {
+/// Adds a vote, which made that version of the request.
+pub(super) fn insert_vote(
+    connection: &Connection,
+    (id, version): (RequestId, u64),
+    vote: &Vote,
+) -> Result<(), StoreError> {
     let groups = serde_json::to_string(&vote.groups).map_err(|_error| StoreError::Invalid("vote"))?;
     connection
         .prepare_cached(
-            "INSERT INTO votes (request, seq, person, groups, approve, reason, at, surface, offer, forced, edited, max_affected) \
-             VALUES (?1, (SELECT count(*) FROM votes WHERE request = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            "INSERT INTO votes (request, seq, person, groups, approve, reason, at, surface, offer, forced, edited, max_affected, \
+             version, untold) \
+             VALUES (?1, (SELECT count(*) FROM votes WHERE request = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 1)",
         )?
         .execute(params![
             id.to_string(),
@@ -125,6 +131,7 @@ pub(super) fn insert_vote(connection: &Connection, id: RequestId, vote: &Vote) -
             vote.forced,
             vote.edited,
             vote.max_affected,
+            version,
         ])?;
     Ok(())
 }
@@ -136,8 +143,8 @@ pub(super) fn insert_transition(
 ) -> Result<(), StoreError> {
     connection
         .prepare_cached(
-            "INSERT INTO transitions (request, seq, from_state, to_state, person, surface, at, reason) \
-             VALUES (?1, (SELECT count(*) FROM transitions WHERE request = ?1), ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO transitions (request, seq, from_state, to_state, person, surface, at, reason, untold) \
+             VALUES (?1, (SELECT count(*) FROM transitions WHERE request = ?1), ?2, ?3, ?4, ?5, ?6, ?7, 1)",
         )?
         .execute(params![
             id.to_string(),

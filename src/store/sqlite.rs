@@ -15,10 +15,10 @@ use super::grants;
 use super::rows::{self, COLUMNS};
 use super::thread::{Access, StoreThread};
 use super::{
-    Change, Digest, DigestFilter, Filter, GrantFilter, NewRecord, Past, Store, StoreError, StoreFuture, Viewer,
-    WaitingOn, check_history, check_transition,
+    Change, Digest, DigestFilter, Filter, GrantFilter, NewRecord, Past, Store, StoreError, StoreFuture, Telling,
+    Untold, Viewer, WaitingOn, check_history, check_transition,
 };
-use super::{digests, facts, owner, pages};
+use super::{digests, facts, owner, pages, told};
 use crate::card::Card;
 use crate::review::{AccessRequest, Comment, GrantId, GrantRecord, RequestId, State, Surface, Transition};
 
@@ -188,6 +188,14 @@ impl Store for SqliteStore {
     fn replace_grant(&self, next: GrantRecord) -> StoreFuture<'_, bool> {
         self.write(move |connection| grants::replace(connection, &next))
     }
+
+    fn untold(&self, before: Timestamp) -> StoreFuture<'_, Vec<Untold>> {
+        self.read(move |connection| told::untold(connection, before.as_microsecond()))
+    }
+
+    fn told(&self, tellings: Vec<Telling>) -> StoreFuture<'_, ()> {
+        self.write(move |connection| told::tell(connection, &tellings))
+    }
 }
 
 struct Open {
@@ -271,7 +279,7 @@ fn write_change(connection: &Connection, change: &Change, state: State) -> Resul
             .execute(params![change.id.to_string(), next.as_str()])?;
     }
     if let Some(vote) = &change.vote {
-        rows::insert_vote(connection, change.id, vote)?;
+        rows::insert_vote(connection, (change.id, change.expected_version.saturating_add(1)), vote)?;
     }
     if let Some(comment) = &change.comment {
         rows::insert_comment(connection, change.id, comment)?;

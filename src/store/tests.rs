@@ -6,6 +6,7 @@ pub(crate) mod memory;
 mod migrations;
 mod model;
 mod nodes;
+mod told;
 mod waiting;
 
 use super::*;

@@ -86,7 +86,7 @@ impl From<ReviewError> for Problem {
             ReviewError::BadScope(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bad-scope"),
             ReviewError::NoGrants => (StatusCode::UNPROCESSABLE_ENTITY, "no-grants"),
             ReviewError::TooLong { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "too-long"),
-            ReviewError::Store(_) | ReviewError::Audit(_) => {
+            ReviewError::Store(_) | ReviewError::Audit(_) | ReviewError::Trail(_) => {
                 tracing::error!(error = %error, "could not serve call");
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
             }

@@ -9,6 +9,7 @@ mod card;
 mod crash;
 mod deny;
 mod edited;
+mod endings;
 mod exec;
 mod grants;
 mod half_closed;

@@ -289,6 +289,8 @@ impl<'a> Walker<'a> {
                     self.effect(Effect::SetDangerous);
                     self.effect(Effect::FunctionCall);
                 }
+                let (name, value) = ((*name).to_owned(), value.map(str::to_owned));
+                self.chooses(&name, value.as_deref());
                 self.set(kind);
             }
             _ => {
@@ -298,6 +300,14 @@ impl<'a> Walker<'a> {
             }
         }
         self.stores(arguments);
+    }
+
+    /// Records what a setting that only the proxy reads is set to, if that is known.
+    pub fn chooses(&mut self, name: &str, value: Option<&str>) {
+        let name = name.to_ascii_lowercase();
+        if let Some(value) = value.filter(|_| name.starts_with("countersign.")) {
+            self.changes(SessionChange::Choice(name, value.to_owned()));
+        }
     }
 
     /// Records that a setting of that kind is set.

@@ -82,7 +82,10 @@ impl<'a> Walker<'a> {
             _ => None,
         };
         match set.kind() {
-            VariableSetKind::VarSetValue => self.set(settings::classify(&set.name, value)),
+            VariableSetKind::VarSetValue => {
+                self.chooses(&set.name, value);
+                self.set(settings::classify(&set.name, value));
+            }
             VariableSetKind::VarSetDefault | VariableSetKind::VarSetCurrent => {
                 self.set(default_of(settings::classify(&set.name, None)));
             }

@@ -39,6 +39,9 @@ pub(super) struct Step {
     pub(super) by: String,
     pub(super) surface: String,
     pub(super) reason: Option<String>,
+    /// When it was told, if later than it happened.
+    #[serde(default)]
+    pub(super) told_at: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +58,9 @@ pub(super) struct Vote {
     pub(super) edited: Option<String>,
     #[serde(default)]
     pub(super) forced: bool,
+    /// When it was told, if later than it happened.
+    #[serde(default)]
+    pub(super) told_at: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +78,9 @@ pub(super) struct Intent {
 pub(super) struct Outcome {
     pub(super) request: Option<String>,
     pub(super) outcome: String,
+    /// When it was told, if later than it happened.
+    #[serde(default)]
+    pub(super) told_at: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]

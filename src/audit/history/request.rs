@@ -5,7 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::entry::{Intent, Step, Vote};
+use super::entry::{Intent, Outcome, Step, Vote};
 use super::{Finder, HEARD_LATE_MS};
 use crate::review::State;
 use crate::review::votes::are_met;
@@ -15,14 +15,50 @@ pub(super) struct RequestStory {
     pub(super) steps: Vec<(Timestamp, Step)>,
     pub(super) votes: Vec<(Timestamp, Vote)>,
     pub(super) intents: Vec<(Timestamp, Intent)>,
-    /// `executed`, `failed`, `unknown`.
-    pub(super) outcomes: Vec<String>,
+    pub(super) outcomes: Vec<Outcome>,
+}
+
+/// Stores keep microseconds, and what is told in time has more digits.
+fn same_moment(one: Timestamp, other: Timestamp) -> bool {
+    one.as_microsecond() == other.as_microsecond()
+}
+
+/// Leaves out what was told late and is told by another as well: a proxy that is gone may have told it in its own trail, and
+/// two others may have found that it had not.
+fn told_once<T>(told: &mut Vec<T>, is_late: fn(&T) -> bool, is_same: fn(&T, &T) -> bool) {
+    let mut kept: Vec<T> = Vec::with_capacity(told.len());
+    // What was told in time comes first.
+    told.sort_by_key(is_late);
+    for one in told.drain(..) {
+        if !is_late(&one) || !kept.iter().any(|other| is_same(other, &one)) {
+            kept.push(one);
+        }
+    }
+    *told = kept;
 }
 
 impl RequestStory {
     /// The state it ended in.
     pub(super) fn end(&self) -> Option<State> {
         self.steps.iter().map(|(_, step)| step.to).find(|to| to.is_final())
+    }
+
+    /// Leaves out what is told twice because it was told late.
+    pub(super) fn without_echoes(mut self) -> Self {
+        told_once(
+            &mut self.steps,
+            |(_, step)| step.told_at.is_some(),
+            |(at, one), (when, other)| {
+                same_moment(*at, *when) && (one.from, one.to, &one.by) == (other.from, other.to, &other.by)
+            },
+        );
+        told_once(
+            &mut self.votes,
+            |(_, vote)| vote.told_at.is_some(),
+            |(at, one), (when, other)| same_moment(*at, *when) && (&one.by, one.approve) == (&other.by, other.approve),
+        );
+        told_once(&mut self.outcomes, |outcome| outcome.told_at.is_some(), |one, other| one.outcome == other.outcome);
+        self
     }
 
     pub(super) fn check(&self, finder: &mut Finder<'_>) {
@@ -138,7 +174,7 @@ impl RequestStory {
             }
         }
         self.check_approval(intent, finder);
-        match (self.end(), self.outcomes.first().map(String::as_str)) {
+        match (self.end(), self.outcomes.first().map(|outcome| outcome.outcome.as_str())) {
             (None, _) => finder.missing("was released, and it is not told how it ended"),
             (Some(State::Executed), Some("executed"))
             | (Some(State::Failed), Some("failed"))

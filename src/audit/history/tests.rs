@@ -138,3 +138,35 @@ fn a_grant_lifts_holds_while_it_is_in_force() {
         &["g1 broken ended more than once"],
     );
 }
+
+/// A proxy that is gone may have told what another one tells late; its own record has more digits of the time.
+#[test]
+fn what_is_told_late_as_well_counts_once() {
+    let step = |at: &str, from: &str, to: &str, late: &str| {
+        format!(
+            r#"{{"at":"{at}","kind":"transition","request":"r1","from":{from},"to":"{to}","by":"bob","surface":"api","reason":"why"{late}}}"#
+        )
+    };
+    let vote = |at: &str, late: &str| {
+        format!(
+            r#"{{"at":"{at}","kind":"vote","request":"r1","version":2,"by":"bob","groups":["dba"],"approve":true,"surface":"api","reason":null{late}}}"#
+        )
+    };
+    let late = r#","told_at":"2026-01-01T00:01:00Z""#;
+    let first = step("2026-01-01T00:00:01Z", "null", "PENDING", "");
+    let once = ["2026-01-01T00:00:02.123456789Z", "2026-01-01T00:00:02.123456Z"];
+    let other = "2026-01-01T00:00:03Z";
+    let flaws = |again: &str| {
+        let told = [
+            first.clone(),
+            vote(once[0], ""),
+            vote(again, late),
+            vote(again, late),
+            step(once[0], "\"PENDING\"", "REJECTED", ""),
+            step(again, "\"PENDING\"", "REJECTED", late),
+        ];
+        history_of(told.iter().map(String::as_str)).flaws.len()
+    };
+    assert_eq!(flaws(once[1]), 0);
+    assert_eq!(flaws(other), 2, "at another moment it is another one");
+}

@@ -108,6 +108,7 @@ fn a_grant_ends_on_time_and_survives_a_restart_until_then() {
         let id = bench.ask("dba").await;
         bench.review.approve(id, &actor("bob"), offering(1, Scope::Rules), at(1)).await.unwrap();
         let bench = bench.restart();
+        bench.review.catch_up(&bench.dir.path().join("audit"), at(60)).await.unwrap();
         bench.review.recover(at(60)).await.unwrap();
         let in_force = bench.review.grants_in_force();
         assert_eq!(in_force.iter().map(|grant| grant.until).collect::<Vec<_>>(), [at(61).as_microsecond()]);
@@ -221,5 +222,25 @@ fn a_forced_approval_takes_a_group_and_a_reason_and_nobody_else() {
         assert_eq!(approved.state, State::Approved);
         assert!(approved.votes.last().is_some_and(|vote| vote.forced && vote.groups == ["security"]));
         assert_eq!(bench.review.get(id).await.unwrap().votes, approved.votes);
+    });
+}
+
+/// Nor without the reason that a rule asks for.
+#[test]
+fn an_admin_stands_in_for_nobody_with_an_own_request() {
+    run(async {
+        let bench = Bench::new();
+        let own = NewRequest {
+            user: "root".to_owned(),
+            justification_asked: countersign_policy::rule::Justification::Required,
+            ..new_request("dba", Mode::Resubmit)
+        };
+        let Opened::Resubmit(request) = bench.review.open(own, at(0)).await.unwrap() else { panic!("not stored") };
+        let forced = || Consent { forced: true, ..Consent::default() };
+        let approve = async || bench.review.approve(request.id, &actor("root"), forced(), at(1)).await;
+        assert!(matches!(approve().await, Err(ReviewError::Unjustified)));
+        bench.review.justify(request.id, &actor("root"), "ticket 17", at(1)).await.unwrap();
+        let approved = approve().await.unwrap();
+        assert!(approved.votes.iter().all(|vote| !vote.forced && vote.groups == ["admin"]), "{:?}", approved.votes);
     });
 }

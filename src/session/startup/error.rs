@@ -5,6 +5,7 @@
 //! Invariant: [`StartupError::refusal`] is the only way from an error to the wire, and what a stranger wrote cannot end a
 //! line of the log.
 
+use std::borrow::Cow;
 use std::io;
 
 use bytes::BytesMut;
@@ -181,7 +182,7 @@ impl StartupError {
             }
             Self::Upstream(error) => {
                 let ErrorFields { sqlstate, message, hint, .. } = error.fields();
-                Refusal { sqlstate, message: message.to_owned(), detail: None, hint }
+                Refusal { sqlstate, message: message.to_owned(), detail: None, hint: hint.map(Cow::from) }
             }
             Self::NotAdmitted { user } => Refusal::new("28000", format!("user \"{user}\" is not admitted"))
                 .detail("The database server does not let this role in from the proxy (pg_hba.conf)."),
@@ -257,7 +258,7 @@ pub struct Refusal {
     /// DETAIL.
     pub detail: Option<&'static str>,
     /// HINT.
-    pub hint: Option<&'static str>,
+    pub hint: Option<Cow<'static, str>>,
 }
 
 impl Refusal {
@@ -269,14 +270,15 @@ impl Refusal {
         Self { detail: Some(detail), ..self }
     }
 
-    pub(super) fn hint(self, hint: &'static str) -> Self {
-        Self { hint: Some(hint), ..self }
+    pub(super) fn hint(self, hint: impl Into<Cow<'static, str>>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
     }
 
     /// Appends the ErrorResponse.
     pub fn encode(&self, out: &mut BytesMut) {
         let Self { sqlstate, message, detail, hint } = self;
-        error_response(out, &ErrorFields { severity: "FATAL", sqlstate, message, detail: *detail, hint: *hint });
+        let hint = hint.as_deref();
+        error_response(out, &ErrorFields { severity: "FATAL", sqlstate, message, detail: *detail, hint });
     }
 }
 

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::{Refusal, StartupError};
+use crate::session::choices::{self, Wrong};
 
 /// What may be asked of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +112,9 @@ pub enum SettingError {
         /// Canonical name.
         name: &'static str,
     },
+    /// A setting of ours that there is not, or with a value that it cannot have.
+    #[error("invalid value for a configuration parameter of the proxy")]
+    Choice(Wrong),
     /// Given twice in spellings that differ by case, so that there is no telling which one counts.
     #[error("configuration parameter is given twice")]
     Twice {
@@ -138,6 +142,9 @@ impl SettingError {
             Self::NotAtStart { name } => {
                 Refusal::new("22023", format!("parameter \"{name}\" cannot be set at connection start"))
                     .hint("Use SET after connecting.")
+            }
+            Self::Choice(Wrong { sqlstate, message, hint }) => {
+                Refusal::new(sqlstate, message.clone()).hint(hint.clone())
             }
             Self::Twice { name } => Refusal::new("22023", format!("parameter \"{name}\" is given twice")),
             Self::Options => Refusal::new("22023", "invalid command-line argument in \"options\"")
@@ -203,6 +210,9 @@ fn judge(name: &str, value: String) -> Result<Judged, SettingError> {
     let known = ALLOW_LIST.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
     let Some((name, rule)) = known else {
         let name = name.to_ascii_lowercase();
+        if let Some(wrong) = choices::wrong(&name, &value) {
+            return Err(SettingError::Choice(wrong));
+        }
         let listed = PLANNER.iter().any(|beginning| name.starts_with(beginning));
         return Ok(Judged { name, value, listed });
     };

@@ -88,6 +88,7 @@ fn context_with(tls: Option<TlsConfig>, change: impl FnOnce(&mut Config)) -> Sta
             database("vault", &["security-team"]),
         ],
         policy: countersign_policy::rule::Policy::default(),
+        rules_digest: String::new(),
         mask_key_missing: false,
         warnings: Vec::new(),
     };

@@ -34,8 +34,14 @@ const SETTINGS: &str = "SET search_path = ''; SET jit = off; SET default_transac
     SET idle_in_transaction_session_timeout = '5s'; \
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
+/// Says that this session is one of installation `$1`, and asks whether the server is a standby.
+const BEGIN: &str =
+    "SELECT pg_catalog.pg_is_in_recovery() FROM pg_catalog.set_config('countersign.installation', $1, false)";
+
 /// Where the store is and how to get there.
 pub(super) struct Target {
+    /// What rows that are made through it are signed with.
+    installation: String,
     config: tokio_postgres::Config,
     tls: Option<TlsConnector>,
     limit: Duration,
@@ -43,7 +49,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub(super) fn new(upstream: &UpstreamConfig) -> Result<Self, StoreError> {
+    pub(super) fn new(upstream: &UpstreamConfig, installation: &str) -> Result<Self, StoreError> {
         let mut config = side::settings(upstream, "countersign store");
         config.keepalives_idle(Duration::from_secs(10)).tcp_user_timeout(Duration::from_secs(10));
         let is_socket = upstream.host.starts_with('/');
@@ -58,7 +64,8 @@ impl Target {
             config.ssl_mode(tokio_postgres::config::SslMode::Disable);
         }
         let address = format!("{}:{}/{}", upstream.host, upstream.port, upstream.database);
-        Ok(Self { config, tls, limit: upstream.connect_timeout, address })
+        let installation = installation.to_owned();
+        Ok(Self { installation, config, tls, limit: upstream.connect_timeout, address })
     }
 
     /// Connects; with `notifications` the payloads that come are handed there.
@@ -84,7 +91,7 @@ impl Target {
         };
         let conn = Conn { client, driver, ended, statements: DashMap::new() };
         conn.client.batch_execute(SETTINGS).await.map_err(failed)?;
-        let row = conn.client.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[]).await.map_err(failed)?;
+        let row = conn.client.query_one(BEGIN, &[&self.installation]).await.map_err(failed)?;
         if row.try_get(0)? { Err(StoreError::Standby(self.address.clone())) } else { Ok(conn) }
     }
 

@@ -35,6 +35,7 @@ struct Reading {
 /// What the rest of the store knows of its node.
 #[derive(Debug)]
 pub(super) struct Node {
+    installation: String,
     id: AtomicI64,
     clock: Mutex<Reading>,
     events: broadcast::Sender<StoreEvent>,
@@ -44,6 +45,11 @@ impl Node {
     /// Its number; another one after its lease was lost.
     pub(super) fn id(&self) -> i64 {
         self.id.load(Ordering::Acquire)
+    }
+
+    /// The name of its data directory, the same over restarts.
+    pub(super) fn installation(&self) -> &str {
+        &self.installation
     }
 
     /// The time at the store.
@@ -66,7 +72,6 @@ impl Node {
 /// Keeps a node alive.
 pub(super) struct Keeper {
     target: Arc<Target>,
-    installation: String,
     lease: Duration,
     node: Arc<Node>,
     line: Option<Line>,
@@ -93,8 +98,8 @@ impl Keeper {
         let line = Line::open(&target).await?;
         let (id, clock) = register(&line.conn, &installation, lease, true).await?;
         let (events, _) = broadcast::channel(EVENTS_MAX);
-        let node = Arc::new(Node { id: AtomicI64::new(id), clock: Mutex::new(clock), events });
-        Ok(Self { target, installation, lease, node, line: Some(line) })
+        let node = Arc::new(Node { installation, id: AtomicI64::new(id), clock: Mutex::new(clock), events });
+        Ok(Self { target, lease, node, line: Some(line) })
     }
 
     pub(super) fn node(&self) -> Arc<Node> {
@@ -161,7 +166,7 @@ impl Keeper {
         let clock = match renewed.first() {
             Some(row) => reading(row, 0, begin)?,
             None => {
-                let (id, clock) = register(conn, &self.installation, self.lease, false).await?;
+                let (id, clock) = register(conn, &self.node.installation, self.lease, false).await?;
                 tracing::warn!("this proxy had lost its lease at the store; what it held was withdrawn");
                 self.node.id.store(id, Ordering::Release);
                 self.node.tell(StoreEvent::Missed);

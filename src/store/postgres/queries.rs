@@ -99,33 +99,26 @@ pub(super) const FILL_CARD: &str = "WITH filled AS (INSERT INTO countersign.card
 pub(super) const COMMENTS: &str =
     "SELECT c.person, c.surface, c.at, c.comment FROM countersign.comments c WHERE c.request = $1 ORDER BY c.seq";
 
-/// Requests in few words; what follows says which.
-macro_rules! digests {
-    ($which:literal) => {
-        concat!(
-            "SELECT r.id, r.requester, r.database, r.created_at, r.shape, r.rules, t.to_state, t.person, \
-             t.at, r.reviewers FROM countersign.requests r \
-             LEFT JOIN countersign.transitions t ON t.request = r.id AND t.from_state = 'PENDING' \
-             WHERE r.id >= $1 AND r.id < $2",
-            $which,
-            " ORDER BY r.id DESC LIMIT $3"
-        )
-    };
-}
-
-/// From id `$1` to before `$2`, `$3` at most.
-pub(super) const DIGESTS: &str = digests!("");
+/// Requests in few words, from id `$1` to before `$2`, `$3` at most.
+pub(super) const DIGESTS: &str = "SELECT r.id, r.requester, r.database, r.created_at, r.shape, r.rules, t.to_state, t.person, \
+     t.at, r.reviewers FROM countersign.requests r \
+     LEFT JOIN countersign.transitions t ON t.request = r.id AND t.from_state = 'PENDING' \
+     WHERE r.id >= $1 AND r.id < $2 ORDER BY r.id DESC LIMIT $3";
 
 /// Of these those that `$4` made, or that one of groups `$5` is asked for, on the database beside it in `$6` if there is
-/// one. The newest of each way to see one; the newest of all are among them.
-pub(super) const DIGESTS_SEEN: &str = digests!(
-    " AND r.id IN ((SELECT o.id FROM countersign.requests o WHERE o.requester = $4 AND o.id >= $1 AND o.id < $2 \
-     ORDER BY o.id DESC LIMIT $3) UNION SELECT w.request FROM unnest($5::text[], $6::text[]) AS v (grp, database) \
+/// one. The newest of each way to see one are found by their index; the newest of all are among them. LIMIT 1 keeps the
+/// planner from reading whole tables for these few.
+pub(super) const DIGESTS_SEEN: &str = "SELECT r.id, r.requester, r.database, r.created_at, r.shape, r.rules, t.to_state, t.person, \
+     t.at, r.reviewers FROM (SELECT s.id FROM ((SELECT o.id FROM countersign.requests o WHERE o.requester = $4 \
+     AND o.id >= $1 AND o.id < $2 ORDER BY o.id DESC LIMIT $3) \
+     UNION SELECT w.request FROM unnest($5::text[], $6::text[]) AS v (grp, database) \
      CROSS JOIN LATERAL (SELECT DISTINCT d.request FROM countersign.demands d WHERE d.grp = v.grp \
      AND d.request >= $1 AND d.request < $2 AND (v.database IS NULL OR v.database = \
      (SELECT o.database FROM countersign.requests o WHERE o.id = d.request)) \
-     ORDER BY d.request DESC LIMIT $3) AS w)"
-);
+     ORDER BY d.request DESC LIMIT $3) AS w) AS s ORDER BY s.id DESC LIMIT $3) AS seen \
+     CROSS JOIN LATERAL (SELECT o.* FROM countersign.requests o WHERE o.id = seen.id LIMIT 1) AS r \
+     LEFT JOIN LATERAL (SELECT x.* FROM countersign.transitions x WHERE x.request = seen.id \
+     AND x.from_state = 'PENDING' LIMIT 1) AS t ON true ORDER BY r.id DESC";
 
 /// States of requests of shape `$1` on database `$2` made before `$3`, by `$4` or anybody.
 pub(super) const PAST: &str = "SELECT p.state, count(*) FROM (SELECT r.state FROM countersign.requests r \
@@ -261,6 +254,11 @@ pub(super) const RENEW: &str = "UPDATE countersign.nodes SET \
 /// Gives the lease of node `$1` up.
 pub(super) const LEAVE: &str = "UPDATE countersign.nodes SET lease_until = clock_timestamp() WHERE id = $1";
 
+/// Says that node `$1` goes by rules `$2`, and asks for other rules by which others go.
+pub(super) const COMPARE_RULES: &str = "WITH me AS (UPDATE countersign.nodes n SET rules = $2 WHERE n.id = $1 AND n.rules <> $2) \
+     SELECT DISTINCT n.rules FROM countersign.nodes n WHERE n.id <> $1 AND NOT n.gone AND n.lease_until > clock_timestamp() \
+     AND n.rules NOT IN ('', $2) ORDER BY 1";
+
 /// Marks nodes whose lease is over as gone. Node `$1` may say so only while its own lease has been kept up for as long as
 /// theirs lasts: when the store itself was away, everybody has time to come back first.
 pub(super) const MARK_GONE: &str = "WITH me AS (SELECT n.since, n.lease_ms FROM countersign.nodes n \
@@ -284,6 +282,40 @@ pub(super) const REAP: &str = "WITH lost AS (SELECT r.id, r.state FROM countersi
      SELECT made.id, made.version, made.from_state, made.to_state, 'proxy', 'proxy', made.at, made.reason FROM made) \
      SELECT made.id, made.from_state, made.to_state, made.at, made.reason, pg_catalog.pg_notify('countersign', made.id) \
      FROM made";
+
+/// Untold rows of a table that `$1` made before `$2`, and those of installations of which no node is left, which become
+/// its own.
+macro_rules! untold {
+    ($table:literal, $person:literal, $to:literal) => {
+        concat!(
+            $table, "_found AS (UPDATE countersign.", $table, " x SET untold_by = $1 WHERE x.untold_by IS NOT NULL \
+             AND x.untold_by <> $1 AND NOT EXISTS (SELECT FROM countersign.nodes n WHERE n.installation = x.untold_by \
+             AND NOT n.gone) RETURNING x.request, ", $person, " AS person, ", $to, " AS to_state, x.at, x.seq), ",
+            $table, "_own AS (SELECT x.request, ", $person, " AS person, ", $to, " AS to_state, x.at, x.seq \
+             FROM countersign.", $table, " x WHERE x.untold_by = $1 AND x.at < $2), "
+        )
+    };
+}
+
+/// What no trail tells of, `$3` at most: `$1` the installation, `$2` made before. Whether it was another's comes last.
+pub(super) const UNTOLD: &str = concat!(
+    "WITH ",
+    untold!("votes", "x.person", "NULL::text"),
+    untold!("transitions", "NULL::text", "x.to_state"),
+    "every AS (SELECT v.*, false AS other FROM votes_own v UNION ALL SELECT t.*, false FROM transitions_own t \
+     UNION ALL SELECT v.*, true FROM votes_found v UNION ALL SELECT t.*, true FROM transitions_found t) \
+     SELECT e.request, e.person, e.to_state, e.at, e.seq, e.other FROM every e ORDER BY e.at LIMIT $3"
+);
+
+/// Votes that stand in a trail: `$1` requests, `$2` voters, `$3` when.
+pub(super) const TOLD_VOTES: &str = "UPDATE countersign.votes v SET untold_by = NULL \
+     FROM unnest($1::text[], $2::text[], $3::bigint[]) AS x (request, person, at) \
+     WHERE v.request = x.request AND v.person = x.person AND v.at = x.at AND v.untold_by IS NOT NULL";
+
+/// Transitions that stand in a trail: `$1` requests, `$2` states.
+pub(super) const TOLD_TRANSITIONS: &str = "UPDATE countersign.transitions t SET untold_by = NULL \
+     FROM unnest($1::text[], $2::text[]) AS x (request, state) \
+     WHERE t.request = x.request AND t.to_state = x.state AND t.untold_by IS NOT NULL";
 
 /// Forgets nodes that are gone and have left nothing open.
 pub(super) const FORGET: &str = "DELETE FROM countersign.nodes n WHERE n.gone AND NOT EXISTS (SELECT FROM countersign.requests r \

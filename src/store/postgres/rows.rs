@@ -12,7 +12,7 @@ use countersign_policy::verdict::ReviewerDemand;
 use crate::review::{AccessRequest, Comment, GrantRecord, RequestId, State, Transition, Vote};
 use crate::store::digests::names;
 use crate::store::facts::{self, Columns, state_from, surface_from, surface_name, time_from};
-use crate::store::{Decided, Digest, StoreError};
+use crate::store::{Decided, Digest, StoreError, Telling, Untold, told};
 
 #[derive(Deserialize)]
 struct DemandRow {
@@ -186,6 +186,37 @@ pub(super) fn ended_from(row: &Row) -> Result<(RequestId, Transition), StoreErro
         reason: Some(row.try_get(4)?),
     };
     Ok((facts::id_from(row.try_get(0)?)?, transition_from(transition)?))
+}
+
+/// Reads a row of what is untold: request, voter, state, when, number, whether it was another's.
+pub(super) fn untold_from(row: &Row) -> Result<Untold, StoreError> {
+    let when = (row.try_get(3)?, version_from(row.try_get(4)?)?);
+    let untold = told::untold_from(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, when)?;
+    Ok(Untold { adopted: row.try_get(5)?, ..untold })
+}
+
+/// Requests, voters and times of votes.
+type Votes = (Vec<String>, Vec<String>, Vec<i64>);
+/// Requests and states of transitions.
+type Transitions = (Vec<String>, Vec<&'static str>);
+
+/// What was told, as the statements take it.
+pub(super) fn tellings(tellings: &[Telling]) -> (Votes, Transitions) {
+    let (mut votes, mut transitions) = (Votes::default(), Transitions::default());
+    for telling in tellings {
+        match telling {
+            Telling::Vote(id, by, at) => {
+                votes.0.push(id.to_string());
+                votes.1.push(storable(by));
+                votes.2.push(*at);
+            }
+            Telling::Transition(id, to) => {
+                transitions.0.push(id.to_string());
+                transitions.1.push(to);
+            }
+        }
+    }
+    (votes, transitions)
 }
 
 pub(super) fn version_from(version: i64) -> Result<u64, StoreError> {

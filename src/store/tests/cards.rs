@@ -109,7 +109,17 @@ async fn digests_come_newest_first_and_to_those_who_may_see_them() {
         assert_eq!(store.digests(rest).await.unwrap().len(), 1);
         let none = DigestFilter { from: at(0), ..filter.clone() };
         assert!(store.digests(none).await.unwrap().is_empty(), "these ids are of 1970");
-        for (who, count) in [(viewer("alice", "x"), 2), (viewer("eve", "dba"), 2), (viewer("eve", "x"), 0)] {
+        let on = |database: &str| {
+            let on = vec![GroupsOn { database: database.to_owned(), groups: vec!["dba".to_owned()] }];
+            Some(Viewer { name: "eve".to_owned(), on, ..Viewer::default() })
+        };
+        for (who, count) in [
+            (viewer("alice", "x"), 2),
+            (viewer("eve", "dba"), 2),
+            (viewer("eve", "x"), 0),
+            (on("shop"), 2),
+            (on("hr"), 0),
+        ] {
             let filter = DigestFilter { visible_to: who, ..filter.clone() };
             assert_eq!(store.digests(filter).await.unwrap().len(), count);
         }

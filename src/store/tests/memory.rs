@@ -54,6 +54,8 @@ pub(crate) struct Shelf {
     cards: BTreeMap<RequestId, Card>,
     comments: BTreeMap<RequestId, Vec<Comment>>,
     nodes: BTreeMap<u64, (String, Lease)>,
+    /// What no trail tells of: who made it, and the version and the time.
+    untold: BTreeMap<Telling, (String, u64, i64)>,
 }
 
 /// One node's way to it.
@@ -94,12 +96,43 @@ impl Shelf {
         if kept { Ok(()) } else { Err(StoreError::LeaseLost) }
     }
 
+    /// What is added to a request has to be told by the node that made it.
+    fn must_tell(&mut self, node: u64, (before, after): (Option<&AccessRequest>, &AccessRequest)) {
+        let (votes, steps) = before.map_or((0, 0), |before| (before.votes.len(), before.transitions.len()));
+        let votes = after.votes[votes..].iter().map(|vote| (Telling::of_vote(after.id, vote), vote.at));
+        let steps = after.transitions[steps..].iter().map(|step| (Telling::of_transition(after.id, step), step.at));
+        let by = self.nodes[&node].0.clone();
+        let made = votes.chain(steps).map(|(telling, at)| (telling, (by.clone(), after.version, at.as_microsecond())));
+        self.untold.extend(made.collect::<Vec<_>>());
+    }
+
+    /// Whether trails tell of everything.
+    pub(crate) fn is_told(&self) -> bool {
+        self.untold.is_empty()
+    }
+
+    fn untold(&mut self, node: u64, before: i64) -> Vec<Untold> {
+        let me = self.nodes[&node].0.clone();
+        let mut found = Vec::new();
+        for (telling, (by, version, at)) in &mut self.untold {
+            let is_left = self.nodes.values().all(|(of, lease)| of != by || *lease == Lease::Gone);
+            let adopted = *by != me && is_left;
+            if adopted || (*by == me && *at < before) {
+                by.clone_from(&me);
+                found.push(Untold { telling: telling.clone(), at: *at, version: *version, adopted });
+            }
+        }
+        found.sort_by_key(|untold| untold.at);
+        found
+    }
+
     fn create(&mut self, new: NewRecord, node: u64) -> Result<(), StoreError> {
         check_history(&new.request)?;
         self.holds_lease(node)?;
         if self.requests.contains_key(&new.request.id) {
             return Err(StoreError::Invalid("request id"));
         }
+        self.must_tell(node, (None, &new.request));
         let node = (new.mode != Mode::Resubmit).then_some(node);
         self.cards.insert(new.request.id, new.card);
         self.commits.push(Commit::Request { before: None, after: new.request.clone() });
@@ -143,6 +176,7 @@ impl Shelf {
         }
         row.binding = change.binding.unwrap_or(row.binding);
         let after = next.clone();
+        self.must_tell(node, (Some(&before), &after));
         self.commits.push(Commit::Request { before: Some(before), after: after.clone() });
         if let Some(grant) = change.grant {
             self.commits.push(Commit::Grant { before: None, after: (*grant).clone() });
@@ -154,7 +188,7 @@ impl Shelf {
     /// Ends those of which `which` says how.
     fn end(
         &mut self,
-        limit: usize,
+        (node, limit): (u64, usize),
         now: Timestamp,
         which: impl Fn(&Row) -> Option<(State, &'static str)>,
     ) -> Vec<(RequestId, Transition)> {
@@ -187,14 +221,14 @@ impl Shelf {
                 comment: None,
                 justification: None,
             };
-            self.apply(change, 0).unwrap().unwrap();
+            self.apply(change, node).unwrap().unwrap();
             ended.push((id, transition));
         }
         ended
     }
 
-    fn expire(&mut self, now: Timestamp, limit: u32) -> Vec<(RequestId, Transition)> {
-        self.end(limit as usize, now, |row| match row.request.state {
+    fn expire(&mut self, node: u64, now: Timestamp, limit: u32) -> Vec<(RequestId, Transition)> {
+        self.end((node, limit as usize), now, |row| match row.request.state {
             _ if row.request.expires_at > now => None,
             State::Pending => Some((State::Expired, "nobody decided in time")),
             State::Approved => Some((State::Expired, "approval was not used in time")),
@@ -209,11 +243,11 @@ impl Shelf {
         })
     }
 
-    fn reap(&mut self) -> Vec<(RequestId, Transition)> {
+    fn reap(&mut self, me: u64) -> Vec<(RequestId, Transition)> {
         let gone: Vec<u64> =
             self.nodes.iter().filter(|(_, (_, lease))| *lease == Lease::Gone).map(|(node, _)| *node).collect();
         let now = self.now;
-        self.end(usize::MAX, now, |row| {
+        self.end((me, usize::MAX), now, |row| {
             row.node.filter(|node| gone.contains(node))?;
             match (row.request.state, row.mode) {
                 (State::Executing, _) => Some((State::Unknown, "proxy was gone while it ran")),
@@ -379,7 +413,7 @@ impl Store for MemoryStore {
     }
 
     fn expire_due(&self, now: Timestamp, limit: u32) -> StoreFuture<'_, Vec<(RequestId, Transition)>> {
-        self.call(move |shelf, _node| Ok(shelf.expire(now, limit)))
+        self.call(move |shelf, node| Ok(shelf.expire(node, now, limit)))
     }
 
     fn next_expiry(&self) -> StoreFuture<'_, Option<Timestamp>> {
@@ -391,7 +425,7 @@ impl Store for MemoryStore {
     }
 
     fn recover(&self, _now: Timestamp) -> StoreFuture<'_, Vec<(RequestId, Transition)>> {
-        self.call(|shelf, _node| Ok(shelf.reap()))
+        self.call(|shelf, node| Ok(shelf.reap(node)))
     }
 
     fn create_grant(&self, grant: GrantRecord) -> StoreFuture<'_, ()> {
@@ -442,7 +476,18 @@ impl Store for MemoryStore {
                     }
                 }
             }
-            Ok(shelf.reap())
+            Ok(shelf.reap(node))
+        })
+    }
+
+    fn untold(&self, before: Timestamp) -> StoreFuture<'_, Vec<Untold>> {
+        self.call(move |shelf, node| Ok(shelf.untold(node, before.as_microsecond())))
+    }
+
+    fn told(&self, tellings: Vec<Telling>) -> StoreFuture<'_, ()> {
+        self.call(move |shelf, _node| {
+            shelf.untold.retain(|telling, _| !tellings.contains(telling));
+            Ok(())
         })
     }
 

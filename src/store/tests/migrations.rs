@@ -13,7 +13,7 @@ use crate::store::migrations::{Migration, POSTGRES, SQLITE};
 
 /// What stands in each file, for ever: the first digits of its SHA-256. A new file gets a line here, an old line is never
 /// changed.
-const WRITTEN: [(&str, &str); 13] = [
+const WRITTEN: [(&str, &str); 15] = [
     ("sqlite/0001-requests.sql", "bee0198f9731115d"),
     ("sqlite/0002-grants.sql", "10023c772d9d04d2"),
     ("sqlite/0003-lists.sql", "bbc7d05bce0ec697"),
@@ -21,12 +21,14 @@ const WRITTEN: [(&str, &str); 13] = [
     ("sqlite/0005-cards.sql", "f90a0e67a4c9e968"),
     ("sqlite/0006-limits.sql", "bdaef184b03ab913"),
     ("sqlite/0007-callers.sql", "9d1e82ebb2931ee3"),
+    ("sqlite/0008-told.sql", "a91fae84f4cce764"),
     ("postgres/0001-requests.sql", "e7c592a76957ed1c"),
     ("postgres/0002-grants.sql", "93d2b0fa61f6b875"),
     ("postgres/0003-edits.sql", "f4d7813f6e6f56dc"),
     ("postgres/0004-cards.sql", "cc2bf719aa22f464"),
     ("postgres/0005-limits.sql", "dcb6cb5955577eb4"),
     ("postgres/0006-callers.sql", "0fe6f6b65bee0764"),
+    ("postgres/0007-told.sql", "59726f9dc6754310"),
 ];
 
 fn source(path: &str) -> std::path::PathBuf {

@@ -178,7 +178,8 @@ impl Caller {
             grant: None,
             binding: self.maybe(|this| Binding([this.rng.random_range(0..6); 32])),
             comment: None,
-            justification: self.maybe(|_| "ticket 'ü'".to_owned()),
+            // What begins is justified already.
+            justification: self.maybe(|_| "ticket 'ü'".to_owned()).filter(|_| !(made && to == State::Executing)),
         })
     }
 

@@ -62,7 +62,7 @@ async fn what_waits_for_a_vote_is_found_however_many_there_are() {
             on: vec![GroupsOn { database: database.to_owned(), groups: vec!["security".to_owned()] }],
             ..person("kim", &[])
         };
-        check(&store.waiting_on(there("app"), at(30), 10).await.unwrap(), 1, &[3]);
+        check(&store.waiting_on(there("shop"), at(30), 10).await.unwrap(), 1, &[3]);
         check(&store.waiting_on(there("elsewhere"), at(30), 10).await.unwrap(), 0, &[]);
 
         // A vote that was cast counts until somebody changes the text.

@@ -65,6 +65,7 @@ impl Names {
                 | SessionChange::TransactionBegun
                 | SessionChange::Transaction
                 | SessionChange::OfTheProxy
+                | SessionChange::Choice(..)
                 | SessionChange::Values
                 | SessionChange::Reading(_) => {}
             }

@@ -1,6 +1,7 @@
 //! `kill -9` at each point around a release: nothing runs twice, nothing approved is forgotten, and what nobody can know is
 //! UNKNOWN.
 
+use countersign::audit::{Question, history, search};
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::json;
@@ -64,8 +65,71 @@ async fn check(point: &str, state: &str, ran: usize, store: &str) {
         assert_ne!(request_id(refused.detail().unwrap_or_default()), Some(id), "{point}: its approval is used up");
         assert_eq!(runs(&proxy), ran, "{point}: nothing ran twice");
     }
+    told(&mut proxy, point).await;
+}
+
+/// The trail is unchanged, and tells of everything the store has, once.
+async fn told(proxy: &mut Proxy, point: &str) {
+    // Whoever catches up twice must find nothing to tell the second time.
+    proxy.restart().await;
+    proxy.signal(Signal::TERM);
+    assert!(proxy.ended().await.success());
     let verified = proxy.run(&["audit", "verify", "-c", "countersign.toml"]);
     assert!(verified.status.success(), "{point}: {}", String::from_utf8_lossy(&verified.stdout));
+    let trail = proxy.data_dir().join("audit");
+    let history = history([trail.as_path()]).expect("the trail");
+    assert_eq!(history.flaws, [], "{point}");
+    let mut tellings = Vec::new();
+    search(
+        &trail,
+        &Question { kinds: vec!["vote".to_owned(), "transition".to_owned()], ..Question::default() },
+        |entry| {
+            tellings.push(["kind", "request", "by", "to"].map(|key| entry.text(key).to_owned()));
+            true
+        },
+    )
+    .expect("the trail");
+    let count = tellings.len();
+    tellings.sort_unstable();
+    tellings.dedup();
+    assert_eq!(tellings.len(), count, "{point}: something is told twice");
+}
+
+/// Killed when the store has a vote and the trail has not: the trail tells of it after the next start, and says when.
+async fn told_late(store: &str) {
+    let fragment = format!("{WRITES_HELD}{store}");
+    let environment = [("COUNTERSIGN_CRASH_AT", "BeforeTold")];
+    let launch = Launch { fragment: &fragment, environment: &environment, ..Launch::default() };
+    let adapt = |text: String| text.replace("mode = \"wait\"", "mode = \"resubmit\"");
+    let mut proxy = Proxy::in_front_of(Database::create().await, launch, adapt).await;
+    let client = proxy.client("alice").await;
+    let refused = client.refusal(UPDATE).await;
+    let id = request_id(refused.detail().unwrap_or_default()).expect("id");
+    assert_eq!(proxy.api("bob").attempt(&id, "approve", "fine").await, None, "it died before it could answer");
+    assert_eq!(proxy.ended().await.signal(), Some(Signal::KILL.as_raw()));
+    proxy.relaunch(Launch::default()).await;
+    assert_eq!(proxy.api("bob").state(&id).await, "APPROVED");
+    let client = proxy.client("alice").await;
+    assert_eq!(affected(&client.client.simple_query(UPDATE).await.expect("the ticket")), Some(1));
+    drop(client);
+    told(&mut proxy, "BeforeTold").await;
+    let mut late = Vec::new();
+    let question = Question { request: Some(id), ..Question::default() };
+    search(&proxy.data_dir().join("audit"), &question, |entry| {
+        if !entry.text("told_at").is_empty() {
+            assert!(entry.text("at") < entry.text("told_at"), "{}", entry.line);
+            late.push(format!("{} {} {}", entry.text("kind"), entry.text("by"), entry.text("to")));
+        }
+        true
+    })
+    .expect("the trail");
+    assert!(late.contains(&"vote bob ".to_owned()) && late.contains(&"transition bob APPROVED".to_owned()), "{late:?}");
+}
+
+#[tokio::test]
+async fn what_was_decided_and_not_told_is_told_after_the_next_start() {
+    told_late("").await;
+    told_late(&SharedStore::create().await.fragment("10m")).await;
 }
 
 /// Where it dies between the BEGIN and the COMMIT around what was approved for a number of rows, and whether the rows are

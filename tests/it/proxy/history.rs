@@ -51,7 +51,8 @@ struct Cluster {
 
 impl Cluster {
     fn goes_on(&self) -> bool {
-        Instant::now() < self.until
+        // On a busy machine, too, something is to happen.
+        Instant::now() < self.until || self.kills.get() == 0
     }
 
     async fn address(&self, node: usize) -> SocketAddr {
@@ -170,8 +171,8 @@ async fn the_trails_of_all_proxies_together_tell_one_history() {
     );
     assert!(told.intents > WORKERS && kills.get() > 0, "too little has happened: {told:?}");
     assert_eq!(told.broken().collect::<Vec<_>>(), Vec::<&countersign::audit::Flaw>::new());
-    // What a killed proxy wrote in its last milliseconds may not have reached its trail; only an intent is waited for.
-    assert!(missing <= 8 * kills.get(), "{:#?}", told.flaws);
+    // What a killed proxy had not told in its last milliseconds was told after its next start.
+    assert_eq!(missing, 0, "{:#?}", told.flaws);
     // What really ran.
     let log = nodes[1].database.log();
     let ran = log.lines().filter_map(|line| line.split("statement: UPDATE customers SET note = 'history-").nth(1));

@@ -152,3 +152,38 @@ async fn a_store_that_is_away_is_told_and_nothing_is_lost() {
     let again = other.hold(UPDATE).await;
     assert!(again.is_waiting());
 }
+
+/// Waits until both say that the other goes by other rules, or that it does not.
+async fn both_say(proxies: [&Proxy; 2], others: f64) {
+    let said = async {
+        for proxy in proxies {
+            while proxy.metric("countersign_other_rules").await != others {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    within("a look at each other", said).await;
+}
+
+#[tokio::test]
+async fn proxies_that_go_by_different_rules_say_so() {
+    let store = SharedStore::create().await;
+    let [one, two] = proxies(&store, [LONG; 2], "wait").await;
+    both_say([&one, &two], 0.0).await;
+    two.edit("reviewers = [\"dba-team\"]", "reviewers = [\"security-team\"]");
+    two.signal(rustix::process::Signal::HUP);
+    both_say([&one, &two], 1.0).await;
+    let told = "proxies on the same store go by different rules";
+    assert!(one.log().contains(told) && two.log().contains(told), "{}", one.log());
+    let digest = |proxy: &Proxy| {
+        let checked = proxy.run(&["check", "-c", "countersign.toml", "--format", "json"]);
+        let checked: serde_json::Value = serde_json::from_slice(&checked.stdout).expect("JSON");
+        checked["rules_digest"].as_str().expect("a digest").to_owned()
+    };
+    assert_ne!(digest(&one), digest(&two));
+    assert!(one.log().contains(&digest(&two)), "the log names the other's");
+    two.edit("reviewers = [\"security-team\"]", "reviewers = [\"dba-team\"]");
+    two.signal(rustix::process::Signal::HUP);
+    both_say([&one, &two], 0.0).await;
+    assert_eq!(digest(&one), digest(&two));
+}

@@ -89,7 +89,10 @@ async fn who_decides_is_who_has_the_role_at_that_moment() {
     sql("REVOKE decides_ops FROM carol").await;
     assert_eq!(dave.approve(&held.id).await, 200);
     assert_eq!(dave.state(&held.id).await, "PENDING");
-    assert_eq!(dave.request(&held.id).await["still_needed"], json!([{ "group": "decides_dba", "approvals": 1 }]));
+    assert_eq!(
+        dave.request(&held.id).await["details"]["still_needed"],
+        json!([{ "group": "decides_dba", "approvals": 1 }])
+    );
     assert_eq!(carol.approve(&held.id).await, 404, "it is no longer hers");
     assert_eq!(erin.approve(&held.id).await, 200);
     held.outcome().await.expect("the delete");

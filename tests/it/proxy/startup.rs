@@ -57,6 +57,19 @@ async fn what_cannot_be_had_is_refused_with_a_reason() {
     check(&[("PGOPTIONS", "-c no_such_setting=1")], "", &["FATAL:  the database server does not know"]).await;
     let role = "FATAL:  parameter \"role\" cannot be set at connection start";
     check(&[("PGOPTIONS", "-c role=postgres")], "", &[role, "HINT:  Use SET after connecting."]).await;
+    let mode = "FATAL:  invalid value for parameter \"countersign.mode\": \"wiat\"";
+    let hint = "HINT:  Available values: wait, resubmit, auto. Did you mean \"wait\"?";
+    check(&[("PGOPTIONS", "-c countersign.mode=wiat")], "", &[mode, hint]).await;
+    let client = proxy.client("alice").await;
+    for sql in ["SET countersign.mode = 'wiat'", "SELECT set_config('countersign.mode', 'wiat', false)"] {
+        let refused = client.refusal(sql).await;
+        assert_eq!(
+            (refused.code().code(), refused.hint()),
+            ("22023", Some(hint.trim_start_matches("HINT:  "))),
+            "{sql}"
+        );
+    }
+    assert_eq!(client.value("SELECT current_setting('countersign.mode', true)").await.unwrap_or_default(), "");
 }
 
 /// What is not on the list of what every client may have is judged as the SET it amounts to.

@@ -15,10 +15,11 @@ const REFUSED: &str = "= hold Open(resubmit)
 
 /// A client has set this, and the upstream says so.
 fn set(name: &str, mode: &str, hold_budget: &str) -> String {
+    let value = if name == "mode" { mode } else { hold_budget };
     format!(
-        "> Q SET countersign.{name} = 'x'
+        "> Q SET countersign.{name} = '{value}'
          = allow
-         ^ Q SET countersign.{name} = 'x'
+         ^ Q SET countersign.{name} = '{value}'
          v C SET | Z I
          < C SET | Z I
          > Q SELECT 1
@@ -114,4 +115,26 @@ fn a_client_waits_as_long_as_its_budget_lasts() {
             set("hold_budget", "-", "25s")
         ),
     );
+}
+
+/// What would count as no choice is an error, in a block a real one.
+#[test]
+fn a_choice_that_there_is_not_is_refused() {
+    for (setting, sql, sqlstate) in [
+        (Setting::Plain, "SET countersign.mode = 'wiat'", "22023"),
+        (Setting::Observed, "SELECT 1; SET LOCAL countersign.hold_budget TO 'soon'", "22023"),
+        (Setting::Plain, "SET countersign.mod = 'wait'", "42704"),
+    ] {
+        check_in(setting, &format!("> Q {sql}\n< E {sqlstate} | Z I\n= error"));
+        check_in(
+            setting,
+            &format!(
+                "{BLOCK}> Q {sql}\n= error\n^ Q countersign refused a statement
+                 v E 42601 | Z E\n< E {sqlstate} | Z E"
+            ),
+        );
+    }
+    for sql in ["SET countersign.mode = 'Resubmit'", "SET countersign.reason = 'wiat'", "RESET countersign.mode"] {
+        check_in(Setting::Plain, &format!("> Q {sql}\n= allow\n^ Q {sql}\nv C SET | Z I\n< C SET | Z I"));
+    }
 }
