@@ -37,6 +37,9 @@ pub struct Card {
     pub role: String,
     /// The effective search path.
     pub search_path: Vec<String>,
+    /// Custom settings that the statement can read, and their values; `None` is one that was never set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<(String, Option<String>)>,
     /// What each statement of the text does, as `countersign explain` tells it; of the first hundred.
     pub statements: Vec<StatementReport>,
     /// Relations that it reads or writes, what it sets off included: those it writes first.
@@ -199,6 +202,7 @@ impl Default for Card {
             complete: false,
             role: String::new(),
             search_path: Vec::new(),
+            settings: Vec::new(),
             statements: Vec::new(),
             relations: Piece::default(),
             sets_off: Piece::default(),
@@ -209,6 +213,19 @@ impl Default for Card {
 }
 
 impl Card {
+    /// Under which names and settings the statement would be executed, in a line.
+    #[must_use]
+    pub fn runs_as(&self) -> String {
+        let mut line = format!("{}, search path {}", self.role, self.search_path.join(", "));
+        for (name, value) in &self.settings {
+            line += &match value {
+                Some(value) => format!(", {name} = '{value}'"),
+                None => format!(", {name} not set"),
+            };
+        }
+        line
+    }
+
     /// The same card with every piece that is not there missing for that reason, for good.
     #[must_use]
     pub fn given_up(self, why: &str) -> Self {

@@ -12,6 +12,7 @@ mod load;
 pub(crate) mod look;
 mod members;
 mod queries;
+mod settings;
 pub(crate) mod side;
 pub mod tls;
 mod worker;

@@ -194,6 +194,8 @@ pub struct DatabaseConfig {
     pub sessions: Option<u32>,
     /// How long a client waits at most in mode `auto`, before it is told to send its statement again.
     pub hold_budget: Option<Duration>,
+    /// Custom settings that no approval is bound to, in lower case.
+    pub unbound_settings: Vec<String>,
 }
 
 /// A parsed `postgres://` URL and the password beside it.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::analysis::StatementAnalysis;
 use crate::effect::{Effect, Effects};
+use crate::settings_read::SettingsRead;
 
 pub use self::belief::doubt;
 pub use self::stamps::{Stamp, Stamps};
@@ -35,6 +36,7 @@ pub struct Catalog {
     event_triggers: Vec<EventTrigger>,
     entangled_schemas: HashSet<String>,
     has_checked_types: bool,
+    settings_read: SettingsRead,
     /// Temporary schemas with tables that inherit.
     inheriting: HashSet<String>,
     readings: Mutex<HashMap<Oid, Arc<StatementAnalysis>>>,
@@ -270,6 +272,19 @@ impl Catalog {
     pub fn with_server_version(mut self, number: u32) -> Self {
         self.server_version = number;
         self
+    }
+
+    /// Adds which custom settings its objects read.
+    #[must_use]
+    pub fn with_settings_read(mut self, read: SettingsRead) -> Self {
+        self.settings_read = read;
+        self
+    }
+
+    /// Which custom settings functions, views, policies, defaults, checks and triggers read.
+    #[must_use]
+    pub fn settings_read(&self) -> &SettingsRead {
+        &self.settings_read
     }
 
     /// The server's major version (15); 0 when it is not known.

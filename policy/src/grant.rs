@@ -1,8 +1,8 @@
 //! What people have allowed: an [`Approval`] of one request, bound to exactly that, and a [`Grant`] for a time.
 //!
 //! Never says who may give them; that is `countersign::review`. Invariant: two requests with the same [`Binding`] are the
-//! same statement bytes, parameter values and formats, user, database, role, search path, catalog version, and settings by
-//! which literals are read.
+//! same statement bytes, parameter values and formats, user, database, role, search path, catalog version, settings by
+//! which literals are read, and custom settings that they can read.
 
 use std::sync::Arc;
 
@@ -35,6 +35,8 @@ pub struct BindingFacts<'a> {
     pub formats: &'a str,
     /// [`crate::Catalog::version`].
     pub catalog_version: u64,
+    /// Custom settings that it can read, with their values.
+    pub settings: &'a [(String, Option<String>)],
 }
 
 impl Binding {
@@ -55,6 +57,11 @@ impl Binding {
         facts.search_path.iter().for_each(|schema| part(schema.as_bytes()));
         part(facts.formats.as_bytes());
         part(&facts.catalog_version.to_be_bytes());
+        for (name, value) in facts.settings {
+            part(name.as_bytes());
+            part(&[u8::from(value.is_some())]);
+            part(value.as_deref().unwrap_or_default().as_bytes());
+        }
         Self(hash.finalize().into())
     }
 }

@@ -17,6 +17,7 @@ pub mod mask;
 pub mod moment;
 pub mod name;
 pub mod rule;
+pub mod settings_read;
 pub mod subject;
 pub mod verdict;
 

@@ -52,7 +52,7 @@ pub struct Subjects<'a> {
     pub analysis: &'a Analysis,
     /// The snapshot under which it was analysed.
     pub catalog: &'a Catalog,
-    /// Masks of the requester.
+    /// Masks of the requester, those that a grant lifts included: reviewers do not have it.
     pub masks: &'a MaskSet,
     /// The statement with its parameters, as the planner would be asked; or why that cannot be.
     pub question: Result<Question, &'static str>,

@@ -17,7 +17,7 @@ use tokio_postgres::{Client, GenericClient, IsolationLevel, Row};
 use super::consequences;
 use super::definitions::{self, BuiltIn, Definitions};
 use super::digest::{ContentDigest, Versions, is_temporary};
-use super::{CatalogError, functions, look, queries};
+use super::{CatalogError, functions, look, queries, settings};
 
 /// Stands for the state of the catalog; two equal probes mean that nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +75,7 @@ pub(super) async fn load(client: &mut Client, known: &mut BuiltIn) -> Result<Loa
     let functions = functions::Rows(query(&transaction, "functions", queries::FUNCTIONS).await?);
     let stamps = query(&transaction, "stamps", &queries::stamps()).await?;
     let server_version = server_version(&transaction).await?;
+    let mut settings_read = settings::read(&transaction).await?;
     let with_sql_body = functions::with_sql_body(&transaction, server_version).await?;
     transaction.commit().await.map_err(failed)?;
     add_columns(&mut relations, &columns)?;
@@ -87,13 +88,17 @@ pub(super) async fn load(client: &mut Client, known: &mut BuiltIn) -> Result<Loa
     let (rules, definitions_complete) = add_definitions(&mut relations, definitions);
     let complete = definitions_complete && bodies.are_complete();
     let functions = functions.read(&bodies)?;
+    functions.iter().filter_map(|((_, _, function), _)| function.body.as_ref()).for_each(|body| {
+        settings_read.read_text(&body.text);
+    });
     let event_triggers = consequences::event_triggers(&event_triggers)?;
     let entangled: HashSet<String> =
         entangled.iter().map(|row| field(row, 0, "schemas")).collect::<Result<_, CatalogError>>()?;
     let catalog = assemble(server_version, relations, types, functions, event_triggers)
         .with_rules(rules)
         .with_stamps(stamps)
-        .with_entangled_schemas(entangled);
+        .with_entangled_schemas(entangled)
+        .with_settings_read(settings_read);
     Ok(Loaded { probe, complete, catalog })
 }
 

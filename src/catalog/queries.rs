@@ -278,6 +278,25 @@ FROM checked k JOIN pg_catalog.pg_type t ON t.oid = k.type JOIN pg_catalog.pg_pr
 ORDER BY 1, 3, 15"
 );
 
+/// What may read custom settings: bodies of functions as texts, and expressions with calls of `current_setting` as they are
+/// stored. `stamp` of its object changes with each of them, so that they need none of their own.
+pub(super) const SETTINGS: &str = "\
+SELECT p.prosrc, false FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+WHERE p.oid >= 16384 AND l.lanname NOT IN ('c', 'internal') AND pg_catalog.strpos(pg_catalog.lower(p.prosrc), 'current_setting') > 0
+UNION ALL
+SELECT tree, true FROM (
+    SELECT ev_action::pg_catalog.text FROM pg_catalog.pg_rewrite WHERE ev_class >= 16384
+    UNION ALL SELECT ev_qual::pg_catalog.text FROM pg_catalog.pg_rewrite WHERE ev_class >= 16384
+    UNION ALL SELECT polqual::pg_catalog.text FROM pg_catalog.pg_policy
+    UNION ALL SELECT polwithcheck::pg_catalog.text FROM pg_catalog.pg_policy
+    UNION ALL SELECT adbin::pg_catalog.text FROM pg_catalog.pg_attrdef
+    UNION ALL SELECT conbin::pg_catalog.text FROM pg_catalog.pg_constraint WHERE oid >= 16384
+    UNION ALL SELECT tgqual::pg_catalog.text FROM pg_catalog.pg_trigger
+    UNION ALL SELECT proargdefaults::pg_catalog.text FROM pg_catalog.pg_proc WHERE oid >= 16384
+    UNION ALL SELECT typdefaultbin::pg_catalog.text FROM pg_catalog.pg_type WHERE oid >= 16384) AS stored (tree)
+WHERE tree ~ ':funcid (2077|3294) '
+ORDER BY 1, 2";
+
 /// The version of the server as a number: 150020 stands for 15.20.
 pub(super) const SERVER_VERSION: &str = "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4";
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use countersign_policy::rule::{Action, DatabasePolicy, Mode, Policy, ReviewDefaults, Stage};
+use countersign_policy::settings_read;
 use sha2::{Digest, Sha256};
 use toml_edit::Document;
 
@@ -73,7 +74,7 @@ const DATABASE_KEYS: Keys = Keys {
 };
 const DATABASE_REVIEW_KEYS: Keys = Keys {
     table: "review of [databases.NAME]",
-    known: &["groups", "timeout", "mode", "hold_budget", "grant_max"],
+    known: &["groups", "timeout", "mode", "hold_budget", "grant_max", "unbound_settings"],
     unavailable: &[],
 };
 
@@ -313,7 +314,7 @@ impl<'a> Reading<'a> {
         let upstream = access::upstream(section, "upstream", &self.directory);
         let default = section.choice("default", ACTIONS).unwrap_or(Action::Hold);
         let unparsed = section.choice("unparsed", &ACTIONS[1..]).unwrap_or(Action::Hold);
-        let (review, hold_budget) = self.review_defaults(section, name, known);
+        let (review, hold_budget, unbound_settings) = self.review_defaults(section, name, known);
         let stage = section.choice("stage", STAGES).unwrap_or_default();
         if stage == Stage::Observe {
             self.report.warn(format!("Database \"{name}\" is only observed: nothing is held or denied."));
@@ -327,22 +328,47 @@ impl<'a> Reading<'a> {
         let groups = groups?.into_iter().map(|group| group.value).collect();
         let auth = section.choice("auth", access::AUTHS).unwrap_or_default();
         let groups_from = section.choice("groups_from", access::GROUPS_FROM).unwrap_or_default();
-        let config =
-            DatabaseConfig { name: name.to_owned(), upstream, auth, groups, groups_from, sessions, hold_budget };
-        Some((config, DatabasePolicy { name: name.to_owned(), default, unparsed, review, stage }))
+        let name = name.to_owned();
+        let config = DatabaseConfig {
+            name: name.clone(),
+            upstream,
+            auth,
+            groups,
+            groups_from,
+            sessions,
+            hold_budget,
+            unbound_settings,
+        };
+        Some((config, DatabasePolicy { name, default, unparsed, review, stage }))
     }
 
-    /// The defaults of holds, and how long a client waits at most in mode `auto`.
+    fn unbound_settings(&self, review: &Section<'_>) -> Vec<String> {
+        let read = |name: Spanned<String>| {
+            let known = settings_read::custom(&name.value);
+            if known.is_none() {
+                let message = format!("\"{}\" is no custom setting of the database", name.value);
+                let hint = "their names have two parts, as \"app.request_id\"".to_owned();
+                self.report.problem(&name.at, "unbound_settings", message, Some(hint));
+            }
+            known
+        };
+        review.list("unbound_settings").unwrap_or_default().into_iter().filter_map(read).collect()
+    }
+
+    /// The defaults of holds, how long a client waits at most in mode `auto`, and the custom settings that no approval is bound
+    /// to.
     fn review_defaults(
         &self,
         section: &Section<'_>,
         name: &str,
         known: &Known<'_>,
-    ) -> (ReviewDefaults, Option<Duration>) {
+    ) -> (ReviewDefaults, Option<Duration>, Vec<String>) {
         let timeout = self.timeout;
         let none = ReviewDefaults { groups: Vec::new(), timeout, mode: Mode::Auto, grant_max: None };
         let title = format!("\"review\" in [databases.{name}]");
-        let Some(review) = section.section("review", title, &DATABASE_REVIEW_KEYS) else { return (none, None) };
+        let Some(review) = section.section("review", title, &DATABASE_REVIEW_KEYS) else {
+            return (none, None, Vec::new());
+        };
         let groups = review.list("groups").unwrap_or_default();
         known.warn_of_empty_groups(&review, &groups, NO_REVIEWER);
         let defaults = ReviewDefaults {
@@ -351,7 +377,7 @@ impl<'a> Reading<'a> {
             mode: review.choice("mode", MODES).unwrap_or(none.mode),
             grant_max: review.duration_or_none("grant_max"),
         };
-        (defaults, review.duration("hold_budget"))
+        (defaults, review.duration("hold_budget"), self.unbound_settings(&review))
     }
 }
 

@@ -139,7 +139,7 @@ impl Machine {
         match self.judge(asked, around).verdict {
             Verdict::Deny(denial) if denial.rule.is_some() => match self.rule(asked, None, around) {
                 Ruling::Refuse(error) => Some(error),
-                Ruling::Run(_) | Ruling::Park(_) | Ruling::Fail(_) => None,
+                Ruling::Run(_) | Ruling::Park(_) | Ruling::Ask(_) | Ruling::Fail(_) => None,
             },
             Verdict::Allow(_) | Verdict::Hold(_) | Verdict::Deny(_) => None,
         }

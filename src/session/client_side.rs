@@ -14,10 +14,9 @@ use countersign_protocol::{Frame, Header, sqlstate};
 use super::copy_in::{CopyIn, belongs_in_copy};
 use super::decide::PREPARED_EARLIER;
 use super::doubt::{conceded, with_parameter_types};
-use super::expected::{DescribeTarget, Expected, OwnReply};
+use super::expected::{DescribeTarget, Expected};
 use super::machine::{Draining, Machine, Passing, Stop};
 use super::messages;
-use super::names;
 use super::parked::{Gate, runs_a_name};
 use super::statements::{NameId, Portal, PreparedStatement, Undo, cut};
 use super::words::{Command, Surroundings};
@@ -218,18 +217,6 @@ impl Machine {
             Gate::Refreshing => {}
             Gate::Approved(approved) => self.judge_approved(*approved, around),
             other => self.gate = other,
-        }
-    }
-
-    /// Asks the upstream what names mean now. Within a pipeline the question must not end the client's transaction.
-    fn ask_names(&mut self) {
-        let in_pipeline = self.in_pipeline;
-        self.relay.own_query(names::QUERY);
-        self.expect(Expected::Own(OwnReply::new(!in_pipeline)));
-        if in_pipeline {
-            self.flush_upstream();
-        } else {
-            self.relay.control(Control::Sync);
         }
     }
 

@@ -45,6 +45,8 @@ const CATALOG_RELOAD_INTERVAL: SignedDuration = SignedDuration::from_millis(200)
 pub(super) enum Ruling {
     Run(Permit),
     Park(HoldTerms),
+    /// It is to be held, once the values of these custom settings are known.
+    Ask(Vec<String>),
     Refuse(Bytes),
     /// It can only fail.
     Fail(Hopeless),
@@ -91,7 +93,7 @@ impl Machine {
         let (_, Ruling::Refuse(_)) = self.ruling(denied, text, analysis, around) else { return None };
         match self.rule(&asked, None, around) {
             Ruling::Refuse(error) => Some(error),
-            Ruling::Run(_) | Ruling::Park(_) | Ruling::Fail(_) => None,
+            Ruling::Run(_) | Ruling::Park(_) | Ruling::Ask(_) | Ruling::Fail(_) => None,
         }
     }
 
@@ -150,6 +152,11 @@ impl Machine {
             Verdict::Hold(_) | Verdict::Deny(_) => None,
         };
         let (verdict, ruling) = self.ruling(judgement.verdict, text, analysis, around);
+        if let Ruling::Park(_) = &ruling
+            && let Some(names) = self.wants_settings(asked, around)
+        {
+            return Ruling::Ask(names);
+        }
         let unmasked_by = unmasked::used(verdict, analysis, around);
         self.commands.push_back(Command::Record(Box::new(Judged {
             statement: Arc::clone(text),
@@ -247,6 +254,10 @@ impl Machine {
                 self.begin_batch(&asked.text);
                 Ok(())
             }
+            Ruling::Ask(names) => {
+                self.ask_settings(frame, names);
+                Ok(())
+            }
             Ruling::Park(terms) => {
                 asked.parameters = calls::arguments(frame);
                 self.park(Shape::Query(frame.bytes.clone()), asked, terms, around);
@@ -302,6 +313,10 @@ impl Machine {
                 let group = std::mem::take(&mut self.group);
                 let messages = ExecuteMessages { group, execute: frame.bytes.clone(), portal };
                 self.run_execute(messages, Run::new(&asked, None, around), permit, around)
+            }
+            Ruling::Ask(names) => {
+                self.ask_settings(frame, names);
+                Ok(())
             }
             Ruling::Park(terms) => {
                 asked.parameters = self.readable_parameters(&portal)?;
@@ -424,6 +439,7 @@ impl Machine {
             self.locked_in = Some(self.statements.cycle());
         }
         self.definitions.forwarded(&run.text, analysis);
+        self.settings.forwarded(run);
         self.barrier |= names::is_barrier(analysis);
         self.catalog_stale |= names::changes_catalog(analysis);
         if run.may_copy_in() {

@@ -55,6 +55,8 @@ pub(crate) struct Parts {
     pub(crate) identity: Identity,
     /// Name of the session in the audit trail.
     pub(crate) name: String,
+    /// Settings that the client has asked for at its start.
+    pub(crate) settings: Vec<String>,
 }
 
 /// Drives one session to its end.
@@ -122,6 +124,7 @@ impl Driver {
             shared,
             database,
         });
+        driver.machine.began_with(&parts.settings);
         driver.masks.look(true, &mut driver.around, &driver.subject, &driver.database);
         driver
     }

@@ -187,11 +187,13 @@ pub(super) struct OwnReply {
     pub(super) closed: u8,
     /// Whether its last message is ReadyForQuery.
     pub(super) with_sync: bool,
+    /// The custom settings whose values it asks for; none when it asks for names.
+    pub(super) settings: Option<Vec<String>>,
 }
 
 impl OwnReply {
-    pub(super) fn new(with_sync: bool) -> Self {
-        Self { row: None, closed: 0, with_sync }
+    pub(super) fn new(with_sync: bool, settings: Option<Vec<String>>) -> Self {
+        Self { row: None, closed: 0, with_sync, settings }
     }
 }
 

@@ -10,6 +10,7 @@ use countersign_policy::subject::Subject;
 use crate::config::Config;
 use crate::database::Database;
 use crate::roles::{self, Memberships};
+use crate::session::machine::Machine;
 
 /// Keeps groups up to date with the memberships upstream.
 #[derive(Debug, Default)]
@@ -34,5 +35,12 @@ impl Groups {
         let is_other = groups != subject.groups;
         subject.groups = groups;
         is_other
+    }
+}
+
+impl Machine {
+    /// The user is in these groups from now on.
+    pub fn regroup(&mut self, groups: Vec<String>) {
+        self.identity.subject.groups = groups;
     }
 }

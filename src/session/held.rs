@@ -38,12 +38,14 @@ impl Machine {
         let subjects = Subjects {
             analysis: &asked.analysis,
             catalog: &around.catalog,
-            masks: &around.masks,
+            masks: &around.all_masks,
             question: self.question(&asked).map_err(|_malformed| "its parameters could not be read"),
             in_transaction: facts.in_transaction,
         };
         let (number, mode) = (self.serial, terms.mode);
-        self.commands.push_back(Command::Open(number, Box::new(asked.request(facts, terms, subjects))));
+        let mut request = asked.request(facts, terms, subjects);
+        request.card.settings = self.shown_settings(&asked, around);
+        self.commands.push_back(Command::Open(number, Box::new(request)));
         let parked = Parked { shape, asked, binding, mode };
         self.gate = Gate::Opening(Box::new(OpeningRequest { parked, number }));
     }
@@ -162,14 +164,15 @@ impl Machine {
                 self.commands.push_back(Command::Begin(id));
                 self.gate = Gate::Releasing(Box::new(Releasing { notice, parked, given, permit }));
             }
-            // Others would have to approve it, and its requester has not asked for that text.
-            Ruling::Park(_) if edit.is_some() => {
-                self.commands.push_back(Command::Revoke(id));
-                self.refuse_parked(parked, messages::approval_unusable());
-            }
-            Ruling::Park(terms) => {
+            Ruling::Park(terms) if edit.is_none() => {
                 self.commands.push_back(Command::Revoke(id));
                 self.park(parked.shape, parked.asked, terms, around);
+            }
+            // Others would have to approve it, and its requester has not asked for that text; or it reads other settings by
+            // now, of which nobody has seen the values.
+            Ruling::Ask(_) | Ruling::Park(_) => {
+                self.commands.push_back(Command::Revoke(id));
+                self.refuse_parked(parked, messages::approval_unusable());
             }
             Ruling::Refuse(error) => {
                 self.commands.push_back(Command::Revoke(id));

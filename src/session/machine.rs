@@ -20,6 +20,7 @@ use super::expected::{Expected, ExpectedQueue, Run};
 use super::messages;
 use super::names::Names;
 use super::parked::{Gate, Group};
+use super::settings::Settings;
 use super::statements::Statements;
 use super::words::{Command, Event, Finished, Identity, Looked, Opening, Surroundings};
 use crate::relay::{Control, Relay};
@@ -82,6 +83,7 @@ pub(super) enum Draining {
 pub struct Machine {
     pub(super) identity: Identity,
     pub(super) names: Names,
+    pub(super) settings: Settings,
     /// Statements that wait for the end of their transaction.
     pub(super) batch: Option<Batch>,
     /// The cycle of the open transaction in which something may have been locked.
@@ -167,6 +169,7 @@ impl Machine {
         Self {
             identity,
             names: Names::unknown(),
+            settings: Settings::default(),
             batch: None,
             locked_in: None,
             definitions: Definitions::default(),
@@ -272,11 +275,6 @@ impl Machine {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self.gate, Gate::Closed)
-    }
-
-    /// The user is in these groups from now on.
-    pub fn regroup(&mut self, groups: Vec<String>) {
-        self.identity.subject.groups = groups;
     }
 
     /// How many bytes of text are to be looked at next, where that may take long: it depends on a long text, or there is
@@ -420,6 +418,9 @@ impl Machine {
 
     /// Notes that a message was sent which will be answered.
     pub(super) fn expect(&mut self, entry: Expected) {
+        if !matches!(entry, Expected::Own(_)) {
+            self.settings.forget();
+        }
         if matches!(entry, Expected::Query(_) | Expected::PoisonQuery(_) | Expected::Sync | Expected::CopySyncs(_)) {
             self.statements.cycle_sent();
             // It may end a transaction, and with it what names mean in what follows.

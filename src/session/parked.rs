@@ -255,6 +255,7 @@ impl Machine {
             search_path: &self.names.search_path,
             formats: &self.names.formats,
             catalog_version: around.catalog.version_for(&self.names.search_path),
+            settings: &self.bound_settings(asked, around),
         })
     }
 }

@@ -212,35 +212,6 @@ impl Machine {
         Ok(())
     }
 
-    fn own_reply(&mut self, frame: &Frame) -> Result<(), Stop> {
-        let Some(Expected::Own(reply)) = self.expected.front() else { return Err(unexpected(frame)) };
-        let done = match frame.tag {
-            tag::PARSE_COMPLETE | tag::BIND_COMPLETE | tag::COMMAND_COMPLETE => false,
-            tag::DATA_ROW => {
-                reply.row = Some(frame.bytes.slice(countersign_protocol::frame::HEADER_LEN..));
-                false
-            }
-            tag::CLOSE_COMPLETE => {
-                reply.closed = reply.closed.saturating_add(1);
-                reply.closed == 2 && !reply.with_sync
-            }
-            tag::READY_FOR_QUERY if reply.with_sync => true,
-            _ => return Err(unexpected(frame)),
-        };
-        if !done {
-            return Ok(());
-        }
-        let row = reply.row.take();
-        self.expected.pop();
-        if frame.tag == tag::READY_FOR_QUERY {
-            self.status = backend::ready_for_query(frame.body())?;
-        }
-        if row.and_then(|row| self.names.learn(&row)).is_none() {
-            return Err(names_unknown());
-        }
-        Ok(())
-    }
-
     fn query_reply(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
         if self.guard_reply(frame)? {
             return Ok(());

@@ -39,5 +39,6 @@ mod remarks;
 mod review;
 mod roles;
 mod rows;
+mod settings;
 mod startup;
 mod tls;

@@ -25,7 +25,7 @@ pub(super) fn tell(details: &Details, asked: &[ReviewerDemand], field: &mut impl
         field("before", past(details.past));
     }
     let Some(card) = &details.card else { return };
-    field("role", visible_line(&format!("{}, search path {}", card.role, card.search_path.join(", ")), colour));
+    field("role", visible_line(&card.runs_as(), colour));
     card.statements.iter().for_each(|statement| tell_reach(statement, field, colour));
     each(&card.relations, "relation", field, |relations, field| {
         relations.iter().for_each(|one| field("relation", relation(one, colour)));

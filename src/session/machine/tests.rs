@@ -29,6 +29,7 @@ mod random;
 mod reason;
 mod rows;
 mod scenery;
+mod settings;
 mod simulation;
 mod upstream;
 mod wire;

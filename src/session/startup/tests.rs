@@ -57,6 +57,7 @@ fn database(name: &str, groups: &[&str]) -> DatabaseConfig {
         groups_from: GroupsFrom::default(),
         sessions: None,
         hold_budget: None,
+        unbound_settings: Vec::new(),
     }
 }
 

@@ -50,7 +50,7 @@ impl CardShown {
         let mut shown = Self { past: past(details.past), ..Self::default() };
         let Some(card) = &details.card else { return shown };
         shown.gathering = !card.complete;
-        shown.runs_as = format!("{}, search path {}", sql::line(&card.role), sql::line(&card.search_path.join(", ")));
+        shown.runs_as = sql::line(&card.runs_as());
         shown.take(card, now);
         if shown.gathering {
             shown.missing.clear();

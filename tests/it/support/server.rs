@@ -87,6 +87,7 @@ impl Database {
             groups_from: GroupsFrom::default(),
             sessions: None,
             hold_budget: None,
+            unbound_settings: Vec::new(),
         }
     }
 

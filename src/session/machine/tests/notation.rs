@@ -48,6 +48,10 @@ pub fn frontend(text: &str) -> Vec<u8> {
         let words: Vec<&str> = rest.split(' ').collect();
         match tag {
             "Q" => frontend::put_query(&mut out, &rest.replace("\\n", "\n")),
+            "P" if rest.starts_with("own ") => {
+                let names: Vec<String> = rest.split(' ').skip(1).map(str::to_owned).collect();
+                frontend::put_parse(&mut out, OWN_NAME, &super::super::super::settings::query(&names));
+            }
             "P" if rest == "own" => frontend::put_parse(&mut out, OWN_NAME, super::super::super::names::QUERY),
             "P" => {
                 let (statement, query) = rest.split_once(' ').unwrap_or((rest, ""));

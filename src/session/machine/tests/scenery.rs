@@ -10,6 +10,7 @@ use countersign_policy::Catalog;
 use countersign_policy::analysis::AnalysisCache;
 use countersign_policy::catalog::{Column, Function, Relation, RelationKind, Type, Volatility};
 use countersign_policy::mask::{MaskSet, ViewsUnknown};
+use countersign_policy::settings_read::SettingsRead;
 use countersign_policy::subject::Subject;
 use countersign_policy::verdict::ReviewerDemand;
 use jiff::Timestamp;
@@ -97,6 +98,8 @@ pub enum Setting {
     Limited,
     /// Names are known; updates of `public.free` with more than 100 rows are held.
     Counted,
+    /// Names are known; something in the database reads `app.tenant`.
+    Tenants,
 }
 
 pub fn met() -> Vec<ReviewerDemand> {
@@ -140,12 +143,17 @@ fn make_surroundings(setting: Setting) -> Surroundings {
         Setting::Auto => CONFIG.replace("mode = \"wait\"", "mode = \"auto\""),
         Setting::Limited => format!("{CONFIG}{LIMITS}"),
         Setting::Counted => format!("{CONFIG}{COUNTS}"),
-        Setting::Plain | Setting::Fresh => CONFIG.to_owned(),
+        Setting::Plain | Setting::Fresh | Setting::Tenants => CONFIG.to_owned(),
         Setting::Strict => CONFIG.replace(r#"unparsed = "hold""#, r#"unparsed = "deny""#),
         Setting::Observed => CONFIG.replace(r#"unparsed = "hold""#, "unparsed = \"hold\"\nstage = \"observe\""),
     };
     let config = Config::parse(Path::new("countersign.toml"), &text).expect("configuration");
-    let catalog = catalog(1);
+    let mut catalog = catalog(1);
+    if setting == Setting::Tenants {
+        let mut read = SettingsRead::default();
+        read.read_text("SELECT current_setting('app.tenant')");
+        catalog = catalog.with_settings_read(read);
+    }
     let masks = Arc::new(MaskSet::compile(&config.policy, &catalog, &identity().subject, &ViewsUnknown));
     Surroundings {
         config: Arc::new(config),
