@@ -48,6 +48,7 @@ pub use grant::{
     GrantId, GrantRecord, GrantScope, GrantState, GrantTransition, Offer, Scope, ScopeError, UnknownGrantState,
 };
 pub use grants::GrantAsk;
+pub(crate) use pending::decided;
 pub use pending::{Wait, Waiting};
 pub use remarks::{COMMENT_CHARS_MAX, Comment};
 pub use service::{Opened, Review};

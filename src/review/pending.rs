@@ -133,3 +133,16 @@ impl Drop for Wait {
         }
     }
 }
+
+/// Completes when the held request has been decided; never while none is held.
+///
+/// # Cancel safety
+/// Cancel safe: the decision stays in `waiting`.
+pub(crate) async fn decided(waiting: &mut Option<Wait>) {
+    match waiting {
+        Some(waiting) => {
+            waiting.decision().await;
+        }
+        None => std::future::pending().await,
+    }
+}

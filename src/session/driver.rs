@@ -30,7 +30,7 @@ use crate::drain::Phase;
 use crate::estimate::Question;
 use crate::live::LiveEvent;
 use crate::review::{
-    Agreement, Decision, Execution, NewRequest, Opened, Outcome, RequestId, ReviewError, Wait, Waiting,
+    self, Agreement, Decision, Execution, NewRequest, Opened, Outcome, RequestId, ReviewError, Wait, Waiting,
 };
 use crate::server::Shared;
 use crate::stream::ClientStream;
@@ -212,7 +212,7 @@ impl Driver {
             io = std::future::poll_fn(|cx| sockets.poll(machine, cx)) => Woken::Io(io),
             () = cancels.recv() => Woken::Cancel,
             Some(_) = sending_cancel.join_next() => Woken::CancelSent,
-            () = decided(waiting) => Woken::Decided,
+            () = review::decided(waiting) => Woken::Decided,
             Ok(()) = drain.changed() => Woken::Drain(*drain.borrow_and_update()),
             () = reached(deadline) => Woken::Tick,
         }
@@ -485,18 +485,5 @@ impl Driver {
         }
         self.look_around();
         self.work(Some(Event::CatalogRefreshed)).await;
-    }
-}
-
-/// Completes when the held request has been decided; never while none is held.
-///
-/// # Cancel safety
-/// Cancel safe: the decision stays in `waiting`.
-async fn decided(waiting: &mut Option<Wait>) {
-    match waiting {
-        Some(waiting) => {
-            waiting.decision().await;
-        }
-        None => std::future::pending().await,
     }
 }

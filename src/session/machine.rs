@@ -20,6 +20,7 @@ use super::expected::{Expected, ExpectedQueue, Run};
 use super::messages;
 use super::names::Names;
 use super::parked::{Gate, Group};
+use super::passing::Passing;
 use super::settings::Settings;
 use super::statements::Statements;
 use super::words::{Command, Event, Finished, Identity, Looked, Opening, Surroundings};
@@ -31,40 +32,6 @@ const NOTICE_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 
 /// What is at most so long is looked at in next to no time, in bytes.
 pub(super) const QUICK_LEN_MAX: usize = 8 << 10;
-
-/// A CopyData frame of the client that passes in pieces: how many of its bytes are still to come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Passing {
-    /// To the upstream.
-    Forward(usize),
-    /// To nowhere.
-    Discard(usize),
-}
-
-impl Passing {
-    pub(super) const NOTHING: Self = Self::Discard(0);
-
-    pub(super) fn left(self) -> usize {
-        match self {
-            Self::Forward(left) | Self::Discard(left) => left,
-        }
-    }
-
-    pub(super) fn is_some(self) -> bool {
-        self.left() > 0
-    }
-
-    /// Whether the upstream has seen a part of a frame.
-    pub(super) fn is_half_sent(self) -> bool {
-        matches!(self, Self::Forward(left) if left > 0)
-    }
-
-    pub(super) fn advance(&mut self, length: usize) {
-        match self {
-            Self::Forward(left) | Self::Discard(left) => *left = left.saturating_sub(length),
-        }
-    }
-}
 
 /// How a session leaves when the proxy shuts down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,9 +8,43 @@ use countersign_protocol::Header;
 use countersign_protocol::frontend::tag;
 
 use super::copy_in::CopyIn;
-use super::machine::{Machine, Passing};
+use super::machine::Machine;
 use super::messages;
 use super::words::Surroundings;
+
+/// A CopyData frame of the client that passes in pieces: how many of its bytes are still to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passing {
+    /// To the upstream.
+    Forward(usize),
+    /// To nowhere.
+    Discard(usize),
+}
+
+impl Passing {
+    pub(super) const NOTHING: Self = Self::Discard(0);
+
+    pub(super) fn left(self) -> usize {
+        match self {
+            Self::Forward(left) | Self::Discard(left) => left,
+        }
+    }
+
+    pub(super) fn is_some(self) -> bool {
+        self.left() > 0
+    }
+
+    /// Whether the upstream has seen a part of a frame.
+    pub(super) fn is_half_sent(self) -> bool {
+        matches!(self, Self::Forward(left) if left > 0)
+    }
+
+    pub(super) fn advance(&mut self, length: usize) {
+        match self {
+            Self::Forward(left) | Self::Discard(left) => *left = left.saturating_sub(length),
+        }
+    }
+}
 
 impl Machine {
     /// Answers a request that was thrown away because of its size; the session lives.
