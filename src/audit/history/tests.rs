@@ -149,11 +149,11 @@ fn what_is_told_late_as_well_counts_once() {
     };
     let vote = |at: &str, late: &str| {
         format!(
-            r#"{{"at":"{at}","kind":"vote","request":"r1","version":2,"by":"bob","groups":["dba"],"approve":true,"surface":"api","reason":null{late}}}"#
+            r#"{{"at":"{at}","kind":"vote","request":"r1","version":2,"by":"bob","groups":["dba"],"approve":false,"surface":"api","reason":"why"{late}}}"#
         )
     };
     let late = r#","told_at":"2026-01-01T00:01:00Z""#;
-    let first = step("2026-01-01T00:00:01Z", "null", "PENDING", "");
+    let first = step("2026-01-01T00:00:01Z", "null", "PENDING", "").replace("bob", "alice");
     let once = ["2026-01-01T00:00:02.123456789Z", "2026-01-01T00:00:02.123456Z"];
     let other = "2026-01-01T00:00:03Z";
     let flaws = |again: &str| {

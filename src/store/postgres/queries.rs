@@ -284,15 +284,30 @@ pub(super) const REAP: &str = "WITH lost AS (SELECT r.id, r.state FROM countersi
      FROM made";
 
 /// Untold rows of a table that `$1` made before `$2`, and those of installations of which no node is left, which become
-/// its own.
+/// its own. Those that are left are an array, so that whoever waits for another to take a row sees whose it has become.
 macro_rules! untold {
     ($table:literal, $person:literal, $to:literal) => {
         concat!(
-            $table, "_found AS (UPDATE countersign.", $table, " x SET untold_by = $1 WHERE x.untold_by IS NOT NULL \
-             AND x.untold_by <> $1 AND NOT EXISTS (SELECT FROM countersign.nodes n WHERE n.installation = x.untold_by \
-             AND NOT n.gone) RETURNING x.request, ", $person, " AS person, ", $to, " AS to_state, x.at, x.seq), ",
-            $table, "_own AS (SELECT x.request, ", $person, " AS person, ", $to, " AS to_state, x.at, x.seq \
-             FROM countersign.", $table, " x WHERE x.untold_by = $1 AND x.at < $2), "
+            $table,
+            "_found AS (UPDATE countersign.",
+            $table,
+            " x SET untold_by = $1 WHERE x.untold_by IS NOT NULL \
+             AND x.untold_by <> $1 AND x.untold_by <> ALL (ARRAY(SELECT n.installation FROM countersign.nodes n \
+             WHERE NOT n.gone AND n.installation IS NOT NULL)) \
+             RETURNING x.request, ",
+            $person,
+            " AS person, ",
+            $to,
+            " AS to_state, x.at, x.seq), ",
+            $table,
+            "_own AS (SELECT x.request, ",
+            $person,
+            " AS person, ",
+            $to,
+            " AS to_state, x.at, x.seq \
+             FROM countersign.",
+            $table,
+            " x WHERE x.untold_by = $1 AND x.at < $2), "
         )
     };
 }

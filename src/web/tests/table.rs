@@ -24,6 +24,8 @@ const EXPECTED: &str = "
     POST /api/v1/requests/{id}/comments    401 403 403 200 200 200
     POST /api/v1/requests/{id}/justify     401 403 403 200 403 403
     GET  /api/v1/analytics                 401 403 200 200 200 200
+    GET  /api/v1/audit                     401 403 403 403 403 200
+    GET  /api/v1/audit/{seq}               401 403 403 403 403 404
     GET  /api/v1/databases                 401 403 403 200 200 200
     GET  /api/v1/grants                    401 403 200 200 200 200
     POST /api/v1/grants                    401 403 403 201 201 201
@@ -87,6 +89,8 @@ async fn site() -> Site {
 
 /// The path of an operation, on a request or a grant that nobody has decided about.
 async fn place(site: &Site, path: &str) -> (String, Option<Waiting>) {
+    // The trail of these tests is not where the configuration says: whoever may look finds no record.
+    let path = &path.replace("{seq}", "1");
     if !path.contains("{id}") {
         return (path.to_owned(), None);
     }

@@ -1,5 +1,5 @@
 -- Rows as a program of version 7 wrote them: a request that waits, an approval that was not used yet, one that was, a grant;
--- cards, a comment, and a reason that was given later.
+-- cards, a comment, a reason that was given later, a session of the page, and an answered call.
 INSERT INTO countersign.requests (id, state, version, requester, database, binding, mode, facts, created_at, expires_at, decided_at, outcome, reviewers, shape, rules, justification)
 VALUES ('00000000000000000000000071', 'PENDING', 1, 'alice', 'shop', '\x4747474747474747474747474747474747474747474747474747474747474747', 'resubmit',
     '{"groups":["engineering"],"client_address":"local","application":"psql","statement":"DELETE FROM t","parameters":[{"type":"int4","value":"1"}],"summary":"delete on public.t","effects":["delete"],"rules":["writes"],"messages":[],"in_transaction":false,"rows_counted":true,"causes":["writes"],"shape":"03","justification":"ticket 17"}',
@@ -41,3 +41,7 @@ VALUES ('00000000000000000000000073', '{"format":1,"complete":true,"role":"shop_
 INSERT INTO countersign.comments (request, seq, person, surface, at, comment)
 VALUES ('00000000000000000000000071', 2, 'bob', 'api', 1, 'why?');
 UPDATE countersign.requests SET justification = 'ticket 18' WHERE id = '00000000000000000000000071';
+INSERT INTO countersign.page_sessions (key, person, credential, opened_at, ends_at)
+VALUES ('\x0707070707070707070707070707070707070707070707070707070707070707', 'bob', '\x0707070707070707070707070707070707070707070707070707070707070707', 0, 4102444800000000);
+INSERT INTO countersign.calls (caller, key, request, ends_at, status, answer)
+VALUES ('bob', '\x0707070707070707070707070707070707070707070707070707070707070707', '\x0707070707070707070707070707070707070707070707070707070707070707', 4102444800000000, 201, '{}');

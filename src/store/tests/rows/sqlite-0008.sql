@@ -1,5 +1,5 @@
 -- Rows as a program of version 8 wrote them: a request that waits, an approval that was not used yet, one that was, a grant;
--- cards, a comment, and a reason that was given later.
+-- cards, a comment, a reason that was given later, a session of the page, and an answered call.
 INSERT INTO requests (id, state, version, requester, database, binding, mode, facts, created_at, expires_at, decided_at, outcome, shape, rules, justification)
 VALUES ('00000000000000000000000081', 'PENDING', 1, 'alice', 'shop', x'5151515151515151515151515151515151515151515151515151515151515151', 'resubmit',
     '{"groups":["engineering"],"client_address":"local","application":"psql","statement":"DELETE FROM t","parameters":[{"type":"int4","value":"1"}],"summary":"delete on public.t","effects":["delete"],"rules":["writes"],"messages":[],"in_transaction":false,"rows_counted":true,"causes":["writes"],"shape":"03","justification":"ticket 17"}',
@@ -41,3 +41,7 @@ VALUES ('00000000000000000000000083', '{"format":1,"complete":true,"role":"shop_
 INSERT INTO comments (request, seq, person, surface, at, comment)
 VALUES ('00000000000000000000000081', 2, 'bob', 'api', 1, 'why?');
 UPDATE requests SET justification = 'ticket 18' WHERE id = '00000000000000000000000081';
+INSERT INTO page_sessions (key, person, credential, opened_at, ends_at)
+VALUES (x'0808080808080808080808080808080808080808080808080808080808080808', 'bob', x'0808080808080808080808080808080808080808080808080808080808080808', 0, 4102444800000000);
+INSERT INTO calls (caller, key, request, ends_at, status, answer)
+VALUES ('bob', x'0808080808080808080808080808080808080808080808080808080808080808', x'0808080808080808080808080808080808080808080808080808080808080808', 4102444800000000, 201, '{}');
