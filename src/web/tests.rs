@@ -20,6 +20,8 @@ use countersign_policy::rule::Mode;
 
 struct Site {
     bench: Bench,
+    /// The trail of the API's own records.
+    audit: Arc<Audit>,
     address: std::net::SocketAddr,
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
@@ -31,6 +33,7 @@ impl Site {
         crate::telemetry::install_crypto_provider();
         let bench = Bench::new();
         let state = bench.site();
+        let audit = Arc::clone(&state.audit);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -38,7 +41,7 @@ impl Site {
             let _dropped = stopped.await;
         }));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { bench, address, client, stop: Some(stop), served }
+        Self { bench, audit, address, client, stop: Some(stop), served }
     }
 
     async fn stop(mut self) {
