@@ -88,6 +88,7 @@ fn of_requests() -> Vec<Endpoint> {
             .does("Records of the audit trail, newest first: for admins and [audit] readers")
             .needs(Scope::AuditRead)
             .query::<audit::Ask>()
+            .fails(422)
             .answers::<audit::AuditPage>(),
         Endpoint::get("/api/v1/audit/{seq}", "showAuditRecord", audit::show)
             .does("One record of the audit trail, and whether the chain holds around it")
