@@ -82,5 +82,5 @@ pub(super) async fn count(state: &ApiState, who: &Principal, query: AnalyticsQue
 fn span(last: Option<&str>) -> Result<SignedDuration, Problem> {
     let Some(last) = last else { return Ok(LAST_DEFAULT) };
     let parsed = duration::parse(last).and_then(|time| SignedDuration::try_from(time).ok());
-    parsed.ok_or_else(|| Problem::bad_request("\"last\" is a time such as \"12h\" or \"30d\""))
+    parsed.ok_or_else(|| Problem::no_such_time("\"last\" is a time such as \"12h\" or \"30d\", of at most ten years"))
 }

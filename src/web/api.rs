@@ -182,7 +182,8 @@ pub(super) fn parse_id(text: &str) -> Result<RequestId, Problem> {
 
 /// A time as people write it.
 pub(super) fn parse_time(text: &str) -> Result<Duration, Problem> {
-    duration::parse(text).ok_or_else(|| Problem::bad_request("\"for\" is a time such as \"90s\", \"30m\" or \"2h\""))
+    let detail = "\"for\" is a time such as \"90s\", \"30m\" or \"2h\", of at most ten years";
+    duration::parse(text).ok_or_else(|| Problem::no_such_time(detail))
 }
 
 pub(super) fn parse_status(text: &str) -> Result<RequestState, Problem> {

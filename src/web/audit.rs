@@ -78,7 +78,7 @@ impl Ask {
 }
 
 fn not_a_moment(name: &str) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no-such-time", format!("\"{name}\" is a time: {MOMENTS}"))
+    Problem::no_such_time(format!("\"{name}\" is a time: {MOMENTS}"))
 }
 
 /// A page of records, newest first.

@@ -58,11 +58,15 @@ fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut given = headers.get_all(KEY).iter();
     let (first, second) = (given.next(), given.next());
     let Some(first) = first else { return Ok(None) };
-    let text = first.to_str().ok().filter(|text| !text.is_empty() && text.len() <= KEY_LEN_MAX);
+    let text = first.to_str().ok().filter(|text| fits(text));
     match (text, second) {
         (Some(text), None) => Ok(Some(text.to_owned())),
-        _ => Err(Problem::bad_request("Send one Idempotency-Key of at most 255 characters, all of them ASCII")),
+        _ => Err(Problem::bad_request("Send one Idempotency-Key of at most 255 characters, all of them printable ASCII")),
     }
+}
+
+fn fits(key: &str) -> bool {
+    (1..=KEY_LEN_MAX).contains(&key.len()) && key.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 /// Notes the call; what it was about can be read again.
@@ -138,7 +142,7 @@ mod tests {
         assert_eq!(key_of(&headers), Ok(Some("7 of \"nine\"".to_owned())));
         headers.append(KEY, "8".parse().unwrap());
         assert!(key_of(&headers).is_err());
-        for bad in ["".to_owned(), "x".repeat(256)] {
+        for bad in ["".to_owned(), "a\tkey".to_owned(), "x".repeat(256)] {
             headers.insert(KEY, bad.parse().unwrap());
             assert!(key_of(&headers).is_err());
         }

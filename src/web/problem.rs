@@ -55,6 +55,11 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "contradiction", detail)
     }
 
+    /// A text is no time that the endpoint takes.
+    pub(super) fn no_such_time(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no-such-time", detail)
+    }
+
     /// The call is not what the endpoint takes.
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", detail)
