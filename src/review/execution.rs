@@ -32,6 +32,17 @@ pub struct Execution {
     pub masked_cells: Vec<(Arc<str>, u64)>,
 }
 
+impl Execution {
+    /// The state that it leads to, the word of the trail for it, and command tag or SQLSTATE.
+    fn ended(&self) -> (State, &'static str, Option<&str>) {
+        match &self.outcome {
+            Outcome::Executed(tag) => (State::Executed, "executed", Some(tag)),
+            Outcome::Failed(sqlstate) => (State::Failed, "failed", Some(sqlstate)),
+            Outcome::Unknown => (State::Unknown, "unknown", None),
+        }
+    }
+}
+
 impl Review {
     /// Uses the approval up. After `Ok` the statement may be forwarded, once.
     ///
@@ -106,31 +117,48 @@ impl Review {
     pub async fn finish(&self, id: RequestId, execution: &Execution, now: Timestamp) -> Result<(), ReviewError> {
         let now = self.time(now);
         crash_point::reach(CrashPoint::BeforeOutcome);
-        let (to, name, detail) = match &execution.outcome {
-            Outcome::Executed(tag) => (State::Executed, "executed", Some(tag.as_str())),
-            Outcome::Failed(sqlstate) => (State::Failed, "failed", Some(sqlstate.as_str())),
-            Outcome::Unknown => (State::Unknown, "unknown", None),
+        let (to, _, detail) = execution.ended();
+        let ran = |untold| Ending::Ran { to, outcome: detail.map(str::to_owned), untold };
+        let request = match self.get(id).await {
+            Ok(request) => request,
+            Err(error) => {
+                self.doubt(id, &error, ran(Some(Box::new((execution.clone(), now)))));
+                return Err(error);
+            }
         };
-        let ending = Ending::Ran { to, outcome: detail.map(str::to_owned) };
-        let request = self.get(id).await.inspect_err(|error| self.doubt(id, error, ending.clone()))?;
+        // The trail first: what ran is told even if the store fails after it.
+        let recorded = self.note_outcome(&request, execution, (now, None));
+        let ending = ran(None);
+        self.end_execution(id, &ending, now).await.inspect_err(|error| self.doubt(id, error, ending.clone()))?;
+        crash_point::reach(CrashPoint::AfterOutcome);
+        recorded
+    }
+
+    /// Gives the trail how an execution ended and when, of a request that runs or that others count as UNKNOWN; the second
+    /// time is given when it is told later than that.
+    pub(super) fn note_outcome(
+        &self,
+        request: &AccessRequest,
+        execution: &Execution,
+        (ended_at, told_at): (Timestamp, Option<Timestamp>),
+    ) -> Result<(), ReviewError> {
+        if !matches!(request.state, State::Executing | State::Unknown) {
+            return Ok(());
+        }
+        let (_, outcome, detail) = execution.ended();
         let record = Record::Outcome {
-            request: Some(id),
+            request: Some(request.id),
             user: &request.user,
             database: &request.database,
-            outcome: name,
+            outcome,
             detail,
             rows: execution.rows,
             duration_ms: u64::try_from(execution.duration.as_millis()).unwrap_or(u64::MAX),
             masked_columns: &execution.masked_columns,
             masked_cells: &execution.masked_cells,
-            told_at: None,
+            told_at,
         };
-        // The trail first: what ran is told even if the store fails after it.
-        let runs = matches!(request.state, State::Executing | State::Unknown);
-        let recorded = if runs { self.note(now, &record) } else { Ok(()) };
-        self.end_execution(id, &ending, now).await.inspect_err(|error| self.doubt(id, error, ending.clone()))?;
-        crash_point::reach(CrashPoint::AfterOutcome);
-        recorded
+        self.note(ended_at, &record)
     }
 
     /// Leaves an approval with changes to be used by who sends the changed text, which is bound to this.

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 
 use super::decide::{plan_end, proxy, unchanged};
-use super::{AccessRequest, RequestId, Review, ReviewError, State};
+use super::{AccessRequest, Execution, RequestId, Review, ReviewError, State};
 use crate::store::{Change, StoreError};
 
 /// How an execution ended.
@@ -20,6 +20,8 @@ pub(super) enum Ending {
         to: State,
         /// Command tag or SQLSTATE.
         outcome: Option<String>,
+        /// What the trail was not told, because the store did not say whose it was, and when it was due.
+        untold: Option<Box<(Execution, Timestamp)>>,
     },
     /// The store did not say whether it had begun, so nothing was forwarded.
     NotReleased {
@@ -32,7 +34,7 @@ impl Ending {
     /// The change that ends the request, as it is now.
     fn plan(&self, request: &AccessRequest, now: Timestamp) -> Result<Change, ReviewError> {
         match self {
-            Self::Ran { to, outcome } => {
+            Self::Ran { to, outcome, .. } => {
                 let change = plan_end(request, *to, &proxy(), None, now)?;
                 Ok(Change { outcome: outcome.clone(), ..change })
             }
@@ -84,12 +86,25 @@ impl Review {
         ended.await.map(drop)
     }
 
+    /// The trail first, as when it was due.
+    async fn settle_one(&self, id: RequestId, ending: &mut Ending, now: Timestamp) -> Result<(), ReviewError> {
+        let mut recorded = Ok(());
+        if let Ending::Ran { untold: untold @ Some(_), .. } = ending {
+            let request = self.get(id).await?;
+            if let Some((execution, ended_at)) = untold.take().as_deref() {
+                recorded = self.note_outcome(&request, execution, (*ended_at, Some(now)));
+            }
+        }
+        self.end_execution(id, ending, now).await?;
+        recorded
+    }
+
     /// Tells the store what it could not be told before.
     pub(super) async fn settle(&self, now: Timestamp) -> Result<(), ReviewError> {
         let mut entries = self.unsettled.take().into_iter();
-        while let Some((id, ending)) = entries.next() {
+        while let Some((id, mut ending)) = entries.next() {
             // Any other error is an answer: it was never begun, or others count it as UNKNOWN, which stands.
-            if let Err(error @ ReviewError::Store(_)) = self.end_execution(id, &ending, now).await {
+            if let Err(error @ ReviewError::Store(_)) = self.settle_one(id, &mut ending, now).await {
                 self.unsettled.put(entries.chain([(id, ending)]));
                 return Err(error);
             }

@@ -19,7 +19,7 @@ fn update(row: u32) -> String {
 
 struct Scene {
     proxy: Proxy,
-    _clients: Vec<TestClient>,
+    clients: Vec<TestClient>,
     /// Of what waits in mode `wait`, waits in mode `auto`, is to be sent again, likewise and approved, and runs.
     ids: Vec<String>,
     /// Has locked the row that the last one wants.
@@ -34,7 +34,7 @@ impl Scene {
         let proxy = Proxy::in_front_of(Database::create().await, launch, adapt).await;
         let lock = proxy.database.direct().await;
         lock.batch_execute("BEGIN; SELECT FROM customers WHERE id = 5 FOR UPDATE").await.expect("lock");
-        let mut scene = Self { proxy, _clients: Vec::new(), ids: Vec::new(), lock };
+        let mut scene = Self { proxy, clients: Vec::new(), ids: Vec::new(), lock };
         for (row, mode) in [(1, "wait"), (2, "auto"), (3, "resubmit"), (4, "resubmit"), (5, "auto")] {
             let mut client = scene.proxy.client("alice").await;
             client.client.simple_query(&format!("SET countersign.mode = '{mode}'")).await.expect("SET");
@@ -45,7 +45,7 @@ impl Scene {
                 client.hold(&update(row)).await.id
             };
             scene.ids.push(id);
-            scene._clients.push(client);
+            scene.clients.push(client);
         }
         for approved in [3, 4] {
             assert_eq!(scene.proxy.api("bob").approve(&scene.ids[approved]).await, 200);
@@ -74,6 +74,17 @@ impl Scene {
         self.proxy.api("bob").wait_for_state(&self.ids[3], "EXECUTED").await;
         assert_eq!(client.refusal(&update(4)).await.message(), "approval required");
     }
+}
+
+#[tokio::test]
+async fn when_clients_vanish_what_waits_for_them_is_withdrawn_and_what_runs_goes_on() {
+    let mut scene = Scene::set_up("").await;
+    scene.clients.drain(..).for_each(TestClient::vanish);
+    scene.states(["CANCELLED", "CANCELLED", "PENDING", "APPROVED", "EXECUTING"]).await;
+    scene.lock.batch_execute("ROLLBACK").await.expect("unlock");
+    scene.states(["CANCELLED", "CANCELLED", "PENDING", "APPROVED", "EXECUTED"]).await;
+    assert_eq!(scene.runs(), [0, 0, 0, 0, 1]);
+    scene.uses_the_ticket().await;
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ pub struct TestClient {
     /// The connection itself.
     pub client: Arc<Client>,
     notices: UnboundedReceiver<DbError>,
+    /// Moves the bytes.
+    connection: JoinHandle<()>,
 }
 
 /// A statement that the proxy holds.
@@ -43,14 +45,19 @@ impl TestClient {
         settings.host("127.0.0.1").port(address.port()).user(user).password(password).dbname(dbname);
         let (client, mut connection) = within("connecting", settings.connect(NoTls)).await?;
         let (sender, notices) = unbounded_channel();
-        tokio::spawn(async move {
+        let connection = tokio::spawn(async move {
             while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
                 if let AsyncMessage::Notice(notice) = message {
                     drop(sender.send(notice));
                 }
             }
         });
-        Ok(Self { client: Arc::new(client), notices })
+        Ok(Self { client: Arc::new(client), notices, connection })
+    }
+
+    /// Closes the connection, whatever is going on there and without a word.
+    pub fn vanish(self) {
+        self.connection.abort();
     }
 
     /// The next notice.
