@@ -36,6 +36,7 @@ mod modify;
 mod moves;
 mod names;
 mod nested;
+mod parsing;
 mod query;
 mod quiet;
 mod rebound;
@@ -150,7 +151,7 @@ fn read(text: &str, context: &AnalysisContext<'_>, budget: u32) -> Reading {
         dialect::check_numbers(&measure, context.catalog)?;
         Ok(measure)
     });
-    match measure {
+    let mut reading = match measure {
         Ok(measure) => {
             let read = || match grammar::parse(text) {
                 Ok(_) if !measure.is_complete => {
@@ -162,7 +163,9 @@ fn read(text: &str, context: &AnalysisContext<'_>, budget: u32) -> Reading {
             stacker::maybe_grow(measure.stack_bytes, measure.stack_bytes, read)
         }
         Err(why) => Reading::refused(why),
-    }
+    };
+    reading.analysis.may_run_when_parsed(text, context.catalog);
+    reading
 }
 
 fn read_tree(text: &str, tree: &grammar::Tree, mut walker: Walker<'_>) -> Reading {
@@ -219,7 +222,8 @@ pub struct StatementAnalysis {
     pub relations: Vec<RelationUse>,
     /// Functions it calls, by resolved name; schema is empty when the name did not resolve.
     pub functions: Vec<QualifiedName>,
-    /// An UPDATE or DELETE that no WHERE clause restricts (absent, or true for every row), anywhere in it.
+    /// An UPDATE or DELETE that no WHERE clause restricts (absent, or the same for every row of its target), anywhere in it;
+    /// also as what a MERGE does.
     pub no_where: bool,
     /// Columns of the result the statement returns, in order; of `COPY … TO STDOUT` the columns it sends.
     pub outputs: Outputs,
@@ -249,6 +253,9 @@ pub struct StatementAnalysis {
     /// other in a WITH query, and no rule rewrites it; or it is a COPY … FROM. What triggers, cascades and functions write is
     /// not in that number.
     pub rows_counted: bool,
+    /// Parsing it may already run functions that write: those in checks of domains, when a literal is read as a row, an array
+    /// or a range with a part of such a domain.
+    pub runs_when_parsed: bool,
     /// How it begins or ends the transaction block, if it does.
     pub transaction_bound: Option<TransactionBound>,
     /// The definitions that all this rests on.

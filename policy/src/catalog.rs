@@ -35,7 +35,8 @@ pub struct Catalog {
     rules: HashMap<Oid, Vec<String>>,
     event_triggers: Vec<EventTrigger>,
     entangled_schemas: HashSet<String>,
-    has_checked_types: bool,
+    /// OIDs of types whose values are made by functions that may write, and of such casts.
+    checked_types: HashSet<Oid>,
     settings_read: SettingsRead,
     /// Temporary schemas with tables that inherit.
     inheriting: HashSet<String>,
@@ -250,7 +251,9 @@ impl Catalog {
         snapshot.type_names = types.iter().map(|item| ((item.schema.clone(), item.name.clone()), item.oid)).collect();
         snapshot.types = types.into_iter().map(|item| (item.oid, item)).collect();
         for (schema, name, function) in functions {
-            snapshot.has_checked_types |= function.volatility == Volatility::Volatile && name.starts_with("cast:");
+            if function.volatility == Volatility::Volatile && name.starts_with("cast:") {
+                snapshot.checked_types.insert(function.oid);
+            }
             if !function.built_in {
                 snapshot.function_names.insert(function.oid, (schema.clone(), name.clone()));
             }
@@ -425,7 +428,21 @@ impl Catalog {
 
     /// Whether making values of some type may write.
     pub(crate) fn has_checked_types(&self) -> bool {
-        self.has_checked_types
+        !self.checked_types.is_empty()
+    }
+
+    /// Whether making a value of that type may write.
+    pub(crate) fn is_checked(&self, oid: Oid) -> bool {
+        self.checked_types.contains(&oid)
+    }
+
+    /// The same of the parts of a value: whether reading it from a text may write. The check of a domain itself is made later.
+    pub(crate) fn is_checked_inside(&self, oid: Oid) -> bool {
+        let mut base = oid;
+        while let Some(domain) = self.types.get(&base).filter(|known| known.kind == 'd' && known.base != base) {
+            base = domain.base;
+        }
+        self.is_checked(base)
     }
 
     /// Whether a table in that temporary schema inherits from another one.

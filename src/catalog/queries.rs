@@ -223,7 +223,7 @@ ORDER BY t.oid";
 /// Functions; operators that did not come with the server, under their names; and users' functions
 /// of casts, by either type, and those that run when a value of a type is made, as `cast:` and the type's name. `stamp` changes with the body of a
 /// user's function. The last two columns are the defaults of its arguments, and the functions in the checks of domains in its
-/// signature. A user's aggregate is as volatile as the most volatile of the functions it is made of (`i` < `s` <
+/// signature, also inside of rows, arrays and ranges. A user's aggregate is as volatile as the most volatile of the functions it is made of (`i` < `s` <
 /// `v`), and written in the language of one of them that is not C, if there is any.
 pub(super) const FUNCTIONS: &str = with_called!(
     "\
@@ -238,14 +238,8 @@ SELECT p.oid, n.nspname, p.proname, COALESCE(g.volatility, p.provolatile::pg_cat
             CASE WHEN p.pronargdefaults > 0 THEN pg_catalog.pg_get_function_arguments(p.oid) END) END,
     CASE WHEN p.oid >= 16384 THEN pg_catalog.pg_get_expr(p.proargdefaults, 0) END,
     CASE WHEN p.oid >= 16384 THEN ARRAY(
-        WITH RECURSIVE d AS (
-            SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t WHERE t.typtype = 'd'
-                AND (t.oid = p.prorettype OR t.oid = ANY (p.proargtypes) OR t.oid = ANY (p.proallargtypes))
-            UNION SELECT t.oid, t.typbasetype FROM d JOIN pg_catalog.pg_type t ON t.oid = d.typbasetype AND t.typtype = 'd')
-        SELECT DISTINCT n.refobjid FROM d JOIN pg_catalog.pg_constraint c ON c.contypid = d.oid
-            JOIN pg_catalog.pg_depend n ON n.objid = c.oid
-                AND n.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
-                AND n.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+        SELECT DISTINCT k.function FROM checked k
+        WHERE k.type = p.prorettype OR k.type = ANY (p.proargtypes) OR k.type = ANY (p.proallargtypes)
         ORDER BY 1) END
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
     JOIN pg_catalog.pg_language l ON l.oid = p.prolang

@@ -319,7 +319,14 @@ impl Machine {
             parameter_types: parse.parameter_types,
             cycle: 0,
         };
+        // It may have to wait for its Execute, as a Bind does.
+        let waits = statement.analysis.runs_when_parsed() && !self.is_allowed(&statement, around);
         let undo = self.statements.prepare(Bytes::copy_from_slice(name), statement);
+        if let Undo::Statement(_, made, _) = &undo
+            && waits
+        {
+            self.group.mark_undecided_parse(*made);
+        }
         self.collect(frame, Expected::Parse(undo));
         Ok(())
     }
@@ -447,8 +454,8 @@ impl Machine {
     }
 
     /// Sends on what was collected; it executes nothing. Binding runs code, though: the functions that read parameters,
-    /// check domains and are folded by the planner. A Bind of a statement that is not allowed goes with its Execute or
-    /// not at all.
+    /// check domains and are folded by the planner. So does parsing, where a literal is read as a value with checked parts.
+    /// Such a message of a statement that is not allowed goes with its Execute or not at all.
     pub(super) fn release_group(&mut self) {
         if self.group.is_empty() {
             return;

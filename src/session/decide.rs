@@ -280,7 +280,7 @@ impl Machine {
             return Ok(());
         }
         let Some(known) = self.statements.portal(&portal) else { return Ok(()) };
-        if self.group.is_undecided_besides(known.id) {
+        if self.group.is_undecided_besides(known) {
             // What is decided here says nothing about what that Bind would run.
             self.refuse_extended(messages::bound_undecided());
             return Ok(());

@@ -25,15 +25,15 @@ const MAY_DEFINE: Effects = Effects::of(&[
 pub(crate) struct Hopeless {
     pub(crate) sqlstate: &'static str,
     pub(crate) message: String,
-    /// Whether the upstream raises this error when it parses the text. In a text of several statements it would first
-    /// complain of their number.
+    /// Whether the upstream raises this error when it parses the text, and runs nothing before. In a text of several
+    /// statements it would first complain of their number.
     pub(crate) upstream_agrees: bool,
 }
 
 impl Hopeless {
     /// The error of a text that its grammar rejects, or that names a relation or function that does not exist.
     pub(crate) fn of(text: &str, analysis: &Analysis) -> Option<Self> {
-        let alone = analysis.statements.len() == 1;
+        let alone = analysis.statements.len() == 1 && !analysis.runs_when_parsed();
         let error = |sqlstate, message| Some(Self { sqlstate, message, upstream_agrees: alone });
         let mut before = analysis.statements.iter().take_while(|statement| statement.not_understood.is_none());
         if before.any(|statement| statement.effects.intersects(MAY_DEFINE)) {

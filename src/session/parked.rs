@@ -48,7 +48,7 @@ pub(super) struct Asked {
 pub(super) struct Group {
     pub(super) bytes: BytesMut,
     pub(super) expected: Vec<Expected>,
-    /// Binds of statements that are not allowed as they are.
+    /// Binds of statements that are not allowed as they are, and Parses of those that parsing runs code of.
     undecided: Option<Undecided>,
     /// What comes before the first Parse or Bind of such a statement: bytes and messages.
     harmless: Option<(usize, usize)>,
@@ -59,8 +59,10 @@ struct Undecided {
     /// What comes before the first of them.
     bytes: usize,
     messages: usize,
-    /// The portals that they make.
+    /// The portals that these Binds make.
     portals: Vec<NameId>,
+    /// The statements that these Parses make.
+    statements: Vec<NameId>,
 }
 
 impl Group {
@@ -75,29 +77,41 @@ impl Group {
 
     /// Notes that the next message is a Bind of a statement that is not allowed as it stands, and makes this portal.
     pub(super) fn mark_undecided(&mut self, portal: NameId) {
+        self.undecided_from_here().portals.push(portal);
+    }
+
+    /// Notes that the next message is a Parse of a statement that is not allowed as it stands, makes this statement, and runs
+    /// code.
+    pub(super) fn mark_undecided_parse(&mut self, statement: NameId) {
+        self.undecided_from_here().statements.push(statement);
+    }
+
+    fn undecided_from_here(&mut self) -> &mut Undecided {
         let (bytes, messages) = (self.bytes.len(), self.expected.len());
         self.mark_guarded();
-        let undecided = self.undecided.get_or_insert(Undecided { bytes, messages, portals: Vec::new() });
-        undecided.portals.push(portal);
+        self.undecided.get_or_insert(Undecided { bytes, messages, portals: Vec::new(), statements: Vec::new() })
     }
 
     /// Notes that none of them may pass as things stand now, the Bind of this portal included.
     pub(super) fn mark_all_undecided(&mut self, portal: NameId) {
         self.harmless = Some((0, 0));
-        self.undecided = Some(Undecided { bytes: 0, messages: 0, portals: vec![portal] });
+        self.undecided = Some(Undecided { bytes: 0, messages: 0, portals: vec![portal], statements: Vec::new() });
     }
 
-    /// Whether such a Bind among them makes another portal than this one.
-    pub(super) fn is_undecided_besides(&self, portal: NameId) -> bool {
-        self.undecided.as_ref().is_some_and(|undecided| undecided.portals.iter().any(|other| *other != portal))
+    /// Whether such a Bind among them makes another portal than this one, or such a Parse another statement than its own.
+    pub(super) fn is_undecided_besides(&self, portal: &Portal) -> bool {
+        self.undecided.as_ref().is_some_and(|undecided| {
+            undecided.portals.iter().any(|other| *other != portal.id)
+                || undecided.statements.iter().any(|other| *other != portal.statement.id)
+        })
     }
 
-    /// Whether there is such a Bind among them.
+    /// Whether there is such a Bind or Parse among them.
     pub(super) fn is_undecided(&self) -> bool {
         self.undecided.is_some()
     }
 
-    /// Splits off that Bind and what follows it.
+    /// Splits off the first of them and what follows it.
     pub(super) fn split_undecided(&mut self) -> Self {
         let at = self.undecided.take().map(|undecided| (undecided.bytes, undecided.messages));
         self.split_off(at)

@@ -31,6 +31,7 @@ mod mask_statements;
 mod mask_types;
 mod nodes;
 mod operations;
+mod parsing;
 mod pass;
 mod passthrough;
 mod programs;

@@ -78,7 +78,10 @@ impl Walker<'_> {
             let path = [PG_CATALOG.to_owned()];
             let within = Surroundings { path: &path, run_path: Some(self.path_in_force()), prepared: &NothingPrepared };
             let text = format!("SELECT {defaults}");
-            let read = self.nested(&text, within, CALL_DEPTH_MAX, |walker, tree| walker.read_body(tree));
+            let read = self.nested(&text, within, CALL_DEPTH_MAX, |walker, tree| {
+                walker.values.is_stored = true;
+                walker.read_body(tree)
+            });
             match read.and_then(|read| read) {
                 Ok(statements) => statements.iter().for_each(|statement| {
                     self.include(statement);
@@ -93,6 +96,7 @@ impl Walker<'_> {
         // A check may call a function with the same domain in its signature.
         self.view_depth += 1;
         prelude.checks.iter().for_each(|check| self.is_called(*check));
+        self.calls_with_checks |= prelude.checks.iter().any(|check| self.may_write_when_called(*check));
         self.view_depth -= 1;
         given
     }

@@ -207,7 +207,10 @@ const RUNNING: &[&str] = &[
 
 /// Functions that make values of a type that is not theirs: of that of their first argument, or of a named one.
 const MAKING: &[&str] =
-    &["json_populate_record*", "jsonb_populate_record*", "pg_input_error_info", "pg_input_is_valid"];
+    &["json_populate_record*", "jsonb_populate_record*", "pg_input_error_info", "pg_input_is_valid", "populate_record"];
+
+/// Functions that take or return an array of what else they are given.
+const OF_ARRAYS: &[&str] = &["array_*", "percentile_disc", "trim_array", "width_bucket"];
 
 /// Functions whose result says nothing about the value of their arguments.
 const BLIND: &[&str] = &[
@@ -275,6 +278,10 @@ pub fn runs_queries(name: &str) -> bool {
 
 pub fn makes_values_of_types(name: &str) -> bool {
     is_listed(MAKING, name)
+}
+
+pub fn makes_arrays(name: &str) -> bool {
+    is_listed(OF_ARRAYS, name)
 }
 
 pub fn is_blind(name: &str) -> bool {

@@ -11,7 +11,7 @@ use pg_query::protobuf::{DropBehavior, Node, TruncateStmt};
 use super::lineage::{Source, work};
 use super::walker::Walker;
 use super::{BaseColumn, Lineage};
-use crate::catalog::{Column, Consequence, Oid, Relation, RelationKind, SetOff};
+use crate::catalog::{Column, Consequence, Oid, Relation, RelationKind, SetOff, Volatility};
 use crate::effect::{Effect, Effects};
 use crate::name::QualifiedName;
 
@@ -197,6 +197,12 @@ impl<'a> Walker<'a> {
             let mut source = self.source_of(relation);
             self.rewrites(&mut source, effect);
         }
+    }
+
+    /// Whether the user's function of that OID may write.
+    pub(super) fn may_write_when_called(&self, oid: Oid) -> bool {
+        let called = self.context.catalog.user_function(oid);
+        called.is_none_or(|(_, _, function)| function.volatility == Volatility::Volatile)
     }
 
     pub(super) fn is_called(&mut self, oid: Oid) {

@@ -112,6 +112,11 @@ pub fn keyword(constant: &AConst) -> Keyword {
     }
 }
 
+/// Whether the constant is a text literal, which the shape tells.
+pub fn is_text(constant: &AConst) -> bool {
+    matches!(constant.val, Some(Val::Sval(_)))
+}
+
 /// Whether the node is an integer constant, which the shape tells.
 pub fn is_integer(node: &Node) -> bool {
     matches!(&node.node, Some(NodeEnum::AConst(constant)) if matches!(constant.val, Some(Val::Ival(_))))

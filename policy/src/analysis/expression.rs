@@ -8,7 +8,7 @@ use pg_query::protobuf::{AExpr, AExprKind, AIndirection, CaseExpr, ColumnRef, No
 
 use super::lineage::{Columns, Found, Scope};
 use super::walker::Walker;
-use super::{Lineage, NotUnderstood, names};
+use super::{Lineage, NotUnderstood, constant, names};
 
 const UNRESOLVED: Lineage = Lineage::Unknown("a column does not resolve");
 
@@ -45,9 +45,15 @@ impl Walker<'_> {
         }
         let Some(kind) = node.node.as_ref() else { return Lineage::CLEAR };
         match kind {
-            NodeEnum::AConst(_)
-            | NodeEnum::ParamRef(_)
-            | NodeEnum::SetToDefault(_)
+            NodeEnum::AConst(constant) => {
+                self.values.literal |= constant::is_text(constant);
+                Lineage::CLEAR
+            }
+            NodeEnum::ParamRef(_) => {
+                self.values.literal = true;
+                Lineage::CLEAR
+            }
+            NodeEnum::SetToDefault(_)
             | NodeEnum::CurrentOfExpr(_)
             | NodeEnum::SqlvalueFunction(_)
             | NodeEnum::String(_)
@@ -82,7 +88,10 @@ impl Walker<'_> {
                 all_of(&each)
             }
             NodeEnum::MinMaxExpr(expr) => self.expressions(&expr.args, scope),
-            NodeEnum::AArrayExpr(array) => self.expressions(&array.elements, scope),
+            NodeEnum::AArrayExpr(array) => {
+                self.values.array = true;
+                self.expressions(&array.elements, scope)
+            }
             NodeEnum::RowExpr(row) => self.row(&row.args, scope),
             NodeEnum::List(list) => self.expressions(&list.items, scope),
             NodeEnum::AIndirection(of) => self.indirection(of, scope),
@@ -176,6 +185,7 @@ impl Walker<'_> {
             // IN is = ANY.
             test = self.operator(&schema, if name.is_empty() { "=" } else { &name }, test);
         }
+        self.values.array |= link.sub_link_type() == SubLinkType::ArraySublink;
         match link.sub_link_type() {
             SubLinkType::ExistsSublink => Lineage::CLEAR,
             SubLinkType::ExprSublink
@@ -198,7 +208,11 @@ impl Walker<'_> {
         self.reads_reference(&parts, scope);
         match parts.as_slice() {
             [name] => match scope.column(name) {
-                Found::Column(lineage) | Found::Row(lineage) => lineage,
+                Found::Column(lineage) => lineage,
+                Found::Row(lineage) => {
+                    self.values.row = true;
+                    lineage
+                }
                 // What is given to it is accounted for where the function is called.
                 Found::Nothing if self.parameters.contains(name) => Lineage::CLEAR,
                 Found::Nothing => UNRESOLVED,
@@ -256,6 +270,7 @@ impl Walker<'_> {
 
     /// `source.*` as a value: the whole row.
     fn star_row(&mut self, column: &ColumnRef, scope: &Scope<'_>) -> Lineage {
+        self.values.row = true;
         let whole = match names::texts(&column.fields).as_slice() {
             [source] => scope.source("", source).map(|source| source.whole.clone()),
             [schema, source] | [_, schema, source] => scope.source(schema, source).map(|source| source.whole.clone()),

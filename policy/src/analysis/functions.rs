@@ -18,7 +18,7 @@ use crate::name::QualifiedName;
 
 const USER_CODE: Lineage = Lineage::Unknown("it comes from a user-defined function");
 
-/// Whether a function of the server makes values of a type that its arguments tell; that of a cast is seen there.
+/// Whether a function of the server, or of hstore, makes values of a type that its arguments tell; that of a cast is seen there.
 fn reads_any_type(name: &str, args: &[Node]) -> bool {
     let is_cast = |arg: &&Node| matches!(arg.node, Some(NodeEnum::TypeCast(_)));
     builtins::makes_values_of_types(name) && args.first().filter(is_cast).is_none()
@@ -141,6 +141,11 @@ impl<'a> Walker<'a> {
         } else {
             arguments.clone()
         };
+        let in_c = candidates.iter().any(|(_, function)| function.is_in_c());
+        if in_c && self.catalog().has_checked_types() && reads_any_type(name, args) {
+            self.effect(Effect::FunctionCall);
+            self.stores(arguments);
+        }
         if let Hidden::Read(read) = &executes {
             self.effect(Effect::FunctionCall);
             result = read.clone().and(arguments);
@@ -175,15 +180,13 @@ impl<'a> Walker<'a> {
             }
             // What random() yields afterwards follows from it.
             "setseed" => self.stores(arguments),
-            _ if builtins::is_dangerous(name)
-                || (volatile && !builtins::is_harmless(name))
-                || (self.catalog().has_checked_types() && reads_any_type(name, args)) =>
-            {
+            _ if builtins::is_dangerous(name) || (volatile && !builtins::is_harmless(name)) => {
                 self.effect(Effect::FunctionCall);
                 self.stores(arguments);
             }
             _ => {}
         }
+        self.values.array |= builtins::makes_arrays(name);
         if builtins::tells_by_behaviour(name) {
             self.decides(arguments);
         }
@@ -246,6 +249,10 @@ impl<'a> Walker<'a> {
         let own: Vec<_> = self.candidates(schema, name).into_iter().filter(|(_, found)| !found.built_in).collect();
         let mut result = operands.clone();
         for (schema, function) in own {
+            // hstore's way to make a row of texts.
+            if name == "#=" && self.catalog().has_checked_types() {
+                self.effect(Effect::FunctionCall);
+            }
             // Operators of extensions compute.
             if !function.is_in_c() || function.volatility == Volatility::Volatile {
                 self.function(&schema, name);

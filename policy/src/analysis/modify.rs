@@ -4,12 +4,15 @@
 //! Invariant: every expression that is written is part of [`super::StatementAnalysis::stores`].
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{CmdType, DeleteStmt, InsertStmt, MergeStmt, MergeWhenClause, Node, OnConflictAction};
-use pg_query::protobuf::{OnConflictClause, ReturningClause, ReturningOptionKind, SelectStmt, UpdateStmt};
+use pg_query::protobuf::{CmdType, DeleteStmt, InsertStmt, MergeMatchKind, MergeStmt, MergeWhenClause, Node};
+use pg_query::protobuf::{
+    OnConflictAction, OnConflictClause, ReturningClause, ReturningOptionKind, SelectStmt, UpdateStmt,
+};
 
+use super::condition::{Rows, Value};
 use super::lineage::{Columns, Level, Origin, Scope, Source};
 use super::walker::Walker;
-use super::{Lineage, NotUnderstood, condition};
+use super::{Lineage, NotUnderstood};
 use crate::effect::{Effect, Effects};
 
 impl Walker<'_> {
@@ -99,7 +102,7 @@ impl Walker<'_> {
         let mut level = Level::of(target.clone());
         level.append(from.clone());
         let inner = scope.with(level);
-        self.restriction(update.where_clause.as_deref(), &inner);
+        self.restriction(update.where_clause.as_deref(), (&target, &from), &inner);
         self.assignments(&update.target_list, &mut target, &inner);
         self.rewrites(&mut target, Effect::Update);
         if update.returning_clause.is_some() {
@@ -118,7 +121,7 @@ impl Walker<'_> {
         let using = self.read_from(&delete.using_clause, &scope);
         let mut level = Level::of(target.clone());
         level.append(using.clone());
-        self.restriction(delete.where_clause.as_deref(), &scope.with(level));
+        self.restriction(delete.where_clause.as_deref(), (&target, &using), &scope.with(level));
         self.rewrites(&mut target, Effect::Delete);
         if delete.returning_clause.is_some() {
             self.reads_target(name);
@@ -145,6 +148,9 @@ impl Walker<'_> {
                 self.give_up(NotUnderstood::Node("MergeStmt"));
                 continue;
             };
+            if matches!(clause.command_type(), CmdType::CmdUpdate | CmdType::CmdDelete) {
+                self.merge_restriction(merge.join_condition.as_deref(), clause, (&target, &source));
+            }
             if let Some(effect) = self.merge_action(clause, &mut target, &inner) {
                 let written = self.target(name, effect);
                 let assigned = (effect == Effect::Update).then_some(clause.target_list.as_slice());
@@ -204,11 +210,25 @@ impl Walker<'_> {
         }
     }
 
-    /// WHERE of an UPDATE or DELETE.
-    fn restriction(&mut self, clause: Option<&Node>, scope: &Scope<'_>) {
+    /// WHERE of an UPDATE or DELETE of this target, beside what its FROM or USING offers.
+    fn restriction(&mut self, clause: Option<&Node>, (target, others): (&Source, &Level), scope: &Scope<'_>) {
         let deciding = self.optional(clause, scope);
         self.decides(&deciding);
-        self.out.no_where |= clause.is_none_or(|clause| condition::is_unrestricting(clause, &self.literals));
+        let rows = Rows { target, others, literals: &self.literals };
+        self.out.no_where |= rows.restricted_by(clause).is_unrestricting();
+    }
+
+    /// The conditions of a MERGE that updates or deletes: those of its join and of WHEN together.
+    fn merge_restriction(&mut self, join: Option<&Node>, clause: &MergeWhenClause, rows: (&Source, &Level)) {
+        let rows = Rows { target: rows.0, others: rows.1, literals: &self.literals };
+        let joined = match (clause.match_kind(), rows.restricted_by(join)) {
+            // These are the rows for which it is not true; where it is the same for all, all of them can be.
+            (MergeMatchKind::MergeWhenNotMatchedBySource, Value::Depends) => Value::Depends,
+            (MergeMatchKind::MergeWhenNotMatchedBySource, _) => Value::SameForAll,
+            (_, joined) => joined,
+        };
+        let both = joined.and(rows.restricted_by(clause.condition.as_deref()));
+        self.out.no_where |= both.is_unrestricting();
     }
 
     /// RETURNING of an UPDATE or DELETE shows rows that were stored before.

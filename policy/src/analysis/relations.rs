@@ -315,6 +315,7 @@ impl<'a> Walker<'a> {
         let run_path = self.path_in_force();
         let within = Surroundings { path: &path, run_path: Some(run_path), prepared: &NothingPrepared };
         self.nested(text, within, VIEW_DEPTH_MAX, |walker, tree| {
+            walker.values.is_stored = true;
             let columns = walker.query(one_query(tree)?, &Scope::default());
             walker.out.outputs = walker.outputs(columns);
             Ok(walker.finish())
@@ -342,6 +343,7 @@ impl<'a> Walker<'a> {
         let run_path = self.path_in_force();
         let within = Surroundings { path: &path, run_path: Some(run_path), prepared: &NothingPrepared };
         let read = self.nested(&format!("SELECT {expression}"), within, VIEW_DEPTH_MAX, |walker, tree| {
+            walker.values.is_stored = true;
             let scope = Scope { level: super::lineage::Level::of(source.clone()), ..Scope::default() };
             let columns = walker.query(one_query(tree)?, &scope);
             Ok::<_, NotUnderstood>((columns.union(), walker.finish()))

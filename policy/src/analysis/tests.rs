@@ -16,6 +16,7 @@ mod hidden;
 mod inference;
 mod limits;
 mod lineage;
+mod parsing;
 mod reading;
 mod rebound;
 mod redefined;

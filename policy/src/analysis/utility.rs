@@ -116,6 +116,13 @@ impl<'a> Walker<'a> {
     fn transaction(&mut self, kind: TransactionStmtKind) {
         use TransactionStmtKind as Kind;
         self.effect(Effect::Transaction);
+        match kind {
+            // Its locks stay until somebody ends it, when this session has gone.
+            Kind::TransStmtPrepare => self.effect(Effect::Lock),
+            // They end what some session has done at some time.
+            Kind::TransStmtCommitPrepared | Kind::TransStmtRollbackPrepared => self.effect(Effect::Maintenance),
+            _ => {}
+        }
         self.out.transaction_bound = match kind {
             Kind::TransStmtBegin | Kind::TransStmtStart => Some(TransactionBound::Begin),
             Kind::TransStmtCommit | Kind::TransStmtPrepare => Some(TransactionBound::Commit),
@@ -158,11 +165,20 @@ impl<'a> Walker<'a> {
         let Some(query) = prepare.query.as_deref() else {
             return self.give_up(NotUnderstood::Node("PrepareStmt"));
         };
-        let inner = self.apart(|walker| walker.statement(query));
+        let inner = self.apart(|walker| {
+            // EXECUTE makes its arguments values of these types.
+            for node in &prepare.argtypes {
+                if let Some(NodeEnum::TypeName(name)) = node.node.as_ref() {
+                    walker.cast(Some(name), Lineage::CLEAR);
+                }
+            }
+            walker.statement(query)
+        });
         if let Some(why) = &inner.not_understood {
             self.give_up(why.clone());
         }
-        if inner.functions.iter().any(|called| self.runs_when_parsed(called)) {
+        if inner.runs_when_parsed {
+            self.out.runs_when_parsed = true;
             self.effect(Effect::FunctionCall);
         }
         self.overlay.prepared.insert(prepare.name.clone(), Some(inner.clone()));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::constant::Literals;
 use super::footing::Footing;
 use super::lineage::{Columns, take_work};
+use super::parsing::Values;
 use super::{AnalysisContext, Lineage, NotUnderstood, Outputs, RelationUse, SessionChange, StatementAnalysis, columns};
 use crate::catalog::{Catalog, Oid, Relation};
 use crate::effect::{Effect, Effects};
@@ -89,6 +90,10 @@ pub struct Walker<'a> {
     pub outermost: bool,
     /// How many INSERT, UPDATE, DELETE and MERGE the statement at hand holds, with those of the rules that rewrite it.
     pub row_writes: usize,
+    /// What the statement at hand has to do with values being read.
+    pub values: Values,
+    /// It calls a function with checks in its signature that may write.
+    pub calls_with_checks: bool,
     pub(super) budget: u32,
     /// Work that is not a whole step yet.
     work: usize,
@@ -113,6 +118,8 @@ impl<'a> Walker<'a> {
             parameters: Vec::new(),
             outermost: false,
             row_writes: 0,
+            values: Values::default(),
+            calls_with_checks: false,
             budget,
             work: 0,
             positions: HashMap::new(),
@@ -129,6 +136,9 @@ impl<'a> Walker<'a> {
         self.check_redefined();
         let mut done = std::mem::take(&mut self.out);
         self.positions.clear();
+        self.reads_values(&mut done);
+        self.values = Values { is_stored: self.values.is_stored, ..Values::default() };
+        self.calls_with_checks = false;
         columns::mark_consulted(&mut done, self.context.catalog);
         if done.not_understood.is_some() {
             done.effects.insert(Effect::Unknown);
@@ -227,9 +237,12 @@ impl<'a> Walker<'a> {
     pub fn apart(&mut self, walk: impl FnOnce(&mut Self) -> Outputs) -> StatementAnalysis {
         let outer =
             (std::mem::take(&mut self.out), std::mem::take(&mut self.positions), std::mem::take(&mut self.footing));
+        let values = (std::mem::take(&mut self.values), std::mem::take(&mut self.calls_with_checks));
+        self.values.is_stored = values.0.is_stored;
         self.out.outputs = walk(self);
         let inner = self.finish();
         (self.out, self.positions, self.footing) = outer;
+        (self.values, self.calls_with_checks) = values;
         inner
     }
 
@@ -260,6 +273,10 @@ impl<'a> Walker<'a> {
             self.function(&function.schema, &function.name);
         }
         self.footing.absorb(&inner.footing);
+        if inner.runs_when_parsed {
+            self.out.runs_when_parsed = true;
+            self.effect(Effect::FunctionCall);
+        }
         if let Some(why) = &inner.not_understood {
             self.give_up(why.clone());
         }

@@ -387,3 +387,52 @@ fn what_would_change_how_texts_are_read_is_reported() {
     let function = "CREATE FUNCTION f() RETURNS int LANGUAGE sql SET standard_conforming_strings = off AS 'SELECT 1'";
     assert!(!changes(function) && analysis(function).effects().contains(Effect::SetDangerous));
 }
+
+#[test]
+fn a_merge_that_its_conditions_do_not_restrict_has_no_where() {
+    no_where("MERGE INTO orders o USING customers c ON true WHEN MATCHED THEN DELETE", true);
+    no_where("MERGE INTO orders o USING customers c ON 1 = 1 WHEN MATCHED THEN UPDATE SET note = 'x'", true);
+    no_where("MERGE INTO orders o USING (SELECT 1 AS x) s ON s.x = 1 WHEN MATCHED THEN DELETE", true);
+    no_where("MERGE INTO orders o USING (VALUES (1)) s (x) ON x > 0 WHEN MATCHED THEN DELETE", true);
+    no_where("MERGE INTO orders o USING customers c ON o.id = o.id WHEN MATCHED THEN DELETE", true);
+    no_where("MERGE INTO orders o USING customers c ON true WHEN MATCHED AND c.name = 'x' THEN DELETE", true);
+    no_where("MERGE INTO orders o USING customers c ON false WHEN NOT MATCHED BY SOURCE THEN DELETE", true);
+    no_where("MERGE INTO orders USING customers c ON c.id = 1 WHEN NOT MATCHED BY SOURCE THEN DELETE", true);
+    no_where(
+        "WITH m AS (MERGE INTO orders o USING customers c ON true WHEN MATCHED THEN DELETE RETURNING o.id) SELECT 1 FROM m",
+        true,
+    );
+    no_where("MERGE INTO orders o USING customers c ON o.customer_id = c.id WHEN MATCHED THEN DELETE", false);
+    no_where("MERGE INTO orders o USING customers c ON true WHEN MATCHED AND o.id = 7 THEN DELETE", false);
+    no_where("MERGE INTO orders o USING customers c ON true WHEN MATCHED THEN DO NOTHING", false);
+    no_where("MERGE INTO orders o USING customers c ON false WHEN NOT MATCHED THEN INSERT (id) VALUES (c.id)", false);
+    no_where("MERGE INTO orders o USING customers c ON false WHEN MATCHED THEN DELETE", false);
+    no_where(
+        "MERGE INTO orders o USING customers c ON o.customer_id = c.id WHEN NOT MATCHED BY SOURCE THEN DELETE",
+        false,
+    );
+    no_where("MERGE INTO orders USING customers ON customer_id = customers.id WHEN MATCHED THEN DELETE", false);
+}
+
+#[test]
+fn a_condition_on_another_relation_does_not_restrict_the_target() {
+    no_where("UPDATE orders SET note = 'x' FROM customers c WHERE c.id = 1", true);
+    no_where("UPDATE orders o SET note = 'x' FROM customers c WHERE c.name = 'x' AND c.id > 0", true);
+    no_where("DELETE FROM orders USING customers c WHERE c.email LIKE 'a%'", true);
+    no_where("DELETE FROM orders o USING orders p WHERE p.id = 5", true);
+    no_where("DELETE FROM orders USING customers WHERE email IS NOT NULL", true);
+    no_where("UPDATE orders o SET note = 'x' FROM customers c WHERE c.id = o.customer_id AND c.name = 'x'", false);
+    no_where("DELETE FROM orders USING customers c WHERE customer_id = c.id", false);
+    no_where("DELETE FROM orders USING customers c WHERE orders.id = 1 AND c.id = 1", false);
+    no_where("DELETE FROM public.orders USING customers c WHERE public.orders.id = 1", false);
+    no_where("UPDATE orders SET note = 'x' FROM customers c WHERE (orders.*) IS NOT NULL AND c.id = 1", false);
+    no_where("DELETE FROM orders WHERE EXISTS (SELECT FROM customers c WHERE c.id = customer_id)", false);
+}
+
+#[test]
+fn transactions_of_two_phases_do_more_than_begin_and_end() {
+    check("PREPARE TRANSACTION 'a'", "transaction lock");
+    check("COMMIT PREPARED 'a'", "transaction maintenance");
+    check("ROLLBACK PREPARED 'a'", "transaction maintenance");
+    check("COMMIT; ROLLBACK AND CHAIN; END", "transaction");
+}

@@ -21,6 +21,8 @@ const HOLDERS: Oid = 20_033;
 const PARCEL: Oid = 20_036;
 const PARCELS: Oid = 20_037;
 const PARCEL_ARRAY: Oid = 20_040;
+/// A domain with a check that may write.
+const CODE: Oid = 20_042;
 /// OIDs of functions.
 pub const PURGE: Oid = 30_001;
 pub const HARMLESS: Oid = 30_002;
@@ -89,6 +91,13 @@ fn boxes() -> Relation {
     Relation { consequences: vec![view], ..boxes }
 }
 
+/// One of its columns is of a domain with a check that may write.
+fn tickets() -> Relation {
+    let mut tickets = relation(20_043, "public", "tickets", RelationKind::Table, &["id", "code"]);
+    tickets.columns[1].type_oid = CODE;
+    tickets
+}
+
 /// A deletion fires a trigger, and so does an insertion of an entry without a default.
 fn entries() -> Relation {
     let set_off = |on, what| Consequence { on, columns: Vec::new(), what };
@@ -119,6 +128,7 @@ fn setting_off() -> Vec<Relation> {
             ..relation(PARCELS, "public", "parcels", Table, &["weight"])
         },
         boxes(),
+        tickets(),
         Relation {
             consequences: vec![
                 Consequence { on: LOOKING, columns: Vec::new(), what: SetOff::Call(PURGE) },
@@ -286,7 +296,12 @@ fn functions() -> Vec<(String, String, Function)> {
     all.push(function("public", "<~>", Volatility::Volatile, "plpgsql", TEXT));
     all.push(function("public", "<+>", Volatility::Stable, "plpgsql", TEXT));
     all.push(function("public", "<->", Volatility::Immutable, "c", TEXT));
-    all.push(function("public", "cast:parcel", Volatility::Volatile, "plpgsql", TEXT));
+    all.push(function("public", "#=", Volatility::Immutable, "c", TEXT));
+    all.push(function("public", "populate_record", Volatility::Immutable, "c", TEXT));
+    for (name, oid) in [("cast:parcel", PARCEL + 100_000), ("cast:_parcel", PARCEL_ARRAY), ("cast:code", CODE)] {
+        let (schema, name, check) = function("public", name, Volatility::Volatile, "plpgsql", TEXT);
+        all.push((schema, name, Function { oid, ..check }));
+    }
     all.push(function("app", "lower", Volatility::Immutable, "sql", TEXT));
     all
 }
@@ -308,6 +323,7 @@ fn types() -> Vec<Type> {
         item(CUSTOMERS + 100_000, "customers", 'c', CUSTOMERS),
         item(PARCEL + 100_000, "parcel", 'c', PARCEL),
         Type { element: PARCEL + 100_000, ..item(PARCEL_ARRAY, "_parcel", 'b', 0) },
+        Type { schema: "public".to_owned(), base: TEXT, ..item(CODE, "code", 'd', 0) },
     ]
 }
 
