@@ -53,6 +53,9 @@ enum Command {
         /// Output for people or for machines
         #[arg(long, value_enum, default_value_t)]
         format: output::Format,
+        /// Also ask the identity provider of [web.oidc] whether it answers as it must
+        #[arg(long)]
+        online: bool,
     },
     /// Tell what would happen to a statement, without running it
     Explain(explain::ExplainArgs),
@@ -98,7 +101,8 @@ impl Cli {
             Command::Init(args) => block_on(|| init::run(args)),
             Command::Serve(args) => args.run(),
             Command::Demo => block_on(serve::demo),
-            Command::Check { config, format } => check::run(&config.config, format),
+            Command::Check { config, format, online: false } => check::run(&config.config, format),
+            Command::Check { config, format, online: true } => block_on(|| check::run_online(config.config, format)),
             Command::Explain(args) => block_on(|| explain::run(args)),
             Command::Exec(args) => block_on(|| exec::run(args)),
             Command::Scan(args) => block_on(|| scan::run(args)),

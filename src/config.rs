@@ -10,6 +10,7 @@ pub mod edit;
 mod limits;
 mod masks;
 mod network;
+mod oidc;
 mod problem;
 mod reader;
 mod resolve;
@@ -34,6 +35,8 @@ use countersign_policy::rule::Policy;
 pub use self::audit::{AuditConfig, Durability};
 pub use self::limits::{LimitsConfig, TcpConfig};
 pub use self::network::Network;
+pub(crate) use self::oidc::is_safe;
+pub use self::oidc::{OidcConfig, UserClaim};
 pub(crate) use self::problem::nearest;
 pub use self::problem::{ConfigProblems, Problem};
 pub use self::secret::{derive_verifier, mask_key};
@@ -141,6 +144,8 @@ pub struct UserConfig {
     pub certificates: Vec<String>,
     /// Bearer tokens of the API.
     pub tokens: Vec<TokenConfig>,
+    /// What `user_claim` of `[web.oidc]` says of this person.
+    pub oidc: Option<String>,
     /// Sessions at a time; `[limits]` decides when absent.
     pub sessions: Option<u32>,
 }

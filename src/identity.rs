@@ -3,7 +3,9 @@
 //! Never keeps or prints a token: the configuration holds digests only.
 //! Invariant: every known digest is compared, in constant time, whether or not an earlier one matched.
 
+pub mod oidc;
 pub mod password;
+pub mod people;
 mod scope;
 pub mod sessions;
 

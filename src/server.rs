@@ -213,6 +213,8 @@ impl Server {
         let config = Arc::new(ArcSwap::from_pointee(config));
         let review = Review::new(store, Arc::clone(&audit), Arc::clone(&config));
         review.roles().follow(&config.load(), &databases);
+        review.people().follow(Arc::clone(&callers));
+        review.refresh_people().await?;
         review.catch_up(&data_dir.join("audit"), now).await?;
         review.recover(now).await?;
         let startup = StartupContext::new(Arc::clone(&config), acceptor, secret).with_audit(Arc::clone(&audit));
@@ -338,6 +340,10 @@ struct ServerPulse {
 impl Pulse for ServerPulse {
     fn is_leaving(&self) -> bool {
         *self.phase.borrow() > Phase::Serving
+    }
+
+    fn public_url(&self) -> String {
+        self.shared.public_url()
     }
 
     fn upstreams(&self) -> (usize, usize) {

@@ -19,6 +19,7 @@ mod fields;
 mod gate;
 mod grants;
 mod login;
+mod oidc;
 mod once;
 mod openapi;
 mod pace;
@@ -50,6 +51,7 @@ use utoipa::ToSchema;
 use crate::audit::Audit;
 use crate::config::Config;
 use crate::failures::Failures;
+use crate::identity::oidc::{LEAD_BACK, Provider};
 use crate::identity::password::Checker;
 use crate::identity::sessions::Sessions;
 use crate::review::Review;
@@ -77,6 +79,8 @@ pub struct ApiState {
     audit: Arc<Audit>,
     failures: Arc<Failures>,
     passwords: Checker,
+    /// Where else people sign in.
+    provider: Arc<Provider>,
     sessions: Arc<Sessions>,
     /// What the store keeps of callers.
     callers: Arc<dyn Callers>,
@@ -123,7 +127,7 @@ impl ApiState {
         let streams = Arc::new(Semaphore::new(events::STREAMS_MAX));
         let configuring = Arc::default();
         let searches = Arc::new(Semaphore::new(audit::SEARCHES_MAX));
-        let (passwords, strangers, readiness) = Default::default();
+        let (passwords, provider, strangers, readiness) = Default::default();
         Self {
             review,
             config,
@@ -131,6 +135,7 @@ impl ApiState {
             audit,
             failures,
             passwords,
+            provider,
             sessions,
             callers,
             pace,
@@ -159,6 +164,8 @@ pub fn router(state: ApiState) -> Router {
     let pages = Router::new()
         .route("/", get(pages::inbox))
         .route("/login", get(login::form).post(login::sign_in))
+        .route("/login/oidc", get(oidc::begin))
+        .route(LEAD_BACK, get(oidc::finish))
         .route("/logout", post(login::sign_out))
         .route("/requests", get(pages::requests))
         .route("/requests/{id}", get(pages::show))

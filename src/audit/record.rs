@@ -48,7 +48,7 @@ pub enum Record<'a> {
         user: &'a str,
         /// IP address.
         client_address: &'a str,
-        /// `password` or `token`.
+        /// `password`, `token` or `oidc`.
         with: &'a str,
         /// Whether it is theirs.
         accepted: bool,

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use countersign_policy::rule::{Action, DatabasePolicy, Justification, Mode, RelationAccess, Rule, Stage};
@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use super::output::{Exit, Format};
 use crate::config::{Config, ConfigProblems, DatabaseAuth, GroupsFrom, StoreConfig, UpstreamConfig};
 use crate::duration::in_words;
+use crate::fault::with_causes;
+use crate::identity::oidc::{self, LEAD_BACK};
 
 /// Checks a file and prints what was found. Problems go to standard error as text, to standard output as JSON.
 #[must_use]
@@ -32,6 +34,17 @@ pub fn run(path: &Path, format: Format) -> ExitCode {
     }
 }
 
+/// As [`run`], and asks the identity provider, if there is one. What it answers goes to standard error.
+pub async fn run_online(path: PathBuf, format: Format) -> ExitCode {
+    if let Ok(Some(oidc)) = Config::load(&path).map(|config| config.web.oidc)
+        && let Err(error) = oidc::probe(&oidc).await
+    {
+        eprintln!("countersign: {} ({}): {}", oidc.name, oidc.issuer, with_causes(&error));
+        return Exit::Unavailable.into();
+    }
+    run(&path, format)
+}
+
 fn summary(config: &Config) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
@@ -44,6 +57,11 @@ fn write_summary(out: &mut String, config: &Config) -> std::fmt::Result {
     writeln!(out, "{}: valid, revision {revision}, rules {rules}", config.path.display())?;
     if let Some(store) = store(config) {
         writeln!(out, "\nstore\n  {store}")?;
+    }
+    if let Some(oidc) = &config.web.oidc {
+        writeln!(out, "\nidentity provider\n  {} ({})", oidc.name, oidc.issuer)?;
+        writeln!(out, "    leads back to {}{}", config.web.public_url, LEAD_BACK)?;
+        oidc.groups.iter().try_for_each(|(their, ours)| writeln!(out, "    {their} there is {ours} here"))?;
     }
     writeln!(out, "\nusers")?;
     for user in &config.users {

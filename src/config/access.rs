@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::limits::SESSIONS_MAX;
+use super::oidc::Links;
 use super::problem::Report;
 use super::reader::{Keys, Section};
 use super::{
@@ -20,7 +21,7 @@ pub(super) const TLS_KEYS: Keys =
     Keys { table: "[tls]", known: &["cert", "key", "client_ca", "require"], unavailable: &[] };
 pub(super) const USER_KEYS: Keys = Keys {
     table: "[[users]]",
-    known: &["name", "email", "groups", "password", "web_password", "certificate", "tokens", "sessions"],
+    known: &["name", "email", "groups", "password", "web_password", "certificate", "tokens", "sessions", "oidc"],
     unavailable: &[],
 };
 
@@ -78,7 +79,12 @@ pub(super) fn tls(section: &Section<'_>, directory: &Path) -> Option<TlsConfig> 
 }
 
 /// Reads one `[[users]]`.
-pub(super) fn user(section: &Section<'_>, tls: Option<&TlsConfig>, directory: &Path) -> Option<UserConfig> {
+pub(super) fn user(
+    section: &Section<'_>,
+    tls: Option<&TlsConfig>,
+    links: &Links,
+    directory: &Path,
+) -> Option<UserConfig> {
     let verifier = section.has("password").then(|| secret::verifier(section, directory)).flatten();
     let certificates: Vec<_> =
         section.one_or_more("certificate").unwrap_or_default().into_iter().map(|name| name.value).collect();
@@ -98,6 +104,7 @@ pub(super) fn user(section: &Section<'_>, tls: Option<&TlsConfig>, directory: &P
         web_password: section.has("web_password").then(|| secret::web_password(section, directory)).flatten(),
         certificates,
         tokens: token::tokens(section),
+        oidc: links.read(section),
         sessions: section.number("sessions", 1..=SESSIONS_MAX),
     })
 }

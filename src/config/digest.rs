@@ -9,8 +9,18 @@ use toml_edit::{Item, Table, Value};
 /// Tables that say who may do what.
 const DECIDING: [&str; 5] = ["databases", "users", "rules", "masks", "review"];
 /// What of them is each proxy's own, or a secret.
-const OWN: [&str; 8] =
-    ["upstream", "password", "web_password", "tokens", "certificate", "sessions", "email", "hash_key"];
+const OWN: [&str; 10] = [
+    "upstream",
+    "password",
+    "web_password",
+    "tokens",
+    "certificate",
+    "sessions",
+    "email",
+    "hash_key",
+    "client_secret",
+    "ca",
+];
 
 /// Twelve hexadecimal digits.
 pub(super) fn of(document: &Table) -> String {
@@ -20,6 +30,10 @@ pub(super) fn of(document: &Table) -> String {
             text.push_str(key);
             write_item(item, &mut text);
         }
+    }
+    if let Some(item) = document.get("web").and_then(|web| web.get("oidc")) {
+        text.push_str("oidc");
+        write_item(item, &mut text);
     }
     hex::encode(Sha256::digest(text)).chars().take(12).collect()
 }

@@ -19,6 +19,9 @@ use super::limits::{self, LIMIT_KEYS, SESSIONS_MAX, TCP_KEYS};
 #[cfg(test)]
 use super::masks::MASK_VALUE_KEYS;
 use super::masks::{self, MASK_KEYS, Shared};
+#[cfg(test)]
+use super::oidc::OIDC_KEYS;
+use super::oidc::{self, Links};
 use super::problem::{ConfigProblems, Report};
 use super::reader::{Keys, Section, Spanned};
 use super::rules::{ACTIONS, Known, MODES, NO_REVIEWER, RULE_KEYS, STAGES};
@@ -85,6 +88,7 @@ pub(super) const KEYS: &[&Keys] = &[
     &LIMIT_KEYS,
     &TCP_KEYS,
     &WEB_KEYS,
+    &OIDC_KEYS,
     &TLS_KEYS,
     &STORE_KEYS,
     &AUDIT_KEYS,
@@ -157,18 +161,25 @@ impl<'a> Reading<'a> {
     fn config(&self, text: &str) -> Option<Config> {
         let tls = self.section("tls", &TLS_KEYS).and_then(|section| access::tls(&section, &self.directory));
         let listen = self.listen(tls.as_ref());
-        let web = web::web(self.section("web", &WEB_KEYS).as_ref(), self.report);
+        let web_section = self.section("web", &WEB_KEYS);
+        let web = web::web(web_section.as_ref(), &self.directory, self.report);
+        let links = Links::new(web_section.is_some_and(|section| section.has("oidc")));
+        let oidc = web.as_ref().and_then(|web| web.oidc.as_ref());
         let limits = limits::limits(self.section("limits", &LIMIT_KEYS).as_ref());
         let tcp = limits::tcp(self.section("tcp", &TCP_KEYS).as_ref());
         let data_dir = self.top.path("data_dir", &self.directory);
         let data_dir = data_dir.unwrap_or_else(|| self.directory.join("countersign-data"));
         let store = store::store(self.section("store", &STORE_KEYS).as_ref(), &self.directory);
-        let users = self.distinct("users", &USER_KEYS, |section| access::user(section, tls.as_ref(), &self.directory));
+        let user = |section: &Section<'_>| access::user(section, tls.as_ref(), &links, &self.directory);
+        let users = self.distinct("users", &USER_KEYS, user);
+        oidc::warning(oidc, &users).into_iter().for_each(|warning| self.report.warn(warning));
+        let from_provider = oidc.into_iter().flat_map(|oidc| &oidc.groups).map(|(_, ours)| ours.as_str());
         let sections = self.top.named("databases", &DATABASE_KEYS);
         let known = Known {
             databases: sections.iter().map(|(name, _)| name.as_str()).collect(),
             users: users.iter().map(|user| user.name.as_str()).collect(),
-            groups: users.iter().flat_map(|user| user.groups.iter().map(String::as_str)).collect(),
+            groups: users.iter().flat_map(|user| user.groups.iter().map(String::as_str)).chain(from_provider).collect(),
+            strangers: oidc.is_some_and(|oidc| !oidc.groups.is_empty()),
             others: sections.iter().any(|(_, section)| section.text_quietly("groups_from").is_some_and(is_roles)),
         };
         let databases: Vec<_> =

@@ -67,6 +67,8 @@ pub(super) struct Known<'a> {
     pub(super) groups: Vec<&'a str>,
     /// Whether some database has groups that this file does not know of.
     pub(super) others: bool,
+    /// Whether there may be people whom this file does not name.
+    pub(super) strangers: bool,
 }
 
 /// Reads one rule; `None` when a problem was reported that leaves nothing to build.
@@ -117,7 +119,7 @@ pub(super) fn rule(section: &Section<'_>, known: &Known<'_>) -> Option<Rule> {
 fn matcher(section: &Section<'_>, known: &Known<'_>) -> Matcher {
     let matcher = Matcher {
         databases: named(section, "databases", "database", &known.databases),
-        users: named(section, "users", "user", &known.users),
+        users: users(section, known),
         groups: globs(section, "groups", Glob::new),
         except_groups: globs(section, "except_groups", Glob::new).unwrap_or_default(),
         applications: globs(section, "applications", Glob::new),
@@ -151,6 +153,11 @@ fn matcher(section: &Section<'_>, known: &Known<'_>) -> Matcher {
         section.problem(key, message, Some("add access = \"read\"".to_owned()));
     }
     matcher
+}
+
+/// Globs over the names of people.
+fn users(section: &Section<'_>, known: &Known<'_>) -> Option<Vec<Glob>> {
+    if known.strangers { globs(section, "users", Glob::new) } else { named(section, "users", "user", &known.users) }
 }
 
 /// Globs over names that the file itself defines: one without a wildcard must name something.

@@ -405,3 +405,60 @@ fn windows_of_time_are_read_and_wrong_ones_named() {
     let problems = parse(&rule("\"weekdays\"")).unwrap_err().to_string();
     assert!(problems.contains("\"weekdays\" is not a window of time") && problems.contains("Mon-Fri"), "{problems}");
 }
+
+/// The minimal file behind an address, with an identity provider.
+fn with_oidc(lines: &str, end: &str) -> Result<Config, ConfigProblems> {
+    let web = "[web]\npublic_url = \"https://countersign.example.com\"\n[web.oidc]\n";
+    with("", &format!("{web}issuer = \"https://login.example.com/\"\nclient_id = \"c\"\n{lines}\n{end}"))
+}
+
+#[test]
+fn an_identity_provider_is_read_with_safe_defaults() {
+    let config = with_oidc("groups = { \"DB Admins\" = \"dba-team\" }", "").unwrap();
+    assert_eq!(config.warnings, Vec::<String>::new());
+    let oidc = config.web.oidc.unwrap();
+    assert_eq!((oidc.name.as_str(), oidc.user_claim.as_str()), ("login.example.com", "email"));
+    assert_eq!((oidc.scopes.join(" ").as_str(), oidc.groups_claim.as_str()), ("email profile", "groups"));
+    assert_eq!(oidc.groups_here(&["DB Admins".to_owned(), "dba-team".to_owned()]), ["dba-team"]);
+    assert_eq!(oidc.groups_here(&["dba-team".to_owned()]), Vec::<String>::new());
+    let warnings = with_oidc("", "").unwrap().warnings;
+    assert!(warnings[0].starts_with("Nobody can sign in by [web.oidc]"), "{warnings:?}");
+    let dora = "[[users]]\nname = \"dora\"\noidc = \"dora@example.com\"\n";
+    assert_eq!(with_oidc("", dora).unwrap().warnings, Vec::<String>::new());
+}
+
+#[test]
+fn an_identity_provider_that_cannot_be_trusted_is_a_problem() {
+    let problems = |lines: &str, end: &str| messages(with_oidc(lines, end));
+    let oidc = |issuer: &str| {
+        let web = "[web]\npublic_url = \"http://127.0.0.1:1\"\n[web.oidc]\nclient_id = \"c\"\n";
+        messages(with("", &format!("{web}issuer = \"{issuer}\"\n")))
+    };
+    for unsafe_issuer in
+        ["http://login.example.com", "ftp://127.0.0.1", "login.example.com", "http://127.0.0.1.example.com"]
+    {
+        assert_eq!(oidc(unsafe_issuer), [format!("\"{unsafe_issuer}\" is not an https:// URL")]);
+    }
+    for here in ["http://127.0.0.1:9", "http://localhost:9/a", "http://[::1]:9"] {
+        assert_eq!(oidc(here), Vec::<String>::new(), "{here}");
+    }
+    assert_eq!(problems("user_claim = \"name\"", ""), ["\"name\" is not a value of \"user_claim\" in [web.oidc]"]);
+    assert_eq!(
+        problems("groups = [\"dba\"]", ""),
+        ["\"groups\" in [web.oidc] must be a table of strings, not an array"]
+    );
+    assert_eq!(problems("client_secret = \"x\"", ""), ["\"client_secret\" in [web.oidc] stands in the file in clear"]);
+    let twice = "[[users]]\nname = \"d\"\noidc = \"d@x\"\n[[users]]\nname = \"e\"\noidc = \"d@x\"\n";
+    assert_eq!(problems("", twice), ["[[users]] \"e\" has the \"oidc\" of another user, \"d@x\""]);
+    let alone = "[[users]]\nname = \"d\"\noidc = \"d@x\"\n";
+    check("", alone, "[[users]] \"d\" has \"oidc\", but there is no identity provider");
+    let nowhere = "[web.oidc]\nissuer = \"https://x\"\nclient_id = \"c\"\n";
+    check("", nowhere, "[web.oidc] needs \"public_url\" in [web], where the provider leads people back to");
+}
+
+#[test]
+fn rules_may_name_people_that_only_the_provider_knows() {
+    let rule = rule("users = [\"eve@example.com\"]");
+    assert_eq!(messages(with_oidc("", &rule)), ["there is no user \"eve@example.com\""]);
+    assert!(with_oidc("groups = { a = \"b\" }", &rule).is_ok());
+}

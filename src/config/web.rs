@@ -4,15 +4,24 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::time::Duration;
 
 use super::problem::Report;
 use super::reader::{Keys, Section};
-use super::{Network, access, values};
+use super::{Network, OidcConfig, access, oidc, values};
 
 pub(super) const WEB_KEYS: Keys = Keys {
     table: "[web]",
-    known: &["listen", "public_url", "session_timeout", "forwarded_from", "calls_per_caller", "calls_per_address"],
+    known: &[
+        "listen",
+        "public_url",
+        "session_timeout",
+        "forwarded_from",
+        "calls_per_caller",
+        "calls_per_address",
+        "oidc",
+    ],
     unavailable: &[],
 };
 
@@ -41,6 +50,8 @@ pub struct WebConfig {
     pub calls_per_caller: NonZeroU32,
     /// Calls of the API that may come from one address in a minute.
     pub calls_per_address: NonZeroU32,
+    /// Where else people sign in.
+    pub oidc: Option<OidcConfig>,
 }
 
 impl WebConfig {
@@ -54,11 +65,12 @@ impl WebConfig {
             forwarded_from: Vec::new(),
             calls_per_caller: CALLS_PER_CALLER,
             calls_per_address: CALLS_PER_ADDRESS,
+            oidc: None,
         }
     }
 }
 
-pub(super) fn web(section: Option<&Section<'_>>, report: &Report<'_>) -> Option<WebConfig> {
+pub(super) fn web(section: Option<&Section<'_>>, directory: &Path, report: &Report<'_>) -> Option<WebConfig> {
     let text = section.and_then(|section| section.text("listen"));
     let address = match &text {
         None => values::socket("127.0.0.1:8543"),
@@ -81,6 +93,7 @@ pub(super) fn web(section: Option<&Section<'_>>, report: &Report<'_>) -> Option<
     let forwarded_from = section.map(|section| access::networks(section, "forwarded_from")).unwrap_or_default();
     let calls = |key| section.and_then(|section| section.number(key, 1..=CALLS_MAX)).and_then(NonZeroU32::new);
     let (per_caller, per_address) = (calls("calls_per_caller"), calls("calls_per_address"));
+    let oidc = section.filter(|section| section.has("oidc")).and_then(|section| oidc::oidc(section, directory));
     let listen = address?;
     if !listen.ip().is_loopback() {
         report.warn(format!("The page and the API listen on {listen} without TLS: put a TLS proxy in front of them."));
@@ -90,6 +103,7 @@ pub(super) fn web(section: Option<&Section<'_>>, report: &Report<'_>) -> Option<
         forwarded_from,
         calls_per_caller: per_caller.unwrap_or(CALLS_PER_CALLER),
         calls_per_address: per_address.unwrap_or(CALLS_PER_ADDRESS),
+        oidc,
         ..WebConfig::at(listen, public_url.unwrap_or_else(|| format!("http://{listen}")))
     })
 }

@@ -14,8 +14,9 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::people;
 use super::{Principal, Scopes};
-use crate::config::{Config, TokenConfig, UserConfig, WebPassword};
+use crate::config::{Config, OidcConfig, TokenConfig, UserConfig, WebPassword};
 use crate::store::{Callers, PageSession, StoreError};
 
 /// Sessions of one user; the oldest end when there are more.
@@ -50,16 +51,32 @@ impl SessionToken {
         Sha256::new().chain_update(purpose).chain_update([0]).chain_update(&self.0).finalize().into()
     }
 
+    /// 256 random bits.
+    #[must_use]
+    pub(super) fn random() -> Self {
+        Self(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
+    }
+
+    /// A secret made from it, which tells nothing about it.
+    pub(super) fn derived(&self, purpose: &str) -> String {
+        URL_SAFE_NO_PAD.encode(self.digest(purpose))
+    }
+
+    /// Whether that is the secret made from it.
+    pub(super) fn is_derived(&self, purpose: &str, given: &str) -> bool {
+        self.derived(purpose).as_bytes().ct_eq(given.as_bytes()).into()
+    }
+
     /// What stands in the forms of this session, which other sites cannot know.
     #[must_use]
     pub fn csrf(&self) -> String {
-        URL_SAFE_NO_PAD.encode(self.digest("csrf"))
+        self.derived("csrf")
     }
 
     /// Whether a form brought what stands in the forms of this session.
     #[must_use]
     pub fn is_csrf(&self, given: &str) -> bool {
-        self.csrf().as_bytes().ct_eq(given.as_bytes()).into()
+        self.is_derived("csrf", given)
     }
 }
 
@@ -88,6 +105,18 @@ impl Credential {
     #[must_use]
     pub fn token(digest: &str) -> Self {
         Self::of("token", digest)
+    }
+
+    /// Somebody of the identity provider, by the claim that tells people apart.
+    #[must_use]
+    pub fn provider(oidc: &OidcConfig, who: &str) -> Self {
+        let parts = [oidc.issuer.as_str(), oidc.client_id.as_str(), oidc.user_claim.as_str(), who];
+        Self::of("provider", &parts.map(|part| format!("{}:{part}", part.len())).concat())
+    }
+
+    /// As the store has it.
+    pub(super) fn from_key(key: [u8; 32]) -> Self {
+        Self(key)
     }
 
     fn of(kind: &str, text: &str) -> Self {
@@ -135,11 +164,26 @@ impl Sessions {
         lifetime: Duration,
         now: Timestamp,
     ) -> Result<SessionToken, StoreError> {
-        let token = SessionToken(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
+        self.open_as(user, credential, None, lifetime, now).await
+    }
+
+    /// As [`Sessions::open`], for somebody of the identity provider, who is in these groups there.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn open_as(
+        &self,
+        user: &str,
+        credential: Credential,
+        said: Option<Vec<String>>,
+        lifetime: Duration,
+        now: Timestamp,
+    ) -> Result<SessionToken, StoreError> {
+        let token = SessionToken::random();
         let lifetime = SignedDuration::try_from(lifetime).unwrap_or(SignedDuration::MAX);
         let ends_at = now.checked_add(lifetime).unwrap_or(Timestamp::MAX);
         let (key, user) = (token.digest("session"), user.to_owned());
-        let session = PageSession { key, user, credential: credential.0, opened_at: now, ends_at };
+        let session = PageSession { key, user, credential: credential.0, opened_at: now, ends_at, said };
         self.store.open_session(session, PER_USER_MAX).await?;
         Ok(token)
     }
@@ -156,8 +200,7 @@ impl Sessions {
     ) -> Result<Option<Principal>, StoreError> {
         let key = token.digest("session");
         let Some(session) = self.read(key).await? else { return Ok(None) };
-        let user = config.user(&session.user).filter(|_| session.ends_at > now);
-        let person = user.and_then(|user| Credential(session.credential).principal(user, now));
+        let person = if session.ends_at > now { person_of(config, &session, now) } else { None };
         if person.is_none() {
             self.end(key).await?;
         }
@@ -205,6 +248,18 @@ impl Sessions {
 
     fn seen(&self) -> MutexGuard<'_, HashMap<[u8; 32], Seen>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who somebody is now who has signed in with that.
+fn person_of(config: &Config, session: &PageSession, now: Timestamp) -> Option<Principal> {
+    let credential = Credential(session.credential);
+    match &session.said {
+        None => credential.principal(config.user(&session.user)?, now),
+        Some(said) => {
+            let groups = people::groups_now(config, &session.user, credential, said)?;
+            Some(Principal { name: session.user.clone(), groups, scopes: Scopes::all() })
+        }
     }
 }
 

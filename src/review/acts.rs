@@ -61,8 +61,8 @@ impl Review {
         now: Timestamp,
     ) -> Result<AccessRequest, ReviewError> {
         if let Err(ReviewError::NotFound) = self.find(id, actor).await {
-            // It may have become theirs since roles were read.
-            self.refresh_roles_for(id).await?;
+            // It may have become theirs since groups were read.
+            self.refresh_groups_for(id).await?;
         }
         self.find(id, actor).await?;
         match act {

@@ -115,7 +115,7 @@ impl Review {
         plan: impl Fn(&AccessRequest) -> Plan,
     ) -> Result<AccessRequest, ReviewError> {
         self.audit_accepts()?;
-        self.refresh_roles_for(id).await?;
+        self.refresh_groups_for(id).await?;
         self.decide_after(id, plan).await
     }
 

@@ -39,6 +39,7 @@ pub(crate) fn config(people: &str) -> Config {
             web_password: None,
             certificates: Vec::new(),
             tokens: vec![token(&format!("{name}-token"))],
+            oidc: None,
             sessions: None,
         }
     };
@@ -147,6 +148,10 @@ impl Pulse for Calm {
         false
     }
 
+    fn public_url(&self) -> String {
+        self.0.load().web.public_url.clone()
+    }
+
     fn upstreams(&self) -> (usize, usize) {
         (1, 0)
     }
@@ -175,7 +180,9 @@ impl Bench {
         let callers: Arc<dyn Callers> = Arc::<SqliteStore>::clone(&store);
         let audit = Arc::new(Audit::open(&dir.path().join("audit"), at(0)).unwrap());
         let config = Arc::new(ArcSwap::from_pointee(config(PEOPLE)));
-        Self { review: Review::new(store, audit, Arc::clone(&config)), config, callers, dir }
+        let review = Review::new(store, audit, Arc::clone(&config));
+        review.people().follow(Arc::clone(&callers));
+        Self { review, config, callers, dir }
     }
 
     /// One proxy of several; `elsewhere` of a place on PostgreSQL is another.
@@ -185,6 +192,7 @@ impl Bench {
         let audit = Arc::new(Audit::open(&place.dir.path().join("audit"), at(0)).unwrap());
         let config = Arc::new(ArcSwap::from_pointee(config(PEOPLE)));
         let review = Review::new(store, audit, Arc::clone(&config));
+        review.people().follow(Arc::clone(&callers));
         tokio::spawn(Arc::clone(&review).run_follower(std::future::pending()));
         Self { review, config, callers, dir: Arc::clone(&place.dir) }
     }

@@ -291,6 +291,7 @@ impl Review {
 
     /// Works out a change and makes it, as often as somebody else is faster.
     async fn change_grant(&self, id: GrantId, plan: impl Fn(&GrantRecord) -> Plan) -> Result<GrantRecord, ReviewError> {
+        self.refresh_people().await?;
         self.roles.refresh(&self.grant(id).await?.database).await;
         loop {
             let grant = self.grant(id).await?;

@@ -1,14 +1,18 @@
-//! Who is in which group, for a request or a grant: by the configuration in force, and by roles where the database says so.
+//! Who is in which group, for a request or a grant: by the configuration in force, by what the identity provider said last,
+//! and by roles where the database says so.
 //!
 //! Never trusts the groups a surface brings for a decision. Invariant: what counts beyond one database (`admin`,
-//! `force_groups`) comes from the configuration alone.
+//! `force_groups`) comes from the configuration, or from a group of the provider that the configuration names for it.
 
 use std::sync::Arc;
 
 use countersign_policy::verdict::ReviewerDemand;
+use jiff::Timestamp;
 
 use super::votes::{are_met, demanded_groups};
 use super::{ADMIN_GROUP, AccessRequest, Actor, GrantRecord, RequestId, Review, ReviewError, Vote};
+use crate::config::Config;
+use crate::identity::people::People;
 use crate::roles::{self, Roles};
 use crate::store::{GroupsOn, Viewer};
 
@@ -19,9 +23,28 @@ impl Review {
         Arc::clone(&self.roles)
     }
 
-    /// Groups of a person by the configuration in force; none when it does not know them.
+    /// What the identity provider has said of people.
+    #[must_use]
+    pub fn people(&self) -> Arc<People> {
+        Arc::clone(&self.people)
+    }
+
+    /// Groups of a person by the configuration in force, and by what the identity provider has said last; none when
+    /// neither knows them.
     pub(super) fn groups_of(&self, name: &str) -> Vec<String> {
-        self.config.load().user(name).map(|user| user.groups.clone()).unwrap_or_default()
+        let config = self.config.load();
+        let mut groups = configured(&config, name);
+        roles::add(&mut groups, self.people.groups_of(&config, name, self.time(Timestamp::now())));
+        groups
+    }
+
+    /// Reads again what the identity provider has said of people, if there is one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn refresh_people(&self) -> Result<(), ReviewError> {
+        let config = self.config.load_full();
+        Ok(self.people.refresh(&config, self.time(Timestamp::now())).await?)
     }
 
     /// Groups of a person where something on that database is decided.
@@ -33,8 +56,10 @@ impl Review {
         groups
     }
 
-    /// Has roles read again, if they count on the database of the request.
-    pub(super) async fn refresh_roles_for(&self, id: RequestId) -> Result<(), ReviewError> {
+    /// Has groups read again that come from elsewhere: from the provider, and from roles if they count on the database of the
+    /// request.
+    pub(super) async fn refresh_groups_for(&self, id: RequestId) -> Result<(), ReviewError> {
+        self.refresh_people().await?;
         let by_roles = self.roles.databases();
         if by_roles.is_empty() {
             return Ok(());
@@ -51,8 +76,11 @@ impl Review {
         groups
     }
 
+    /// Whether what they ask for is approved by asking: for admins of the configuration. A name on the wire may be that of a
+    /// role upstream, and says nothing about people of the provider.
     pub(super) fn bypasses(&self, name: &str) -> bool {
-        self.config.load().review.admins_bypass && self.groups_of(name).iter().any(|group| group == ADMIN_GROUP)
+        let config = self.config.load();
+        config.review.admins_bypass && configured(&config, name).iter().any(|group| group == ADMIN_GROUP)
     }
 
     pub(super) fn is_admin(&self, actor: &Actor) -> bool {
@@ -133,4 +161,8 @@ impl Review {
         let groups: Vec<_> = reviewers.iter().map(|demand| demand.group.as_str()).collect();
         ReviewError::NotEligible { groups: groups.join(" and ") }
     }
+}
+
+fn configured(config: &Config, name: &str) -> Vec<String> {
+    config.user(name).map(|user| user.groups.clone()).unwrap_or_default()
 }

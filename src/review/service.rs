@@ -24,6 +24,7 @@ use super::{
 use crate::audit::{Audit, AuditError, Record};
 use crate::card::Card;
 use crate::config::Config;
+use crate::identity::people::People;
 use crate::roles::Roles;
 use crate::store::{Filter, NewRecord, Past, Store, Viewer, WaitingOn};
 use crate::telemetry::TRANSITIONS;
@@ -44,6 +45,8 @@ pub struct Review {
     pub(super) reading_grants: tokio::sync::Mutex<()>,
     /// Groups that come from roles.
     pub(super) roles: Arc<Roles>,
+    /// Groups that come from the identity provider.
+    pub(super) people: Arc<People>,
     /// What the trail tells and the store does not know to be told.
     pub(super) told: Told,
     /// By which rules others go.
@@ -84,8 +87,21 @@ impl Review {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, audit: Arc<Audit>, config: Arc<ArcSwap<Config>>) -> Arc<Self> {
         let (pending, unsettled, in_force, reading_grants) = Default::default();
-        let (roles, told, peers, feed) = Default::default();
-        Arc::new(Self { store, audit, config, pending, unsettled, in_force, reading_grants, roles, told, peers, feed })
+        let (roles, people, told, peers, feed) = Default::default();
+        Arc::new(Self {
+            store,
+            audit,
+            config,
+            pending,
+            unsettled,
+            in_force,
+            reading_grants,
+            roles,
+            people,
+            told,
+            peers,
+            feed,
+        })
     }
 
     /// Takes in a request whose verdict is Hold.

@@ -6,12 +6,14 @@ mod embedded;
 
 use jiff::Timestamp;
 
-use super::StoreFuture;
+use super::{StoreError, StoreFuture};
 
 /// Calls of one caller that are kept at a time.
 pub const CALLS_MAX: u32 = 10_000;
 /// Rows that have ended and are removed with one call.
 pub(super) const SWEEP_MAX: u32 = 100;
+/// People of a provider that are known at a time; of more, those who signed in last.
+pub(super) const PEOPLE_MAX: u32 = 100_000;
 
 /// A SHA-256.
 pub type Key = [u8; 32];
@@ -28,6 +30,21 @@ pub struct PageSession {
     /// When.
     pub opened_at: Timestamp,
     /// Until when.
+    pub ends_at: Timestamp,
+    /// Groups that the identity provider has said last that they are in there; `None` for who did not sign in by it.
+    pub said: Option<Vec<String>>,
+}
+
+/// What the identity provider has said last of somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// Who.
+    pub name: String,
+    /// Digest of what they signed in with.
+    pub credential: Key,
+    /// Their groups there.
+    pub groups: Vec<String>,
+    /// Until when that counts.
     pub ends_at: Timestamp,
 }
 
@@ -51,6 +68,15 @@ pub struct Answered {
     pub body: Option<String>,
 }
 
+/// Groups as they are stored.
+pub(super) fn encode_groups(groups: &[String]) -> Result<String, StoreError> {
+    serde_json::to_string(groups).map_err(|_error| StoreError::Invalid("groups"))
+}
+
+pub(super) fn groups_from(text: &str) -> Result<Vec<String>, StoreError> {
+    serde_json::from_str(text).map_err(|_error| StoreError::Invalid("groups"))
+}
+
 /// What is known of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {
@@ -68,7 +94,8 @@ pub enum Begun {
 
 /// What is kept of callers.
 pub trait Callers: Send + Sync + std::fmt::Debug {
-    /// Keeps a session, and of one user no more than `per_user_max`: the oldest end.
+    /// Keeps a session, and of one user no more than `per_user_max`: the oldest end. What the provider has said is kept for
+    /// as long as the session would last, in the place of what it said before.
     fn open_session(&self, session: PageSession, per_user_max: u32) -> StoreFuture<'_, ()>;
 
     /// The session of that key.
@@ -76,6 +103,9 @@ pub trait Callers: Send + Sync + std::fmt::Debug {
 
     /// Ends a session.
     fn close_session(&self, key: Key) -> StoreFuture<'_, ()>;
+
+    /// What the provider has said of people, as far as it counts at that time.
+    fn people(&self, now: Timestamp) -> StoreFuture<'_, Vec<Person>>;
 
     /// Ends all sessions of a user, and says how many there were.
     fn close_sessions(&self, user: String) -> StoreFuture<'_, u64>;

@@ -37,6 +37,7 @@ pub(super) const SQLITE: &[Migration] = &[
     migration!(6, "sqlite/0006-limits.sql"),
     migration!(7, "sqlite/0007-callers.sql"),
     migration!(8, "sqlite/0008-told.sql"),
+    migration!(9, "sqlite/0009-people.sql"),
 ];
 
 /// Of the shared store.
@@ -48,6 +49,7 @@ pub(super) const POSTGRES: &[Migration] = &[
     migration!(5, "postgres/0005-limits.sql"),
     migration!(6, "postgres/0006-callers.sql"),
     migration!(7, "postgres/0007-told.sql"),
+    migration!(8, "postgres/0008-people.sql"),
 ];
 
 const _: () = assert!(is_numbered(SQLITE) && is_numbered(POSTGRES), "migrations are numbered 1, 2, 3 …");

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::fields::Fields;
 use super::pages::{LoginPage, page, problem_page};
 use super::peer::client_address;
-use super::session::{SignedIn, Submitted, clear_cookie, is_same_site, local_path, read_form, set_cookie};
+use super::session::{Jar, SignedIn, Submitted, clear_cookie, is_same_site, local_path, read_form, set_cookie};
 use super::{ApiState, Problem};
 use crate::audit::Record;
 use crate::identity::{self, Principal, sessions::Credential};
@@ -26,7 +26,7 @@ const NAME_LEN_MAX: usize = 63;
 
 #[derive(Deserialize)]
 pub(super) struct Next {
-    next: Option<String>,
+    pub(super) next: Option<String>,
 }
 
 /// `GET /login`.
@@ -36,7 +36,7 @@ pub(super) async fn form(State(state): State<ApiState>, Query(query): Query<Next
     if SignedIn::find(&parts, &state).await.is_ok_and(|found| found.is_some()) {
         return Redirect::to(local_path(&next)).into_response();
     }
-    page(StatusCode::OK, &LoginPage::new(local_path(&next)))
+    page(StatusCode::OK, &LoginPage::new(&state.config.load(), local_path(&next)))
 }
 
 /// What somebody says to show who they are.
@@ -97,7 +97,8 @@ pub(super) async fn sign_in(State(state): State<ApiState>, request: Request) -> 
     };
     let claim = Claim::of(&fields);
     let next = local_path(fields.get("next").unwrap_or_default());
-    let refused = |status, problem| page(status, &LoginPage::again(next, claim.name(), problem));
+    let refused =
+        |status, problem: &str| page(status, &LoginPage::again(&config, next, claim.name(), problem.to_owned()));
     let Some(turn) = state.failures.attempt(from, claim.name(), &config.limits).await else {
         let problem = "Too many attempts from your address have failed. Wait a minute";
         return refused(StatusCode::TOO_MANY_REQUESTS, problem);
@@ -122,7 +123,7 @@ pub(super) async fn sign_in(State(state): State<ApiState>, request: Request) -> 
         Err(error) => return problem_page(None, ReviewError::from(error).into()),
     };
     tracing::info!(with = claim.kind(), "signed in on the page");
-    redirect_with(next, &set_cookie(&config, &token))
+    redirect_with(next, &set_cookie(&config, Jar::Session, token.expose()))
 }
 
 /// `POST /logout`.
@@ -135,7 +136,7 @@ pub(super) async fn sign_out(State(state): State<ApiState>, submitted: Submitted
     if let Err(error) = closed {
         return problem_page(Some(person), ReviewError::from(error).into());
     }
-    redirect_with("/login", &clear_cookie(&state.config.load()))
+    redirect_with("/login", &clear_cookie(&state.config.load(), Jar::Session))
 }
 
 fn redirect_with(to: &str, cookie: &str) -> Response {
@@ -147,7 +148,7 @@ fn redirect_with(to: &str, cookie: &str) -> Response {
 }
 
 /// Writes it down; whether that went well, or need not.
-fn record(state: &ApiState, user: &str, from: Option<IpAddr>, with: &str, accepted: bool) -> bool {
+pub(super) fn record(state: &ApiState, user: &str, from: Option<IpAddr>, with: &str, accepted: bool) -> bool {
     let user = visible::head(user, NAME_LEN_MAX);
     let address = from.map(|from| from.to_string()).unwrap_or_default();
     let record = Record::SignIn { user, client_address: &address, with, accepted };

@@ -22,8 +22,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
 use super::assets::{ICON, SCRIPT, STYLE};
+use super::fields::Fields;
 use super::session::SignedIn;
 use super::{ApiState, Problem};
+use crate::config::Config;
 use crate::review::ReviewError;
 
 pub(super) use analytics::analytics;
@@ -95,19 +97,23 @@ impl Frame {
 #[template(path = "login.html")]
 pub(super) struct LoginPage {
     frame: Frame,
-    problem: Option<&'static str>,
+    problem: Option<String>,
     name: String,
     next: String,
+    /// Where else people can sign in: what it is called, and where that begins.
+    provider: Option<(String, String)>,
 }
 
 impl LoginPage {
-    pub(super) fn new(next: &str) -> Self {
-        Self { frame: Frame::bare(), problem: None, name: String::new(), next: next.to_owned() }
+    pub(super) fn new(config: &Config, next: &str) -> Self {
+        let begin = format!("/login/oidc?{}", Fields::encode(&[("next", next)]));
+        let provider = config.web.oidc.as_ref().map(|oidc| (oidc.name.clone(), begin));
+        Self { frame: Frame::bare(), problem: None, name: String::new(), next: next.to_owned(), provider }
     }
 
     /// After an attempt under that name.
-    pub(super) fn again(next: &str, name: &str, problem: &'static str) -> Self {
-        Self { problem: Some(problem), name: name.to_owned(), ..Self::new(next) }
+    pub(super) fn again(config: &Config, next: &str, name: &str, problem: String) -> Self {
+        Self { problem: Some(problem), name: name.to_owned(), ..Self::new(config, next) }
     }
 }
 

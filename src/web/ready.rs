@@ -28,6 +28,9 @@ pub(crate) trait Pulse: Send + Sync {
     /// Whether it is about to end.
     fn is_leaving(&self) -> bool;
 
+    /// Where people find the page.
+    fn public_url(&self) -> String;
+
     /// How many databases there are, and how many of them could not be asked at the last look, some seconds ago at most.
     fn upstreams(&self) -> (usize, usize);
 

@@ -17,6 +17,9 @@ use crate::identity::sessions::SessionToken;
 use crate::identity::{Principal, Scope};
 use crate::review::{Actor, ReviewError, Surface};
 
+/// How long somebody may take to sign in at the identity provider, in seconds.
+const ATTEMPT_S: u64 = 600;
+
 /// Where scripts of our pages send the session's own token.
 pub(super) const CSRF_HEADER: &str = "x-csrf-token";
 
@@ -33,7 +36,7 @@ impl SignedIn {
     /// Who the cookie of a request belongs to.
     pub(super) async fn find(parts: &Parts, state: &ApiState) -> Result<Option<Self>, Problem> {
         let config = state.config.load_full();
-        let token = cookie(&parts.headers, cookie_name(&config)).and_then(SessionToken::parse);
+        let token = cookie(&parts.headers, Jar::Session.name(&config)).and_then(SessionToken::parse);
         let Some(token) = token else { return Ok(None) };
         let found = state.sessions.find(&config, &token, state.now()).await.map_err(ReviewError::from)?;
         Ok(found.map(|principal| {
@@ -152,24 +155,46 @@ pub(super) fn local_path(next: &str) -> &str {
     if own { next } else { "/" }
 }
 
-/// The header that gives somebody their cookie.
-pub(super) fn set_cookie(config: &Config, token: &SessionToken) -> String {
-    let age = config.web.session_timeout.as_secs();
-    cookie_text(config, token.expose(), age)
+/// What a cookie of ours holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Jar {
+    /// The token of a session.
+    Session,
+    /// An attempt to sign in by the identity provider.
+    Attempt,
+}
+
+impl Jar {
+    pub(super) fn name(self, config: &Config) -> &'static str {
+        match (self, is_https(config)) {
+            (Self::Session, true) => "__Host-countersign",
+            (Self::Session, false) => "countersign",
+            (Self::Attempt, true) => "__Host-countersign-attempt",
+            (Self::Attempt, false) => "countersign-attempt",
+        }
+    }
+
+    fn age(self, config: &Config) -> u64 {
+        match self {
+            Self::Session => config.web.session_timeout.as_secs(),
+            Self::Attempt => ATTEMPT_S,
+        }
+    }
+}
+
+/// The header that gives somebody a cookie.
+pub(super) fn set_cookie(config: &Config, jar: Jar, value: &str) -> String {
+    cookie_text(config, jar, value, jar.age(config))
 }
 
 /// The header that takes it away.
-pub(super) fn clear_cookie(config: &Config) -> String {
-    cookie_text(config, "", 0)
+pub(super) fn clear_cookie(config: &Config, jar: Jar) -> String {
+    cookie_text(config, jar, "", 0)
 }
 
-fn cookie_text(config: &Config, value: &str, age: u64) -> String {
+fn cookie_text(config: &Config, jar: Jar, value: &str, age: u64) -> String {
     let secure = if is_https(config) { "; Secure" } else { "" };
-    format!("{}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={age}{secure}", cookie_name(config))
-}
-
-fn cookie_name(config: &Config) -> &'static str {
-    if is_https(config) { "__Host-countersign" } else { "countersign" }
+    format!("{}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={age}{secure}", jar.name(config))
 }
 
 pub(super) fn is_https(config: &Config) -> bool {
@@ -177,7 +202,7 @@ pub(super) fn is_https(config: &Config) -> bool {
 }
 
 /// The value of a cookie that came once.
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = pairs.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
     let mut values = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value);

@@ -8,7 +8,7 @@ const { spawn } = require('node:child_process');
 const path = require('node:path');
 const { chromium } = require('playwright-core');
 
-const { WEB_URL, PROXY_PORT, CHROMIUM, SCREENSHOTS } = process.env;
+const { WEB_URL, PROXY_PORT, CHROMIUM, SCREENSHOTS, ISSUER } = process.env;
 const TIMEOUT_MS = 60_000;
 const NASTY = '<img src=x onerror=alert(1)><script>alert(2)</script>';
 const DESKTOP = { viewport: { width: 1280, height: 860 } };
@@ -316,6 +316,41 @@ const stories = {
       await leave(page);
     }
     await session.withdraw();
+  },
+
+  async 'somebody of the identity provider signs in there, and approves'() {
+    const page = await visitor();
+    const session = psql("UPDATE orders SET status = 'paid' WHERE id = 13");
+    const id = await session.id;
+    await page.goto(`/requests/${id}`);
+    await isAccessible(page);
+    await picture(page, 'login');
+    await page.click('text="Sign in with Example ID"');
+    await page.fill('input[name=login]', 'eve');
+    await page.click('text="Continue"');
+    await page.waitForSelector('#approve');
+    assert.match(await page.innerText('header.top'), /eve@example\.com/);
+    await page.click('#approve');
+    await page.waitForSelector('text=You approved it.');
+    await session.ended;
+    assert.match(session.said, /UPDATE 1/);
+    await page.click('text="Sign out"');
+    await page.waitForSelector('#password');
+    page.troubles = page.troubles.filter((trouble) => !trouble.startsWith(`loads ${ISSUER}`));
+    await leave(page);
+  },
+
+  async 'somebody whom the identity provider knows, and nobody has listed, reads so'() {
+    const page = await visitor();
+    await page.goto('/login');
+    await page.click('text="Sign in with Example ID"');
+    await page.fill('input[name=login]', 'mallory');
+    await page.click('text="Continue"');
+    await page.waitForSelector('[role=alert]:has-text("Example ID knows you as mallory@example.com, but none of your groups")');
+    await isAccessible(page);
+    assert.deepStrictEqual((await page.context().cookies(WEB_URL)).filter(({ name }) => name.startsWith('countersign')), []);
+    page.troubles = page.troubles.filter((trouble) => !trouble.startsWith(`loads ${ISSUER}`) && !trouble.includes('403'));
+    await leave(page);
   },
 
   async 'who may not decide is offered nothing'() {

@@ -32,6 +32,7 @@ fn user(name: &str, groups: &[&str], password: Option<&str>) -> UserConfig {
         certificates: Vec::new(),
         tokens: Vec::new(),
         sessions: None,
+        oidc: None,
     }
 }
 

@@ -5,7 +5,10 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Answered, Begun, CALLS_MAX, Call, Callers, Key, PageSession, SWEEP_MAX};
+use super::{
+    Answered, Begun, CALLS_MAX, Call, Callers, Key, PEOPLE_MAX, PageSession, Person, SWEEP_MAX, encode_groups,
+    groups_from,
+};
 use crate::store::{SqliteStore, StoreError, StoreFuture, facts};
 
 impl Callers for SqliteStore {
@@ -31,14 +34,40 @@ impl Callers for SqliteStore {
                     session.opened_at.as_microsecond(),
                     session.ends_at.as_microsecond(),
                 ])?;
+            connection
+                .prepare_cached("DELETE FROM people WHERE ends_at <= ?1")?
+                .execute([session.opened_at.as_microsecond()])?;
+            let Some(said) = &session.said else { return Ok(()) };
+            connection
+                .prepare_cached(
+                    "INSERT INTO people (person, credential, groups, ends_at) VALUES (?1, ?2, ?3, ?4) \
+                     ON CONFLICT (person) DO UPDATE SET credential = ?2, groups = ?3, ends_at = ?4",
+                )?
+                .execute(params![
+                    session.user,
+                    session.credential.as_slice(),
+                    encode_groups(said)?,
+                    session.ends_at.as_microsecond(),
+                ])?;
             Ok(())
+        })
+    }
+
+    fn people(&self, now: Timestamp) -> StoreFuture<'_, Vec<Person>> {
+        self.read(move |connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT person, credential, groups, ends_at FROM people WHERE ends_at > ?1 ORDER BY ends_at DESC LIMIT ?2",
+            )?;
+            let found = query.query_map(params![now.as_microsecond(), PEOPLE_MAX], |row| Ok(person_from(row)))?;
+            found.map(|person| person?).collect()
         })
     }
 
     fn session(&self, key: Key) -> StoreFuture<'_, Option<PageSession>> {
         self.read(move |connection| {
             let mut query = connection.prepare_cached(
-                "SELECT key, person, credential, opened_at, ends_at FROM page_sessions WHERE key = ?1",
+                "SELECT s.key, s.person, s.credential, s.opened_at, s.ends_at, p.groups FROM page_sessions s LEFT JOIN people p \
+                 ON p.person = s.person AND p.credential = s.credential WHERE s.key = ?1",
             )?;
             query.query_row([key.as_slice()], |row| Ok(session_from(row))).optional()?.transpose()
         })
@@ -94,6 +123,16 @@ fn session_from(row: &Row<'_>) -> Result<PageSession, StoreError> {
         credential: row.get(2)?,
         opened_at: facts::time_from(row.get(3)?)?,
         ends_at: facts::time_from(row.get(4)?)?,
+        said: row.get::<_, Option<String>>(5)?.as_deref().map(groups_from).transpose()?,
+    })
+}
+
+fn person_from(row: &Row<'_>) -> Result<Person, StoreError> {
+    Ok(Person {
+        name: row.get(0)?,
+        credential: row.get(1)?,
+        groups: groups_from(&row.get::<_, String>(2)?)?,
+        ends_at: facts::time_from(row.get(3)?)?,
     })
 }
 

@@ -7,14 +7,23 @@ use tokio_postgres::Row;
 
 use super::PostgresStore;
 use super::rows::storable;
-use crate::store::callers::{Answered, Begun, CALLS_MAX, Call, Callers, Key, PageSession, SWEEP_MAX};
+use crate::store::callers::{
+    Answered, Begun, CALLS_MAX, Call, Callers, Key, PEOPLE_MAX, PageSession, Person, SWEEP_MAX, encode_groups,
+    groups_from,
+};
 use crate::store::{StoreError, StoreFuture, facts};
 
 const OPEN: &str = "WITH over AS (DELETE FROM countersign.page_sessions s WHERE s.ends_at <= $4 OR s.key IN \
-     (SELECT o.key FROM countersign.page_sessions o WHERE o.person = $2 ORDER BY o.opened_at DESC OFFSET $6)) \
+     (SELECT o.key FROM countersign.page_sessions o WHERE o.person = $2 ORDER BY o.opened_at DESC OFFSET $6)), \
+     silent AS (DELETE FROM countersign.people p WHERE p.ends_at <= $4 AND p.person <> $2), \
+     said AS (INSERT INTO countersign.people (person, credential, groups, ends_at) SELECT $2, $3, $7, $5 \
+     WHERE $7::text IS NOT NULL ON CONFLICT (person) DO UPDATE SET credential = excluded.credential, \
+     groups = excluded.groups, ends_at = excluded.ends_at) \
      INSERT INTO countersign.page_sessions (key, person, credential, opened_at, ends_at) VALUES ($1, $2, $3, $4, $5)";
-const SESSION: &str =
-    "SELECT s.key, s.person, s.credential, s.opened_at, s.ends_at FROM countersign.page_sessions s WHERE s.key = $1";
+const SESSION: &str = "SELECT s.key, s.person, s.credential, s.opened_at, s.ends_at, p.groups FROM countersign.page_sessions s \
+     LEFT JOIN countersign.people p ON p.person = s.person AND p.credential = s.credential WHERE s.key = $1";
+const PEOPLE: &str = "SELECT p.person, p.credential, p.groups, p.ends_at FROM countersign.people p WHERE p.ends_at > $1 \
+     ORDER BY p.ends_at DESC LIMIT $2";
 const CLOSE: &str = "DELETE FROM countersign.page_sessions s WHERE s.key = $1";
 const CLOSE_ALL: &str = "WITH closed AS (DELETE FROM countersign.page_sessions s WHERE s.person = $1 RETURNING s.key) \
      SELECT count(*) FROM closed";
@@ -38,7 +47,16 @@ impl Callers for PostgresStore {
             let others = i64::from(per_user_max.saturating_sub(1));
             let (opened, ends) = (session.opened_at.as_microsecond(), session.ends_at.as_microsecond());
             let (key, credential) = (session.key.as_slice(), session.credential.as_slice());
-            self.query(OPEN, &[&key, &storable(&session.user), &credential, &opened, &ends, &others]).await.map(drop)
+            let said = session.said.as_deref().map(encode_groups).transpose()?;
+            let person = storable(&session.user);
+            self.query(OPEN, &[&key, &person, &credential, &opened, &ends, &others, &said]).await.map(drop)
+        })
+    }
+
+    fn people(&self, now: Timestamp) -> StoreFuture<'_, Vec<Person>> {
+        Box::pin(async move {
+            let found = self.query(PEOPLE, &[&now.as_microsecond(), &i64::from(PEOPLE_MAX)]).await?;
+            found.iter().map(person_from).collect()
         })
     }
 
@@ -101,6 +119,16 @@ fn session_from(row: &Row) -> Result<PageSession, StoreError> {
         credential: digest(row.try_get(2)?)?,
         opened_at: facts::time_from(row.try_get(3)?)?,
         ends_at: facts::time_from(row.try_get(4)?)?,
+        said: row.try_get::<_, Option<String>>(5)?.as_deref().map(groups_from).transpose()?,
+    })
+}
+
+fn person_from(row: &Row) -> Result<Person, StoreError> {
+    Ok(Person {
+        name: row.try_get(0)?,
+        credential: digest(row.try_get(1)?)?,
+        groups: groups_from(row.try_get(2)?)?,
+        ends_at: facts::time_from(row.try_get(3)?)?,
     })
 }
 

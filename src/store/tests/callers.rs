@@ -10,7 +10,7 @@ fn call(caller: &str, key: u8, request: u8) -> Call {
 
 fn session(key: u8, user: &str, opened: i64) -> PageSession {
     let (opened_at, ends_at) = (at(opened), at(opened + 100));
-    PageSession { key: [key; 32], user: user.to_owned(), credential: [9; 32], opened_at, ends_at }
+    PageSession { key: [key; 32], user: user.to_owned(), credential: [9; 32], opened_at, ends_at, said: None }
 }
 
 #[tokio::test]
@@ -85,4 +85,34 @@ async fn proxies_of_one_store_know_the_same() {
     assert_eq!(other.begin_call(call("bob", 1, 1), at(1), at(9)).await.unwrap(), Begun::Answered(answered));
     assert_eq!(other.close_sessions("bob".to_owned()).await.unwrap(), 1);
     assert_eq!(one.session([1; 32]).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_the_provider_said_last_counts_for_as_long_as_the_session_would() {
+    for place in Place::both().await {
+        let callers = place.open_callers().await;
+        let groups = |words: &str| Some(words.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        let said = async |key: u8| callers.session([key; 32]).await.unwrap().unwrap().said;
+        let people = async |now: i64| {
+            let people = callers.people(at(now)).await.unwrap();
+            people.into_iter().map(|person| (person.name, person.groups.join(" "))).collect::<Vec<_>>()
+        };
+        let eve = |words: &str| ("eve".to_owned(), words.to_owned());
+        callers.open_session(session(1, "bob", 0), 20).await.unwrap();
+        callers.open_session(PageSession { said: groups("dba ops"), ..session(2, "eve", 0) }, 20).await.unwrap();
+        assert_eq!((said(1).await, said(2).await), (None, groups("dba ops")));
+        callers.open_session(PageSession { said: groups("ops"), ..session(3, "eve", 5) }, 20).await.unwrap();
+        assert_eq!((said(2).await, said(3).await), (groups("ops"), groups("ops")), "the last word counts everywhere");
+        // Who signs out has still been what they were.
+        callers.close_sessions("eve".to_owned()).await.unwrap();
+        assert_eq!((people(104).await, people(105).await), (vec![eve("ops")], Vec::new()));
+        // Somebody else by the same name is another person.
+        let other = PageSession { credential: [8; 32], said: groups(""), ..session(4, "eve", 6) };
+        callers.open_session(session(5, "eve", 5), 20).await.unwrap();
+        callers.open_session(other, 20).await.unwrap();
+        assert_eq!((said(4).await, said(5).await, people(7).await), (groups(""), None, vec![eve("")]));
+        // Time takes it away, at the next sign-in of anybody.
+        callers.open_session(session(6, "bob", 500), 20).await.unwrap();
+        assert_eq!(people(0).await, Vec::new());
+    }
 }

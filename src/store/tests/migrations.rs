@@ -13,7 +13,7 @@ use crate::store::migrations::{Migration, POSTGRES, SQLITE};
 
 /// What stands in each file, for ever: the first digits of its SHA-256. A new file gets a line here, an old line is never
 /// changed.
-const WRITTEN: [(&str, &str); 15] = [
+const WRITTEN: [(&str, &str); 17] = [
     ("sqlite/0001-requests.sql", "bee0198f9731115d"),
     ("sqlite/0002-grants.sql", "10023c772d9d04d2"),
     ("sqlite/0003-lists.sql", "bbc7d05bce0ec697"),
@@ -22,6 +22,7 @@ const WRITTEN: [(&str, &str); 15] = [
     ("sqlite/0006-limits.sql", "bdaef184b03ab913"),
     ("sqlite/0007-callers.sql", "9d1e82ebb2931ee3"),
     ("sqlite/0008-told.sql", "a91fae84f4cce764"),
+    ("sqlite/0009-people.sql", "3688a2b93d2bcc27"),
     ("postgres/0001-requests.sql", "e7c592a76957ed1c"),
     ("postgres/0002-grants.sql", "93d2b0fa61f6b875"),
     ("postgres/0003-edits.sql", "f4d7813f6e6f56dc"),
@@ -29,6 +30,7 @@ const WRITTEN: [(&str, &str); 15] = [
     ("postgres/0005-limits.sql", "dcb6cb5955577eb4"),
     ("postgres/0006-callers.sql", "0fe6f6b65bee0764"),
     ("postgres/0007-told.sql", "59726f9dc6754310"),
+    ("postgres/0008-people.sql", "3f94fd6e90fb957c"),
 ];
 
 fn source(path: &str) -> std::path::PathBuf {
@@ -113,7 +115,11 @@ async fn keeps_callers(callers: &Arc<dyn Callers>, kind: &str, version: u32) {
     let first = if kind == "sqlite" { 7 } else { 6 };
     for of in first..=version {
         let key = [u8::try_from(of).unwrap(); 32];
-        assert_eq!(callers.session(key).await.unwrap().unwrap().user, "bob", "{kind} {of}");
+        let session = callers.session(key).await.unwrap().unwrap();
+        assert_eq!(session.user, "bob", "{kind} {of}");
+        // What was said last is of who opened the last session.
+        let said = (of == version && of > first + 1).then(|| vec!["their-dbas".to_owned()]);
+        assert_eq!(session.said, said, "{kind} {of}");
         let call = Call { caller: "bob".to_owned(), key, request: key };
         let answered = Answered { status: 201, body: Some("{}".to_owned()) };
         assert_eq!(callers.begin_call(call, at(0), at(9)).await.unwrap(), Begun::Answered(answered), "{kind} {of}");

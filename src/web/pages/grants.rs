@@ -168,6 +168,7 @@ async fn shown(state: &ApiState, person: &SignedIn, done: Option<&'static str>, 
     let config = state.config.load();
     let open_to = |database: &&crate::config::DatabaseConfig| {
         let mut groups = config.groups_of(&who.name);
+        crate::roles::add(&mut groups, who.groups.iter().cloned());
         crate::roles::add(&mut groups, state.review.groups_on(&database.name, &who.name));
         database.groups.iter().any(|group| groups.contains(group)) && !config.grant_max(&database.name).is_zero()
     };
