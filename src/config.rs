@@ -20,6 +20,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod token;
+pub(crate) mod told;
 mod upstream;
 mod values;
 mod web;
@@ -39,6 +40,7 @@ pub(crate) use self::oidc::is_safe;
 pub use self::oidc::{OidcConfig, UserClaim};
 pub(crate) use self::problem::nearest;
 pub use self::problem::{ConfigProblems, Problem};
+pub(crate) use self::resolve::CONSOLE;
 pub use self::secret::{derive_verifier, mask_key};
 pub use self::store::StoreConfig;
 pub use self::token::TokenConfig;

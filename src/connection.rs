@@ -16,6 +16,8 @@ use tokio::sync::watch;
 
 use crate::audit::Record;
 use crate::cancel::CancelKey;
+use crate::config::CONSOLE;
+use crate::console;
 use crate::database::Database;
 use crate::drain::{self, Phase};
 use crate::fault::{Fault, with_causes};
@@ -26,6 +28,7 @@ use crate::session::messages::fatal;
 use crate::session::preset;
 use crate::session::startup::{self, ClientHandshake, StartupOutcome};
 use crate::session::words::Identity;
+use crate::sessions::{Connected, Entered, Order};
 use crate::stream::ClientStream;
 use crate::telemetry::SESSIONS;
 use crate::upstream::{self, Upstream};
@@ -59,8 +62,11 @@ pub(crate) async fn serve(newcomer: Newcomer, shared: Arc<Shared>, mut drain: wa
     match outcome {
         Ok(StartupOutcome::Session(handshake)) => {
             drop(place);
+            if handshake.database == CONSOLE {
+                return Box::pin(console::serve(handshake, shared)).await;
+            }
             if let Some(session) = Box::pin(begin(handshake, &shared)).await {
-                session.run(&shared, drain).await;
+                session.run(&shared).await;
             }
         }
         Ok(StartupOutcome::Cancel(key, stream)) => Box::pin(cancel(&key, stream, &shared)).await,
@@ -110,6 +116,7 @@ async fn begin(mut handshake: Box<ClientHandshake>, shared: &Arc<Shared>) -> Opt
         }
     };
     let (database, upstream) = connected;
+    let (entered, orders) = shared.sessions.enter(&name, connected_as(&identity, upstream.cancel.process_id()));
     let (key, cancels) = shared.cancels.register(upstream.cancel.process_id(), handshake.cancel_secret_len);
     if let Err(error) = greet(&mut handshake.stream, &upstream, &key).await {
         tracing::debug!(%error, "client left during the greeting");
@@ -125,23 +132,25 @@ async fn begin(mut handshake: Box<ClientHandshake>, shared: &Arc<Shared>) -> Opt
     let parts =
         Parts { client: stream, client_unread: unread, upstream, cancels, identity, name: name.clone(), settings };
     let driver = Driver::new(Arc::clone(shared), database, parts);
-    Some(Session { driver, place, user, database: database_name, name })
+    Some(Session { driver, place, entered, orders, user, database: database_name, name })
 }
 
 /// A session that has begun, and what its end is recorded by.
 struct Session {
     driver: Box<Driver>,
     place: Place,
+    entered: Entered,
+    orders: watch::Receiver<Order>,
     user: String,
     database: String,
     name: String,
 }
 
 impl Session {
-    async fn run(self, shared: &Arc<Shared>, drain: watch::Receiver<Phase>) {
-        let Self { driver, place: _place, user, database, name } = self;
+    async fn run(self, shared: &Arc<Shared>) {
+        let Self { driver, place: _place, entered: _entered, orders, user, database, name } = self;
         metrics::gauge!(SESSIONS).increment(1.0);
-        driver.run(drain).await;
+        driver.run(orders).await;
         metrics::gauge!(SESSIONS).decrement(1.0);
         let record = Record::SessionClose { session: &name, user: &user, database: &database, reason: "closed" };
         if let Err(error) = shared.audit.record(Timestamp::now(), &record) {
@@ -159,6 +168,12 @@ fn identity(handshake: &ClientHandshake, name: &str, shared: &Shared) -> Identit
     };
     let session = name.to_owned();
     Identity { subject, session, client_address: handshake.peer.clone(), public_url: shared.public_url() }
+}
+
+fn connected_as(identity: &Identity, process_id: Option<i32>) -> Connected {
+    let Subject { user, database, application, .. } = identity.subject.clone();
+    let client_address = identity.client_address.clone();
+    Connected { user, database, application, client_address, process_id, since: Timestamp::now() }
 }
 
 fn parameter<'a>(handshake: &'a ClientHandshake, wanted: &str) -> Option<&'a str> {

@@ -24,6 +24,7 @@ use crate::estimate::Estimator;
 use crate::roles::Memberships;
 use crate::session::words::Looked;
 use crate::side_pool::SidePool;
+use crate::telemetry::Tally;
 
 /// About how many analyses are kept.
 const ANALYSES: usize = 10_000;
@@ -62,6 +63,7 @@ pub struct Database {
     cards: SidePool,
     views: ArcSwap<Views>,
     masks: DashMap<Selection, Compiled>,
+    tally: Tally,
 }
 
 impl Database {
@@ -74,7 +76,14 @@ impl Database {
         let cards = SidePool::new(upstream.clone(), tls, CARDS_AT_ONCE);
         let analyses = Arc::new(AnalysisCache::new(ANALYSES, ANALYSES_BYTES_MAX));
         let (views, masks) = (ArcSwap::default(), DashMap::new());
-        Self { upstream, groups_from, catalog, analyses, estimator, looker, cards, views, masks }
+        let tally = Tally::default();
+        Self { upstream, groups_from, catalog, analyses, estimator, looker, cards, views, masks, tally }
+    }
+
+    /// What became of the statements of its clients.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Who asks its planner.

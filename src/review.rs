@@ -217,6 +217,8 @@ pub enum Surface {
     Api,
     /// The web page.
     Web,
+    /// The console in psql.
+    Console,
     /// The proxy itself: expiry, restart, policy.
     Proxy,
 }

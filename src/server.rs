@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinSet;
 
 use crate::audit::{self, Audit, AuditError, Record};
@@ -34,6 +34,7 @@ use crate::live::{Live, LiveEvent};
 use crate::review::{Review, ReviewError};
 use crate::session::Workroom;
 use crate::session::startup::{StartupContext, mock_secret};
+use crate::sessions::Sessions;
 use crate::store::{self, Callers, PostgresStore, SqliteStore, Store, StoreError};
 use crate::stream::ClientStream;
 use crate::telemetry::{STRANGERS_REFUSED, VerdictCounters};
@@ -58,7 +59,10 @@ pub(crate) struct Shared {
     pub(crate) verdicts: VerdictCounters,
     pub(crate) workroom: Workroom,
     pub(crate) cards: CardDesk,
-    sessions: AtomicU64,
+    pub(crate) sessions: Arc<Sessions>,
+    session_numbers: AtomicU64,
+    /// An operator wants the proxy to end.
+    stop: Notify,
     /// Distinguishes the sessions of this process from those of earlier ones in the audit trail.
     started: Timestamp,
     web: SocketAddr,
@@ -73,8 +77,18 @@ impl Shared {
         self.databases.load().get(name).cloned()
     }
 
+    /// Every database, by its name.
+    pub(crate) fn databases(&self) -> Arc<HashMap<String, Arc<Database>>> {
+        self.databases.load_full()
+    }
+
+    /// Has the proxy end as at SIGTERM.
+    pub(crate) fn stop(&self) {
+        self.stop.notify_one();
+    }
+
     /// As [`Server::reload`].
-    async fn reload(&self, mut config: Config) -> Result<(), ServerError> {
+    pub(crate) async fn reload(&self, mut config: Config) -> Result<(), ServerError> {
         config
             .ensure_mask_key()
             .map_err(|source| ServerError::DataDir { path: config.data_dir.display().to_string(), source })?;
@@ -92,7 +106,7 @@ impl Shared {
 
     /// A name for a new session, unique in the audit trail.
     pub(crate) fn session_name(&self) -> String {
-        let number = self.sessions.fetch_add(1, Ordering::Relaxed);
+        let number = self.session_numbers.fetch_add(1, Ordering::Relaxed);
         format!("{}-{number}", self.started.as_second())
     }
 
@@ -230,7 +244,9 @@ impl Server {
             verdicts: VerdictCounters::new(),
             workroom: Workroom::new(),
             cards: CardDesk::new(),
-            sessions: AtomicU64::new(1),
+            sessions: Sessions::new(),
+            session_numbers: AtomicU64::new(1),
+            stop: Notify::new(),
             started: now,
             web,
         });
@@ -299,16 +315,29 @@ impl Server {
         self.shared.reload(config).await
     }
 
+    /// Completes when an operator has asked for the end.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn stop_wanted(&self) {
+        self.shared.stop.notified().await;
+    }
+
     /// How long sessions may finish what they are doing once the proxy stops.
     #[must_use]
     pub fn drain_timeout(&self) -> Duration {
         self.shared.config().drain_timeout
     }
 
+    fn enter(&self, phase: Phase) {
+        self.phase.send_replace(phase);
+        self.shared.sessions.set_phase(phase);
+    }
+
     /// Stops accepting, lets sessions finish for [`Server::drain_timeout`] or until `hurry`, cancels what still runs, and
     /// ends everything.
     pub async fn shutdown(mut self, hurry: impl Future<Output = ()>) {
-        self.phase.send_replace(Phase::Draining);
+        self.enter(Phase::Draining);
         let timeout = self.drain_timeout();
         let sessions = &mut self.sessions;
         // All are cancel safe: tasks, a timer and the caller's signal.
@@ -317,7 +346,7 @@ impl Server {
             () = tokio::time::sleep(timeout) => tracing::warn!("sessions did not finish in time; what they run is cancelled"),
             () = hurry => tracing::warn!("told to hurry; what sessions run is cancelled"),
         }
-        self.phase.send_replace(Phase::Ending);
+        self.enter(Phase::Ending);
         let all = async {
             all_of(&mut self.sessions).await;
             all_of(&mut self.services).await;

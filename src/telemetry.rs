@@ -4,6 +4,7 @@
 //! Invariant: every metric the proxy publishes has its name here.
 
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use metrics::Counter;
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
@@ -137,6 +138,34 @@ impl VerdictCounters {
 impl Default for VerdictCounters {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// How many statements of one database were judged so far, by verdict.
+#[derive(Debug, Default)]
+pub struct Tally {
+    allowed: AtomicU64,
+    held: AtomicU64,
+    denied: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Tally {
+    /// Counts one `allow`, `hold`, `deny` or `error`.
+    pub fn count(&self, verdict: &str) {
+        let count = match verdict {
+            "allow" => &self.allowed,
+            "hold" => &self.held,
+            "error" => &self.failed,
+            _ => &self.denied,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Allowed, held, denied, and what can only fail.
+    #[must_use]
+    pub fn counts(&self) -> [u64; 4] {
+        [&self.allowed, &self.held, &self.denied, &self.failed].map(|count| count.load(Ordering::Relaxed))
     }
 }
 

@@ -63,6 +63,22 @@ fn piece(c: char, in_deceptive_word: bool) -> Piece {
     }
 }
 
+/// A text on one line, everything that could deceive spelt out.
+pub(crate) fn line(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (_, piece) in pieces(text) {
+        match piece {
+            Piece::Plain(c @ ('\n' | '\t')) | Piece::Hidden(c) => out.push_str(&spelt(c)),
+            Piece::Plain(c) => out.push(c),
+            Piece::Disguised(c) => {
+                out.push(c);
+                out.push_str(&spelt(c));
+            }
+        }
+    }
+    out
+}
+
 /// Shows nothing, moves or turns what is around it, or is a blank that PostgreSQL does not take for one.
 pub(crate) fn is_hidden(c: char) -> bool {
     c.is_control()

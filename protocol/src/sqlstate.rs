@@ -30,6 +30,8 @@ pub const UNKNOWN_DATABASE: &str = "3D000";
 pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
 /// `cant_change_runtime_param`.
 pub const CANT_CHANGE_RUNTIME_PARAM: &str = "55P02";
+/// `object_not_in_prerequisite_state`.
+pub const OBJECT_NOT_IN_PREREQUISITE_STATE: &str = "55000";
 /// `syntax_error`.
 pub const SYNTAX_ERROR: &str = "42601";
 /// `undefined_object`.
@@ -38,6 +40,8 @@ pub const UNDEFINED_OBJECT: &str = "42704";
 pub const UNDEFINED_FUNCTION: &str = "42883";
 /// `undefined_table`.
 pub const UNDEFINED_TABLE: &str = "42P01";
+/// `undefined_parameter`.
+pub const UNDEFINED_PARAMETER: &str = "42P02";
 /// `too_many_connections`.
 pub const TOO_MANY_CONNECTIONS: &str = "53300";
 /// `program_limit_exceeded`.
@@ -52,5 +56,7 @@ pub const CANNOT_CONNECT_NOW: &str = "57P03";
 pub const IDLE_SESSION: &str = "57P05";
 /// `io_error`: the audit or the store cannot be written.
 pub const IO_ERROR: &str = "58030";
+/// `system_error`.
+pub const SYSTEM_ERROR: &str = "58000";
 /// `internal_error`.
 pub const INTERNAL_ERROR: &str = "XX000";

@@ -68,6 +68,17 @@ pub enum Record<'a> {
         /// HTTP status of the answer.
         status: u16,
     },
+    /// A command was typed into the console.
+    ConsoleCommand {
+        /// The session.
+        session: &'a str,
+        /// Its user.
+        user: &'a str,
+        /// The command, as it was typed.
+        command: &'a str,
+        /// Whether they may do that.
+        permitted: bool,
+    },
     /// A session ended.
     SessionClose {
         /// The session.
@@ -313,7 +324,7 @@ pub enum Record<'a> {
 }
 
 /// What records are called that people may look for, as `kind` has it.
-pub const KINDS: [&str; 18] = [
+pub const KINDS: [&str; 20] = [
     "verdict",
     "intent",
     "outcome",
@@ -327,6 +338,8 @@ pub const KINDS: [&str; 18] = [
     "session_close",
     "login_failed",
     "sign_in",
+    "api_call",
+    "console_command",
     "config",
     "config_change",
     "retired",

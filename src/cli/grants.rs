@@ -208,7 +208,7 @@ fn full(view: &GrantView, colour: Colour) -> String {
 }
 
 /// What it lifts, in words.
-fn scope(scope: &GrantScope) -> String {
+pub(crate) fn scope(scope: &GrantScope) -> String {
     if let Some(masks) = &scope.masks {
         return format!("values masked by {}", masks.join(", "));
     }

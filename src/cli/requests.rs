@@ -6,7 +6,7 @@ mod card;
 mod client;
 mod export;
 mod stats;
-pub(super) mod view;
+pub(crate) mod view;
 
 use std::collections::HashMap;
 use std::io::{self, Write};

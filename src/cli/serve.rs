@@ -221,6 +221,7 @@ async fn serve(server: &Server, signals: &mut Signals, manager: &Manager, path: 
         tokio::select! {
             _ = signals.interrupt.recv() => return,
             _ = signals.terminate.recv() => return,
+            () = server.stop_wanted() => return,
             _ = signals.hangup.recv() => {
                 manager.reloading();
                 reload(server, path).await;

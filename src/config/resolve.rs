@@ -109,7 +109,7 @@ pub(super) const KEYS: &[&Keys] = &[
 /// How long sessions may finish what they are doing after the proxy was told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 /// The name the proxy's own console answers to.
-const CONSOLE: &str = "countersign";
+pub(crate) const CONSOLE: &str = "countersign";
 
 /// Reads a whole file.
 pub(super) fn config(path: &Path, text: &str) -> Result<Config, ConfigProblems> {

@@ -102,6 +102,10 @@ impl Machine {
                 continue;
             }
             let Some(header) = Header::peek(&self.client_in, limit)? else { return Ok(()) };
+            if self.paused && self.is_between_transactions() && header.tag != tag::TERMINATE {
+                self.blocked = true;
+                return Ok(());
+            }
             if matches!(header.tag, tag::QUERY | tag::FUNCTION_CALL) {
                 // It waits for the end of what comes before it, and that must have been sent for it.
                 self.release_group();

@@ -33,6 +33,7 @@ use crate::review::{
     self, Agreement, Decision, Execution, NewRequest, Opened, Outcome, RequestId, ReviewError, Wait, Waiting,
 };
 use crate::server::Shared;
+use crate::sessions::Order;
 use crate::stream::ClientStream;
 use crate::telemetry;
 use crate::upstream::{Upstream, UpstreamCancel};
@@ -87,7 +88,7 @@ enum Woken {
     Cancel,
     CancelSent,
     Decided,
-    Drain(Phase),
+    Ordered(Order),
     Tick,
 }
 
@@ -130,11 +131,11 @@ impl Driver {
     }
 
     /// Runs until both sides are closed.
-    pub(crate) async fn run(mut self: Box<Self>, mut drain: watch::Receiver<Phase>) {
+    pub(crate) async fn run(mut self: Box<Self>, mut orders: watch::Receiver<Order>) {
         self.look_around();
-        self.work(None).await;
-        let late = *drain.borrow_and_update();
-        match late {
+        let order = *orders.borrow_and_update();
+        self.work(order.is_paused.then_some(Event::Paused(true))).await;
+        match order.phase {
             Phase::Serving => {}
             Phase::Draining => self.work(Some(Event::DrainSoon)).await,
             Phase::Ending => self.work(Some(Event::DrainNow)).await,
@@ -145,7 +146,7 @@ impl Driver {
                 break;
             }
             self.reach_crash_point();
-            let woken = self.wait(&mut drain).await;
+            let woken = self.wait(&mut orders).await;
             self.reach_crash_point();
             self.look_around();
             let event = match woken {
@@ -158,9 +159,15 @@ impl Driver {
                 Woken::Io(Io::UpstreamClosed) => Event::UpstreamClosed,
                 Woken::Cancel => Event::Cancel,
                 Woken::CancelSent => Event::CancelSent,
-                Woken::Drain(Phase::Serving | Phase::Draining) if self.born.elapsed() < NEWBORN => Event::DrainSoon,
-                Woken::Drain(Phase::Serving | Phase::Draining) => Event::Drain,
-                Woken::Drain(Phase::Ending) => Event::DrainNow,
+                Woken::Ordered(order) => {
+                    self.work(Some(Event::Paused(order.is_paused))).await;
+                    match order.phase {
+                        Phase::Serving => continue,
+                        Phase::Draining if self.born.elapsed() < NEWBORN => Event::DrainSoon,
+                        Phase::Draining => Event::Drain,
+                        Phase::Ending => Event::DrainNow,
+                    }
+                }
                 Woken::Tick => Event::Tick,
                 Woken::Decided => match self.waiting.take() {
                     Some(waiting) if self.sockets.has_client_ended() => {
@@ -198,7 +205,7 @@ impl Driver {
     ///
     /// # Cancel safety
     /// Every branch is cancel safe; bytes move only inside the poll that returns.
-    async fn wait(&mut self, drain: &mut watch::Receiver<Phase>) -> Woken {
+    async fn wait(&mut self, orders: &mut watch::Receiver<Order>) -> Woken {
         // The sockets come first, so that what a client sent before its cancel is seen before it. While a large result
         // streams they are always ready, and a cancel must be seen all the same.
         self.turns = self.turns.wrapping_add(1);
@@ -213,7 +220,7 @@ impl Driver {
             () = cancels.recv() => Woken::Cancel,
             Some(_) = sending_cancel.join_next() => Woken::CancelSent,
             () = review::decided(waiting) => Woken::Decided,
-            Ok(()) = drain.changed() => Woken::Drain(*drain.borrow_and_update()),
+            Ok(()) = orders.changed() => Woken::Ordered(*orders.borrow_and_update()),
             () = reached(deadline) => Woken::Tick,
         }
     }
@@ -306,6 +313,7 @@ impl Driver {
     fn record(&mut self, judged: &Judged) -> Option<audit::Written> {
         let subject = &self.subject;
         self.shared.verdicts.count(judged.verdict);
+        self.database.tally().count(judged.verdict);
         if judged.verdict == "deny" && self.shared.live.is_watched() {
             let rule = judged.rules.first().cloned();
             self.shared.live.tell(LiveEvent::Denied { user: subject.user.clone(), rule });

@@ -21,11 +21,15 @@ use crate::review::{AccessRequest, Outcome, RequestId};
 
 impl Machine {
     pub(super) fn is_idle(&self) -> bool {
+        self.is_between_transactions() && self.client_in.is_empty()
+    }
+
+    /// Whether what was begun has ended, whatever its client asks for next.
+    pub(super) fn is_between_transactions(&self) -> bool {
         self.expected.is_empty()
             && self.group.is_empty()
             && self.status == TransactionStatus::Idle
             && matches!(self.gate, Gate::Open)
-            && self.client_in.is_empty()
             && !(self.skipping || self.in_pipeline)
     }
 
@@ -187,7 +191,8 @@ impl Machine {
     pub(super) fn has_drained(&self) -> bool {
         match self.draining {
             Draining::No | Draining::Soon => false,
-            Draining::WhenIdle => self.is_idle(),
+            // What a paused session has not begun, it does not begin any more.
+            Draining::WhenIdle => self.is_idle() || (self.paused && self.is_between_transactions()),
             Draining::WhenSettled => {
                 let waits = matches!(
                     self.gate,

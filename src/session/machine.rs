@@ -96,6 +96,8 @@ pub struct Machine {
     /// The upstream announced its end.
     pub(super) upstream_fatal: bool,
     pub(super) draining: Draining,
+    /// Between transactions nothing new begins.
+    pub(super) paused: bool,
     pub(super) client_gone: bool,
     /// The client has sent a message.
     pub(super) asked: bool,
@@ -165,6 +167,7 @@ impl Machine {
             looked: None,
             upstream_fatal: false,
             draining: Draining::No,
+            paused: false,
             client_gone: false,
             asked: false,
             client_ended: false,
@@ -343,6 +346,7 @@ impl Machine {
             Event::ClientClosed => self.client_closed(),
             Event::UpstreamClosed => return Err(self.upstream_closed()),
             Event::LeftOpen(id, request) => self.left_open(id, request),
+            Event::Paused(is_paused) => self.paused = is_paused,
             Event::Drain => self.drain(),
             Event::DrainSoon if !self.asked => self.draining = Draining::Soon,
             Event::DrainSoon => self.drain(),
@@ -372,6 +376,7 @@ impl Machine {
             | Event::ClientClosed
             | Event::UpstreamClosed
             | Event::LeftOpen(..)
+            | Event::Paused(_)
             | Event::Drain
             | Event::DrainSoon
             | Event::DrainNow => {}

@@ -156,6 +156,8 @@ pub enum Event {
     ClientClosed,
     /// The upstream's socket is at its end.
     UpstreamClosed,
+    /// An operator has the session begin nothing new, or begin again.
+    Paused(bool),
     /// The proxy shuts down: the session ends with what it is doing.
     Drain,
     /// The same for a session that has just begun: if it has done nothing yet, it may do one thing.

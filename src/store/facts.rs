@@ -179,12 +179,13 @@ pub(super) fn surface_name(surface: Surface) -> &'static str {
         Surface::Wire => "wire",
         Surface::Api => "api",
         Surface::Web => "web",
+        Surface::Console => "console",
         Surface::Proxy => "proxy",
     }
 }
 
 pub(super) fn surface_from(name: &str) -> Result<Surface, StoreError> {
-    [Surface::Wire, Surface::Api, Surface::Web, Surface::Proxy]
+    [Surface::Wire, Surface::Api, Surface::Web, Surface::Console, Surface::Proxy]
         .into_iter()
         .find(|surface| surface_name(*surface) == name)
         .ok_or(StoreError::Invalid("surface"))

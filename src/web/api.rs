@@ -18,7 +18,7 @@ use crate::card::Card;
 use crate::duration;
 use crate::identity::{Principal, Scope};
 use crate::review::schema::Demand;
-use crate::review::{AccessRequest, Comment, RequestId, State as RequestState};
+use crate::review::{AccessRequest, Comment, RequestId, Review, State as RequestState};
 use crate::store::{Filter, PAGE_MAX, Past};
 
 /// When a card has been gathered if it ever is.
@@ -58,9 +58,14 @@ pub struct Details {
 
 impl RequestView {
     pub(super) fn of(state: &ApiState, request: AccessRequest) -> Self {
+        Self::with_link(&state.review, &state.config.load().web.public_url, request)
+    }
+
+    /// As it is shown, with a link below that address.
+    pub(crate) fn with_link(review: &Review, public_url: &str, request: AccessRequest) -> Self {
         let waits = matches!(request.state, RequestState::Pending | RequestState::Approved);
-        let left = state.review.time(Timestamp::now()).duration_until(request.expires_at).as_secs().max(0);
-        let url = format!("{}/requests/{}", state.config.load().web.public_url, request.id);
+        let left = review.time(Timestamp::now()).duration_until(request.expires_at).as_secs().max(0);
+        let url = format!("{public_url}/requests/{}", request.id);
         Self { seconds_left: waits.then_some(left), url, request, details: None }
     }
 }
@@ -132,8 +137,7 @@ pub(super) async fn list(
 
 impl Details {
     /// What somebody is shown of a request that they may see.
-    pub(super) async fn of(state: &ApiState, who: &Principal, request: &AccessRequest) -> Result<Self, Problem> {
-        let review = &state.review;
+    pub(crate) async fn of(review: &Review, who: &Principal, request: &AccessRequest) -> Result<Self, Problem> {
         // Whoever reviews it is asked for the same shape by anybody; a requester knows of own requests only.
         let reviews = review.is_reviewer(request, &who.name, &who.groups);
         let own = (!reviews).then_some(who.name.as_str());
@@ -159,7 +163,7 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<RequestView>, Problem> {
     let request = state.review.find(parse_id(&id)?, &caller.actor()).await?;
-    let details = Details::of(&state, &caller.principal, &request).await?;
+    let details = Details::of(&state.review, &caller.principal, &request).await?;
     Ok(Json(RequestView { details: Some(details), ..RequestView::of(&state, request) }))
 }
 

@@ -61,7 +61,9 @@ fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let text = first.to_str().ok().filter(|text| fits(text));
     match (text, second) {
         (Some(text), None) => Ok(Some(text.to_owned())),
-        _ => Err(Problem::bad_request("Send one Idempotency-Key of at most 255 characters, all of them printable ASCII")),
+        _ => {
+            Err(Problem::bad_request("Send one Idempotency-Key of at most 255 characters, all of them printable ASCII"))
+        }
     }
 }
 

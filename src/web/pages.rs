@@ -15,7 +15,6 @@ mod remarks;
 mod request;
 mod shown;
 mod sql;
-mod words;
 
 use askama::Template;
 use axum::http::{HeaderValue, StatusCode, header};

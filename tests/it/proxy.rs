@@ -6,6 +6,7 @@ mod batch;
 mod bound;
 mod cancel;
 mod card;
+mod console;
 mod crash;
 mod deny;
 mod edited;

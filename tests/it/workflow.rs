@@ -1,4 +1,4 @@
-//! The transcripts in `docs/workflow.md` are what clients really print.
+//! The transcripts in `docs/workflow.md` and `docs/console.md` are what clients really print.
 //!
 //! `COUNTERSIGN_WRITE_TRANSCRIPTS=1 cargo test --test it workflow::` writes them anew.
 
@@ -17,10 +17,12 @@ fn in_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// What a person types, and where: in a directory with the files of that name, as alice.
+/// What a person types, and where: in a directory with the files of that name.
 struct Desk<'a> {
     proxy: &'a Proxy,
     directory: PathBuf,
+    /// Whose name clients take when a line gives none.
+    user: &'static str,
 }
 
 impl Desk<'_> {
@@ -33,9 +35,9 @@ impl Desk<'_> {
             .args(["-c", &format!("{line} 2>&1")])
             .current_dir(&self.directory)
             .env("PATH", format!("{binary}:{}", std::env::var("PATH").unwrap_or_default()))
-            .envs([("PGHOST", "127.0.0.1"), ("PGUSER", "alice"), ("PGDATABASE", "shop"), ("PGSSLMODE", "disable")])
+            .envs([("PGHOST", "127.0.0.1"), ("PGUSER", self.user), ("PGDATABASE", "shop"), ("PGSSLMODE", "disable")])
             .env("PGPORT", address.port().to_string())
-            .env("PGPASSWORD", password("alice"))
+            .env("PGPASSWORD", password(self.user))
             .env("DATABASE_URL", format!("postgresql+psycopg://alice:{}@{address}/shop", password("alice")))
             .env("COUNTERSIGN_PROXY", format!("postgres://alice@{address}?sslmode=disable"))
             .env("PYTHONPATH", in_repository("target/clients/python"))
@@ -79,6 +81,7 @@ fn tidied(transcript: &str) -> String {
     for (pattern, word) in [
         (r"[0-9A-HJKMNP-TV-Z]{26}", "01KAN6ZC3V0E7Q4T8W2Y5X9RMB"),
         (r"[0-9]{2}:[0-9]{2} UTC", "16:40 UTC"),
+        (r"[0-9]{2}m [0-9]{2}s", "59m 59s"),
         (r"http://127\.0\.0\.1:[0-9]+", "http://127.0.0.1:8543"),
     ] {
         text = Regex::new(pattern).expect("a pattern").replace_all(&text, word).into_owned();
@@ -86,11 +89,16 @@ fn tidied(transcript: &str) -> String {
     text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-/// Compares what stands behind a marker of the page, or writes it there.
 fn check(marker: &str, language: &str, wanted: &str) {
+    check_page("docs/workflow.md", marker, language, wanted);
+}
+
+/// Compares what stands behind a marker of the page, or writes it there.
+fn check_page(page: &str, marker: &str, language: &str, wanted: &str) {
     static WRITING: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _one_at_a_time = WRITING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let path = in_repository("docs/workflow.md");
+    let path = in_repository(page);
+    let left = page;
     let page = std::fs::read_to_string(&path).expect("the page");
     let marker = format!("<!-- {marker} -->\n");
     let (before, behind) = page.split_once(&marker).unwrap_or_else(|| panic!("no {marker}"));
@@ -103,16 +111,33 @@ fn check(marker: &str, language: &str, wanted: &str) {
     if std::env::var_os("COUNTERSIGN_WRITE_TRANSCRIPTS").is_some() {
         std::fs::write(&path, format!("{before}{marker}{fence}{wanted}```\n{rest}")).expect("the page");
     } else {
-        assert_eq!(found, wanted, "{marker}left is docs/workflow.md; COUNTERSIGN_WRITE_TRANSCRIPTS=1 writes it anew");
+        assert_eq!(found, wanted, "{marker}left is {left}; COUNTERSIGN_WRITE_TRANSCRIPTS=1 writes it anew");
     }
 }
 
 #[tokio::test]
 async fn psql_waits() {
     let proxy = Proxy::start(WRITES_HELD).await;
-    let desk = Desk { proxy: &proxy, directory: in_repository("tests/clients") };
+    let desk = Desk { proxy: &proxy, directory: in_repository("tests/clients"), user: "alice" };
     let told = desk.is_approved("psql -X -c \"UPDATE orders SET status = 'lost' WHERE id = 1\"").await;
     check("transcript: psql", "", &tidied(&told));
+}
+
+#[tokio::test]
+async fn a_reviewer_types_into_the_console() {
+    let proxy = Proxy::start(WRITES_HELD).await;
+    let mut alice = proxy.client("alice").await;
+    let held = alice.hold("UPDATE orders SET status = 'lost' WHERE id = 1").await;
+    let desk = Desk { proxy: &proxy, directory: in_repository("tests/clients"), user: "bob" };
+    let psql = "psql -X -d countersign";
+    let mut told = desk.runs(&format!("{psql} -c \"SHOW REQUESTS\"")).await;
+    let approve = format!("APPROVE {} REASON 'ticket 17'", held.id);
+    told += &desk.runs(&format!("{psql} -c \"{approve}\"")).await;
+    held.outcome().await.expect("the update");
+    for command in ["SHOW REQESTS", "SHUTDOWN", "SELECT * FROM orders"] {
+        told += &desk.runs(&format!("{psql} -c \"{command}\"")).await;
+    }
+    check_page("docs/console.md", "transcript: console", "", &tidied(&told));
 }
 
 #[tokio::test]
@@ -122,7 +147,7 @@ async fn exec_sends_a_file() {
     let text = "UPDATE orders SET status = 'lost' WHERE id = 1;\nUPDATE orders SET status = 'lost' WHERE id = 2;\n\
                 SELECT id, status FROM orders WHERE status = 'lost' ORDER BY id;\n";
     std::fs::write(home.path().join("lost.sql"), text).expect("the file");
-    let desk = Desk { proxy: &proxy, directory: home.path().to_owned() };
+    let desk = Desk { proxy: &proxy, directory: home.path().to_owned(), user: "alice" };
     let mut told = desk.runs("cat lost.sql").await;
     told += &desk.is_approved("countersign exec shop -f lost.sql --reason 'ticket 17'").await;
     check("transcript: exec", "", &tidied(&told));
@@ -132,7 +157,7 @@ async fn exec_sends_a_file() {
 async fn a_script_comes_back() {
     check_drivers();
     let proxy = Proxy::start(WRITES_HELD).await;
-    let desk = Desk { proxy: &proxy, directory: in_repository("tests/clients") };
+    let desk = Desk { proxy: &proxy, directory: in_repository("tests/clients"), user: "alice" };
     let mut told = desk.runs("python3 resubmit.py").await;
     desk.approve().await;
     told += &desk.runs("python3 resubmit.py").await;
@@ -146,7 +171,7 @@ async fn a_migration_is_a_batch() {
     check_drivers();
     let rules = WRITES_HELD.replace("\"copy_in\"]", "\"copy_in\", \"create\"]");
     let proxy = Proxy::start(&rules).await;
-    let desk = Desk { proxy: &proxy, directory: in_repository("tests/clients/django") };
+    let desk = Desk { proxy: &proxy, directory: in_repository("tests/clients/django"), user: "alice" };
     let mut told = desk.runs("python3 manage.py sqlmigrate returns 0001").await;
     let line = "python3 manage.py sqlmigrate returns 0001 | PGOPTIONS='-c countersign.batch=on' stdbuf -oL psql -X -v ON_ERROR_STOP=1";
     told += &desk.is_approved(line).await.replace("stdbuf -oL ", "");

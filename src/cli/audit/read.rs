@@ -21,7 +21,7 @@ const FOLLOW_PERIOD: Duration = Duration::from_millis(300);
 const STATEMENT_CHARS: usize = 200;
 
 /// Columns of an exported table, in this order.
-const COLUMNS: [&str; 31] = [
+const COLUMNS: [&str; 33] = [
     "seq",
     "at",
     "kind",
@@ -38,6 +38,8 @@ const COLUMNS: [&str; 31] = [
     "rules",
     "observed",
     "statement",
+    "command",
+    "permitted",
     "parameters",
     "approvers",
     "approve",
@@ -211,14 +213,25 @@ fn text(entry: &Entry, colour: Colour) -> String {
     };
     let mut words = vec![colour.dim(&at), kind, visible_line(&place, colour)];
     for key in [
-        "request", "grant", "session", "verdict", "effects", "rules", "approve", "from", "to", "outcome", "detail",
+        "request",
+        "grant",
+        "session",
+        "verdict",
+        "effects",
+        "rules",
+        "approve",
+        "from",
+        "to",
+        "outcome",
+        "detail",
         "rows",
+        "permitted",
     ] {
         if let Some(shown) = entry.shown(key) {
             words.push(format!("{}={}", colour.dim(key), visible_line(&shown, colour)));
         }
     }
-    for key in ["reason", "statement"] {
+    for key in ["reason", "statement", "command"] {
         let said = entry.text(key);
         if !said.is_empty() {
             let cut: String = said.chars().take(STATEMENT_CHARS).collect();

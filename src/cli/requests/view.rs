@@ -58,7 +58,7 @@ pub(super) fn line(view: &RequestView, colour: Colour) -> String {
 }
 
 /// Everything about one request.
-pub(super) fn full(view: &RequestView, colour: Colour, width: Option<usize>) -> String {
+pub(crate) fn full(view: &RequestView, colour: Colour, width: Option<usize>) -> String {
     let request = &view.request;
     let mut out = String::new();
     let mut field = |name: &str, value: String| {
@@ -120,7 +120,7 @@ pub(super) fn full(view: &RequestView, colour: Colour, width: Option<usize>) -> 
 }
 
 /// Groups and how many of each, with how many approvals are there.
-fn needs(view: &RequestView) -> String {
+pub(crate) fn needs(view: &RequestView) -> String {
     let request = &view.request;
     if request.state != State::Pending {
         return String::new();

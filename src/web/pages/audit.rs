@@ -17,8 +17,21 @@ use crate::web::{ApiState, Problem};
 /// Lines of a statement in a list.
 const LINES_IN_LIST: usize = 2;
 /// Fields that a list shows besides kind, time and who; a record opened whole shows all.
-const IN_LIST: [&str; 11] =
-    ["verdict", "effects", "rules", "approve", "from", "to", "outcome", "detail", "rows", "accepted", "revision"];
+const IN_LIST: [&str; 13] = [
+    "command",
+    "permitted",
+    "verdict",
+    "effects",
+    "rules",
+    "approve",
+    "from",
+    "to",
+    "outcome",
+    "detail",
+    "rows",
+    "accepted",
+    "revision",
+];
 
 #[derive(Template)]
 #[template(path = "audit.html")]

@@ -9,10 +9,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect};
 use countersign_policy::rule::{DatabasePolicy, Rule, Stage};
 
-use super::words;
 use super::{Answer, Frame, PageError, page, sql};
-use crate::config::Config;
 use crate::config::edit::Staged;
+use crate::config::{Config, told};
 use crate::review::analytics::Slice;
 use crate::web::analytics::{AnalyticsQuery, count};
 use crate::web::fields::Fields;
@@ -139,9 +138,9 @@ fn database(config: &Config, policy: &DatabasePolicy, counted: &[Slice]) -> Data
     let groups = config.database(&policy.name).map(|database| database.groups.join(", ")).unwrap_or_default();
     DatabaseShown {
         name: policy.name.clone(),
-        defaults: words::defaults(policy),
+        defaults: told::defaults(policy),
         groups: sql::line(&groups),
-        grants: words::longest_grant(config.grant_max(&policy.name)),
+        grants: told::longest_grant(config.grant_max(&policy.name)),
         observed: policy.stage == Stage::Observe,
         figures: figures(&policy.name, counted),
     }
@@ -151,13 +150,13 @@ fn rule(rule: &Rule, counted: &[Slice]) -> RuleShown {
     use countersign_policy::rule::Action;
     RuleShown {
         name: rule.name.clone(),
-        action: words::action(rule),
+        action: told::action(rule),
         tone: match rule.action {
             Action::Allow => "good",
             Action::Hold => "waits",
             Action::Deny => "bad",
         },
-        conditions: words::conditions(&rule.matcher),
+        conditions: told::conditions(&rule.matcher),
         observed: rule.stage == Stage::Observe,
         figures: figures(&rule.name, counted),
     }
@@ -165,7 +164,7 @@ fn rule(rule: &Rule, counted: &[Slice]) -> RuleShown {
 
 fn mask(mask: &countersign_policy::mask::MaskRule) -> MaskShown {
     let columns: Vec<_> = mask.columns.iter().map(ToString::to_string).collect();
-    MaskShown { name: sql::line(&mask.name), columns: sql::line(&columns.join(", ")), words: words::mask(mask) }
+    MaskShown { name: sql::line(&mask.name), columns: sql::line(&columns.join(", ")), words: told::mask(mask) }
 }
 
 /// How often it held something lately.

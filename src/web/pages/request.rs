@@ -263,7 +263,7 @@ pub(super) async fn shown(state: &ApiState, person: &SignedIn, request: &AccessR
     let status = made.problem.as_ref().map_or(200, |problem| problem.status);
     let problem = made.problem.as_ref().map(|problem| format!("{}.", problem.detail));
     let form = choices.any().then(|| form(request, &choices, person, &made));
-    let details = Details::of(state, &person.principal, request).await.map_err(PageError::of(person))?;
+    let details = Details::of(&state.review, &person.principal, request).await.map_err(PageError::of(person))?;
     let template = RequestPage {
         remarks: Remarks::of(request, &details.comments, person),
         card: CardShown::of(&details, now),

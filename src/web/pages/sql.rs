@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use countersign_policy::highlight::{self, Word};
 
+pub(super) use crate::visible::line;
 use crate::visible::{self, Piece};
 
 /// Characters alike, in one line.
@@ -61,22 +62,6 @@ pub(super) fn is_deceptive(text: &str) -> bool {
         Piece::Hidden(_) | Piece::Disguised(_) => true,
     };
     visible::pieces(text).any(deceives)
-}
-
-/// A text on one line, everything that could deceive spelt out.
-pub(super) fn line(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for (_, piece) in visible::pieces(text) {
-        match piece {
-            Piece::Plain(c @ ('\n' | '\t')) | Piece::Hidden(c) => out.push_str(&visible::spelt(c)),
-            Piece::Plain(c) => out.push(c),
-            Piece::Disguised(c) => {
-                out.push(c);
-                out.push_str(&visible::spelt(c));
-            }
-        }
-    }
-    out
 }
 
 fn push(lines: &mut [Line], class: &'static str, c: char) {

@@ -253,6 +253,8 @@ impl Stage {
             "upstream closed" => Event::UpstreamClosed,
             "left open" => Event::LeftOpen(self.request, Some(Box::new(self.request()))),
             "not left open" => Event::LeftOpen(self.request, None),
+            "pause" => Event::Paused(true),
+            "resume" => Event::Paused(false),
             "drain" => Event::Drain,
             "drain soon" => Event::DrainSoon,
             "drain now" => Event::DrainNow,

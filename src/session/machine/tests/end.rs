@@ -257,3 +257,25 @@ fn a_client_that_leaves_in_the_middle_of_a_failed_pipeline() {
          = Shut",
     );
 }
+
+#[test]
+fn a_paused_session_begins_nothing_between_transactions() {
+    check(
+        "! pause\n> Q SELECT 1\n! resume\n^ Q SELECT 1\n= allow\nv C SELECT 1 | Z I\n< C SELECT 1 | Z I\n> X\n^ X\n! upstream closed\n= Close",
+    );
+    check(
+        "> Q BEGIN\n^ Q BEGIN\n= allow\nv C BEGIN | Z T\n< C BEGIN | Z T\n! pause\n> Q COMMIT\n^ Q COMMIT\n= allow
+         v C COMMIT | Z I\n< C COMMIT | Z I\n> Q SELECT 1\n! resume\n^ Q SELECT 1\n= allow\nv C SELECT 1 | Z I\n< C SELECT 1 | Z I",
+    );
+    check(
+        "> P - SELECT 1 | B - - | E -\n^ P - SELECT 1 | B - - | E -\n= allow\n! pause\n> S\n^ S
+         v 1 | 2 | D 1 | C SELECT 1 | Z I\n< 1 | 2 | D 1 | C SELECT 1 | Z I",
+    );
+}
+
+#[test]
+fn a_paused_session_leaves() {
+    check("! pause\n> X\n^ X\n! upstream closed\n= Close");
+    check("! pause\n> Q SELECT 1\n! drain\n< E! 57P01\n= Close\n^ X");
+    check("! pause\n> Q SELECT 1\n! client closed\n^ X\n= Close");
+}

@@ -93,6 +93,8 @@ const EVENTS: &[&str] = &[
     "client ended",
     "client closed",
     "upstream closed",
+    "pause",
+    "resume",
     "drain",
     "drain soon",
     "drain now",

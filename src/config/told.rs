@@ -8,12 +8,13 @@ use std::time::Duration;
 use countersign_policy::mask::{MaskRule, Predicates};
 use countersign_policy::rule::{Action, DatabasePolicy, Justification, Matcher, Mode, RelationAccess, Rule};
 
-use super::sql;
 use crate::duration::in_words;
+use crate::visible;
 
 /// What a rule does, without when.
-pub(super) fn action(rule: &Rule) -> String {
-    let message = rule.message.as_deref().map(|message| format!(" with “{}”", sql::line(message))).unwrap_or_default();
+pub(crate) fn action(rule: &Rule) -> String {
+    let message =
+        rule.message.as_deref().map(|message| format!(" with “{}”", visible::line(message))).unwrap_or_default();
     match rule.action {
         Action::Allow => "Lets pass".to_owned(),
         Action::Deny => format!("Denies{message}"),
@@ -49,7 +50,7 @@ fn waits(mode: Mode) -> &'static str {
 }
 
 /// When a rule matches: all of these.
-pub(super) fn conditions(matcher: &Matcher) -> Vec<String> {
+pub(crate) fn conditions(matcher: &Matcher) -> Vec<String> {
     let mut told = Vec::new();
     let mut tell = |words: &str, values: Option<String>| told.extend(values.map(|values| format!("{words} {values}")));
     tell("on database", matcher.databases.as_deref().map(or));
@@ -69,7 +70,7 @@ pub(super) fn conditions(matcher: &Matcher) -> Vec<String> {
     tell(&format!("that {access} column"), matcher.columns.as_deref().map(or));
     tell("that calls", matcher.functions.as_deref().map(or));
     tell("of more rows, by the planner's estimate, than", matcher.max_rows.map(|rows| rows.to_string()));
-    tell("with a text like", matcher.text.as_ref().map(|pattern| sql::line(pattern.as_str())));
+    tell("with a text like", matcher.text.as_ref().map(|pattern| visible::line(pattern.as_str())));
     let mut flag = |value: Option<bool>, yes: &str, no: &str| {
         told.extend(value.map(|value| if value { yes.to_owned() } else { no.to_owned() }));
     };
@@ -81,7 +82,7 @@ pub(super) fn conditions(matcher: &Matcher) -> Vec<String> {
 }
 
 /// What a mask does.
-pub(super) fn mask(mask: &MaskRule) -> String {
+pub(crate) fn mask(mask: &MaskRule) -> String {
     let kind = mask.mask.as_str();
     let except = match mask.except_groups.as_slice() {
         [] => "for everybody".to_owned(),
@@ -99,7 +100,7 @@ pub(super) fn mask(mask: &MaskRule) -> String {
 }
 
 /// What holds on a database where no rule says more.
-pub(super) fn defaults(database: &DatabasePolicy) -> String {
+pub(crate) fn defaults(database: &DatabasePolicy) -> String {
     let does = |action: Action| match action {
         Action::Allow => "passes",
         Action::Hold => "is held",
@@ -117,16 +118,16 @@ pub(super) fn defaults(database: &DatabasePolicy) -> String {
 }
 
 /// A limit, or that there is none.
-pub(super) fn longest_grant(time: Duration) -> String {
+pub(crate) fn longest_grant(time: Duration) -> String {
     if time.is_zero() { "no grants".to_owned() } else { format!("grants of at most {}", in_words(time)) }
 }
 
 fn or<T: ToString>(values: &[T]) -> String {
-    sql::line(&values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "))
+    visible::line(&values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "))
 }
 
 fn and(values: &[String]) -> String {
-    sql::line(&values.join(" and "))
+    visible::line(&values.join(" and "))
 }
 
 #[cfg(test)]
