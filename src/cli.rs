@@ -10,6 +10,7 @@ pub mod exec;
 pub mod explain;
 pub mod grants;
 pub mod init;
+mod manual;
 pub mod output;
 pub mod requests;
 pub mod scan;
@@ -84,6 +85,16 @@ enum Command {
     },
     /// Print the OpenAPI document of the HTTP API
     ApiSchema,
+    /// Print what makes a shell complete the commands
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write those of all commands
+    Man {
+        /// Where to write countersign.1, countersign-serve.1 and so on
+        directory: Option<PathBuf>,
+    },
     /// Manage the people in the configuration file
     Users {
         #[command(flatten)]
@@ -110,6 +121,8 @@ impl Cli {
             Command::Grants { api, command } => block_on(|| async move { grants::run(command, &api).await }),
             Command::Audit { command } => audit::run(command),
             Command::ApiSchema => api_schema(),
+            Command::Completions { shell } => manual::completions(shell),
+            Command::Man { directory } => manual::pages(directory.as_deref()),
             Command::Users { config, command } => users::run(command, &config.config),
         }
     }

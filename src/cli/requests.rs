@@ -7,11 +7,10 @@ mod client;
 mod export;
 mod stats;
 pub(crate) mod view;
+mod watch;
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::ValueEnum as _;
 use serde_json::json;
@@ -23,12 +22,6 @@ use crate::store::PAGE_MAX;
 use crate::web::{Page, RequestView};
 
 pub use client::{Client, Failure};
-
-/// How often `watch` asks.
-const WATCH_PERIOD: Duration = Duration::from_secs(1);
-
-/// How many of the newest requests `watch` looks at.
-const WATCH_PAGE: &str = "200";
 
 /// Where the API is and how to print.
 #[derive(Clone, Debug, clap::Args)]
@@ -144,7 +137,7 @@ pub enum RequestsCommand {
         #[arg(long)]
         user: Option<String>,
     },
-    /// Print requests as they come and change, until Ctrl-C
+    /// Show what waits as a table with keys to decide; without a terminal, print requests as they come and change
     Watch {
         /// Only those on this database
         #[arg(long)]
@@ -271,7 +264,7 @@ async fn execute<W: Write>(command: RequestsCommand, client: &Client, mut print:
         }
         RequestsCommand::Comment { id, text } => (id, "comments", json!({ "text": text })),
         RequestsCommand::Justify { id, reason } => (id, "justify", json!({ "reason": reason })),
-        RequestsCommand::Watch { database } => return watch(client, database, print).await,
+        RequestsCommand::Watch { database } => return watch::run(client, database, print).await,
         RequestsCommand::Approve { id, reason, time, scope, force, statement, max_affected } => {
             let body = json!({
                 "reason": reason, "for": time, "scope": scope, "force": force, "statement": statement,
@@ -321,54 +314,6 @@ async fn exported<W: Write>(client: &Client, query: Vec<(&str, String)>, mut pri
         if after.is_none() {
             return Ok(());
         }
-    }
-}
-
-async fn watch<W: Write>(client: &Client, database: Option<String>, mut print: Print<W>) -> Result<(), Failure> {
-    let mut seen = Seen::default();
-    let mut lost = false;
-    let mut period = tokio::time::interval(WATCH_PERIOD);
-    loop {
-        // Both are cancel safe: a tick and a signal.
-        tokio::select! {
-            _tick = period.tick() => {}
-            _signal = tokio::signal::ctrl_c() => return Ok(()),
-        }
-        match seen.poll(client, database.as_deref()).await {
-            Ok(changed) => {
-                lost = false;
-                changed.iter().try_for_each(|changed| print.request(changed, view::line))?;
-            }
-            Err(failure) if failure.exit == Exit::Unavailable => {
-                if !lost {
-                    eprintln!("{failure}\ntrying again every second");
-                }
-                lost = true;
-            }
-            Err(failure) => return Err(failure),
-        }
-    }
-}
-
-/// Which version of which request was printed.
-#[derive(Default)]
-struct Seen {
-    versions: HashMap<String, u64>,
-    begun: bool,
-}
-
-impl Seen {
-    /// New and changed requests, oldest first; the first time only those that are open.
-    async fn poll(&mut self, client: &Client, database: Option<&str>) -> Result<Vec<RequestView>, Failure> {
-        let mut query = vec![("limit", WATCH_PAGE.to_owned())];
-        query.extend(database.map(|database| ("database", database.to_owned())));
-        let page: Page = client.get(&["requests"], &query).await?;
-        let before = std::mem::take(&mut self.versions);
-        let known = |view: &RequestView| before.get(&view.request.id.to_string()) == Some(&view.request.version);
-        self.versions = page.requests.iter().map(|view| (view.request.id.to_string(), view.request.version)).collect();
-        let begun = std::mem::replace(&mut self.begun, true);
-        let wanted = |view: &RequestView| begun || view.request.state == State::Pending;
-        Ok(page.requests.into_iter().rev().filter(|view| !known(view) && wanted(view)).collect())
     }
 }
 

@@ -18,7 +18,7 @@ use crate::review::fixture::at;
 use crate::review::{Parameter, Surface};
 use countersign_policy::verdict::ReviewerDemand;
 
-fn request(id: u128) -> AccessRequest {
+pub(crate) fn request(id: u128) -> AccessRequest {
     AccessRequest {
         id: RequestId(ulid::Ulid(id)),
         state: State::Pending,

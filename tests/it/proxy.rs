@@ -44,3 +44,4 @@ mod rows;
 mod settings;
 mod startup;
 mod tls;
+mod watch;

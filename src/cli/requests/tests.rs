@@ -1,5 +1,6 @@
 use jiff::Timestamp;
 
+use super::watch::Seen;
 use super::*;
 use crate::review::fixture::{Bench, actor, new_request};
 use crate::review::{NewRequest, Opened, RequestId};
