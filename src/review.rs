@@ -15,6 +15,7 @@ mod grant;
 mod grants;
 mod lifecycle;
 mod members;
+mod misfit;
 mod peers;
 mod pending;
 mod remarks;
@@ -48,6 +49,7 @@ pub use grant::{
     GrantId, GrantRecord, GrantScope, GrantState, GrantTransition, Offer, Scope, ScopeError, UnknownGrantState,
 };
 pub use grants::GrantAsk;
+pub use misfit::Misfit;
 pub(crate) use pending::decided;
 pub use pending::{Wait, Waiting};
 pub use remarks::{COMMENT_CHARS_MAX, Comment};

@@ -158,9 +158,9 @@ impl Play {
                 self.held = Some(id);
                 let opening = match how {
                     0 => None,
-                    1 => Some(Opening::Resubmit(Box::new(self.request(id)))),
+                    1 => Some(Opening::Resubmit(Box::new(self.request(id)), None)),
                     2 => Some(Opening::Ready(id, agreed())),
-                    _ => Some(Opening::Waiting(Box::new(self.request(id)))),
+                    _ => Some(Opening::Waiting(Box::new(self.request(id)), None)),
                 };
                 self.cause(Event::Opened(number, opening));
             }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use countersign_policy::analysis::Footing;
 use countersign_policy::grant::Binding;
+use countersign_policy::rule::Mode;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -30,7 +31,8 @@ use crate::drain::Phase;
 use crate::estimate::Question;
 use crate::live::LiveEvent;
 use crate::review::{
-    self, Agreement, Decision, Execution, NewRequest, Opened, Outcome, RequestId, ReviewError, Wait, Waiting,
+    self, AccessRequest, Agreement, Decision, Execution, Misfit, NewRequest, Opened, Outcome, RequestId, ReviewError,
+    Wait, Waiting,
 };
 use crate::server::Shared;
 use crate::sessions::Order;
@@ -357,6 +359,7 @@ impl Driver {
 
     async fn open(&mut self, number: u64, mut request: Box<NewRequest>) {
         let (card, inquiry) = (request.card.clone(), std::mem::take(&mut request.inquiry));
+        let uses_approvals = request.mode != Mode::Wait;
         let opening = match self.shared.review.open(*request, self.around.now).await {
             Ok(Opened::Waiting(Waiting { request, wait })) => {
                 let request = Box::new(request);
@@ -366,18 +369,23 @@ impl Driver {
                     summary: request.summary.clone(),
                     reviewers: request.reviewers.iter().map(|demand| demand.group.clone()).collect(),
                 });
-                self.gather(request.id, card, inquiry);
                 self.waiting = Some(wait);
-                Some(Opening::Waiting(request))
+                let misfit = if uses_approvals { self.misfit(&request, &card).await } else { None };
+                self.gather(request.id, card, inquiry);
+                Some(Opening::Waiting(request, misfit))
             }
             Ok(Opened::Ticket { id, agreement }) => Some(Opening::Ready(id, agreement)),
             Ok(Opened::SelfApproved { id, met }) => Some(Opening::Ready(id, Agreement { met, ..Agreement::default() })),
             Ok(Opened::Unjustified) => Some(Opening::Unjustified),
             Ok(Opened::Resubmit(request)) => {
+                let misfit = self.misfit(&request, &card).await;
                 self.gather(request.id, card, inquiry);
-                Some(Opening::Resubmit(Box::new(request)))
+                Some(Opening::Resubmit(Box::new(request), misfit))
             }
-            Ok(Opened::Joined(request)) => Some(Opening::Resubmit(Box::new(request))),
+            Ok(Opened::Joined(request)) => {
+                let misfit = self.misfit(&request, &card).await;
+                Some(Opening::Resubmit(Box::new(request), misfit))
+            }
             Err(error) => {
                 tracing::error!(%error, "could not record a held request");
                 None
@@ -385,6 +393,12 @@ impl Driver {
         };
         self.look_around();
         self.work(Some(Event::Opened(number, opening))).await;
+    }
+
+    /// An approval of the same that does not fit; without an answer of the store its requester has to find out.
+    async fn misfit(&self, request: &AccessRequest, card: &Card) -> Option<Misfit> {
+        let found = self.shared.review.misfit(request, card).await;
+        found.inspect_err(|error| tracing::debug!(%error, "could not look for approvals that do not fit")).ok()?
     }
 
     /// Has gathered what reviewers are shown; nothing waits for it.

@@ -169,7 +169,7 @@ impl Machine {
             if self.draining != Draining::No {
                 self.draining = Draining::WhenSettled;
             }
-            let error = messages::approval_required(&request, &self.link(id));
+            let error = messages::approval_required(&request, None, &self.link(id));
             self.refuse_gated(error);
         }
     }

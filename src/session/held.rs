@@ -56,7 +56,7 @@ impl Machine {
             other => {
                 // It was withdrawn while the store was writing.
                 self.gate = other;
-                if let Some(Opening::Waiting(request)) = opening {
+                if let Some(Opening::Waiting(request, _)) = opening {
                     self.commands.push_back(Command::Withdraw(request.id));
                 }
                 return;
@@ -64,8 +64,8 @@ impl Machine {
         };
         match opening {
             None => self.refuse_parked(parked, messages::record_unavailable()),
-            Some(Opening::Waiting(request)) => {
-                let notice = messages::waiting(&request, &self.link(request.id));
+            Some(Opening::Waiting(request, misfit)) => {
+                let notice = messages::waiting(&request, misfit.as_ref(), &self.link(request.id));
                 self.say(&notice);
                 let held = Held {
                     id: request.id,
@@ -81,8 +81,8 @@ impl Machine {
                     self.drain();
                 }
             }
-            Some(Opening::Resubmit(request)) => {
-                let error = messages::approval_required(&request, &self.link(request.id));
+            Some(Opening::Resubmit(request, misfit)) => {
+                let error = messages::approval_required(&request, misfit.as_ref(), &self.link(request.id));
                 self.refuse_parked(parked, error);
             }
             Some(Opening::Unjustified) => self.refuse_parked(parked, messages::unjustified()),

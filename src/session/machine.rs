@@ -358,7 +358,7 @@ impl Machine {
     /// Answers of store and catalog that arrive after the end: what they began is ended.
     fn too_late(&mut self, event: Event) {
         match event {
-            Event::Opened(_, Some(Opening::Waiting(request))) => {
+            Event::Opened(_, Some(Opening::Waiting(request, _misfit))) => {
                 self.commands.push_back(Command::Withdraw(request.id));
             }
             Event::Begun(id, Ok(())) => self.finish_unrun(id),

@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 use super::choices::Wrong;
 use super::hopeless::Hopeless;
 use crate::duration::in_words;
-use crate::review::{AccessRequest, Edit};
+use crate::review::{AccessRequest, Edit, Misfit};
 
 /// An ErrorResponse with severity ERROR.
 pub(super) fn error(sqlstate: &str, message: &str, detail: Option<&str>, hint: Option<&str>) -> Bytes {
@@ -58,8 +58,8 @@ pub(super) fn withdrawn() -> Bytes {
     error(sqlstate::QUERY_CANCELED, "canceling statement due to user request", None, None)
 }
 
-pub(super) fn approval_required(request: &AccessRequest, link: &str) -> Bytes {
-    let detail = format!("{} Expires {}.", about(request), clock(request.expires_at));
+pub(super) fn approval_required(request: &AccessRequest, misfit: Option<&Misfit>, link: &str) -> Bytes {
+    let detail = about_waiting(request, misfit);
     let mut hint = format!("Re-run the same statement after approval: {link}");
     if request.justification_required && request.justification.is_none() {
         hint.insert_str(0, "It is approved only with a reason: countersign requests justify ID --reason '...'. ");
@@ -228,9 +228,9 @@ pub(super) fn not_supported(message: &str) -> Bytes {
 }
 
 /// The NOTICE of a statement that waits.
-pub(super) fn waiting(request: &AccessRequest, link: &str) -> Bytes {
+pub(super) fn waiting(request: &AccessRequest, misfit: Option<&Misfit>, link: &str) -> Bytes {
     let message = format!("waiting for approval by {}", groups(&request.reviewers));
-    let detail = format!("{} Expires {}.", about(request), clock(request.expires_at));
+    let detail = about_waiting(request, misfit);
     let hint = format!("{link}   Ctrl-C withdraws it.");
     let mut out = BytesMut::new();
     let fields = ErrorFields {
@@ -246,6 +246,18 @@ pub(super) fn waiting(request: &AccessRequest, link: &str) -> Bytes {
 
 fn about(request: &AccessRequest) -> String {
     format!("Access request {}: {}.", request.id, request.summary)
+}
+
+fn about_waiting(request: &AccessRequest, misfit: Option<&Misfit>) -> String {
+    let misfit = misfit.map(|misfit| {
+        let with = match misfit.with.as_slice() {
+            [] => "what it is bound to has changed: definitions in the database, or how the session reads values"
+                .to_owned(),
+            with => format!("it was approved with {}", with.join(" and ")),
+        };
+        format!(" Access request {} is approved for the same statement, but {with}.", misfit.id)
+    });
+    format!("{} Expires {}.{}", about(request), clock(request.expires_at), misfit.unwrap_or_default())
 }
 
 /// `dba-team`, `dba-team and security-team`, `2 of dba-team, auditors and security-team`.

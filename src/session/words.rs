@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::unmasked::Unmasked;
 use crate::config::Config;
 use crate::estimate::Question;
-use crate::review::{AccessRequest, Agreement, Decision, NewRequest, Outcome, RequestId};
+use crate::review::{AccessRequest, Agreement, Decision, Misfit, NewRequest, Outcome, RequestId};
 
 /// What the session sees of the world at one moment.
 #[derive(Clone)]
@@ -189,14 +189,14 @@ pub enum Looked {
 /// What became of [`Command::Open`].
 #[derive(Debug)]
 pub enum Opening {
-    /// It waits.
-    Waiting(Box<AccessRequest>),
+    /// It waits; there may be an approval that does not fit it.
+    Waiting(Box<AccessRequest>, Option<Misfit>),
     /// An approval for exactly this exists already, or one that was given with changes.
     Ready(RequestId, Agreement),
     /// It needs a reason and has none; nothing was recorded.
     Unjustified,
-    /// It is recorded; the client is to send it again once it is approved.
-    Resubmit(Box<AccessRequest>),
+    /// It is recorded; the client is to send it again once it is approved. Likewise.
+    Resubmit(Box<AccessRequest>, Option<Misfit>),
 }
 
 /// Why an approved request does not run after all.

@@ -12,24 +12,34 @@ const UPDATE: &str = "UPDATE tenants SET note = 'seen'";
 
 /// Rows of three tenants, of which a session sees those of `app.tenant`; whatever else the objects here read.
 async fn start(objects: &str, unbound: &str) -> Proxy {
+    start_with(objects, &format!("mode = \"resubmit\"{unbound}")).await
+}
+
+async fn start_with(objects: &str, review: &str) -> Proxy {
     let database = Database::create().await;
     let direct = database.direct().await;
     let tenants = "CREATE TABLE tenants (tenant text, note text); INSERT INTO tenants VALUES ('a'), ('b'), ('c');
         GRANT ALL ON tenants TO PUBLIC; ALTER TABLE tenants ENABLE ROW LEVEL SECURITY; ALTER TABLE tenants FORCE ROW LEVEL SECURITY;
         CREATE POLICY own ON tenants USING (tenant = pg_catalog.current_setting('app.tenant', true));";
     direct.batch_execute(&format!("{tenants}{objects}")).await.expect("objects");
-    let adapt = |text: String| text.replace("mode = \"wait\"", &format!("mode = \"resubmit\"{unbound}"));
+    let adapt = |text: String| text.replace("mode = \"wait\"", review);
     Proxy::in_front_of(database, Launch { fragment: WRITES_HELD, ..Launch::default() }, adapt).await
 }
 
-/// Sends it after these settings; the request that has to be approved first, if there is one.
-async fn send(client: &TestClient, settings: &str) -> Option<String> {
+/// Sends it after these settings; what is said when it has to be approved first.
+async fn told(client: &TestClient, settings: &str) -> Option<String> {
     if !settings.is_empty() {
         client.value(settings).await;
     }
     let refused = within(UPDATE, client.client.simple_query(UPDATE)).await.err()?;
     let refused = crate::support::client::refusal_of(refused);
-    Some(request_id(refused.detail().unwrap_or_default()).unwrap_or_else(|| panic!("{refused:?}")))
+    Some(refused.detail().unwrap_or_default().to_owned())
+}
+
+/// Likewise; the request that has to be approved first.
+async fn send(client: &TestClient, settings: &str) -> Option<String> {
+    let told = told(client, settings).await?;
+    Some(request_id(&told).unwrap_or_else(|| panic!("{told}")))
 }
 
 async fn approved(proxy: &Proxy, settings: &str) -> String {
@@ -68,6 +78,52 @@ async fn an_approval_is_for_the_values_that_were_seen() {
 }
 
 #[tokio::test]
+async fn who_sends_it_otherwise_is_told_what_differs_from_the_approval() {
+    let proxy = start_with("", "mode = \"auto\"").await;
+    let mut client = proxy.client("alice").await;
+    let first =
+        told(&client, "SET countersign.mode = 'resubmit'; SET app.tenant = 'one'").await.expect("it needs an approval");
+    assert!(first.ends_with(" UTC."), "nothing is approved yet: {first}");
+    let id = request_id(&first).expect("id");
+    assert_eq!(proxy.api("bob").approve(&id).await, 200);
+    for (settings, differs) in [
+        ("SET app.tenant = 'secret'", "it was approved with another value of app.tenant."),
+        (
+            "SET search_path = public, pg_catalog",
+            "it was approved with another search_path and another value of app.tenant.",
+        ),
+        ("SET app.tenant = 'one'", "it was approved with another search_path."),
+        (
+            "RESET search_path; SET DateStyle = 'German'",
+            "what it is bound to has changed: definitions in the database, or how the session reads values.",
+        ),
+    ] {
+        // Sent again, it joins the request that it has made, and the same is told.
+        for _time in 0..2 {
+            let told = told(&client, settings).await.expect("the approval does not fit");
+            let wanted = format!(" UTC. Access request {id} is approved for the same statement, but {differs}");
+            assert!(told.ends_with(&wanted), "{settings}: {told}");
+            assert!(!told.contains("secret") && !told.contains("one'"), "{told}");
+        }
+    }
+    client.value("RESET countersign.mode; SET app.tenant = 'third'").await;
+    let waiting = client.hold(UPDATE).await;
+    assert!(waiting.notice.detail().unwrap_or_default().contains(&id), "{:?}", waiting.notice);
+    assert_eq!(proxy.api("bob").reject(&waiting.id, "no").await, 200);
+    waiting.refusal().await;
+    client.value("RESET DateStyle; SET countersign.mode = 'resubmit'; SET app.tenant = 'one'").await;
+    // Of another statement, and of another user, nothing is said.
+    let other = client.refusal("UPDATE tenants SET note = 'other'").await;
+    assert!(!other.detail().unwrap_or_default().contains(&id), "{other:?}");
+    let erin = proxy.client("erin").await;
+    let hers = told(&erin, "SET countersign.mode = 'resubmit'; SET app.tenant = 'one'")
+        .await
+        .expect("nobody has approved hers");
+    assert!(!hers.contains(&id), "{hers}");
+    assert_eq!(told(&client, "").await, None, "it fits again");
+}
+
+#[tokio::test]
 async fn what_a_transaction_sets_counts_while_it_lasts() {
     let proxy = start("", "").await;
     let id = approved(&proxy, "SET app.tenant = 'a'").await;
@@ -89,7 +145,7 @@ async fn settings_of_the_start_count() {
         within("psql", command.env("PGOPTIONS", options).output()).await.expect("psql")
     };
     let other = String::from_utf8_lossy(&psql("-c app.tenant=b").await.stderr).into_owned();
-    assert!(other.contains("approval required") && !other.contains(&id), "{other}");
+    assert!(other.contains("approval required") && request_id(&other).is_some_and(|other| other != id), "{other}");
     assert!(psql("-c app.tenant=a").await.status.success());
     assert_eq!(seen(&proxy).await, ["a"]);
 }

@@ -202,9 +202,9 @@ impl Stage {
     #[track_caller]
     pub fn cause(&mut self, what: &str) {
         let event = match what {
-            "opened" => self.opened(|stage| Some(Opening::Waiting(Box::new(stage.request())))),
+            "opened" => self.opened(|stage| Some(Opening::Waiting(Box::new(stage.request()), None))),
             "not opened" => self.opened(|_| None),
-            "resubmit" => self.opened(|stage| Some(Opening::Resubmit(Box::new(stage.request())))),
+            "resubmit" => self.opened(|stage| Some(Opening::Resubmit(Box::new(stage.request()), None))),
             "unjustified" => self.opened(|_| Some(Opening::Unjustified)),
             "ticket" => self.opened(|stage| Some(Opening::Ready(stage.request, agreed(None)))),
             "changed ticket" => self.opened(|stage| Some(Opening::Ready(stage.request, agreed(edit(SAFER))))),

@@ -325,11 +325,13 @@ impl Seat {
             }
             Opened::Waiting(Waiting { request, wait }) => {
                 self.waiting = Some(wait);
-                (request.id, Opening::Waiting(Box::new(request)))
+                (request.id, Opening::Waiting(Box::new(request), None))
             }
             Opened::Ticket { id, agreement } => (id, Opening::Ready(id, agreement)),
             Opened::SelfApproved { id, met } => (id, Opening::Ready(id, Agreement { met, ..Agreement::default() })),
-            Opened::Resubmit(request) | Opened::Joined(request) => (request.id, Opening::Resubmit(Box::new(request))),
+            Opened::Resubmit(request) | Opened::Joined(request) => {
+                (request.id, Opening::Resubmit(Box::new(request), None))
+            }
         };
         self.answer(Some(Event::Opened(number, Some(opening))));
         Done::Opened(id)
