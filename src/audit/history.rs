@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead as _};
 use std::path::Path;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use self::entry::{Entry, What};
@@ -93,7 +94,7 @@ impl Told {
                 }
             }
             What::Grant(step) => self.grants.entry(step.grant.clone()).or_default().steps.push((at, step)),
-            What::GrantVote(vote) => self.grants.entry(vote.grant.clone()).or_default().votes.push(vote),
+            What::GrantVote(vote) => self.grants.entry(vote.grant.clone()).or_default().votes.push((at, vote)),
             What::Other => {}
         }
     }
@@ -109,12 +110,32 @@ impl Told {
             }
             story.check(&mut Finder { of: &id, flaws: &mut history.flaws });
         }
-        for (id, story) in &self.grants {
+        for (id, story) in self.grants {
+            let story = story.without_echoes();
             history.lifted += story.used.len();
-            story.check(&mut Finder { of: id, flaws: &mut history.flaws });
+            story.check(&mut Finder { of: &id, flaws: &mut history.flaws });
         }
         history
     }
+}
+
+/// Stores keep microseconds, and what is told in time has more digits.
+fn same_moment(one: Timestamp, other: Timestamp) -> bool {
+    one.as_microsecond() == other.as_microsecond()
+}
+
+/// Leaves out what was told late and is told by another as well: a proxy that is gone may have told it in its own trail, and
+/// two others may have found that it had not.
+fn told_once<T>(told: &mut Vec<T>, is_late: fn(&T) -> bool, is_same: fn(&T, &T) -> bool) {
+    let mut kept: Vec<T> = Vec::with_capacity(told.len());
+    // What was told in time comes first.
+    told.sort_by_key(is_late);
+    for one in told.drain(..) {
+        if !is_late(&one) || !kept.iter().any(|other| is_same(other, &one)) {
+            kept.push(one);
+        }
+    }
+    *told = kept;
 }
 
 /// Collects flaws of one request or grant.

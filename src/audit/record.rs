@@ -261,6 +261,9 @@ pub enum Record<'a> {
         expires_at: Timestamp,
         /// The access request whose approval it came with.
         request: Option<RequestId>,
+        /// When it is told, if later than it happened.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        told_at: Option<Timestamp>,
     },
     /// A reviewer voted on a grant.
     GrantVote {
@@ -276,6 +279,9 @@ pub enum Record<'a> {
         surface: Surface,
         /// Reason given.
         reason: Option<&'a str>,
+        /// When it is told, if later than it happened.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        told_at: Option<Timestamp>,
     },
     /// A configuration was put into force.
     Config {

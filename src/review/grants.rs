@@ -20,7 +20,6 @@ use super::{
     ADMIN_GROUP, AccessRequest, Actor, GrantId, GrantRecord, GrantScope, GrantState, GrantTransition, Offer, Review,
     ReviewError, Scope, Vote,
 };
-use crate::audit::Record;
 use crate::store::{GrantFilter, PAGE_MAX};
 
 /// What somebody asks for.
@@ -272,21 +271,7 @@ impl Review {
         self.feed.tell(Changed::Grants);
         let Some(last) = grant.transitions.last() else { return Ok(()) };
         tracing::info!(grant = %grant.id, to = %last.to, surface = ?last.surface, "grant changed");
-        let record = Record::Grant {
-            grant: grant.id,
-            from: last.from,
-            to: last.to,
-            by: &last.by,
-            surface: last.surface,
-            reason: last.reason.as_deref(),
-            user: &grant.user,
-            database: &grant.database,
-            scope: &grant.scope,
-            reviewers: &grant.reviewers,
-            expires_at: grant.expires_at,
-            request: grant.request,
-        };
-        self.note(last.at, &record)
+        self.record_grant(grant, last, None)
     }
 
     /// Works out a change and makes it, as often as somebody else is faster.
@@ -323,15 +308,7 @@ impl Review {
 
     fn note_grant_vote(&self, id: GrantId, vote: &Vote) -> Result<(), ReviewError> {
         self.feed.tell(Changed::Grants);
-        let record = Record::GrantVote {
-            grant: id,
-            by: &vote.by,
-            groups: &vote.groups,
-            approve: vote.approve,
-            surface: vote.surface,
-            reason: vote.reason.as_deref(),
-        };
-        self.note(vote.at, &record)
+        self.record_grant_vote(id, vote, None)
     }
 
     async fn open_grants(&self) -> Result<Vec<GrantRecord>, ReviewError> {

@@ -10,7 +10,9 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{AccessRequest, RequestId, Review, ReviewError, State, Transition, Vote};
+use super::{
+    AccessRequest, GrantId, GrantRecord, GrantTransition, RequestId, Review, ReviewError, State, Transition, Vote,
+};
 use crate::audit::{self, Record};
 use crate::store::{Telling, Untold};
 use crate::telemetry::TOLD_LATE;
@@ -75,7 +77,9 @@ impl Heard {
     /// When the trail cannot be read.
     pub fn read(trail: &Path, since: Timestamp) -> io::Result<Self> {
         let mut heard = Self { is_whole: true, ..Self::default() };
-        audit::tail(trail, since, &["vote", "transition", "outcome"], |record| heard.hear(&record))?;
+        audit::tail(trail, since, &["vote", "transition", "outcome", "grant", "grant_vote"], |record| {
+            heard.hear(&record)
+        })?;
         Ok(heard)
     }
 
@@ -206,6 +210,56 @@ impl Review {
         Ok(())
     }
 
+    /// Gives a transition of a grant to the trail, likewise; told late it goes with the end that the grant has by now.
+    pub(super) fn record_grant(
+        &self,
+        grant: &GrantRecord,
+        step: &GrantTransition,
+        told_at: Option<Timestamp>,
+    ) -> Result<(), ReviewError> {
+        let record = Record::Grant {
+            grant: grant.id,
+            from: step.from,
+            to: step.to,
+            by: &step.by,
+            surface: step.surface,
+            reason: step.reason.as_deref(),
+            user: &grant.user,
+            database: &grant.database,
+            scope: &grant.scope,
+            reviewers: &grant.reviewers,
+            expires_at: grant.expires_at,
+            request: grant.request,
+            told_at,
+        };
+        if self.write(step.at, &record)? {
+            self.told.add([Telling::of_grant_step(grant.id, step)]);
+        }
+        Ok(())
+    }
+
+    /// Gives a vote on a grant to the trail, likewise.
+    pub(super) fn record_grant_vote(
+        &self,
+        id: GrantId,
+        vote: &Vote,
+        told_at: Option<Timestamp>,
+    ) -> Result<(), ReviewError> {
+        let record = Record::GrantVote {
+            grant: id,
+            by: &vote.by,
+            groups: &vote.groups,
+            approve: vote.approve,
+            surface: vote.surface,
+            reason: vote.reason.as_deref(),
+            told_at,
+        };
+        if self.write(vote.at, &record)? {
+            self.told.add([Telling::of_grant_vote(id, vote)]);
+        }
+        Ok(())
+    }
+
     async fn tell_late(&self, untold: Vec<Untold>, heard: &Heard, now: Timestamp) -> Result<(), ReviewError> {
         let mut known: Option<AccessRequest> = None;
         for untold in untold {
@@ -213,7 +267,14 @@ impl Review {
                 self.told.add([untold.telling]);
                 continue;
             }
-            let id = untold.telling.request();
+            let id = match &untold.telling {
+                Telling::Vote(id, ..) | Telling::Transition(id, _) => *id,
+                Telling::GrantVote(id, ..) | Telling::GrantStep(id, _) => {
+                    let grant = self.grant(*id).await?;
+                    self.tell_grant_late(&grant, &untold.telling, now)?;
+                    continue;
+                }
+            };
             let request = match known.take() {
                 Some(request) if request.id == id => request,
                 Some(_) | None => self.get(id).await?,
@@ -222,6 +283,20 @@ impl Review {
             known = Some(request);
         }
         Ok(())
+    }
+
+    fn tell_grant_late(&self, grant: &GrantRecord, telling: &Telling, now: Timestamp) -> Result<(), ReviewError> {
+        tracing::warn!(grant = %grant.id, "the audit trail is told late of a change of a grant");
+        metrics::counter!(TOLD_LATE).increment(1);
+        let mut votes = grant.votes.iter();
+        if let Some(vote) = votes.find(|vote| Telling::of_grant_vote(grant.id, vote) == *telling) {
+            return self.record_grant_vote(grant.id, vote, Some(now));
+        }
+        let mut steps = grant.transitions.iter();
+        match steps.find(|step| Telling::of_grant_step(grant.id, step) == *telling) {
+            Some(step) => self.record_grant(grant, step, Some(now)),
+            None => Ok(()),
+        }
     }
 
     fn tell_one_late(
@@ -234,6 +309,7 @@ impl Review {
         tracing::warn!(request = %request.id, "the audit trail is told late of a change of an access request");
         metrics::counter!(TOLD_LATE).increment(1);
         match &untold.telling {
+            Telling::GrantVote(..) | Telling::GrantStep(..) => Ok(()),
             Telling::Vote(id, ..) => {
                 let mut votes = request.votes.iter();
                 let Some(vote) = votes.find(|vote| Telling::of_vote(*id, vote) == untold.telling) else {

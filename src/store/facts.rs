@@ -9,7 +9,9 @@ use countersign_policy::rule::Mode;
 
 use super::StoreError;
 use crate::card::Card;
-use crate::review::{AccessRequest, GrantRecord, Offer, Parameter, RequestId, State, Surface, Vote};
+use crate::review::{
+    AccessRequest, GrantId, GrantRecord, GrantState, Offer, Parameter, RequestId, State, Surface, Vote,
+};
 
 /// What the text of facts holds when a reason is required, and when there is none. No string in it can hold either, because
 /// there every quote has a backslash before it.
@@ -197,6 +199,14 @@ pub(super) fn state_from(name: &str) -> Result<State, StoreError> {
 
 pub(super) fn time_from(microseconds: i64) -> Result<Timestamp, StoreError> {
     Timestamp::from_microsecond(microseconds).map_err(|_range| StoreError::Invalid("time"))
+}
+
+pub(super) fn grant_state_from(name: &str) -> Result<GrantState, StoreError> {
+    name.parse().map_err(|_unknown| StoreError::Invalid("state"))
+}
+
+pub(super) fn grant_id_from(text: &str) -> Result<GrantId, StoreError> {
+    ulid::Ulid::from_string(text).map(GrantId).map_err(|_invalid| StoreError::Invalid("grant id"))
 }
 
 pub(super) fn id_from(text: &str) -> Result<RequestId, StoreError> {

@@ -5,7 +5,7 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
-use super::{GrantFilter, PAGE_MAX, StoreError, check_grant, facts};
+use super::{GrantFilter, PAGE_MAX, StoreError, check_grant, facts, told};
 use crate::review::{GrantId, GrantRecord};
 
 pub(super) fn insert(connection: &Connection, grant: &GrantRecord) -> Result<(), StoreError> {
@@ -22,7 +22,7 @@ pub(super) fn insert(connection: &Connection, grant: &GrantRecord) -> Result<(),
         grant.expires_at.as_microsecond(),
         facts::encode_grant(grant)?,
     ])?;
-    Ok(())
+    told::must_tell(connection, None, grant)
 }
 
 pub(super) fn get(connection: &Connection, id: GrantId) -> Result<Option<GrantRecord>, StoreError> {
@@ -74,6 +74,7 @@ pub(super) fn replace(connection: &Connection, next: &GrantRecord) -> Result<boo
             next.expires_at.as_microsecond(),
             facts::encode_grant(next)?,
         ])?;
+    told::must_tell(connection, Some(&found), next)?;
     Ok(true)
 }
 

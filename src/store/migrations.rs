@@ -38,6 +38,7 @@ pub(super) const SQLITE: &[Migration] = &[
     migration!(7, "sqlite/0007-callers.sql"),
     migration!(8, "sqlite/0008-told.sql"),
     migration!(9, "sqlite/0009-people.sql"),
+    migration!(10, "sqlite/0010-grants-told.sql"),
 ];
 
 /// Of the shared store.
@@ -50,6 +51,7 @@ pub(super) const POSTGRES: &[Migration] = &[
     migration!(6, "postgres/0006-callers.sql"),
     migration!(7, "postgres/0007-told.sql"),
     migration!(8, "postgres/0008-people.sql"),
+    migration!(9, "postgres/0009-grants-told.sql"),
 ];
 
 const _: () = assert!(is_numbered(SQLITE) && is_numbered(POSTGRES), "migrations are numbered 1, 2, 3 …");

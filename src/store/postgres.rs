@@ -214,7 +214,7 @@ async fn write(conn: &Conn, change: &Change, from: Option<State>, node: i64) -> 
     let (decided_at, expires_at) = (microseconds(decided_at), microseconds(change.expires_at));
     let (version, mode) = (bigint(change.expected_version), change.mode.map(facts::mode_name));
     let from = from.map(state_name);
-    let grants = rows::grants(change.grant.as_deref())?;
+    let grants = rows::grants(change.grant.as_deref().map(|grant| (None, grant)))?;
     let begins = to == Some("EXECUTING");
     let binding = change.binding.as_ref().map(|binding| binding.0.as_slice());
     let comment = change.comment.as_ref();
@@ -364,7 +364,7 @@ impl Store for PostgresStore {
     }
 
     fn create_grant(&self, grant: GrantRecord) -> StoreFuture<'_, ()> {
-        Box::pin(async move { self.query(queries::GIVE, &[&rows::grants([&grant])?]).await.map(drop) })
+        Box::pin(async move { self.query(queries::GIVE, &[&rows::grants([(None, &grant)])?]).await.map(drop) })
     }
 
     fn grant(&self, id: GrantId) -> StoreFuture<'_, Option<GrantRecord>> {
@@ -391,7 +391,9 @@ impl Store for PostgresStore {
                 return Ok(false);
             }
             check_grant(found.state, next.state)?;
-            let made = self.query(queries::REPLACE_GRANT, &[&rows::grants([&next])?, &found.state.as_str()]).await?;
+            let made = self
+                .query(queries::REPLACE_GRANT, &[&rows::grants([(Some(&found), &next)])?, &found.state.as_str()])
+                .await?;
             Ok(!made.is_empty())
         })
     }
@@ -400,18 +402,27 @@ impl Store for PostgresStore {
         Box::pin(async move {
             let parameters: [&(dyn ToSql + Sync); 3] =
                 [&self.node.installation(), &before.as_microsecond(), &told::UNTOLD_MAX];
-            self.query(queries::UNTOLD, &parameters).await?.iter().map(rows::untold_from).collect()
+            let of_requests = self.query(queries::UNTOLD, &parameters).await?;
+            let of_grants = self.query(queries::UNTOLD_OF_GRANTS, &parameters).await?;
+            let all = of_requests.iter().map(rows::untold_from).chain(of_grants.iter().map(rows::untold_of_grant));
+            let mut all = all.collect::<Result<Vec<_>, _>>()?;
+            all.sort_by_key(|untold| untold.at);
+            Ok(all)
         })
     }
 
     fn told(&self, tellings: Vec<Telling>) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            let (votes, transitions) = rows::tellings(&tellings);
+            let (votes, transitions, of_grants) = rows::tellings(&tellings);
             if !votes.0.is_empty() {
                 self.query(queries::TOLD_VOTES, &[&votes.0, &votes.1, &votes.2]).await?;
             }
             if !transitions.0.is_empty() {
                 self.query(queries::TOLD_TRANSITIONS, &[&transitions.0, &transitions.1]).await?;
+            }
+            if !of_grants.0.is_empty() {
+                let (grants, people, states, times) = &of_grants;
+                self.query(queries::TOLD_OF_GRANTS, &[grants, people, states, times]).await?;
             }
             Ok(())
         })

@@ -100,6 +100,9 @@ pub(super) struct GrantStep {
     pub(super) user: String,
     pub(super) database: String,
     pub(super) expires_at: Timestamp,
+    /// When it was told, if later than it happened.
+    #[serde(default)]
+    pub(super) told_at: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -107,4 +110,7 @@ pub(super) struct GrantVote {
     pub(super) grant: String,
     pub(super) by: String,
     pub(super) approve: bool,
+    /// When it was told, if later than it happened.
+    #[serde(default)]
+    pub(super) told_at: Option<Timestamp>,
 }

@@ -6,18 +6,35 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::entry::{GrantStep, GrantVote, Verdict};
-use super::{Finder, HEARD_LATE_MS};
+use super::{Finder, HEARD_LATE_MS, same_moment, told_once};
 use crate::review::GrantState;
 
 #[derive(Default)]
 pub(super) struct GrantStory {
     pub(super) steps: Vec<(Timestamp, GrantStep)>,
-    pub(super) votes: Vec<GrantVote>,
+    pub(super) votes: Vec<(Timestamp, GrantVote)>,
     /// When it lifted a hold.
     pub(super) used: Vec<(Timestamp, Verdict)>,
 }
 
 impl GrantStory {
+    /// Leaves out what is told twice because it was told late.
+    pub(super) fn without_echoes(mut self) -> Self {
+        told_once(
+            &mut self.steps,
+            |(_, step)| step.told_at.is_some(),
+            |(at, one), (when, other)| {
+                same_moment(*at, *when) && (one.from, one.to, &one.by) == (other.from, other.to, &other.by)
+            },
+        );
+        told_once(
+            &mut self.votes,
+            |(_, vote)| vote.told_at.is_some(),
+            |(at, one), (when, other)| same_moment(*at, *when) && (&one.by, one.approve) == (&other.by, other.approve),
+        );
+        self
+    }
+
     pub(super) fn check(&self, finder: &mut Finder<'_>) {
         for (_, step) in &self.steps {
             let legal = match step.from {
@@ -31,6 +48,13 @@ impl GrantStory {
                 finder.broken(format!("became {} by \"{}\"", step.to, step.by));
             }
         }
+        for (_, step) in &self.steps {
+            if let Some(from) = step.from
+                && !self.steps.iter().any(|(_, other)| other.to == from)
+            {
+                finder.missing(format!("it is not told how it became {from}"));
+            }
+        }
         for state in GrantState::ALL {
             if self.steps.iter().filter(|(_, step)| step.to == state).count() > 1 {
                 finder.broken(format!("became {state} more than once"));
@@ -39,8 +63,8 @@ impl GrantStory {
         if self.steps.iter().filter(|(_, step)| !step.to.is_open()).count() > 1 {
             finder.broken("ended more than once");
         }
-        for (index, vote) in self.votes.iter().enumerate() {
-            let same = |other: &GrantVote| (&other.by, other.approve) == (&vote.by, vote.approve);
+        for (index, (_, vote)) in self.votes.iter().enumerate() {
+            let same = |(_, other): &(Timestamp, GrantVote)| (&other.by, other.approve) == (&vote.by, vote.approve);
             if self.votes[..index].iter().any(same) {
                 finder.broken(format!("{} voted twice", vote.by));
             }

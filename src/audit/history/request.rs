@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::entry::{Intent, Outcome, Step, Vote};
-use super::{Finder, HEARD_LATE_MS};
+use super::{Finder, HEARD_LATE_MS, same_moment, told_once};
 use crate::review::State;
 use crate::review::votes::are_met;
 
@@ -16,25 +16,6 @@ pub(super) struct RequestStory {
     pub(super) votes: Vec<(Timestamp, Vote)>,
     pub(super) intents: Vec<(Timestamp, Intent)>,
     pub(super) outcomes: Vec<Outcome>,
-}
-
-/// Stores keep microseconds, and what is told in time has more digits.
-fn same_moment(one: Timestamp, other: Timestamp) -> bool {
-    one.as_microsecond() == other.as_microsecond()
-}
-
-/// Leaves out what was told late and is told by another as well: a proxy that is gone may have told it in its own trail, and
-/// two others may have found that it had not.
-fn told_once<T>(told: &mut Vec<T>, is_late: fn(&T) -> bool, is_same: fn(&T, &T) -> bool) {
-    let mut kept: Vec<T> = Vec::with_capacity(told.len());
-    // What was told in time comes first.
-    told.sort_by_key(is_late);
-    for one in told.drain(..) {
-        if !is_late(&one) || !kept.iter().any(|other| is_same(other, &one)) {
-            kept.push(one);
-        }
-    }
-    *told = kept;
 }
 
 impl RequestStory {

@@ -170,3 +170,34 @@ fn what_is_told_late_as_well_counts_once() {
     assert_eq!(flaws(once[1]), 0);
     assert_eq!(flaws(other), 2, "at another moment it is another one");
 }
+
+#[test]
+fn what_is_told_late_of_grants_counts_once() {
+    let step = |at: &str, from: &str, to: &str, late: &str| {
+        format!(
+            r#"{{"at":"{at}","kind":"grant","grant":"g1","from":{from},"to":"{to}","by":"bob","surface":"api","user":"alice","database":"shop","expires_at":"2026-01-01T00:00:30Z"{late}}}"#
+        )
+    };
+    let vote = |at: &str, late: &str| {
+        format!(
+            r#"{{"at":"{at}","kind":"grant_vote","grant":"g1","by":"bob","groups":["dba"],"approve":true,"surface":"api"{late}}}"#
+        )
+    };
+    let late = r#","told_at":"2026-01-01T00:01:00Z""#;
+    let asked = step("2026-01-01T00:00:01Z", "null", "REQUESTED", "").replace("\"bob\"", "\"alice\"");
+    let once = ["2026-01-01T00:00:02.123456789Z", "2026-01-01T00:00:02.123456Z"];
+    let active = |at: &str, late: &str| step(at, "\"REQUESTED\"", "ACTIVE", late);
+    let flaws = |lines: &[String]| {
+        let history = history_of(lines.iter().map(String::as_str));
+        history.flaws.into_iter().map(|flaw| flaw.detail).collect::<Vec<_>>()
+    };
+    let both = [vote(once[0], ""), active(once[0], ""), asked, vote(once[1], late), active(once[1], late)];
+    assert_eq!(flaws(&both), <[String; 0]>::default());
+    let again = [&both[..], &[vote("2026-01-01T00:00:03Z", late), active("2026-01-01T00:00:03Z", late)]].concat();
+    assert_eq!(
+        flaws(&again),
+        ["became ACTIVE more than once", "bob voted twice"],
+        "at another moment it is another one"
+    );
+    assert_eq!(flaws(&both[..2]), ["it is not told how it became REQUESTED"]);
+}

@@ -244,3 +244,54 @@ fn an_admin_stands_in_for_nobody_with_an_own_request() {
         assert!(approved.votes.iter().all(|vote| !vote.forced && vote.groups == ["admin"]), "{:?}", approved.votes);
     });
 }
+
+/// The process was killed between the store and the trail.
+#[test]
+fn what_no_trail_tells_of_a_grant_is_told_at_the_next_start() {
+    run(async {
+        let bench = Bench::new();
+        bench.config.store(Arc::new(guarded()));
+        let ask = GrantAsk {
+            database: "shop".to_owned(),
+            time: Duration::from_secs(60),
+            scope: GrantScope::default(),
+            reason: Some("on call".to_owned()),
+        };
+        let asked = bench.review.request_grant(&actor("alice"), ask, at(0)).await.unwrap();
+        let mut active = asked.clone();
+        active.votes.push(crate::review::decide::vote_of(&actor("bob"), vec!["dba".to_owned()], None, at(1)));
+        let step = GrantTransition {
+            from: Some(GrantState::Requested),
+            to: GrantState::Active,
+            by: "bob".to_owned(),
+            surface: Surface::Api,
+            at: at(1),
+            reason: None,
+        };
+        assert!(bench.review.store.replace_grant(active.after(step).unwrap()).await.unwrap());
+        let bench = bench.restart();
+        let dir = Arc::clone(&bench.dir);
+        let trail = dir.path().join("audit");
+        for _start in 0..2 {
+            bench.review.catch_up(&trail, at(9)).await.unwrap();
+            assert!(bench.review.store.untold(Timestamp::MAX).await.unwrap().is_empty());
+        }
+        drop(bench);
+        let lines = crate::audit::lines(&trail);
+        let of_grants: Vec<serde_json::Value> = lines
+            .iter()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .filter(|record: &serde_json::Value| record["grant"] == asked.id.to_string())
+            .collect();
+        let told: Vec<_> = of_grants
+            .iter()
+            .map(|record| (record["kind"].as_str().unwrap(), record["at"].as_str().unwrap(), record.get("told_at")))
+            .collect();
+        let (now, late) = (at(1).to_string(), serde_json::Value::from(at(9).to_string()));
+        let wanted =
+            [("grant", at(0).to_string(), None), ("grant_vote", now.clone(), Some(&late)), ("grant", now, Some(&late))];
+        let wanted: Vec<_> = wanted.iter().map(|(kind, at, late)| (*kind, at.as_str(), *late)).collect();
+        assert_eq!(told, wanted, "{of_grants:#?}");
+        assert_eq!(crate::audit::history_of(lines.iter().map(String::as_str)).flaws, []);
+    });
+}

@@ -160,7 +160,22 @@ macro_rules! grant_rows {
         concat!(
             "json_to_recordset(",
             $rows,
-            "::text::json) AS x(id text, state text, version bigint, grantee text, database text, expires_at bigint, record text)"
+            "::text::json) AS x(id text, state text, version bigint, grantee text, database text, expires_at bigint, record text, \
+             untold json)"
+        )
+    };
+}
+
+/// What the grants of `$rows` that `$made` has add to what no trail tells of.
+macro_rules! grant_tellings {
+    ($rows:literal, $made:literal) => {
+        concat!(
+            ", untold AS (INSERT INTO countersign.grant_tellings (grant_id, person, to_state, at) \
+             SELECT x.id, u.person, u.to_state, u.at FROM ",
+            $made,
+            " JOIN ",
+            grant_rows!($rows),
+            " USING (id), json_to_recordset(x.untold) AS u(person text, to_state text, at bigint))"
         )
     };
 }
@@ -180,6 +195,7 @@ pub(super) const CHANGE: &str = concat!(
      SELECT x.id, x.state, x.version, x.grantee, x.database, x.expires_at, x.record FROM made, ",
     grant_rows!("$11"),
     " RETURNING id)",
+    grant_tellings!("$11", "given"),
     add_rows!("$9", "$10"),
     ", (SELECT count(pg_catalog.pg_notify('countersign', 'grants')) FROM given) AS told"
 );
@@ -189,7 +205,9 @@ pub(super) const GIVE: &str = concat!(
     "WITH given AS (INSERT INTO countersign.grants (id, state, version, grantee, database, expires_at, record) \
      SELECT x.id, x.state, x.version, x.grantee, x.database, x.expires_at, x.record FROM ",
     grant_rows!("$1"),
-    " RETURNING id) SELECT pg_catalog.pg_notify('countersign', 'grants') FROM given"
+    " RETURNING id)",
+    grant_tellings!("$1", "given"),
+    " SELECT pg_catalog.pg_notify('countersign', 'grants') FROM given"
 );
 
 /// The grant of id `$1`.
@@ -205,8 +223,9 @@ pub(super) const REPLACE_GRANT: &str = concat!(
     "WITH changed AS (UPDATE countersign.grants g SET state = x.state, version = x.version, expires_at = x.expires_at, \
      record = x.record FROM ",
     grant_rows!("$1"),
-    " WHERE g.id = x.id AND g.version = x.version - 1 AND g.state = $2 RETURNING g.id) \
-     SELECT pg_catalog.pg_notify('countersign', 'grants') FROM changed"
+    " WHERE g.id = x.id AND g.version = x.version - 1 AND g.state = $2 RETURNING g.id)",
+    grant_tellings!("$1", "changed"),
+    " SELECT pg_catalog.pg_notify('countersign', 'grants') FROM changed"
 );
 
 /// The change that uses an approval up: as [`CHANGE`], and `$11` the node that runs it.
@@ -321,6 +340,21 @@ pub(super) const UNTOLD: &str = concat!(
      UNION ALL SELECT v.*, true FROM votes_found v UNION ALL SELECT t.*, true FROM transitions_found t) \
      SELECT e.request, e.person, e.to_state, e.at, e.seq, e.other FROM every e ORDER BY e.at LIMIT $3"
 );
+
+/// Likewise of grants: what no trail tells of.
+pub(super) const UNTOLD_OF_GRANTS: &str = "WITH found AS (UPDATE countersign.grant_tellings x SET untold_by = $1 \
+     WHERE x.untold_by <> $1 AND x.untold_by <> ALL (ARRAY(SELECT n.installation FROM countersign.nodes n \
+     WHERE NOT n.gone AND n.installation IS NOT NULL)) RETURNING x.grant_id, x.person, x.to_state, x.at), \
+     own AS (SELECT x.grant_id, x.person, x.to_state, x.at FROM countersign.grant_tellings x \
+     WHERE x.untold_by = $1 AND x.at < $2) \
+     SELECT e.grant_id, e.person, e.to_state, e.at, e.other FROM (SELECT o.*, false AS other FROM own o \
+     UNION ALL SELECT f.*, true FROM found f) e ORDER BY e.at LIMIT $3";
+
+/// What of grants stands in a trail: `$1` grants, `$2` voters, `$3` states, `$4` when the votes were given.
+pub(super) const TOLD_OF_GRANTS: &str = "DELETE FROM countersign.grant_tellings t \
+     USING unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) AS x (grant_id, person, to_state, at) \
+     WHERE t.grant_id = x.grant_id AND t.person IS NOT DISTINCT FROM x.person \
+     AND t.to_state IS NOT DISTINCT FROM x.to_state AND t.at = coalesce(x.at, t.at)";
 
 /// Votes that stand in a trail: `$1` requests, `$2` voters, `$3` when.
 pub(super) const TOLD_VOTES: &str = "UPDATE countersign.votes v SET untold_by = NULL \

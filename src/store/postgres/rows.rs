@@ -45,6 +45,15 @@ struct GrantRow {
     database: String,
     expires_at: i64,
     record: String,
+    untold: Vec<UntoldRow>,
+}
+
+/// A vote on a grant, or its transition to a state.
+#[derive(Serialize)]
+struct UntoldRow {
+    person: Option<String>,
+    to_state: Option<&'static str>,
+    at: i64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -87,9 +96,15 @@ pub(super) fn votes<'a>(votes: impl IntoIterator<Item = &'a Vote>, seq: u64) -> 
     encode(&(seq..).zip(votes).map(row).collect::<Result<Vec<_>, _>>()?)
 }
 
-/// Grants as the statements take them.
-pub(super) fn grants<'a>(grants: impl IntoIterator<Item = &'a GrantRecord>) -> Result<String, StoreError> {
-    let row = |grant: &GrantRecord| {
+/// Grants as the statements take them, each with what it was before.
+pub(super) fn grants<'a>(
+    grants: impl IntoIterator<Item = (Option<&'a GrantRecord>, &'a GrantRecord)>,
+) -> Result<String, StoreError> {
+    let untold = |(telling, at): (Telling, i64)| {
+        let (person, to_state) = telling.person_and_state();
+        UntoldRow { person: person.map(storable), to_state, at }
+    };
+    let row = |(before, grant): (Option<&GrantRecord>, &GrantRecord)| {
         Ok::<_, StoreError>(GrantRow {
             id: grant.id.to_string(),
             state: grant.state.as_str(),
@@ -98,6 +113,7 @@ pub(super) fn grants<'a>(grants: impl IntoIterator<Item = &'a GrantRecord>) -> R
             database: storable(&grant.database),
             expires_at: grant.expires_at.as_microsecond(),
             record: facts::encode_grant(grant)?,
+            untold: Telling::of_grant(before, grant).into_iter().map(untold).collect(),
         })
     };
     encode(&grants.into_iter().map(row).collect::<Result<Vec<_>, _>>()?)
@@ -195,14 +211,22 @@ pub(super) fn untold_from(row: &Row) -> Result<Untold, StoreError> {
     Ok(Untold { adopted: row.try_get(5)?, ..untold })
 }
 
+/// Reads a row of what is untold of grants: grant, voter, state, when, whether it was another's.
+pub(super) fn untold_of_grant(row: &Row) -> Result<Untold, StoreError> {
+    let untold = told::untold_of_grant(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?)?;
+    Ok(Untold { adopted: row.try_get(4)?, ..untold })
+}
+
 /// Requests, voters and times of votes.
 type Votes = (Vec<String>, Vec<String>, Vec<i64>);
 /// Requests and states of transitions.
 type Transitions = (Vec<String>, Vec<&'static str>);
+/// Grants, voters, states, and times of votes.
+type OfGrants = (Vec<String>, Vec<Option<String>>, Vec<Option<&'static str>>, Vec<Option<i64>>);
 
 /// What was told, as the statements take it.
-pub(super) fn tellings(tellings: &[Telling]) -> (Votes, Transitions) {
-    let (mut votes, mut transitions) = (Votes::default(), Transitions::default());
+pub(super) fn tellings(tellings: &[Telling]) -> (Votes, Transitions, OfGrants) {
+    let (mut votes, mut transitions, mut of_grants) = <(Votes, Transitions, OfGrants)>::default();
     for telling in tellings {
         match telling {
             Telling::Vote(id, by, at) => {
@@ -214,9 +238,16 @@ pub(super) fn tellings(tellings: &[Telling]) -> (Votes, Transitions) {
                 transitions.0.push(id.to_string());
                 transitions.1.push(to);
             }
+            Telling::GrantVote(id, ..) | Telling::GrantStep(id, _) => {
+                let (person, to) = telling.person_and_state();
+                of_grants.0.push(id.to_string());
+                of_grants.1.push(person.map(storable));
+                of_grants.2.push(to);
+                of_grants.3.push(telling.at_of_vote());
+            }
         }
     }
-    (votes, transitions)
+    (votes, transitions, of_grants)
 }
 
 pub(super) fn version_from(version: i64) -> Result<u64, StoreError> {

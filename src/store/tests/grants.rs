@@ -14,7 +14,7 @@ fn moved(from: Option<GrantState>, to: GrantState) -> GrantTransition {
     }
 }
 
-fn grant(id: u128) -> GrantRecord {
+pub(super) fn grant(id: u128) -> GrantRecord {
     GrantRecord {
         id: GrantId(ulid::Ulid(id)),
         state: GrantState::Requested,
@@ -33,7 +33,7 @@ fn grant(id: u128) -> GrantRecord {
     }
 }
 
-fn after(grant: &GrantRecord, to: GrantState) -> GrantRecord {
+pub(super) fn after(grant: &GrantRecord, to: GrantState) -> GrantRecord {
     grant.after(moved(Some(grant.state), to)).unwrap()
 }
 

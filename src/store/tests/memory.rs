@@ -106,6 +106,13 @@ impl Shelf {
         self.untold.extend(made.collect::<Vec<_>>());
     }
 
+    /// Likewise of grants.
+    fn must_tell_grant(&mut self, node: u64, (before, after): (Option<&GrantRecord>, &GrantRecord)) {
+        let by = self.nodes[&node].0.clone();
+        let added = Telling::of_grant(before, after).into_iter();
+        self.untold.extend(added.map(|(telling, at)| (telling, (by.clone(), 0, at))));
+    }
+
     /// Whether trails tell of everything.
     pub(crate) fn is_told(&self) -> bool {
         self.untold.is_empty()
@@ -179,6 +186,7 @@ impl Shelf {
         self.must_tell(node, (Some(&before), &after));
         self.commits.push(Commit::Request { before: Some(before), after: after.clone() });
         if let Some(grant) = change.grant {
+            self.must_tell_grant(node, (None, &grant));
             self.commits.push(Commit::Grant { before: None, after: (*grant).clone() });
             self.grants.insert(grant.id, *grant);
         }
@@ -429,7 +437,8 @@ impl Store for MemoryStore {
     }
 
     fn create_grant(&self, grant: GrantRecord) -> StoreFuture<'_, ()> {
-        self.call(|shelf, _node| {
+        self.call(|shelf, node| {
+            shelf.must_tell_grant(node, (None, &grant));
             shelf.commits.push(Commit::Grant { before: None, after: grant.clone() });
             shelf.grants.insert(grant.id, grant);
             Ok(())
@@ -455,13 +464,14 @@ impl Store for MemoryStore {
     }
 
     fn replace_grant(&self, next: GrantRecord) -> StoreFuture<'_, bool> {
-        self.call(|shelf, _node| {
+        self.call(|shelf, node| {
             let Some(found) = shelf.grants.get(&next.id) else { return Ok(false) };
             if found.version + 1 != next.version {
                 return Ok(false);
             }
             check_grant(found.state, next.state)?;
             let before = shelf.grants.insert(next.id, next.clone());
+            shelf.must_tell_grant(node, (before.as_ref(), &next));
             shelf.commits.push(Commit::Grant { before, after: next });
             Ok(true)
         })

@@ -13,7 +13,7 @@ use crate::store::migrations::{Migration, POSTGRES, SQLITE};
 
 /// What stands in each file, for ever: the first digits of its SHA-256. A new file gets a line here, an old line is never
 /// changed.
-const WRITTEN: [(&str, &str); 17] = [
+const WRITTEN: [(&str, &str); 19] = [
     ("sqlite/0001-requests.sql", "bee0198f9731115d"),
     ("sqlite/0002-grants.sql", "10023c772d9d04d2"),
     ("sqlite/0003-lists.sql", "bbc7d05bce0ec697"),
@@ -23,6 +23,7 @@ const WRITTEN: [(&str, &str); 17] = [
     ("sqlite/0007-callers.sql", "9d1e82ebb2931ee3"),
     ("sqlite/0008-told.sql", "a91fae84f4cce764"),
     ("sqlite/0009-people.sql", "3688a2b93d2bcc27"),
+    ("sqlite/0010-grants-told.sql", "5d3727aab294081c"),
     ("postgres/0001-requests.sql", "e7c592a76957ed1c"),
     ("postgres/0002-grants.sql", "93d2b0fa61f6b875"),
     ("postgres/0003-edits.sql", "f4d7813f6e6f56dc"),
@@ -31,6 +32,7 @@ const WRITTEN: [(&str, &str); 17] = [
     ("postgres/0006-callers.sql", "0fe6f6b65bee0764"),
     ("postgres/0007-told.sql", "59726f9dc6754310"),
     ("postgres/0008-people.sql", "3f94fd6e90fb957c"),
+    ("postgres/0009-grants-told.sql", "4cdbb0a4f2c27f29"),
 ];
 
 fn source(path: &str) -> std::path::PathBuf {
