@@ -31,7 +31,7 @@ pub struct BindingFacts<'a> {
     pub role: &'a str,
     /// Effective search path.
     pub search_path: &'a [String],
-    /// The settings that decide which values its texts stand for: `DateStyle`, `TimeZone`, …
+    /// The settings that give it another meaning: `DateStyle`, `TimeZone`, `transform_null_equals`, …
     pub formats: &'a str,
     /// [`crate::Catalog::version`].
     pub catalog_version: u64,

@@ -10,14 +10,38 @@ use countersign_protocol::row::Cells;
 use super::choices::{self, Choices, Wrong};
 use super::justification;
 
-/// Asks for role, search path, the formats, and what only the proxy reads, in one row. Nothing in it can be shadowed by objects of other schemas.
-pub(super) const QUERY: &str = "SELECT current_user::pg_catalog.text, pg_catalog.array_to_json(pg_catalog.current_schemas(true))::pg_catalog.text, \
-     pg_catalog.current_setting('countersign.reason', true), \
-     pg_catalog.concat_ws('; ', pg_catalog.current_setting('DateStyle'), pg_catalog.current_setting('IntervalStyle'), \
-     pg_catalog.current_setting('TimeZone'), pg_catalog.current_setting('timezone_abbreviations'), \
-     pg_catalog.current_setting('lc_monetary')), \
-     pg_catalog.current_setting('countersign.batch', true), \
-     pg_catalog.current_setting('countersign.mode', true), pg_catalog.current_setting('countersign.hold_budget', true)";
+/// The values of settings, each behind a comma.
+macro_rules! settings {
+    ($($name:literal),+) => {
+        concat!($(", pg_catalog.current_setting('", $name, "')"),+)
+    };
+}
+
+/// Asks for role, search path, the formats and other settings that give a statement another meaning, and what only the proxy
+/// reads, in one row. Nothing in it can be shadowed by objects of other schemas.
+pub(super) const QUERY: &str = concat!(
+    "SELECT current_user::pg_catalog.text, pg_catalog.array_to_json(pg_catalog.current_schemas(true))::pg_catalog.text, \
+     pg_catalog.current_setting('countersign.reason', true), pg_catalog.concat_ws('; '",
+    settings!(
+        "DateStyle",
+        "IntervalStyle",
+        "TimeZone",
+        "timezone_abbreviations",
+        "lc_monetary",
+        "lc_numeric",
+        "lc_time",
+        "bytea_output",
+        "default_text_search_config",
+        "extra_float_digits",
+        "xmlbinary",
+        "xmloption",
+        "array_nulls",
+        "session_replication_role",
+        "transform_null_equals"
+    ),
+    "), pg_catalog.current_setting('countersign.batch', true), \
+     pg_catalog.current_setting('countersign.mode', true), pg_catalog.current_setting('countersign.hold_budget', true)"
+);
 
 /// The names and the catalog under which something was analysed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

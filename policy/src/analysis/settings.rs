@@ -24,7 +24,7 @@ pub enum Kind {
     Role,
     /// Only the proxy reads it.
     OfTheProxy,
-    /// Changes which values texts like `'01/02/2026'` stand for.
+    /// Changes which values texts like `'01/02/2026'` stand for, or sets back what may change how SQL is read.
     Values,
     /// Changes how later SQL is read, checked or recorded.
     Dangerous,
@@ -39,10 +39,24 @@ const READING: &[(&str, &[&str])] = &[
     ("backslash_quote", &["safe_encoding"]),
 ];
 
-/// Settings that decide which dates, times, intervals and amounts of money the texts in a statement stand for.
-const VALUES: &[&str] = &["datestyle", "intervalstyle", "timezone", "timezone_abbreviations", "lc_monetary"];
+/// Settings that decide which values the texts in a statement stand for, or which texts the values that it compares.
+const VALUES: &[&str] = &[
+    "bytea_output",
+    "datestyle",
+    "default_text_search_config",
+    "extra_float_digits",
+    "intervalstyle",
+    "lc_monetary",
+    "lc_numeric",
+    "lc_time",
+    "timezone",
+    "timezone_abbreviations",
+    "xmlbinary",
+    "xmloption",
+];
 
-/// Settings with the values that are safe to set. `row_security` is none of them: off makes queries fail that would
+/// Settings with the values that are safe to set: to those they may go back, and an approval is bound to what they are.
+/// `row_security` is none of them: off makes queries fail that would
 /// otherwise leave rows out.
 const PINNED: &[(&str, &[&str])] = &[
     ("session_replication_role", &["origin"]),
@@ -110,7 +124,7 @@ pub fn classify(name: &str, value: Option<&str>) -> Kind {
         return if is_one_of(safe) { Kind::Harmless } else { Kind::Reading(pinned) };
     }
     if let Some((_, safe)) = PINNED.iter().find(|(pinned, _)| *pinned == name) {
-        return if is_one_of(safe) { Kind::Harmless } else { Kind::Dangerous };
+        return if is_one_of(safe) { Kind::Values } else { Kind::Dangerous };
     }
     if DANGEROUS.iter().any(|beginning| name.starts_with(beginning)) { Kind::Dangerous } else { Kind::Harmless }
 }

@@ -20,6 +20,19 @@ const BETWEEN: &[(&str, bool)] = &[
     ("SET search_path = public, pg_catalog", false),
     ("CREATE TEMP TABLE customers (id int, note text)", false),
     ("SET lc_monetary = 'C.UTF-8'", false),
+    ("SET extra_float_digits = 0", false),
+    ("SET bytea_output = 'escape'", false),
+    ("SET default_text_search_config = 'german'", false),
+    // `WHERE note = NULL` finds nothing, or everything without a note.
+    ("SET transform_null_equals = on", false),
+    ("SET transform_null_equals = on; SET transform_null_equals = off", true),
+    ("BEGIN; SET LOCAL transform_null_equals = on; ROLLBACK", true),
+    (
+        "BEGIN; SET LOCAL transform_null_equals = on; SAVEPOINT a; SET LOCAL transform_null_equals = off; ROLLBACK TO a",
+        false,
+    ),
+    ("SET array_nulls = off", false),
+    ("SELECT set_config('array_nulls', 'off', false)", false),
 ];
 
 async fn start() -> Proxy {
