@@ -25,7 +25,8 @@ pub(super) enum Ending {
     },
     /// The store did not say whether it had begun, so nothing was forwarded.
     NotReleased {
-        /// When it would have begun, by which its beginning is known from that of another use of the approval.
+        /// When it would have begun, by which its beginning is known from that of another use of the approval, unless
+        /// that began in the same microsecond.
         begun_at: Timestamp,
     },
 }

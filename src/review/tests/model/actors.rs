@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use countersign_policy::grant::Binding;
 use futures_util::FutureExt as _;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::review::{Edit, Execution, GrantId, NewRequest, Opened, Outcome, RequestId, Review, ReviewError};
 use crate::store::tests::memory::{Shelf, pause};
@@ -29,8 +29,11 @@ pub(super) struct Scene {
 }
 
 impl Scene {
+    /// The time; no two sessions read the same microsecond, by which what has begun is known.
     pub(super) fn now(&self) -> Timestamp {
-        self.shelf.lock().unwrap().now
+        let mut shelf = self.shelf.lock().unwrap();
+        shelf.now += SignedDuration::from_micros(1);
+        shelf.now
     }
 }
 
