@@ -17,7 +17,7 @@ pub(crate) mod side;
 pub mod tls;
 mod worker;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -114,6 +114,17 @@ struct Shared {
     /// Who is a member of which role, where that counts; `None` when it could not be read.
     memberships: ArcSwapOption<Memberships>,
     wanted: Notify,
+    preparation: Preparation,
+}
+
+/// What is made of a snapshot before it is published, beside the sessions' threads.
+#[derive(Default)]
+struct Preparation(OnceLock<Arc<dyn Fn(&Catalog) + Send + Sync>>);
+
+impl std::fmt::Debug for Preparation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Preparation").field(&self.0.get().is_some()).finish()
+    }
 }
 
 impl CatalogService {
@@ -125,6 +136,7 @@ impl CatalogService {
             failure: ArcSwapOption::from_pointee(CatalogError::NotLoaded),
             memberships: ArcSwapOption::empty(),
             wanted: Notify::new(),
+            preparation: Preparation::default(),
         });
         let (orders, inbox) = mpsc::channel(WAITERS_MAX);
         let worker = worker::Worker::new(database, tls, options, Arc::clone(&shared));
@@ -180,6 +192,11 @@ impl CatalogService {
         let (waiter, answer) = oneshot::channel();
         self.orders.send(waiter).await.map_err(|_| CatalogError::Stopped)?;
         answer.await.map_err(|_| CatalogError::Stopped)?
+    }
+
+    /// Has this made of every snapshot from now on before it is published; only the first that is given counts.
+    pub(crate) fn prepare_with(&self, make: impl Fn(&Catalog) + Send + Sync + 'static) {
+        drop(self.shared.preparation.0.set(Arc::new(make)));
     }
 
     /// Asks for a refresh without waiting for it.

@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use countersign_policy::analysis::Collects;
 use countersign_policy::verdict::Rows;
 use serde::Deserialize;
 use std::error::Error as StdError;
@@ -27,6 +28,9 @@ const CONNECTIONS_MAX: usize = 4;
 /// How long a session waits for an estimate at most, waiting for a connection included.
 const ANSWER_WAIT: Duration = Duration::from_secs(3);
 const SETTINGS: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout = '2s'; SET LOCAL lock_timeout = '500ms'";
+const PLAN: &str = "EXPLAIN (FORMAT JSON)";
+/// With the expressions of each node, where it has to be known which aggregate takes which rows.
+const PLAN_OF_COLLECTED: &str = "EXPLAIN (FORMAT JSON, VERBOSE)";
 /// Set in this order: after the role, nothing else may be settable.
 const PLACE: &str = "SELECT pg_catalog.set_config('search_path', $1, true)";
 const ROLE: &str = "SELECT pg_catalog.set_config('role', $1, true)";
@@ -46,6 +50,8 @@ pub struct Question {
     pub role: String,
     /// The effective search path.
     pub search_path: Vec<String>,
+    /// What in it makes one row of many.
+    pub collects: Collects,
 }
 
 /// A parameter as Bind has it.
@@ -112,7 +118,8 @@ impl Estimator {
         Self { pool: SidePool::new(upstream, tls, CONNECTIONS_MAX) }
     }
 
-    /// How many rows the statement returns, or one of its INSERT, UPDATE, DELETE or MERGE writes, whichever is more.
+    /// How many rows the statement returns, or puts into a value, or one of its INSERT, UPDATE, DELETE or MERGE writes,
+    /// whichever is more.
     ///
     /// # Cancel safety
     /// When the future is dropped, the connection it used is closed.
@@ -122,20 +129,25 @@ impl Estimator {
 
     async fn ask(&self, question: &Question) -> Rows {
         let Some(side) = self.pool.take().await else { return Rows::Unavailable(NotPlanned::NoConnection.phrase()) };
-        let explained = explain(side.client(), question).await;
+        let options = if question.collects.is_none() { PLAN } else { PLAN_OF_COLLECTED };
+        let explained = explain_with(side.client(), question, options).await;
         side.put_back().await;
-        let rows = explained.and_then(|json| rows_of(&json).ok_or(NotPlanned::Refused(None)));
+        let rows = explained.and_then(|json| rows_of(&json, &question.collects).ok_or(NotPlanned::Refused(None)));
         rows.map_or_else(|not_planned| Rows::Unavailable(not_planned.phrase()), Rows::Estimated)
     }
 }
 
 /// The plan in JSON. Leaves a transaction open, which is to be rolled back.
 pub(crate) async fn explain(client: &Client, question: &Question) -> Result<String, NotPlanned> {
+    explain_with(client, question, PLAN).await
+}
+
+async fn explain_with(client: &Client, question: &Question, options: &str) -> Result<String, NotPlanned> {
     client.batch_execute(SETTINGS).await.map_err(|_error| NotPlanned::NoConnection)?;
     client.query_typed(PLACE, &[(&path_of(&question.search_path), Type::TEXT)]).await?;
     client.query_typed(ROLE, &[(&question.role, Type::TEXT)]).await.map_err(|_error| NotPlanned::NotAsRole)?;
     let types: Vec<Type> = question.types.iter().map(|oid| type_of(*oid)).collect();
-    let prepared = client.prepare_typed(&format!("EXPLAIN (FORMAT JSON) {}", question.text), &types).await?;
+    let prepared = client.prepare_typed(&format!("{options} {}", question.text), &types).await?;
     if prepared.params().len() != question.values.len() {
         return Err(NotPlanned::Refused(None));
     }
@@ -215,14 +227,19 @@ struct Node {
     relationship: String,
     #[serde(rename = "Plan Rows", default)]
     rows: f64,
+    #[serde(rename = "Output", default)]
+    output: Vec<String>,
+    #[serde(rename = "Workers Planned", default)]
+    workers: f64,
     #[serde(rename = "Plans", default)]
     plans: Vec<Self>,
 }
 
 /// The rows of a plan in JSON; `None` when it is none.
-fn rows_of(json: &str) -> Option<u64> {
+fn rows_of(json: &str, collects: &Collects) -> Option<u64> {
     let plans: Vec<Explained> = serde_json::from_str(json).ok()?;
-    let most = plans.iter().map(|explained| most(&explained.plan, true)).reduce(f64::max)?;
+    let of_plan = |plan: &Node| most(plan, true).max(collected(plan, collects, Run::ONCE));
+    let most = plans.iter().map(|explained| of_plan(&explained.plan)).reduce(f64::max)?;
     // Saturates, and no plan has a negative number of rows.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as saturates, and NaN becomes 0")]
     let rows = most.ceil() as u64;
@@ -242,13 +259,112 @@ fn most(node: &Node, top: bool) -> f64 {
     node.plans.iter().map(|plan| most(plan, false)).fold(own, f64::max)
 }
 
+/// How often a node is executed, and which part of its rows anybody asks for.
+#[derive(Clone, Copy)]
+struct Run {
+    times: f64,
+    share: f64,
+}
+
+impl Run {
+    const ONCE: Self = Self { times: 1.0, share: 1.0 };
+
+    /// Once for each of so many rows.
+    fn for_each(self, rows: f64) -> Self {
+        Self { times: self.times * (rows * self.share).max(1.0), share: 1.0 }
+    }
+}
+
+/// The most rows that an aggregate of the plan, or an ARRAY, makes a value of.
+fn collected(node: &Node, collects: &Collects, run: Run) -> f64 {
+    let is_sub = |plan: &Node| matches!(plan.relationship.as_str(), "SubPlan" | "InitPlan");
+    let aggregates = matches!(node.kind.as_str(), "Aggregate" | "WindowAgg");
+    let fed: f64 = node.plans.iter().filter(|plan| !is_sub(plan)).map(|plan| plan.rows).sum();
+    let keeps = aggregates && node.output.iter().any(|expression| calls_one_of(expression, &collects.aggregates));
+    let mut most = if keeps { fed * run.times } else { 0.0 };
+    let outer = node.plans.iter().find(|plan| plan.relationship == "Outer").map_or(1.0, |plan| plan.rows);
+    for plan in &node.plans {
+        let run = match plan.relationship.as_str() {
+            "SubPlan" => run.for_each(node.rows.max(fed)),
+            "InitPlan" => Run { share: 1.0, ..run },
+            "Inner" if node.kind == "Nested Loop" => run.for_each(outer),
+            // Each worker sees its part of the rows.
+            _ if node.workers > 0.0 => Run { times: run.times * (node.workers + 1.0), ..run },
+            _ if aggregates => Run { share: 1.0, ..run },
+            _ if node.kind == "Limit" => Run { share: run.share * (node.rows / plan.rows.max(1.0)).min(1.0), ..run },
+            _ => run,
+        };
+        if is_sub(plan) && collects.arrays {
+            most = most.max(plan.rows * run.times);
+        }
+        most = most.max(collected(plan, collects, run));
+    }
+    most
+}
+
+/// Whether the expression, as EXPLAIN prints it, calls an aggregate of one of these names.
+fn calls_one_of(expression: &str, names: &[String]) -> bool {
+    let expression = expression.to_lowercase();
+    names.iter().any(|name| {
+        let name = name.to_lowercase();
+        expression.contains(&format!("{name}(")) || expression.contains(&format!("{name}\"("))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[track_caller]
     fn check(json: &str, expected: Option<u64>) {
-        assert_eq!(rows_of(json), expected, "{json}");
+        assert_eq!(rows_of(json, &Collects::default()), expected, "{json}");
+    }
+
+    #[track_caller]
+    fn check_collected(json: &str, aggregate: &str, expected: u64) {
+        let collects = Collects { aggregates: vec![aggregate.to_owned()], arrays: aggregate.is_empty(), hidden: false };
+        assert_eq!(rows_of(json, &collects), Some(expected), "{json}");
+    }
+
+    #[test]
+    fn what_an_aggregate_keeps_counts() {
+        let grouped = r#"[{"Plan": {"Node Type": "Aggregate", "Plan Rows": 1, "Output": ["json_agg(x.*)"], "Plans": [
+            {"Node Type": "Aggregate", "Parent Relationship": "Outer", "Plan Rows": 4, "Output": ["count(*)"], "Plans": [
+                {"Node Type": "Seq Scan", "Parent Relationship": "Outer", "Plan Rows": 5000}]}]}}]"#;
+        check_collected(grouped, "json_agg", 4);
+        check_collected(grouped, "count", 5000);
+        check_collected(grouped, "xmlagg", 1);
+        check_collected(
+            r#"[{"Plan": {"Node Type": "Nested Loop", "Plan Rows": 10, "Plans": [
+                {"Node Type": "Seq Scan", "Parent Relationship": "Outer", "Plan Rows": 10},
+                {"Node Type": "Aggregate", "Parent Relationship": "Inner", "Plan Rows": 1, "Output": ["json_agg(o)"], "Plans": [
+                    {"Node Type": "Seq Scan", "Parent Relationship": "Outer", "Plan Rows": 7}]}]}}]"#,
+            "json_agg",
+            70,
+        );
+        check_collected(
+            r#"[{"Plan": {"Node Type": "Limit", "Plan Rows": 10, "Plans": [
+                {"Node Type": "Nested Loop", "Parent Relationship": "Outer", "Plan Rows": 500, "Output": ["(json_agg(o))"], "Plans": [
+                    {"Node Type": "Seq Scan", "Parent Relationship": "Outer", "Plan Rows": 500},
+                    {"Node Type": "Aggregate", "Parent Relationship": "Inner", "Plan Rows": 1, "Output": ["json_agg(o)"], "Plans": [
+                        {"Node Type": "Seq Scan", "Parent Relationship": "Outer", "Plan Rows": 7}]}]}]}}]"#,
+            "json_agg",
+            70,
+        );
+        check_collected(
+            r#"[{"Plan": {"Node Type": "Result", "Plan Rows": 1, "Plans": [
+                {"Node Type": "Seq Scan", "Parent Relationship": "InitPlan", "Plan Rows": 300}]}}]"#,
+            "",
+            300,
+        );
+        check_collected(
+            r#"[{"Plan": {"Node Type": "Aggregate", "Plan Rows": 1, "Output": ["string_agg(e, ','::text)"], "Plans": [
+                {"Node Type": "Gather", "Parent Relationship": "Outer", "Plan Rows": 2, "Workers Planned": 2, "Plans": [
+                    {"Node Type": "Aggregate", "Parent Relationship": "Outer", "Plan Rows": 1, "Output": ["PARTIAL string_agg(e)"], "Plans": [
+                        {"Node Type": "Seq Scan", "Parent Relationship": "Outer", "Plan Rows": 400}]}]}]}}]"#,
+            "string_agg",
+            1200,
+        );
     }
 
     #[test]
@@ -306,6 +422,7 @@ mod tests {
             values: vec![Value { format: 0, bytes: Some(Bytes::from_static(b"canary")) }],
             role: String::new(),
             search_path: Vec::new(),
+            collects: Collects::default(),
         };
         assert!(!format!("{question:?} {:?}", question.values).contains("canary"));
     }

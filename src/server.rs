@@ -473,6 +473,7 @@ async fn databases(
             Some(kept) => kept,
             None => Arc::new(open_database(database).await?),
         };
+        entry.prepare(config).await;
         databases.insert(database.name.clone(), entry);
     }
     Ok(databases)

@@ -11,6 +11,7 @@ mod body;
 mod builtins;
 pub mod cache;
 mod cascade;
+mod collected;
 mod columns;
 mod condition;
 mod consequences;
@@ -47,10 +48,12 @@ mod second_opinion;
 mod settings;
 pub(crate) mod shape;
 pub mod syntax;
+mod tells;
 mod utility;
 mod walker;
 
 pub use cache::AnalysisCache;
+pub use collected::Collects;
 pub use copy::{CopyFormat, ForceQuote};
 pub use counted::Counted;
 pub use footing::{Footing, Found};
@@ -253,6 +256,8 @@ pub struct StatementAnalysis {
     /// other in a WITH query, and no rule rewrites it; or it is a COPY … FROM. What triggers, cascades and functions write is
     /// not in that number.
     pub rows_counted: bool,
+    /// What in it makes one row of many.
+    pub collects: Collects,
     /// Parsing it may already run functions that write: those in checks of domains, when a literal is read as a row, an array
     /// or a range with a part of such a domain.
     pub runs_when_parsed: bool,

@@ -4,6 +4,7 @@
 //! Invariant: a look-up that finds nothing means "not known", which the analysis treats as not understood.
 
 mod belief;
+mod checked;
 mod stamps;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -424,25 +425,6 @@ impl Catalog {
     /// All types, in no particular order.
     pub fn types(&self) -> impl Iterator<Item = &Type> {
         self.types.values()
-    }
-
-    /// Whether making values of some type may write.
-    pub(crate) fn has_checked_types(&self) -> bool {
-        !self.checked_types.is_empty()
-    }
-
-    /// Whether making a value of that type may write.
-    pub(crate) fn is_checked(&self, oid: Oid) -> bool {
-        self.checked_types.contains(&oid)
-    }
-
-    /// The same of the parts of a value: whether reading it from a text may write. The check of a domain itself is made later.
-    pub(crate) fn is_checked_inside(&self, oid: Oid) -> bool {
-        let mut base = oid;
-        while let Some(domain) = self.types.get(&base).filter(|known| known.kind == 'd' && known.base != base) {
-            base = domain.base;
-        }
-        self.is_checked(base)
     }
 
     /// Whether a table in that temporary schema inherits from another one.

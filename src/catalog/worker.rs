@@ -159,7 +159,13 @@ impl Worker {
             load_ms = begin.elapsed().as_millis(),
             "catalog loaded"
         );
-        self.shared.snapshot.store(Arc::new(catalog));
+        let catalog = Arc::new(catalog);
+        if let Some(make) = self.shared.preparation.0.get().cloned() {
+            let newest = Arc::clone(&catalog);
+            // Where it panics, whoever needs it makes it again.
+            drop(tokio::task::spawn_blocking(move || make(&newest)).await);
+        }
+        self.shared.snapshot.store(catalog);
         Ok(())
     }
 

@@ -112,7 +112,9 @@ async fn report(args: &ExplainArgs) -> Result<Report, Failure> {
     let mut judgement = config.policy.judge(case(None));
     if judgement.estimate == Estimate::Wanted {
         let (types, values) = (Vec::new(), Vec::new());
-        let question = Question { text: text.as_str().into(), types, values, role, search_path: search_path.clone() };
+        let collects = analysis.statements.first().map(|statement| statement.collects.clone()).unwrap_or_default();
+        let question =
+            Question { text: text.as_str().into(), types, values, role, search_path: search_path.clone(), collects };
         judgement = config.policy.judge(case(Some(open.estimator().rows(&question).await)));
     }
     let mut report = Report::new(&judgement, &analysis, &catalog, justification::in_comment(&text));

@@ -4,6 +4,8 @@
 //! serves only the statement, parameters, role and search path it was asked for.
 
 use bytes::Bytes;
+use countersign_policy::Analysis;
+use countersign_policy::analysis::Collects;
 use countersign_policy::grant::Binding;
 use countersign_policy::verdict::{Estimate, Rows};
 use countersign_protocol::frontend::{Bind, format_of};
@@ -44,6 +46,7 @@ impl Machine {
             values: Vec::new(),
             role: self.names.role.clone(),
             search_path: self.names.search_path.clone(),
+            collects: collects_of(&asked.analysis),
         };
         if let Some((bytes, types)) = &asked.bind
             && let Some(body) = bytes.get(frame::HEADER_LEN..)
@@ -77,6 +80,11 @@ impl Machine {
             other => self.gate = other,
         }
     }
+}
+
+/// What the one statement makes one row of; of several nothing is asked.
+fn collects_of(analysis: &Analysis) -> Collects {
+    analysis.statements.first().map(|statement| statement.collects.clone()).unwrap_or_default()
 }
 
 /// An answer, and what it was asked for.

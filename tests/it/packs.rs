@@ -81,7 +81,9 @@ impl Bench {
         if judgement.estimate == Estimate::Wanted {
             let role = countersign::demo::shop::SHOP_ROLE.to_owned();
             let (types, values) = (Vec::new(), Vec::new());
-            let question = Question { text: text.into(), types, values, role, search_path: search_path.to_vec() };
+            let collects = analysis.statements.first().map(|known| known.collects.clone()).unwrap_or_default();
+            let question =
+                Question { text: text.into(), types, values, role, search_path: search_path.to_vec(), collects };
             judgement = self.config.policy.judge(case(Some(self.database.estimator().rows(&question).await)));
         }
         match judgement.verdict {
@@ -148,6 +150,9 @@ async fn read_only() {
              deny SELECT setval('orders_id_seq', 1)
              deny DO $$ BEGIN DELETE FROM orders; END $$
              deny SET ROLE postgres
+             deny PREPARE TRANSACTION 'x'
+             deny COMMIT PREPARED 'x'
+             deny ROLLBACK PREPARED 'x'
              deny TRUNCATE orders",
         )
         .await;
@@ -175,6 +180,8 @@ async fn writes_need_review() {
              deny DELETE FROM orders
              deny UPDATE orders SET status = 'x' WHERE true
              deny DELETE FROM orders WHERE id = id
+             deny MERGE INTO orders o USING products p ON true WHEN MATCHED THEN DELETE
+             deny DELETE FROM orders USING products p WHERE p.id = 1
              deny DROP TABLE orders
              deny BEGIN; TRUNCATE orders; COMMIT
              deny COPY orders FROM PROGRAM 'curl x'
@@ -227,6 +234,16 @@ async fn pii_strict() {
              deny SELECT id FROM customer_contacts WHERE email = 'x'
              deny SELECT most_common_vals FROM pg_stats
              hold UPDATE customers SET note = ssn WHERE id = 1
+             deny ALTER TABLE customers ADD CHECK (ssn <> '721-07-4426')
+             deny ALTER TABLE customers ADD COLUMN a int CHECK (ssn <> '7')
+             deny ALTER TABLE customers ADD COLUMN a int DEFAULT 0, ADD CHECK (a = 0 AND ssn <> '7')
+             deny CREATE INDEX ON customers (id) WHERE ssn LIKE '7%'
+             deny CREATE INDEX ON customers ((1 / (length(ssn) - 11)))
+             deny CREATE POLICY p ON customers USING (ssn LIKE '7%')
+             allow CREATE INDEX ON customers (lower(email)) WHERE email IS NOT NULL
+             allow ALTER TABLE customers ADD COLUMN age int CHECK (age > 0), ADD CHECK (length(note) < 9)
+             allow ALTER TABLE customers ADD CHECK (ssn IS NOT NULL)
+             allow CREATE POLICY p ON customers USING (id = 1)
              hold CREATE TABLE copied AS SELECT * FROM customers
              hold COPY customers TO STDOUT",
         )
@@ -251,6 +268,10 @@ async fn ai_agent() {
             "allow SELECT * FROM orders LIMIT 100
              allow SELECT * FROM orders WHERE id = 5
              deny SELECT * FROM orders a, orders b
+             deny SELECT json_agg(a) FROM orders a, orders b
+             deny SELECT count(*), string_agg(a.status, ',') FROM orders a, orders b
+             allow SELECT count(*), max(a.id) FROM orders a, orders b
+             allow SELECT json_agg(o) FROM (SELECT * FROM orders LIMIT 100) o
              deny COPY orders TO STDOUT
              deny SELECT * FROM orders LIMIT 10; SELECT * FROM customers LIMIT 10
              hold UPDATE orders SET status = 'x' WHERE id = 1
@@ -260,6 +281,9 @@ async fn ai_agent() {
              deny DROP TABLE orders
              deny SELECT rolpassword FROM pg_authid
              deny SELECT query FROM pg_stat_activity
+             deny SELECT query FROM pg_stat_get_activity(NULL)
+             deny SELECT pg_stat_get_backend_activity(1)
+             deny SELECT * FROM pg_user_mappings
              deny SELECT most_common_vals FROM pg_stats
              deny SET ROLE postgres
              deny COPY orders TO PROGRAM 'cat'

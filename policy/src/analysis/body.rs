@@ -41,6 +41,7 @@ impl Walker<'_> {
         let mut result = arguments.clone();
         for statement in &statements {
             self.include(statement);
+            self.out.collects.hidden |= !statement.collects.is_none();
         }
         if let Some(last) = statements.last() {
             result.absorb(&columns_of(&last.outputs).union());

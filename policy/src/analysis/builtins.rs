@@ -248,7 +248,7 @@ const TELLING: &[&str] = &[
     "unnest",
 ];
 
-fn is_listed(list: &[&str], name: &str) -> bool {
+pub fn is_listed(list: &[&str], name: &str) -> bool {
     list.iter().any(|entry| match entry.strip_suffix('*') {
         Some(beginning) => name.starts_with(beginning),
         None => *entry == name,

@@ -8,7 +8,7 @@ use pg_query::protobuf::{JsonAggConstructor, JsonBehavior, JsonFuncExpr, JsonOut
 
 use super::lineage::Scope;
 use super::walker::Walker;
-use super::{Lineage, NotUnderstood, names};
+use super::{Lineage, NotUnderstood, collected, names};
 
 impl Walker<'_> {
     pub(super) fn constructor(&mut self, kind: &NodeEnum, scope: &Scope<'_>) -> Lineage {
@@ -50,6 +50,7 @@ impl Walker<'_> {
             }
             NodeEnum::JsonArrayQueryConstructor(expr) => {
                 let value = expr.query.as_deref().map_or(Lineage::CLEAR, |query| self.query(query, scope).union());
+                self.out.collects.arrays = true;
                 let made = self.keyword_call("json_array", value);
                 self.made_as(expr.output.as_ref(), made)
             }
@@ -124,6 +125,9 @@ impl Walker<'_> {
             return self.invoke("", name, &[] as &[Node], &arguments);
         }
         self.function("pg_catalog", name);
+        if collected::keeps(name) {
+            self.out.collects.aggregate(name);
+        }
         arguments
     }
 }

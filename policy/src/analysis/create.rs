@@ -112,6 +112,9 @@ impl Walker<'_> {
         for expression in expressions {
             self.optional(expression, &Scope::default());
         }
+        if let Some(table) = table {
+            self.rows_tell(table, expressions.into_iter().flatten());
+        }
         let does_more = self.calls_users_function(functions) || self.out.relations.len() > relations;
         if let Some(table) = table.filter(|_| does_more) {
             self.redefines_rows(table);
@@ -155,6 +158,7 @@ impl Walker<'_> {
             self.index_element(element, &scope);
         }
         self.optional(index.where_clause.as_deref(), &scope);
+        self.index_tells(index, &scope);
     }
 
     fn relation_scope(&mut self, name: &RangeVar) -> Scope<'static> {

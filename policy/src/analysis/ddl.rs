@@ -171,6 +171,9 @@ impl Walker<'_> {
                         self.alters(name, command);
                         self.redefines_by(name, command);
                         self.reaches(name, command);
+                        if let Some(added) = command.def.as_deref() {
+                            self.addition_tells(name, added);
+                        }
                     }
                     self.converts_rows(command);
                     if let Some(definition) = command.def.as_deref() {

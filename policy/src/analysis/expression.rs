@@ -185,7 +185,9 @@ impl Walker<'_> {
             // IN is = ANY.
             test = self.operator(&schema, if name.is_empty() { "=" } else { &name }, test);
         }
-        self.values.array |= link.sub_link_type() == SubLinkType::ArraySublink;
+        let is_array = link.sub_link_type() == SubLinkType::ArraySublink;
+        self.values.array |= is_array;
+        self.out.collects.arrays |= is_array;
         match link.sub_link_type() {
             SubLinkType::ExistsSublink => Lineage::CLEAR,
             SubLinkType::ExprSublink

@@ -11,7 +11,7 @@ use super::hidden::Hidden;
 use super::lineage::Scope;
 use super::lookup::is_stored;
 use super::walker::Walker;
-use super::{Lineage, NotUnderstood, SessionChange, builtins, dialect, names, settings};
+use super::{Lineage, NotUnderstood, SessionChange, builtins, collected, dialect, names, settings};
 use crate::catalog::{Function, Volatility};
 use crate::effect::Effect;
 use crate::name::QualifiedName;
@@ -148,6 +148,7 @@ impl<'a> Walker<'a> {
         }
         if let Hidden::Read(read) = &executes {
             self.effect(Effect::FunctionCall);
+            self.out.collects.hidden = true;
             result = read.clone().and(arguments);
         }
         for (_, function) in candidates.iter().filter(|(_, function)| !function.built_in) {
@@ -187,6 +188,9 @@ impl<'a> Walker<'a> {
             _ => {}
         }
         self.values.array |= builtins::makes_arrays(name);
+        if collected::keeps(name) {
+            self.out.collects.aggregate(name);
+        }
         if builtins::tells_by_behaviour(name) {
             self.decides(arguments);
         }
@@ -203,6 +207,9 @@ impl<'a> Walker<'a> {
         arguments: &Lineage,
         shadowed: bool,
     ) -> Lineage {
+        if function.kind == 'a' {
+            self.out.collects.aggregate(name);
+        }
         let in_c = function.is_in_c();
         if in_c && builtins::is_harmless_extension(name) {
             return if name.starts_with("pg_stat") { USER_CODE } else { arguments.clone() };

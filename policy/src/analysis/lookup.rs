@@ -34,7 +34,7 @@ impl Walker<'_> {
     }
 
     /// What a condition depends on. That a stored column is NULL can be seen in any result, and counts for nothing.
-    fn condition(&mut self, node: &Node, scope: &Scope<'_>) -> Lineage {
+    pub(super) fn condition(&mut self, node: &Node, scope: &Scope<'_>) -> Lineage {
         match node.node.as_ref() {
             Some(NodeEnum::NullTest(test)) if test.arg.as_deref().is_some_and(|arg| is_stored(arg, scope)) => {
                 self.expression(node, scope);

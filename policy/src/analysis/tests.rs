@@ -5,6 +5,7 @@ mod body;
 mod bypass;
 mod caching;
 mod cascade;
+mod collected;
 mod columns;
 mod consequences;
 mod copying;

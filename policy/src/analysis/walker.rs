@@ -251,6 +251,7 @@ impl<'a> Walker<'a> {
         self.out.effects.extend(inner.effects);
         self.include_reads(inner, Effects::NONE);
         self.out.no_where |= inner.no_where;
+        self.out.collects.absorb(&inner.collects);
         self.out.predicates.absorb(&inner.predicates);
         self.out.lookups.absorb(&inner.lookups);
         self.out.stores.absorb(&inner.stores);

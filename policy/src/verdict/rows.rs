@@ -81,7 +81,10 @@ pub fn obstacle(analysis: &Analysis, catalog: &Catalog) -> Option<&'static str> 
         return Some("it names a relation that only its session sees");
     }
     let runs = |called: &QualifiedName| may_run(called, statement, catalog);
-    statement.functions.iter().any(runs).then_some("planning it could run a function that was not judged")
+    if statement.functions.iter().any(runs) {
+        return Some("planning it could run a function that was not judged");
+    }
+    statement.collects.hidden.then_some("a function in it makes one row of many")
 }
 
 /// A table that the statement itself makes is not looked at by the planner.

@@ -147,3 +147,49 @@ async fn a_held_statement_says_how_many_rows() {
     proxy.api("bob").approve(&held.id).await;
     held.outcome().await.expect("approved");
 }
+
+/// One row with all of them in it is as much as all of them.
+#[tokio::test]
+async fn rows_that_become_one_value_count() {
+    let proxy = start().await;
+    let direct = proxy.database.direct().await;
+    direct
+        .batch_execute(
+            "CREATE FUNCTION all_payments() RETURNS json LANGUAGE sql STABLE AS 'SELECT json_agg(p) FROM payments p';
+             CREATE AGGREGATE gather (anycompatible) (SFUNC = array_append, STYPE = anycompatiblearray, INITCOND = '{}');
+             GRANT SELECT ON payments TO PUBLIC",
+        )
+        .await
+        .expect("objects");
+    let client = proxy.client("alice").await;
+    for statement in [
+        "SELECT json_agg(p) FROM payments p",
+        "SELECT jsonb_agg(p.id) FROM payments p",
+        "SELECT length(string_agg(id::text, ',')) FROM payments",
+        "SELECT max(ids) FROM (SELECT array_agg(id) AS ids FROM payments) p",
+        "SELECT array_agg(id) OVER () FROM payments LIMIT 1",
+        "SELECT ARRAY(SELECT id FROM payments)",
+        "SELECT (SELECT xmlagg(xmlelement(name p, id)) FROM payments)",
+        "SELECT json_object_agg(id, amount) FROM payments",
+        "SELECT gather(id) FROM payments",
+        "WITH p AS MATERIALIZED (SELECT id FROM payments) SELECT array_agg(id) FROM p",
+        "SELECT array_agg(id ORDER BY amount) FROM payments GROUP BY amount > 0 LIMIT 1",
+    ] {
+        let error = client.refusal(statement).await;
+        assert_eq!(error.message(), "statement denied by rule \"not-too-many\"", "{statement}");
+        assert_eq!(error.detail(), Some("About 833 rows, by the planner's estimate."), "{statement}");
+    }
+    let error = client.refusal("SELECT all_payments()").await;
+    assert_eq!(error.detail(), Some("How many rows is not known: a function in it makes one row of many."));
+    for statement in [
+        "SELECT count(*), sum(amount), max(id) FROM payments",
+        "SELECT json_agg(p) FROM (SELECT * FROM payments LIMIT 10) p",
+        "SELECT json_agg(p) FROM (SELECT count(*) FROM payments) p",
+        "SELECT array_agg(id) FROM payments WHERE id = 5",
+        "SELECT c.id, p.list FROM (SELECT id FROM payments LIMIT 3) c \
+         LEFT JOIN LATERAL (SELECT json_agg(p) AS list FROM payments p WHERE p.id = c.id) p ON true",
+        "SELECT id, ARRAY(SELECT 1) FROM payments LIMIT 5",
+    ] {
+        client.client.simple_query(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+}

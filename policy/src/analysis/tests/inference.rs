@@ -203,3 +203,27 @@ fn the_key_of_on_conflict_decides() {
     decides("INSERT INTO customers (ssn) SELECT note FROM orders ON CONFLICT DO NOTHING");
     check("INSERT INTO customers (id, ssn) VALUES (1, '7')", "-", "-");
 }
+
+#[test]
+fn definitions_that_tell_about_rows_let_columns_decide() {
+    decides("ALTER TABLE customers ADD CHECK (ssn <> '7')");
+    decides("ALTER TABLE customers ADD CONSTRAINT c CHECK (id > 0 AND ssn LIKE '7%') NOT VALID");
+    decides("ALTER TABLE customers ADD COLUMN a int CHECK (ssn <> '7')");
+    decides("ALTER TABLE customers ADD COLUMN a int, ADD CHECK (a > 0 OR ssn <> '7')");
+    decides("CREATE INDEX ON customers (id) WHERE ssn LIKE '7%'");
+    decides("CREATE INDEX ON customers ((1 / (length(ssn) - 3)))");
+    decides("CREATE POLICY p ON customers USING (ssn = '7')");
+    decides("ALTER POLICY p ON customers WITH CHECK (ssn = '7')");
+    for text in [
+        "ALTER TABLE customers ADD CHECK (ssn IS NOT NULL)",
+        "ALTER TABLE customers ADD COLUMN age int CHECK (age > 0)",
+        "ALTER TABLE customers ADD COLUMN age int, ADD CHECK (age > 0 AND id > 0)",
+        "CREATE INDEX ON customers (ssn, lower(email))",
+        "CREATE UNIQUE INDEX ON customers (ssn) WHERE id > 5",
+        "CREATE POLICY p ON customers USING (id = 1)",
+        "CREATE TABLE t (id int CHECK (id > 0))",
+    ] {
+        let found = &analysis(text).statements[0];
+        assert!(matches!(spell(&found.predicates).as_str(), "-" | "customers.id"), "{text}: {:?}", found.predicates);
+    }
+}
