@@ -1,7 +1,8 @@
 //! All IO of one session: the two sockets, the decisions, the cancels and the clock.
 //!
 //! Never looks into a message; [`Machine`] does. Invariant: commands are carried out before the bytes they belong to are
-//! written, so that a record exists before what it is about.
+//! written, so that a record exists before what it is about. This file is long because everything that a session waits for
+//! is awaited here.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

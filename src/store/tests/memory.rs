@@ -1,7 +1,7 @@
 //! A store in memory: what the others must do, as short as it can be said.
 //!
 //! Never waits for anything but its turn: each call lets others go first, before it happens and before it answers.
-//! Invariant: what has happened is in `commits`, in that order.
+//! Invariant: what has happened is in `commits`, in that order. This file is long because it is a whole store.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
