@@ -10,6 +10,7 @@ pub mod exec;
 pub mod explain;
 pub mod grants;
 pub mod init;
+pub mod login;
 mod manual;
 pub mod output;
 pub mod requests;
@@ -60,6 +61,8 @@ enum Command {
     },
     /// Tell what would happen to a statement, without running it
     Explain(explain::ExplainArgs),
+    /// Sign in on the page, and get a password for databases that lives for an hour
+    Login(login::LoginArgs),
     /// Look through a database and propose masks; no value is printed or kept
     Scan(scan::ScanArgs),
     /// Run SQL through the proxy, as one request, and wait for its approval
@@ -116,6 +119,7 @@ impl Cli {
             Command::Check { config, format, online: true } => block_on(|| check::run_online(config.config, format)),
             Command::Explain(args) => block_on(|| explain::run(args)),
             Command::Exec(args) => block_on(|| exec::run(args)),
+            Command::Login(args) => block_on(|| login::run(args)),
             Command::Scan(args) => block_on(|| scan::run(args)),
             Command::Requests { api, command } => block_on(|| async move { requests::run(command, &api).await }),
             Command::Grants { api, command } => block_on(|| async move { grants::run(command, &api).await }),

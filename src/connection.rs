@@ -127,10 +127,10 @@ async fn begin(mut handshake: Box<ClientHandshake>, shared: &Arc<Shared>) -> Opt
         refuse(&mut handshake.stream, &fatal(sqlstate::IO_ERROR, message, None)).await;
         return None;
     }
-    let ClientHandshake { user, database: database_name, stream, unread, parameters, .. } = *handshake;
+    let ClientHandshake { user, database: database_name, stream, unread, parameters, brought, .. } = *handshake;
     let settings = parameters.into_iter().map(|(name, _)| name).collect();
-    let parts =
-        Parts { client: stream, client_unread: unread, upstream, cancels, identity, name: name.clone(), settings };
+    let (client, client_unread) = (stream, unread);
+    let parts = Parts { client, client_unread, upstream, cancels, identity, brought, name: name.clone(), settings };
     let driver = Driver::new(Arc::clone(shared), database, parts);
     Some(Session { driver, place, entered, orders, user, database: database_name, name })
 }

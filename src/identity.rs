@@ -5,6 +5,7 @@
 
 pub mod oidc;
 pub mod password;
+pub mod passwords;
 pub mod people;
 mod scope;
 pub mod sessions;

@@ -2,6 +2,8 @@
 //!
 //! Never touches a statement. Invariant: every task it starts has ended when [`Server::shutdown`] returns.
 
+mod open;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -21,12 +23,12 @@ use tokio::task::JoinSet;
 use crate::audit::{self, Audit, AuditError, Record};
 use crate::cancel::CancelRegistry;
 use crate::card::CardDesk;
-use crate::catalog::{CatalogOptions, CatalogService};
-use crate::config::{Config, DatabaseConfig, ListenAddress, SslMode, StoreConfig};
+use crate::config::{Config, ListenAddress};
 use crate::connection::{self, Newcomer};
 use crate::database::Database;
 use crate::drain::{self, Phase};
 use crate::fault::with_causes;
+use crate::identity::passwords::Passwords;
 use crate::inherited::Inherited;
 use crate::limits::Places;
 use crate::listener::{self, Listener, Sharing};
@@ -35,11 +37,12 @@ use crate::review::{Review, ReviewError};
 use crate::session::Workroom;
 use crate::session::startup::{StartupContext, mock_secret};
 use crate::sessions::Sessions;
-use crate::store::{self, Callers, PostgresStore, SqliteStore, Store, StoreError};
+use crate::store::{self, StoreError};
 use crate::stream::ClientStream;
 use crate::telemetry::{STRANGERS_REFUSED, VerdictCounters};
 use crate::tls::{self, TlsError};
 use crate::web::{self, ApiState, Behind, Pulse};
+use open::{databases, open_store};
 
 /// How long what was cancelled may take to end.
 const ENDING: Duration = Duration::from_secs(10);
@@ -232,8 +235,9 @@ impl Server {
         review.catch_up(&data_dir.join("audit"), now).await?;
         review.recover(now).await?;
         let startup = StartupContext::new(Arc::clone(&config), acceptor, secret).with_audit(Arc::clone(&audit));
+        let passwords = Passwords::new(Arc::clone(&callers));
         let shared = Arc::new(Shared {
-            startup: startup.with_roles(review.roles()),
+            startup: startup.with_roles(review.roles()).with_passwords(passwords, Arc::clone(&review)),
             config: Arc::clone(&config),
             databases: ArcSwap::from_pointee(databases),
             review: Arc::clone(&review),
@@ -435,20 +439,6 @@ fn listeners(config: &Config, inherited: &mut Inherited) -> Result<(Vec<Listener
     }
 }
 
-/// The store: of requests, and of callers.
-async fn open_store(config: &Config) -> Result<(Arc<dyn Store>, Arc<dyn Callers>), StoreError> {
-    Ok(match &config.store {
-        StoreConfig::Sqlite => {
-            let store = Arc::new(SqliteStore::open(&config.data_dir)?);
-            (Arc::<SqliteStore>::clone(&store), store)
-        }
-        StoreConfig::Postgres { upstream, lease } => {
-            let store = Arc::new(PostgresStore::open(&config.data_dir, upstream, *lease).await?);
-            (Arc::<PostgresStore>::clone(&store), store)
-        }
-    })
-}
-
 /// Completes when no other process uses the data directory.
 async fn until_free(data_dir: &Path) {
     let mut told = false;
@@ -459,37 +449,6 @@ async fn until_free(data_dir: &Path) {
         }
         tokio::time::sleep(IN_USE_PAUSE).await;
     }
-}
-
-/// The databases of a configuration; those whose upstream is the same are kept with their catalogs.
-async fn databases(
-    config: &Config,
-    known: &HashMap<String, Arc<Database>>,
-) -> Result<HashMap<String, Arc<Database>>, ServerError> {
-    let mut databases = HashMap::new();
-    for database in &config.databases {
-        let kept = known.get(&database.name).filter(|old| old.is_for(database)).cloned();
-        let entry = match kept {
-            Some(kept) => kept,
-            None => Arc::new(open_database(database).await?),
-        };
-        entry.prepare(config).await;
-        databases.insert(database.name.clone(), entry);
-    }
-    Ok(databases)
-}
-
-async fn open_database(database: &DatabaseConfig) -> Result<Database, ServerError> {
-    let upstream = &database.upstream;
-    let tls = match upstream.ssl_mode {
-        SslMode::Disable => None,
-        SslMode::Prefer | SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Some(tls::connector(upstream)?),
-    };
-    let catalog = CatalogService::start(database, tls.clone(), CatalogOptions::default()).await;
-    if let Err(error) = catalog.status() {
-        tracing::warn!(database = %database.name, %error, "catalog not loaded yet; clients are refused until it is");
-    }
-    Ok(Database::new(catalog, database, tls))
 }
 
 /// Accepts clients until the drain begins, then waits for their sessions.

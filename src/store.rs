@@ -32,7 +32,7 @@ use crate::card::Card;
 use crate::review::{AccessRequest, Comment, GrantId, GrantRecord, GrantState, RequestId, State, Transition, Vote};
 use crate::tls::TlsError;
 
-pub use callers::{Answered, Begun, Call, Callers, PageSession, Person};
+pub use callers::{Answered, Begun, Call, Callers, PageSession, Password, PasswordCode, Person};
 pub use owner::is_in_use;
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;

@@ -24,6 +24,7 @@ mod once;
 mod openapi;
 mod pace;
 mod pages;
+mod passwords;
 mod peer;
 mod problem;
 mod ready;
@@ -53,6 +54,7 @@ use crate::config::Config;
 use crate::failures::Failures;
 use crate::identity::oidc::{LEAD_BACK, Provider};
 use crate::identity::password::Checker;
+use crate::identity::passwords::Passwords;
 use crate::identity::sessions::Sessions;
 use crate::review::Review;
 use crate::store::Callers;
@@ -82,6 +84,8 @@ pub struct ApiState {
     /// Where else people sign in.
     provider: Arc<Provider>,
     sessions: Arc<Sessions>,
+    /// Of database clients.
+    database_passwords: Passwords,
     /// What the store keeps of callers.
     callers: Arc<dyn Callers>,
     /// How often callers have called.
@@ -123,6 +127,7 @@ impl ApiState {
     pub(crate) fn new(behind: Behind) -> Self {
         let Behind { review, config, callers, audit, failures, metrics, pulse } = behind;
         let sessions = Arc::new(Sessions::new(Arc::clone(&callers)));
+        let database_passwords = Passwords::new(Arc::clone(&callers));
         let pace = Arc::new(pace::Pace::new(&config.load().web));
         let streams = Arc::new(Semaphore::new(events::STREAMS_MAX));
         let configuring = Arc::default();
@@ -137,6 +142,7 @@ impl ApiState {
             passwords,
             provider,
             sessions,
+            database_passwords,
             callers,
             pace,
             pulse,
@@ -166,6 +172,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/login", get(login::form).post(login::sign_in))
         .route("/login/oidc", get(oidc::begin))
         .route(LEAD_BACK, get(oidc::finish))
+        .route("/login/cli", get(passwords::form).post(passwords::submit))
+        .route("/login/cli/claim", post(passwords::claim))
         .route("/logout", post(login::sign_out))
         .route("/requests", get(pages::requests))
         .route("/requests/{id}", get(pages::show))

@@ -53,6 +53,15 @@ pub enum Record<'a> {
         /// Whether it is theirs.
         accepted: bool,
     },
+    /// A password for databases was had through the page, or ended.
+    Password {
+        /// Whose.
+        user: &'a str,
+        /// IP address of the program that has it; empty where one was ended.
+        client_address: &'a str,
+        /// Until when; `null` where one was ended.
+        expires_at: Option<Timestamp>,
+    },
     /// A call of the HTTP API that changes something, or that was refused.
     ApiCall {
         /// Who called; empty where that is not known.
@@ -330,7 +339,7 @@ pub enum Record<'a> {
 }
 
 /// What records are called that people may look for, as `kind` has it.
-pub const KINDS: [&str; 20] = [
+pub const KINDS: [&str; 21] = [
     "verdict",
     "intent",
     "outcome",
@@ -344,6 +353,7 @@ pub const KINDS: [&str; 20] = [
     "session_close",
     "login_failed",
     "sign_in",
+    "password",
     "api_call",
     "console_command",
     "config",

@@ -119,6 +119,10 @@ impl Credential {
         Self(key)
     }
 
+    pub(super) fn key(self) -> [u8; 32] {
+        self.0
+    }
+
     fn of(kind: &str, text: &str) -> Self {
         Self(Sha256::new().chain_update(kind).chain_update([0]).chain_update(text).finalize().into())
     }
@@ -164,7 +168,7 @@ impl Sessions {
         lifetime: Duration,
         now: Timestamp,
     ) -> Result<SessionToken, StoreError> {
-        self.open_as(user, credential, None, lifetime, now).await
+        self.open_as((user, credential), None, lifetime, now).await
     }
 
     /// As [`Sessions::open`], for somebody of the identity provider, who is in these groups there.
@@ -173,8 +177,7 @@ impl Sessions {
     /// When the store fails.
     pub async fn open_as(
         &self,
-        user: &str,
-        credential: Credential,
+        (user, credential): (&str, Credential),
         said: Option<Vec<String>>,
         lifetime: Duration,
         now: Timestamp,
@@ -200,11 +203,24 @@ impl Sessions {
     ) -> Result<Option<Principal>, StoreError> {
         let key = token.digest("session");
         let Some(session) = self.read(key).await? else { return Ok(None) };
-        let person = if session.ends_at > now { person_of(config, &session, now) } else { None };
+        let credential = Credential(session.credential);
+        let person = if session.ends_at > now {
+            holder(config, &session.user, credential, session.said.as_deref(), now)
+        } else {
+            None
+        };
         if person.is_none() {
             self.end(key).await?;
         }
         Ok(person)
+    }
+
+    /// What a session was opened with; `None` when it has ended.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn credential(&self, token: &SessionToken) -> Result<Option<Credential>, StoreError> {
+        Ok(self.read(token.digest("session")).await?.map(|session| Credential(session.credential)))
     }
 
     /// Ends a session.
@@ -251,14 +267,19 @@ impl Sessions {
     }
 }
 
-/// Who somebody is now who has signed in with that.
-fn person_of(config: &Config, session: &PageSession, now: Timestamp) -> Option<Principal> {
-    let credential = Credential(session.credential);
-    match &session.said {
-        None => credential.principal(config.user(&session.user)?, now),
+/// Who somebody is now who has signed in with that, by the provider if it has said something of them.
+pub(super) fn holder(
+    config: &Config,
+    user: &str,
+    credential: Credential,
+    said: Option<&[String]>,
+    now: Timestamp,
+) -> Option<Principal> {
+    match said {
+        None => credential.principal(config.user(user)?, now),
         Some(said) => {
-            let groups = people::groups_now(config, &session.user, credential, said)?;
-            Some(Principal { name: session.user.clone(), groups, scopes: Scopes::all() })
+            let groups = people::groups_now(config, user, credential, said)?;
+            Some(Principal { name: user.to_owned(), groups, scopes: Scopes::all() })
         }
     }
 }

@@ -57,6 +57,8 @@ pub(crate) struct Parts {
     pub(crate) upstream: Upstream,
     pub(crate) cancels: CancelListener,
     pub(crate) identity: Identity,
+    /// Groups that came with what the client has shown.
+    pub(crate) brought: Vec<String>,
     /// Name of the session in the audit trail.
     pub(crate) name: String,
     /// Settings that the client has asked for at its start.
@@ -117,7 +119,7 @@ impl Driver {
             sending_cancel: JoinSet::new(),
             around,
             masks: Watch::new(),
-            groups: Groups::default(),
+            groups: Groups::new(parts.brought),
             subject,
             waiting: None,
             began: None,

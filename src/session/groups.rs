@@ -13,13 +13,20 @@ use crate::roles::{self, Memberships};
 use crate::session::machine::Machine;
 
 /// Keeps groups up to date with the memberships upstream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Groups {
+    /// Those that came with what the user has shown.
+    brought: Vec<String>,
     /// Those that the groups were made from.
     known: Option<Arc<Memberships>>,
 }
 
 impl Groups {
+    /// Of a user who has brought these.
+    pub(super) fn new(brought: Vec<String>) -> Self {
+        Self { brought, known: None }
+    }
+
     /// Takes in the groups as they are now; whether they are others than before.
     pub(super) fn look(&mut self, subject: &mut Subject, config: &Config, database: &Database) -> bool {
         if !database.has_groups_from_roles() {
@@ -30,6 +37,7 @@ impl Groups {
             return false;
         }
         let mut groups = config.groups_of(&subject.user);
+        roles::add(&mut groups, self.brought.iter().cloned());
         roles::add(&mut groups, memberships.groups_of(&subject.user));
         self.known = Some(memberships);
         let is_other = groups != subject.groups;

@@ -21,6 +21,8 @@ use crate::audit::{Audit, Record};
 use crate::cancel::CancelKey;
 use crate::config::{CONSOLE, Config, DatabaseAuth, UpstreamConfig};
 use crate::failures::Failures;
+use crate::identity::passwords::{Held, Passwords};
+use crate::review::Review;
 use crate::roles::{self, Roles};
 use crate::stream::ClientStream;
 use crate::tls::ClientTls;
@@ -58,6 +60,7 @@ pub struct StartupContext {
     failures: Arc<Failures>,
     audit: Option<Arc<Audit>>,
     roles: Arc<Roles>,
+    passwords: Option<(Passwords, Arc<Review>)>,
     deadline: Duration,
 }
 
@@ -72,6 +75,7 @@ impl StartupContext {
             failures: Arc::default(),
             audit: None,
             roles: Arc::default(),
+            passwords: None,
             deadline: DEADLINE,
         }
     }
@@ -92,6 +96,19 @@ impl StartupContext {
     #[must_use]
     pub fn with_roles(self, roles: Arc<Roles>) -> Self {
         Self { roles, ..self }
+    }
+
+    /// The same, with passwords that were had on the page, by the time that the review goes by.
+    #[must_use]
+    pub fn with_passwords(self, passwords: Passwords, clock: Arc<Review>) -> Self {
+        Self { passwords: Some((passwords, clock)), ..self }
+    }
+
+    /// What a user has been given on the page. It is looked for whoever that is, so that the time it takes tells nothing.
+    async fn held(&self, user: &str) -> Option<Held> {
+        // Nobody waits for a store that is away.
+        let (passwords, clock) = self.passwords.as_ref().filter(|(_, clock)| clock.is_store_reachable())?;
+        passwords.find(&self.config(), user, clock.time(Timestamp::now())).await
     }
 
     /// What failed lately, for other places where people sign in.
@@ -122,6 +139,8 @@ pub struct ClientHandshake {
     pub user: String,
     /// Groups of the user on that database.
     pub groups: Vec<String>,
+    /// Those of them that came with what the user has shown.
+    pub brought: Vec<String>,
     /// Database as the client named it: a key of `[databases]` open to one of the user's groups.
     pub database: String,
     /// Settings asked for, by their canonical names, each once.
@@ -229,6 +248,7 @@ fn unsupported(minor: u16) -> StartupError {
 struct Login {
     user: String,
     groups: Vec<String>,
+    brought: Vec<String>,
     database: String,
     settings: Settings,
     upstream: Option<Upstream>,
@@ -237,7 +257,7 @@ struct Login {
 
 impl Login {
     fn with(self, connection: Connection, peer: Peer) -> ClientHandshake {
-        let Self { user, groups, database, settings, upstream, cancel_secret_len } = self;
+        let Self { user, groups, brought, database, settings, upstream, cancel_secret_len } = self;
         let Connection { stream, unread, .. } = connection;
         let tls = stream.is_tls();
         let Settings { all: parameters, unlisted } = settings;
@@ -246,6 +266,7 @@ impl Login {
             unread,
             user,
             groups,
+            brought,
             database,
             parameters,
             unlisted,
@@ -304,6 +325,7 @@ async fn authenticate(
     let database = named(&message.parameters, "database").unwrap_or_else(|| user.clone());
     let config = shared.config();
     let passed_on = config.database(&database).filter(|database| database.auth == DatabaseAuth::Passthrough);
+    let mut brought = Vec::new();
     let (settings, upstream) = match passed_on {
         Some(to) => {
             let settings = settings::settings(&message.parameters)?;
@@ -315,17 +337,18 @@ async fn authenticate(
         }
         None => {
             let known = by_certificate(connection, &user, &config);
-            let asking = async { Ok(password::authenticate(connection, &user, shared).await?.then_some(())) };
-            if !known && limited(asking, &user, peer, shared).await?.is_none() {
-                return Ok(None);
+            if !known {
+                let asking = password::authenticate(connection, &user, shared);
+                let Some(groups) = limited(asking, &user, peer, shared).await? else { return Ok(None) };
+                brought = groups;
             }
             (None, None)
         }
     };
-    let groups = groups_to_connect(shared, &user, &database).await?;
+    let groups = groups_to_connect(shared, &user, &brought, &database).await?;
     let settings = settings.map_or_else(|| settings::settings(&message.parameters), Ok)?;
     let cancel_secret_len = message.cancel_secret_len();
-    Ok(Some(Login { user, groups, database, settings, upstream, cancel_secret_len }))
+    Ok(Some(Login { user, groups, brought, database, settings, upstream, cancel_secret_len }))
 }
 
 /// Lets somebody try to authenticate who has not failed too often, and counts whether it fails. `None` is a client that
@@ -361,7 +384,12 @@ fn named(parameters: &BTreeMap<String, String>, name: &str) -> Option<String> {
 }
 
 /// The groups of somebody who may connect to the database.
-async fn groups_to_connect(shared: &StartupContext, user: &str, database: &str) -> Result<Vec<String>, StartupError> {
+async fn groups_to_connect(
+    shared: &StartupContext,
+    user: &str,
+    brought: &[String],
+    database: &str,
+) -> Result<Vec<String>, StartupError> {
     if database == CONSOLE {
         // Everybody who is known may come in; what they may do there is decided command by command.
         return Ok(shared.config().groups_of(user));
@@ -369,6 +397,7 @@ async fn groups_to_connect(shared: &StartupContext, user: &str, database: &str) 
     shared.roles.refresh(database).await;
     let config = shared.config();
     let mut groups = config.groups_of(user);
+    roles::add(&mut groups, brought.iter().cloned());
     let unread = match shared.roles.groups_on(database, user) {
         Ok(more) => {
             roles::add(&mut groups, more);

@@ -92,6 +92,30 @@ pub enum Begun {
     TooMany,
 }
 
+/// A code for which a password of a database client is had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasswordCode {
+    /// Its digest.
+    pub code: Key,
+    /// For whom.
+    pub user: String,
+    /// Digest of what they signed in with.
+    pub credential: Key,
+    /// Until when.
+    pub ends_at: Timestamp,
+}
+
+/// A password of a database client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Password {
+    /// Digest of what the person signed in with who asked for it.
+    pub credential: Key,
+    /// SCRAM verifier.
+    pub verifier: String,
+    /// Groups that the identity provider has said last that they are in there; `None` for who did not sign in by it.
+    pub said: Option<Vec<String>>,
+}
+
 /// What is kept of callers.
 pub trait Callers: Send + Sync + std::fmt::Debug {
     /// Keeps a session, and of one user no more than `per_user_max`: the oldest end. What the provider has said is kept for
@@ -106,6 +130,25 @@ pub trait Callers: Send + Sync + std::fmt::Debug {
 
     /// What the provider has said of people, as far as it counts at that time.
     fn people(&self, now: Timestamp) -> StoreFuture<'_, Vec<Person>>;
+
+    /// Keeps a code; those that have ended at that time go.
+    fn offer_password(&self, code: PasswordCode, now: Timestamp) -> StoreFuture<'_, ()>;
+
+    /// Uses a code up, and puts a password in the place of the one before; says whose it is. `None` when there is no such
+    /// code at that time.
+    fn claim_password(
+        &self,
+        code: Key,
+        verifier: String,
+        now: Timestamp,
+        ends_at: Timestamp,
+    ) -> StoreFuture<'_, Option<String>>;
+
+    /// The password of a user at that time.
+    fn password(&self, user: String, now: Timestamp) -> StoreFuture<'_, Option<Password>>;
+
+    /// Ends the password of a user, and codes for one; whether there was a password.
+    fn drop_password(&self, user: String) -> StoreFuture<'_, bool>;
 
     /// Ends all sessions of a user, and says how many there were.
     fn close_sessions(&self, user: String) -> StoreFuture<'_, u64>;

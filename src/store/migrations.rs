@@ -39,6 +39,7 @@ pub(super) const SQLITE: &[Migration] = &[
     migration!(8, "sqlite/0008-told.sql"),
     migration!(9, "sqlite/0009-people.sql"),
     migration!(10, "sqlite/0010-grants-told.sql"),
+    migration!(11, "sqlite/0011-passwords.sql"),
 ];
 
 /// Of the shared store.
@@ -52,6 +53,7 @@ pub(super) const POSTGRES: &[Migration] = &[
     migration!(7, "postgres/0007-told.sql"),
     migration!(8, "postgres/0008-people.sql"),
     migration!(9, "postgres/0009-grants-told.sql"),
+    migration!(10, "postgres/0010-passwords.sql"),
 ];
 
 const _: () = assert!(is_numbered(SQLITE) && is_numbered(POSTGRES), "migrations are numbered 1, 2, 3 …");

@@ -19,6 +19,7 @@ use super::{ApiState, Problem};
 use crate::audit::Record;
 use crate::identity::{self, Principal, sessions::Credential};
 use crate::review::ReviewError;
+use crate::store::StoreError;
 use crate::visible;
 
 /// How many bytes of a name that a stranger gave are recorded.
@@ -130,13 +131,21 @@ pub(super) async fn sign_in(State(state): State<ApiState>, request: Request) -> 
 pub(super) async fn sign_out(State(state): State<ApiState>, submitted: Submitted) -> Response {
     let person = &submitted.person;
     let closed = match submitted.fields.get("everywhere") {
-        Some(_) => state.sessions.close_all(&person.principal.name).await.map(drop),
+        Some(_) => state.close_everywhere(&person.principal.name).await,
         None => state.sessions.close(&person.token).await,
     };
     if let Err(error) = closed {
         return problem_page(Some(person), ReviewError::from(error).into());
     }
     redirect_with("/login", &clear_cookie(&state.config.load(), Jar::Session))
+}
+
+impl ApiState {
+    /// Ends what somebody has opened, on the page and for databases.
+    async fn close_everywhere(&self, name: &str) -> Result<(), StoreError> {
+        self.database_passwords.end(name).await?;
+        self.sessions.close_all(name).await.map(drop)
+    }
 }
 
 fn redirect_with(to: &str, cookie: &str) -> Response {

@@ -134,7 +134,8 @@ async fn enter(
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail));
     }
     let (lifetime, now) = (config.web.session_timeout, state.now());
-    let opened = state.sessions.open_as(&person.name, person.credential, Some(said.groups), lifetime, now).await;
+    let who = (person.name.as_str(), person.credential);
+    let opened = state.sessions.open_as(who, Some(said.groups), lifetime, now).await;
     let token = opened.map_err(ReviewError::from)?;
     state.review.refresh_people().await?;
     tracing::info!(with = WITH, "signed in on the page");

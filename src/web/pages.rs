@@ -39,6 +39,11 @@ pub(super) use request::{back_to, back_to_request, decide, show};
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+/// The same, for a page whose form may lead to that origin besides.
+pub(super) fn policy_with(origin: &str) -> String {
+    CONTENT_SECURITY_POLICY.replace("form-action 'self'", &format!("form-action 'self' {origin}"))
+}
+
 /// What all pages have around them.
 pub(super) struct Frame {
     me: Option<Me>,
@@ -113,6 +118,52 @@ impl LoginPage {
     /// After an attempt under that name.
     pub(super) fn again(config: &Config, next: &str, name: &str, problem: String) -> Self {
         Self { problem: Some(problem), name: name.to_owned(), ..Self::new(config, next) }
+    }
+}
+
+/// Where `countersign login` leads.
+#[derive(Template)]
+#[template(path = "password.html")]
+pub(super) struct PasswordPage {
+    frame: Frame,
+    name: String,
+    csrf: String,
+    /// Whether the configuration has a password of this person.
+    own: bool,
+    /// Where the program waits.
+    port: Option<u16>,
+    state: String,
+    code: Option<String>,
+    ended: bool,
+}
+
+impl PasswordPage {
+    fn of(person: &SignedIn) -> Self {
+        Self {
+            frame: Frame::of(person, 0, ""),
+            name: person.principal.name.clone(),
+            csrf: person.token.csrf(),
+            own: false,
+            port: None,
+            state: String::new(),
+            code: None,
+            ended: false,
+        }
+    }
+
+    /// Asks whether a program is to have a password.
+    pub(super) fn asked(person: &SignedIn, own: bool, port: Option<u16>, state: &str) -> Self {
+        Self { own, port, state: state.to_owned(), ..Self::of(person) }
+    }
+
+    /// Shows a code for it.
+    pub(super) fn given(person: &SignedIn, code: String) -> Self {
+        Self { code: Some(code), ..Self::of(person) }
+    }
+
+    /// There is none any more.
+    pub(super) fn ended(person: &SignedIn) -> Self {
+        Self { ended: true, ..Self::of(person) }
     }
 }
 

@@ -8,7 +8,7 @@ const { spawn } = require('node:child_process');
 const path = require('node:path');
 const { chromium } = require('playwright-core');
 
-const { WEB_URL, PROXY_PORT, CHROMIUM, SCREENSHOTS, ISSUER } = process.env;
+const { WEB_URL, PROXY_PORT, CHROMIUM, SCREENSHOTS, ISSUER, COUNTERSIGN } = process.env;
 const TIMEOUT_MS = 60_000;
 const NASTY = '<img src=x onerror=alert(1)><script>alert(2)</script>';
 const DESKTOP = { viewport: { width: 1280, height: 860 } };
@@ -337,6 +337,40 @@ const stories = {
     await page.click('text="Sign out"');
     await page.waitForSelector('#password');
     page.troubles = page.troubles.filter((trouble) => !trouble.startsWith(`loads ${ISSUER}`));
+    await leave(page);
+  },
+
+  async 'countersign login gets a password from who signs in at the identity provider, and psql connects with it'() {
+    const child = spawn(COUNTERSIGN, ['login', '--url', WEB_URL, '--format', 'json'], { env: { ...process.env, BROWSER: 'true' } });
+    let [told, printed] = ['', ''];
+    child.stdout.on('data', (chunk) => { printed += chunk; });
+    const ended = new Promise((resolve) => child.on('close', resolve));
+    const address = await new Promise((resolve, reject) => {
+      child.stderr.on('data', (chunk) => { told += chunk; const found = told.match(/(http\S+)\s/); if (found) resolve(found[1]); });
+      child.on('close', () => reject(new Error(`countersign login has ended: ${told}`)));
+    });
+    const page = await visitor();
+    await page.goto(address);
+    await page.click('text="Sign in with Example ID"');
+    await page.fill('input[name=login]', 'eve');
+    await page.click('text="Continue"');
+    await page.waitForSelector('text="Give it the password"');
+    assert.match(await page.innerText('main'), /connect as eve@example\.com for an hour/);
+    await isAccessible(page);
+    await page.click('text="Give it the password"');
+    await page.waitForSelector('text=The password is there. You can close this window.');
+    assert.strictEqual(await ended, 0, told);
+    const { user, password } = JSON.parse(printed);
+    const connected = spawn('psql', ['-X', '-At', '-h', '127.0.0.1', '-p', PROXY_PORT, '-U', user, '-d', 'shop', '-c', 'SELECT count(*) > 0 FROM orders'], {
+      env: { ...process.env, PGPASSWORD: password },
+    });
+    let said = '';
+    connected.stdout.on('data', (chunk) => { said += chunk; });
+    connected.stderr.on('data', (chunk) => { said += chunk; });
+    await new Promise((resolve) => connected.on('close', resolve));
+    assert.strictEqual(said.trim(), 't');
+    const door = new URL(address).searchParams.get('port');
+    page.troubles = page.troubles.filter((trouble) => ![`loads ${ISSUER}`, `loads http://127.0.0.1:${door}/`].some((known) => trouble.startsWith(known)));
     await leave(page);
   },
 

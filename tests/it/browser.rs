@@ -15,7 +15,7 @@ use crate::support::proxy::{Launch, Proxy};
 
 /// Each story waits for what it wants to see up to a minute; all of them take a few seconds on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(480);
-const STORIES: usize = 15;
+const STORIES: usize = 16;
 
 /// An admin, who signs in with the password of alice, and who reads the audit trail besides admins.
 const OPERATORS: &str = r#"
@@ -83,6 +83,7 @@ async fn people_decide_in_a_browser() {
         .env("CHROMIUM", chromium())
         .env("WEB_URL", proxy.web())
         .env("ISSUER", &issuer)
+        .env("COUNTERSIGN", env!("CARGO_BIN_EXE_countersign"))
         .env("PROXY_PORT", proxy.address().port().to_string())
         .stdin(Stdio::null())
         .kill_on_drop(true);

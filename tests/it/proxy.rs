@@ -22,6 +22,7 @@ mod large;
 mod limited;
 mod limited_blocks;
 mod limits;
+mod login;
 mod mask;
 mod mask_copy;
 mod mask_counts;

@@ -25,7 +25,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub(super) fn new(exit: Exit, message: impl Into<String>, hint: &str) -> Self {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>, hint: &str) -> Self {
         Self { exit, message: message.into(), hint: (!hint.is_empty()).then(|| hint.to_owned()) }
     }
 }

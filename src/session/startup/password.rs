@@ -1,7 +1,8 @@
 //! The password exchange: SCRAM-SHA-256, and over TLS SCRAM-SHA-256-PLUS.
 //!
 //! Never tells users who do not exist from users with another password: both go through the whole exchange.
-//! Invariant: `true` comes only after a proof made with the key of the configured user's verifier.
+//! Invariant: groups come only after a proof made with the key of the user's verifier: that of the configuration, or that of a
+//! password that was had on the page and lives for an hour.
 
 use countersign_protocol::scram::{self, Binding, Exchange, ScramError, Verifier};
 use countersign_protocol::startup::{self as wire, Answer};
@@ -14,19 +15,20 @@ use super::error::StartupError;
 /// Random bytes in a server nonce, before encoding; as many as PostgreSQL takes.
 const NONCE_LEN: usize = 24;
 
-/// The SCRAM exchange; `false` when the client left in the middle of it.
+/// The SCRAM exchange: groups that come with what was shown, besides those of the configuration; `None` when the client left
+/// in the middle of it.
 pub(super) async fn authenticate(
     connection: &mut Connection,
     user: &str,
     shared: &StartupContext,
-) -> Result<bool, StartupError> {
+) -> Result<Option<Vec<String>>, StartupError> {
     let end_point = connection.end_point.clone();
     let offered: &[&str] = match &end_point {
         Some(_) => &[scram::MECHANISM_PLUS, scram::MECHANISM],
         None => &[scram::MECHANISM],
     };
     connection.answer(&Answer::AuthenticationSasl(offered)).await?;
-    let Some(body) = connection.password_message().await? else { return Ok(false) };
+    let Some(body) = connection.password_message().await? else { return Ok(None) };
     let (mechanism, client_first) = wire::sasl_initial_response(&body)?;
     let binding = match (mechanism, &end_point) {
         (scram::MECHANISM, None) => Binding::NotOffered,
@@ -34,9 +36,13 @@ pub(super) async fn authenticate(
         (scram::MECHANISM_PLUS, Some(hash)) => Binding::EndPoint(hash),
         (_, _) => return Err(StartupError::Mechanism),
     };
-    let exchange = Exchange::begin(verifier(shared, user), binding, &client_first, &nonce())?;
+    let (verifier, groups) = match shared.held(user).await {
+        Some(held) => (held.verifier, held.groups),
+        None => (verifier(shared, user), Vec::new()),
+    };
+    let exchange = Exchange::begin(verifier, binding, &client_first, &nonce())?;
     connection.answer(&Answer::AuthenticationSaslContinue(exchange.server_first())).await?;
-    let Some(body) = connection.password_message().await? else { return Ok(false) };
+    let Some(body) = connection.password_message().await? else { return Ok(None) };
     let server_final = exchange.finish(&body).map_err(|error| match error {
         ScramError::Rejected => {
             StartupError::Password { user: user.to_owned(), certificate: !connection.certificate_names.is_empty() }
@@ -44,7 +50,7 @@ pub(super) async fn authenticate(
         error => StartupError::Scram(error),
     })?;
     connection.answer(&Answer::AuthenticationSaslFinal(&server_final)).await?;
-    Ok(true)
+    Ok(Some(groups))
 }
 
 /// Printable and without a comma: hexadecimal.

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    Answered, Begun, CALLS_MAX, Call, Callers, Key, PEOPLE_MAX, PageSession, Person, SWEEP_MAX, encode_groups,
-    groups_from,
+    Answered, Begun, CALLS_MAX, Call, Callers, Key, PEOPLE_MAX, PageSession, Password, PasswordCode, Person, SWEEP_MAX,
+    encode_groups, groups_from,
 };
 use crate::store::{SqliteStore, StoreError, StoreFuture, facts};
 
@@ -73,6 +73,72 @@ impl Callers for SqliteStore {
         })
     }
 
+    fn offer_password(&self, code: PasswordCode, now: Timestamp) -> StoreFuture<'_, ()> {
+        self.write(move |connection| {
+            connection
+                .prepare_cached("DELETE FROM password_codes WHERE ends_at <= ?1")?
+                .execute([now.as_microsecond()])?;
+            connection
+                .prepare_cached(
+                    "INSERT INTO password_codes (code, person, credential, ends_at) VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![
+                    code.code.as_slice(),
+                    code.user,
+                    code.credential.as_slice(),
+                    code.ends_at.as_microsecond()
+                ])?;
+            Ok(())
+        })
+    }
+
+    fn claim_password(
+        &self,
+        code: Key,
+        verifier: String,
+        now: Timestamp,
+        ends_at: Timestamp,
+    ) -> StoreFuture<'_, Option<String>> {
+        self.write(move |connection| {
+            let used = connection
+                .prepare_cached(
+                    "DELETE FROM password_codes WHERE code = ?1 AND ends_at > ?2 RETURNING person, credential",
+                )?
+                .query_row(params![code.as_slice(), now.as_microsecond()], |row| {
+                    Ok((row.get::<_, String>(0)?, row.get::<_, Key>(1)?))
+                })
+                .optional()?;
+            let Some((person, credential)) = used else { return Ok(None) };
+            connection.prepare_cached("DELETE FROM passwords WHERE ends_at <= ?1")?.execute([now.as_microsecond()])?;
+            connection
+                .prepare_cached(
+                    "INSERT INTO passwords (person, credential, verifier, ends_at) VALUES (?1, ?2, ?3, ?4) \
+                     ON CONFLICT (person) DO UPDATE SET credential = ?2, verifier = ?3, ends_at = ?4",
+                )?
+                .execute(params![person, credential.as_slice(), verifier, ends_at.as_microsecond()])?;
+            Ok(Some(person))
+        })
+    }
+
+    fn password(&self, user: String, now: Timestamp) -> StoreFuture<'_, Option<Password>> {
+        self.read(move |connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT w.credential, w.verifier, p.groups FROM passwords w LEFT JOIN people p \
+                 ON p.person = w.person AND p.credential = w.credential AND p.ends_at > ?2 \
+                 WHERE w.person = ?1 AND w.ends_at > ?2",
+            )?;
+            let found = query.query_row(params![user, now.as_microsecond()], |row| Ok(password_from(row)));
+            found.optional()?.transpose()
+        })
+    }
+
+    fn drop_password(&self, user: String) -> StoreFuture<'_, bool> {
+        self.write(move |connection| {
+            connection.prepare_cached("DELETE FROM password_codes WHERE person = ?1")?.execute([&user])?;
+            Ok(connection.prepare_cached("DELETE FROM passwords WHERE person = ?1")?.execute([&user])? > 0)
+        })
+    }
+
     fn close_session(&self, key: Key) -> StoreFuture<'_, ()> {
         self.write(move |connection| {
             connection.prepare_cached("DELETE FROM page_sessions WHERE key = ?1")?.execute([key.as_slice()])?;
@@ -125,6 +191,11 @@ fn session_from(row: &Row<'_>) -> Result<PageSession, StoreError> {
         ends_at: facts::time_from(row.get(4)?)?,
         said: row.get::<_, Option<String>>(5)?.as_deref().map(groups_from).transpose()?,
     })
+}
+
+fn password_from(row: &Row<'_>) -> Result<Password, StoreError> {
+    let said = row.get::<_, Option<String>>(2)?.as_deref().map(groups_from).transpose()?;
+    Ok(Password { credential: row.get(0)?, verifier: row.get(1)?, said })
 }
 
 fn person_from(row: &Row<'_>) -> Result<Person, StoreError> {

@@ -8,8 +8,8 @@ use tokio_postgres::Row;
 use super::PostgresStore;
 use super::rows::storable;
 use crate::store::callers::{
-    Answered, Begun, CALLS_MAX, Call, Callers, Key, PEOPLE_MAX, PageSession, Person, SWEEP_MAX, encode_groups,
-    groups_from,
+    Answered, Begun, CALLS_MAX, Call, Callers, Key, PEOPLE_MAX, PageSession, Password, PasswordCode, Person, SWEEP_MAX,
+    encode_groups, groups_from,
 };
 use crate::store::{StoreError, StoreFuture, facts};
 
@@ -24,6 +24,19 @@ const SESSION: &str = "SELECT s.key, s.person, s.credential, s.opened_at, s.ends
      LEFT JOIN countersign.people p ON p.person = s.person AND p.credential = s.credential WHERE s.key = $1";
 const PEOPLE: &str = "SELECT p.person, p.credential, p.groups, p.ends_at FROM countersign.people p WHERE p.ends_at > $1 \
      ORDER BY p.ends_at DESC LIMIT $2";
+const OFFER: &str = "WITH over AS (DELETE FROM countersign.password_codes c WHERE c.ends_at <= $5) \
+     INSERT INTO countersign.password_codes (code, person, credential, ends_at) VALUES ($1, $2, $3, $4)";
+const CLAIM: &str = "WITH used AS (DELETE FROM countersign.password_codes c WHERE c.code = $1 AND c.ends_at > $3 \
+     RETURNING c.person, c.credential), \
+     over AS (DELETE FROM countersign.passwords w WHERE w.ends_at <= $3 AND w.person NOT IN (SELECT u.person FROM used u)) \
+     INSERT INTO countersign.passwords (person, credential, verifier, ends_at) SELECT u.person, u.credential, $2, $4 \
+     FROM used u ON CONFLICT (person) DO UPDATE SET credential = excluded.credential, verifier = excluded.verifier, \
+     ends_at = excluded.ends_at RETURNING person";
+const PASSWORD: &str = "SELECT w.credential, w.verifier, p.groups FROM countersign.passwords w \
+     LEFT JOIN countersign.people p ON p.person = w.person AND p.credential = w.credential AND p.ends_at > $2 \
+     WHERE w.person = $1 AND w.ends_at > $2";
+const DROP: &str = "WITH codes AS (DELETE FROM countersign.password_codes c WHERE c.person = $1) \
+     DELETE FROM countersign.passwords w WHERE w.person = $1 RETURNING w.person";
 const CLOSE: &str = "DELETE FROM countersign.page_sessions s WHERE s.key = $1";
 const CLOSE_ALL: &str = "WITH closed AS (DELETE FROM countersign.page_sessions s WHERE s.person = $1 RETURNING s.key) \
      SELECT count(*) FROM closed";
@@ -62,6 +75,39 @@ impl Callers for PostgresStore {
 
     fn session(&self, key: Key) -> StoreFuture<'_, Option<PageSession>> {
         Box::pin(async move { self.query(SESSION, &[&key.as_slice()]).await?.first().map(session_from).transpose() })
+    }
+
+    fn offer_password(&self, code: PasswordCode, now: Timestamp) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            let (ends, now) = (code.ends_at.as_microsecond(), now.as_microsecond());
+            let (key, credential) = (code.code.as_slice(), code.credential.as_slice());
+            self.query(OFFER, &[&key, &storable(&code.user), &credential, &ends, &now]).await.map(drop)
+        })
+    }
+
+    fn claim_password(
+        &self,
+        code: Key,
+        verifier: String,
+        now: Timestamp,
+        ends_at: Timestamp,
+    ) -> StoreFuture<'_, Option<String>> {
+        Box::pin(async move {
+            let (now, ends) = (now.as_microsecond(), ends_at.as_microsecond());
+            let claimed = self.query(CLAIM, &[&code.as_slice(), &storable(&verifier), &now, &ends]).await?;
+            Ok(claimed.first().map(|row| row.try_get(0)).transpose()?)
+        })
+    }
+
+    fn password(&self, user: String, now: Timestamp) -> StoreFuture<'_, Option<Password>> {
+        Box::pin(async move {
+            let found = self.query(PASSWORD, &[&storable(&user), &now.as_microsecond()]).await?;
+            found.first().map(password_from).transpose()
+        })
+    }
+
+    fn drop_password(&self, user: String) -> StoreFuture<'_, bool> {
+        Box::pin(async move { Ok(!self.query(DROP, &[&storable(&user)]).await?.is_empty()) })
     }
 
     fn close_session(&self, key: Key) -> StoreFuture<'_, ()> {
@@ -121,6 +167,11 @@ fn session_from(row: &Row) -> Result<PageSession, StoreError> {
         ends_at: facts::time_from(row.try_get(4)?)?,
         said: row.try_get::<_, Option<String>>(5)?.as_deref().map(groups_from).transpose()?,
     })
+}
+
+fn password_from(row: &Row) -> Result<Password, StoreError> {
+    let said = row.try_get::<_, Option<String>>(2)?.as_deref().map(groups_from).transpose()?;
+    Ok(Password { credential: digest(row.try_get(0)?)?, verifier: row.try_get(1)?, said })
 }
 
 fn person_from(row: &Row) -> Result<Person, StoreError> {

@@ -2,7 +2,7 @@
 
 use super::both::Place;
 use super::*;
-use crate::store::{Answered, Begun, Call, PageSession};
+use crate::store::{Answered, Begun, Call, PageSession, PasswordCode};
 
 fn call(caller: &str, key: u8, request: u8) -> Call {
     Call { caller: caller.to_owned(), key: [key; 32], request: [request; 32] }
@@ -114,5 +114,49 @@ async fn what_the_provider_said_last_counts_for_as_long_as_the_session_would() {
         // Time takes it away, at the next sign-in of anybody.
         callers.open_session(session(6, "bob", 500), 20).await.unwrap();
         assert_eq!(people(0).await, Vec::new());
+    }
+}
+
+#[tokio::test]
+async fn a_code_is_for_one_password_and_a_person_has_one() {
+    for place in Place::both().await {
+        let callers = place.open_callers().await;
+        let offer = async |code: u8, user: &str, now: i64| {
+            let code =
+                PasswordCode { code: [code; 32], user: user.to_owned(), credential: [9; 32], ends_at: at(now + 10) };
+            callers.offer_password(code, at(now)).await.unwrap();
+        };
+        let claim = async |code: u8, verifier: &str, now: i64| {
+            let claimed = callers.claim_password([code; 32], verifier.to_owned(), at(now), at(now + 100));
+            claimed.await.unwrap()
+        };
+        let verifier = async |user: &str, now: i64| {
+            let password = callers.password(user.to_owned(), at(now)).await.unwrap();
+            password.map(|password| (password.verifier, password.said))
+        };
+        let of = |text: &str| Some((text.to_owned(), None));
+        let eve = || Some("eve".to_owned());
+        offer(1, "eve", 0).await;
+        assert_eq!(verifier("eve", 0).await, None, "a code is no password");
+        assert_eq!((claim(2, "x", 1).await, claim(1, "one", 1).await, claim(1, "two", 1).await), (None, eve(), None));
+        assert_eq!(
+            (verifier("eve", 100).await, verifier("eve", 101).await),
+            (of("one"), None),
+            "until its time is over"
+        );
+        assert_eq!(verifier("bob", 1).await, None);
+        offer(3, "eve", 2).await;
+        assert_eq!(claim(3, "late", 12).await, None, "the time of the code is over");
+        offer(4, "eve", 20).await;
+        assert_eq!((claim(4, "two", 21).await, verifier("eve", 22).await), (eve(), of("two")), "the last one counts");
+        // What the provider has said of who asked for it comes along, for as long as it counts.
+        let said = PageSession { said: Some(vec!["dba".to_owned()]), ..session(1, "eve", 0) };
+        callers.open_session(said, 20).await.unwrap();
+        let groups = async |now: i64| verifier("eve", now).await.and_then(|(_, said)| said);
+        assert_eq!((groups(99).await, groups(100).await), (Some(vec!["dba".to_owned()]), None));
+        offer(5, "eve", 30).await;
+        let dropped = async || callers.drop_password("eve".to_owned()).await.unwrap();
+        assert_eq!((dropped().await, dropped().await), (true, false));
+        assert_eq!((verifier("eve", 31).await, claim(5, "three", 31).await), (None, None), "codes go as well");
     }
 }

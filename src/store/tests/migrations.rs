@@ -13,7 +13,7 @@ use crate::store::migrations::{Migration, POSTGRES, SQLITE};
 
 /// What stands in each file, for ever: the first digits of its SHA-256. A new file gets a line here, an old line is never
 /// changed.
-const WRITTEN: [(&str, &str); 19] = [
+const WRITTEN: [(&str, &str); 21] = [
     ("sqlite/0001-requests.sql", "bee0198f9731115d"),
     ("sqlite/0002-grants.sql", "10023c772d9d04d2"),
     ("sqlite/0003-lists.sql", "bbc7d05bce0ec697"),
@@ -24,6 +24,7 @@ const WRITTEN: [(&str, &str); 19] = [
     ("sqlite/0008-told.sql", "a91fae84f4cce764"),
     ("sqlite/0009-people.sql", "3688a2b93d2bcc27"),
     ("sqlite/0010-grants-told.sql", "5d3727aab294081c"),
+    ("sqlite/0011-passwords.sql", "a838c14389186610"),
     ("postgres/0001-requests.sql", "e7c592a76957ed1c"),
     ("postgres/0002-grants.sql", "93d2b0fa61f6b875"),
     ("postgres/0003-edits.sql", "f4d7813f6e6f56dc"),
@@ -33,6 +34,7 @@ const WRITTEN: [(&str, &str); 19] = [
     ("postgres/0007-told.sql", "59726f9dc6754310"),
     ("postgres/0008-people.sql", "3f94fd6e90fb957c"),
     ("postgres/0009-grants-told.sql", "4cdbb0a4f2c27f29"),
+    ("postgres/0010-passwords.sql", "c2f2650b46cf9ab9"),
 ];
 
 fn source(path: &str) -> std::path::PathBuf {
@@ -122,6 +124,10 @@ async fn keeps_callers(callers: &Arc<dyn Callers>, kind: &str, version: u32) {
         // What was said last is of who opened the last session.
         let said = (of == version && of > first + 1).then(|| vec!["their-dbas".to_owned()]);
         assert_eq!(session.said, said, "{kind} {of}");
+        // Of passwords, the one that was made last; every code is for one.
+        let password = callers.password("bob".to_owned(), at(0)).await.unwrap();
+        let verifier = (version > first + 3).then(|| format!("verifier of version {version}"));
+        assert_eq!(password.map(|password| password.verifier), verifier, "{kind} {of}");
         let call = Call { caller: "bob".to_owned(), key, request: key };
         let answered = Answered { status: 201, body: Some("{}".to_owned()) };
         assert_eq!(callers.begin_call(call, at(0), at(9)).await.unwrap(), Begun::Answered(answered), "{kind} {of}");
