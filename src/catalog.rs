@@ -117,9 +117,12 @@ struct Shared {
     preparation: Preparation,
 }
 
+/// What makes something of a snapshot.
+type Make = dyn Fn(&Catalog) + Send + Sync;
+
 /// What is made of a snapshot before it is published, beside the sessions' threads.
 #[derive(Default)]
-struct Preparation(OnceLock<Arc<dyn Fn(&Catalog) + Send + Sync>>);
+struct Preparation(OnceLock<Arc<Make>>);
 
 impl std::fmt::Debug for Preparation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

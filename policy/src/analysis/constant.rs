@@ -112,9 +112,12 @@ pub fn keyword(constant: &AConst) -> Keyword {
     }
 }
 
-/// Whether the constant is a text literal, which the shape tells.
-pub fn is_text(constant: &AConst) -> bool {
-    matches!(constant.val, Some(Val::Sval(_)))
+/// Whether it is a text literal, which the shape tells, or a parameter.
+pub fn is_text_or_parameter(kind: &NodeEnum) -> bool {
+    match kind {
+        NodeEnum::AConst(constant) => matches!(constant.val, Some(Val::Sval(_))),
+        other => matches!(other, NodeEnum::ParamRef(_)),
+    }
 }
 
 /// Whether the node is an integer constant, which the shape tells.

@@ -45,12 +45,8 @@ impl Walker<'_> {
         }
         let Some(kind) = node.node.as_ref() else { return Lineage::CLEAR };
         match kind {
-            NodeEnum::AConst(constant) => {
-                self.values.literal |= constant::is_text(constant);
-                Lineage::CLEAR
-            }
-            NodeEnum::ParamRef(_) => {
-                self.values.literal = true;
+            NodeEnum::AConst(_) | NodeEnum::ParamRef(_) => {
+                self.values.literal |= constant::is_text_or_parameter(kind);
                 Lineage::CLEAR
             }
             NodeEnum::SetToDefault(_)
