@@ -17,6 +17,7 @@ use crate::duration;
 use crate::fault::with_causes;
 use crate::identity::{Principal, Scopes};
 use crate::review::{Act, Actor, Consent, GrantId, Offer, RequestId, ReviewError, Scope, Surface};
+use crate::roles;
 use crate::server::Shared;
 use crate::session::messages::fatal;
 use crate::session::startup::{self, ClientHandshake};
@@ -172,10 +173,13 @@ impl Console {
     /// Carries a command out; `text` is what is put on record.
     async fn execute(&self, command: Command, text: &str) -> Result<Reply, Failure> {
         let config = self.shared.config();
-        if config.user(&self.user).is_none() {
+        let mut groups = config.groups_of(&self.user);
+        let by_provider = self.shared.review.groups_of(&self.user);
+        if config.user(&self.user).is_none() && by_provider.is_empty() {
             return Err(Failure::new(sqlstate::INSUFFICIENT_PRIVILEGE, "the configuration knows you no longer"));
         }
-        let who = Principal { name: self.user.clone(), groups: config.groups_of(&self.user), scopes: Scopes::all() };
+        roles::add(&mut groups, by_provider);
+        let who = Principal { name: self.user.clone(), groups, scopes: Scopes::all() };
         if needs_admin(&command) && !self.shared.review.configures(&who.groups) {
             self.record(text, false)?;
             return Err(Failure::new(sqlstate::INSUFFICIENT_PRIVILEGE, "only members of admin may do this"));

@@ -31,7 +31,7 @@ impl Review {
 
     /// Groups of a person by the configuration in force, and by what the identity provider has said last; none when
     /// neither knows them.
-    pub(super) fn groups_of(&self, name: &str) -> Vec<String> {
+    pub(crate) fn groups_of(&self, name: &str) -> Vec<String> {
         let config = self.config.load();
         let mut groups = configured(&config, name);
         roles::add(&mut groups, self.people.groups_of(&config, name, self.time(Timestamp::now())));

@@ -185,9 +185,11 @@ async fn a_session_is_killed_with_what_it_runs() {
     let sessions = carol.client.query("SHOW SESSIONS", &[]).await.expect("sessions");
     let of_alice = sessions.iter().find(|row| row.get::<_, Option<i64>>("pid") == Some(pid.into())).expect("alice's");
     assert_eq!(of_alice.get::<_, String>("user"), "alice");
-    let running = tokio::spawn(async move { alice.client.batch_execute("SELECT pg_sleep(600)").await });
-    let sleeps = format!("SELECT 1 FROM pg_stat_activity WHERE pid = {pid} AND wait_event = 'PgSleep'");
-    within("the sleep", async { while other.value(&sleeps).await.is_none() {} }).await;
+    let holder = proxy.client("erin").await;
+    holder.client.batch_execute("BEGIN; LOCK TABLE orders").await.expect("a lock");
+    let running = tokio::spawn(async move { alice.client.batch_execute("SELECT count(*) FROM orders").await });
+    let waits = format!("SELECT 1 FROM pg_stat_activity WHERE pid = {pid} AND wait_event_type = 'Lock'");
+    within("the lock", async { while other.value(&waits).await.is_none() {} }).await;
     carol.client.batch_execute(&format!("KILL {}", of_alice.get::<_, String>("session"))).await.expect("killed");
     within("its end", running).await.expect("no panic").expect_err("cancelled");
     let gone = format!("SELECT 1 FROM pg_stat_activity WHERE pid = {pid}");
