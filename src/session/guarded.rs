@@ -106,7 +106,8 @@ impl Machine {
     /// Whether the rows of a request that is about to run can be counted.
     pub(super) fn can_be_guarded(&self, parked: &Parked) -> bool {
         let is_whole = match &parked.shape {
-            Shape::Query(query) => query.first() == Some(&frontend::tag::QUERY),
+            // Behind a BEGIN without a Sync nobody knows of the client's block, which our COMMIT would end.
+            Shape::Query(query) => query.first() == Some(&frontend::tag::QUERY) && !self.status_moved,
             Shape::Execute { execute, .. } => {
                 let body = execute.get(frame::HEADER_LEN..).unwrap_or_default();
                 Execute::read(body).is_ok_and(|execute| execute.max_rows <= 0)
