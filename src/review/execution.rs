@@ -53,7 +53,7 @@ impl Review {
     /// # Cancel safety
     /// When the future is dropped the approval may be used up; nothing was forwarded.
     pub async fn begin_execution(&self, id: RequestId, now: Timestamp) -> Result<(), ReviewError> {
-        let now = self.time(now);
+        let now = self.unsettled.begin(self.time(now));
         crash_point::reach(CrashPoint::BeforeUse);
         let begun = self.decide(id, |request| {
             let change = plan_end(request, State::Executing, &proxy(), None, now)?;

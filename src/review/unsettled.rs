@@ -3,6 +3,7 @@
 //! Never forgets one while this process lives. Invariant: a statement that was not released is not left EXECUTING, and one
 //! that ran is not left without its outcome, once the store is back.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -10,6 +11,9 @@ use jiff::Timestamp;
 use super::decide::{plan_end, proxy, unchanged};
 use super::{AccessRequest, Execution, RequestId, Review, ReviewError, State};
 use crate::store::{Change, StoreError};
+
+/// How many things may begin in the same microsecond.
+const BEGINNINGS_MAX: i64 = 100_000;
 
 /// How an execution ended.
 #[derive(Clone, Debug)]
@@ -25,8 +29,8 @@ pub(super) enum Ending {
     },
     /// The store did not say whether it had begun, so nothing was forwarded.
     NotReleased {
-        /// When it would have begun, by which its beginning is known from that of another use of the approval, unless
-        /// that began in the same microsecond.
+        /// When it would have begun: by [`Unsettled::begin`], which tells its beginning from that of another use of the
+        /// approval here. A use through another proxy that began in the same microsecond is not told from it.
         begun_at: Timestamp,
     },
 }
@@ -54,15 +58,31 @@ impl Ending {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Unsettled(Mutex<Vec<(RequestId, Ending)>>);
+pub(super) struct Unsettled {
+    entries: Mutex<Vec<(RequestId, Ending)>>,
+    /// When something has begun last, in microseconds.
+    last_begun: AtomicI64,
+}
 
 impl Unsettled {
+    /// The time at which something begins, which nothing else of this process has; later by as many microseconds as there
+    /// are others.
+    pub(super) fn begin(&self, now: Timestamp) -> Timestamp {
+        let now = now.as_microsecond();
+        // A clock that was set back must not be followed by times that are far off.
+        let after = |last: i64| if (now..now + BEGINNINGS_MAX).contains(&last) { last + 1 } else { now };
+        let last = self.last_begun.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(after(last)));
+        // The update is never refused.
+        let begun = last.map_or(now, after);
+        Timestamp::from_microsecond(begun).unwrap_or(Timestamp::MAX)
+    }
+
     fn put(&self, entries: impl IntoIterator<Item = (RequestId, Ending)>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(entries);
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).extend(entries);
     }
 
     fn take(&self) -> Vec<(RequestId, Ending)> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.entries.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -111,5 +131,19 @@ impl Review {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::review::fixture::at;
+
+    #[test]
+    fn no_two_things_begin_at_the_same_time() {
+        let unsettled = Unsettled::default();
+        let begun: Vec<_> = [at(5), at(5), at(5), at(6)].map(|now| unsettled.begin(now).as_microsecond()).into();
+        assert_eq!(begun, [5_000_000, 5_000_001, 5_000_002, 6_000_000].map(|since| at(0).as_microsecond() + since));
+        assert_eq!(unsettled.begin(at(2)), at(2), "the clock was set back");
     }
 }
