@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::decide::unchanged;
+use super::feed::Changed;
 use super::{AccessRequest, Actor, RequestId, Review, ReviewError, State, Surface};
 use crate::audit::Record;
 use crate::session::justification;
@@ -54,6 +55,7 @@ impl Review {
             Ok(Change { comment: Some(comment.clone()), ..unchanged(request) })
         });
         let commented = commented.await?;
+        self.feed.tell(Changed::Request(id));
         let Comment { by, surface, text, .. } = &comment;
         self.note(at, &Record::Comment { request: id, by, surface: *surface, text })?;
         Ok(commented)
@@ -93,6 +95,7 @@ impl Review {
             }
         });
         let justified = justified.await?;
+        self.feed.tell(Changed::Request(id));
         let record = Record::Justification { request: id, by: &actor.name, surface: actor.surface, reason: &reason };
         self.note(now, &record)?;
         Ok(justified)
@@ -104,5 +107,23 @@ impl Review {
             return Err(ReviewError::NotFound);
         }
         if request.version > VERSION_MAX { Err(ReviewError::TooMany) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::review::fixture::{Bench, actor, at};
+
+    #[tokio::test]
+    async fn who_watches_is_told_of_comments_and_reasons() {
+        let bench = Bench::new();
+        let id = bench.ask("dba").await;
+        let mut watching = bench.review.watch();
+        bench.review.comment(id, &actor("alice"), "it is urgent", at(1)).await.unwrap();
+        assert_eq!(watching.try_recv(), Ok(Changed::Request(id)));
+        bench.review.justify(id, &actor("alice"), "ticket 17", at(2)).await.unwrap();
+        assert_eq!(watching.try_recv(), Ok(Changed::Request(id)));
+        assert!(watching.try_recv().is_err(), "once each");
     }
 }
