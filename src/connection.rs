@@ -118,7 +118,7 @@ async fn begin(mut handshake: Box<ClientHandshake>, shared: &Arc<Shared>) -> Opt
     let (database, upstream) = connected;
     let (entered, orders) = shared.sessions.enter(&name, connected_as(&identity, upstream.cancel.process_id()));
     let (key, cancels) = shared.cancels.register(upstream.cancel.process_id(), handshake.cancel_secret_len);
-    if let Err(error) = greet(&mut handshake.stream, &upstream, &key).await {
+    if let Err(error) = greet(&mut handshake.stream, &upstream.parameters, &key).await {
         tracing::debug!(%error, "client left during the greeting");
         return None;
     }
@@ -215,8 +215,13 @@ async fn connect(
     Ok((database, upstream))
 }
 
-async fn greet(stream: &mut ClientStream, upstream: &Upstream, key: &CancelKey) -> std::io::Result<()> {
-    let greeting = startup::greeting(&upstream.parameters, key);
+/// Ends the handshake of a client.
+pub(crate) async fn greet(
+    stream: &mut ClientStream,
+    parameters: &[(String, String)],
+    key: &CancelKey,
+) -> std::io::Result<()> {
+    let greeting = startup::greeting(parameters, key);
     let sending = async {
         stream.write_all(&greeting).await?;
         stream.flush().await
@@ -237,7 +242,8 @@ fn record_open(shared: &Shared, name: &str, identity: &Identity) -> bool {
     written.is_ok() || shared.config().audit.fail_open
 }
 
-async fn refuse(stream: &mut ClientStream, error: &[u8]) {
+/// Says why a client gets no session, and closes the connection.
+pub(crate) async fn refuse(stream: &mut ClientStream, error: &[u8]) {
     let sending = async {
         stream.write_all(error).await?;
         stream.shutdown().await

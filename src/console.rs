@@ -4,15 +4,14 @@
 //! something, or that was refused, is on record; where no record can be made, nothing is done.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use countersign_protocol::sqlstate;
 use jiff::Timestamp;
-use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 
 use crate::audit::Record;
 use crate::config::{CONSOLE, Config};
+use crate::connection::{greet, refuse};
 use crate::duration;
 use crate::fault::with_causes;
 use crate::identity::{Principal, Scopes};
@@ -20,9 +19,8 @@ use crate::review::{Act, Actor, Consent, GrantId, Offer, RequestId, ReviewError,
 use crate::roles;
 use crate::server::Shared;
 use crate::session::messages::fatal;
-use crate::session::startup::{self, ClientHandshake};
+use crate::session::startup::ClientHandshake;
 use crate::sessions::{Connected, Entered};
-use crate::stream::ClientStream;
 
 mod command;
 mod failure;
@@ -38,8 +36,8 @@ use table::Row;
 const CONSOLES_MAX: usize = 100;
 static CONSOLES: Semaphore = Semaphore::const_new(CONSOLES_MAX);
 
-/// How long a client may take to read its greeting, or why there is none.
-const GREETING: Duration = Duration::from_secs(10);
+/// Why nothing is done.
+const UNRECORDED: &str = "the proxy cannot keep a record of this session";
 
 /// What SHOW HELP shows.
 const HELP: [(&str, &str); 21] = [
@@ -88,16 +86,18 @@ enum Reply {
 pub(crate) async fn serve(mut handshake: Box<ClientHandshake>, shared: Arc<Shared>) {
     let Ok(_place) = CONSOLES.try_acquire() else {
         let message = format!("there are {CONSOLES_MAX} consoles open already");
-        let _ = farewell(&mut handshake.stream, &fatal(sqlstate::TOO_MANY_CONNECTIONS, &message, None)).await;
-        return;
+        return refuse(&mut handshake.stream, &fatal(sqlstate::TOO_MANY_CONNECTIONS, &message, None)).await;
     };
     let session = shared.session_name();
     let (entered, orders) = enter(&handshake, &shared, &session);
     let (key, _cancels) = shared.cancels.register(None, handshake.cancel_secret_len);
-    let greeting = startup::greeting(&parameters(&handshake), &key);
-    let written = tokio::time::timeout(GREETING, handshake.stream.write_all(&greeting)).await;
-    if !matches!(written, Ok(Ok(()))) || !record_open(&shared, &session, &handshake) {
+    let parameters = parameters(&handshake);
+    if let Err(error) = greet(&mut handshake.stream, &parameters, &key).await {
+        tracing::debug!(%error, "client left during the greeting");
         return;
+    }
+    if !record_open(&shared, &session, &handshake) {
+        return refuse(&mut handshake.stream, &fatal(sqlstate::IO_ERROR, UNRECORDED, None)).await;
     }
     let ClientHandshake { stream, unread, user, .. } = *handshake;
     let console = Console { shared: Arc::clone(&shared), session: session.clone(), user: user.clone() };
@@ -161,17 +161,9 @@ fn parameters(handshake: &ClientHandshake) -> Vec<(String, String)> {
     fixed.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
-async fn farewell(stream: &mut ClientStream, last: &[u8]) -> std::io::Result<()> {
-    let sending = async {
-        stream.write_all(last).await?;
-        stream.shutdown().await
-    };
-    tokio::time::timeout(GREETING, sending).await.unwrap_or(Err(std::io::ErrorKind::TimedOut.into()))
-}
-
 impl Console {
-    /// Carries a command out; `text` is what is put on record.
-    async fn execute(&self, command: Command, text: &str) -> Result<Reply, Failure> {
+    /// Carries a command out; text and values of its parameters are what is put on record.
+    async fn execute(&self, command: Command, text: (&str, &[String])) -> Result<Reply, Failure> {
         let config = self.shared.config();
         let mut groups = config.groups_of(&self.user);
         let by_provider = self.shared.review.groups_of(&self.user);
@@ -289,8 +281,9 @@ impl Console {
     }
 
     /// Puts a command on record; where that fails, it must not be carried out.
-    fn record(&self, command: &str, permitted: bool) -> Result<(), Failure> {
-        let record = Record::ConsoleCommand { session: &self.session, user: &self.user, command, permitted };
+    fn record(&self, (command, parameters): (&str, &[String]), permitted: bool) -> Result<(), Failure> {
+        let record =
+            Record::ConsoleCommand { session: &self.session, user: &self.user, command, parameters, permitted };
         match self.shared.audit.record(Timestamp::now(), &record) {
             Ok(()) => Ok(()),
             Err(error) if self.shared.config().audit.fail_open => {
@@ -299,7 +292,7 @@ impl Console {
             }
             Err(error) => {
                 tracing::error!(%error, "could not record a command of the console");
-                Err(Failure::new(sqlstate::IO_ERROR, "the proxy cannot keep a record of this session"))
+                Err(Failure::new(sqlstate::IO_ERROR, UNRECORDED))
             }
         }
     }

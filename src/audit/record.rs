@@ -85,6 +85,9 @@ pub enum Record<'a> {
         user: &'a str,
         /// The command, as it was typed.
         command: &'a str,
+        /// Values of its parameters; none of what came without.
+        #[serde(skip_serializing_if = "<[String]>::is_empty")]
+        parameters: &'a [String],
         /// Whether they may do that.
         permitted: bool,
     },

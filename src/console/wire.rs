@@ -151,7 +151,12 @@ impl AsyncWrite for Bounded {
 }
 
 impl Console {
-    async fn respond(&self, command: Command, text: &str, format: Option<&Format>) -> PgWireResult<Response> {
+    async fn respond(
+        &self,
+        command: Command,
+        text: (&str, &[String]),
+        format: Option<&Format>,
+    ) -> PgWireResult<Response> {
         let columns = show::columns(&command);
         Ok(match self.execute(command, text).await? {
             Reply::Rows(rows) => Response::Query(table::response(&columns, format, rows)?),
@@ -171,7 +176,7 @@ impl SimpleQueryHandler for Console {
     {
         let mut responses = Vec::new();
         for command in command::parse(query, Some(&[]))? {
-            match self.respond(command, query, None).await {
+            match self.respond(command, (query, &[]), None).await {
                 Ok(response) => responses.push(response),
                 // What came before it was done, and is answered.
                 Err(PgWireError::UserError(info)) => {
@@ -243,6 +248,6 @@ impl ExtendedQueryHandler for Console {
         let Some(command) = command::parse(&prepared.text, Some(&values))?.pop() else {
             return Ok(Response::EmptyQuery);
         };
-        self.respond(command, &prepared.text, Some(&portal.result_column_format)).await
+        self.respond(command, (&prepared.text, &values), Some(&portal.result_column_format)).await
     }
 }

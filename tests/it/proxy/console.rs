@@ -141,6 +141,10 @@ async fn drivers_use_the_extended_protocol() {
     assert!(refused.message().contains("\"no id\" is no id"), "{refused:?}");
     bob.client.execute("REJECT $1 REASON $2", &[&id, &"'; SHUTDOWN"]).await.expect("rejected");
     assert_eq!(held.refusal().await.detail(), Some("'; SHUTDOWN"));
+    let search = proxy.run(&["audit", "search", "--kind", "console_command", "--format", "json"]);
+    let on_record =
+        format!("\"command\":\"REJECT $1 REASON $2\",\"parameters\":[\"{id}\",\"'; SHUTDOWN\"],\"permitted\":true");
+    assert!(text(&search.stdout).contains(&on_record), "{search:?}");
     for of_drivers in ["SET extra_float_digits = 3", "BEGIN", "SELECT 1", "COMMIT", "SELECT version()"] {
         bob.client.execute(of_drivers, &[]).await.unwrap_or_else(|error| panic!("{of_drivers}: {error}"));
     }
