@@ -81,6 +81,13 @@ pub(crate) async fn serve(newcomer: Newcomer, shared: Arc<Shared>, mut drain: wa
     }
 }
 
+/// Serves somebody who has been let in by other means than on the wire.
+pub(crate) async fn serve_admitted(handshake: Box<ClientHandshake>, shared: Arc<Shared>) {
+    if let Some(session) = Box::pin(begin(handshake, &shared)).await {
+        session.run(&shared).await;
+    }
+}
+
 /// Wakes the session that is meant, and closes the connection once that session has noticed: whatever its client sends
 /// after that is not what it wanted to cancel.
 async fn cancel(key: &CancelKey, mut stream: ClientStream, shared: &Shared) {

@@ -5,6 +5,7 @@
 //! judges and plans masks; neither knows the other or this package.
 
 pub mod audit;
+mod called;
 pub mod cancel;
 pub mod card;
 pub mod catalog;

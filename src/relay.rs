@@ -159,7 +159,7 @@ impl Relay {
     /// Runs one of the proxy's own queries, which reads facts of the session and changes nothing.
     pub(crate) fn own_query(&mut self, text: &str) {
         frontend::put_parse(&mut self.out, OWN_NAME, text);
-        frontend::put_bind(&mut self.out, OWN_NAME, OWN_NAME);
+        frontend::put_bind(&mut self.out, OWN_NAME, OWN_NAME, &[]);
         frontend::put_execute(&mut self.out, OWN_NAME);
         frontend::put_close(&mut self.out, Target::Portal(OWN_NAME));
         frontend::put_close(&mut self.out, Target::Statement(OWN_NAME));

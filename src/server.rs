@@ -21,6 +21,7 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinSet;
 
 use crate::audit::{self, Audit, AuditError, Record};
+use crate::called::{self, Call, CallError, Called, Door};
 use crate::cancel::CancelRegistry;
 use crate::card::CardDesk;
 use crate::config::{Config, ListenAddress};
@@ -63,6 +64,7 @@ pub(crate) struct Shared {
     pub(crate) workroom: Workroom,
     pub(crate) cards: CardDesk,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) door: Door,
     session_numbers: AtomicU64,
     /// An operator wants the proxy to end.
     stop: Notify,
@@ -236,6 +238,7 @@ impl Server {
         review.recover(now).await?;
         let startup = StartupContext::new(Arc::clone(&config), acceptor, secret).with_audit(Arc::clone(&audit));
         let passwords = Passwords::new(Arc::clone(&callers));
+        let (door, visitors) = Door::new();
         let shared = Arc::new(Shared {
             startup: startup.with_roles(review.roles()).with_passwords(passwords, Arc::clone(&review)),
             config: Arc::clone(&config),
@@ -249,6 +252,7 @@ impl Server {
             workroom: Workroom::new(),
             cards: CardDesk::new(),
             sessions: Sessions::new(),
+            door,
             session_numbers: AtomicU64::new(1),
             stop: Notify::new(),
             started: now,
@@ -265,6 +269,7 @@ impl Server {
         let (audit, failures) = (Arc::clone(&shared.audit), shared.startup.failures());
         let pulse = Arc::new(ServerPulse { shared: Arc::clone(shared), phase: server.phase.subscribe() });
         let behind = Behind { review, config, callers, audit, failures, metrics, pulse };
+        server.sessions.spawn(visitors.serve(Arc::clone(shared), server.phase.subscribe()));
         server.spawn(listeners, web_listener, ApiState::new(behind));
         Ok(server)
     }
@@ -386,6 +391,10 @@ impl Pulse for ServerPulse {
 
     fn reload(&self, config: Config) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async { self.shared.reload(config).await.map_err(|error| with_causes(&error)) })
+    }
+
+    fn run(&self, call: Call) -> BoxFuture<'_, Result<Called, CallError>> {
+        Box::pin(called::run(call, &self.shared))
     }
 }
 

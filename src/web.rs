@@ -29,6 +29,7 @@ mod peer;
 mod problem;
 mod ready;
 mod remarks;
+mod run;
 mod server;
 mod session;
 

@@ -303,7 +303,7 @@ fn client_message(choices: &mut BytesIn<'_>) -> BytesMut {
     match choices.byte() % 16 {
         0..=2 => frontend::put_query(&mut out, choices.pick(TEXTS)),
         3 | 4 => frontend::put_parse(&mut out, choices.pick(NAMES), choices.pick(TEXTS)),
-        5 | 6 => frontend::put_bind(&mut out, choices.pick(NAMES), choices.pick(NAMES)),
+        5 | 6 => frontend::put_bind(&mut out, choices.pick(NAMES), choices.pick(NAMES), &[]),
         7 => frontend::put_describe(&mut out, target(choices)),
         8 | 9 => {
             let portal = choices.pick(NAMES);

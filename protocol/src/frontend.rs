@@ -247,12 +247,18 @@ pub fn put_parse(out: &mut BytesMut, statement: &[u8], text: &str) {
     });
 }
 
-/// Appends a Bind without parameters, all results as text.
-pub fn put_bind(out: &mut BytesMut, portal: &[u8], statement: &[u8]) {
+/// Appends a Bind with at most 65,535 values in text format, all results as text.
+pub fn put_bind(out: &mut BytesMut, portal: &[u8], statement: &[u8], values: &[Option<&[u8]>]) {
     put_frame(out, tag::BIND, |out| {
         put_cstr(out, portal);
         put_cstr(out, statement);
-        out.put_slice(&[0; 6]);
+        out.put_u16(0);
+        out.put_u16(u16::try_from(values.len()).unwrap_or(u16::MAX));
+        for value in values {
+            out.put_i32(value.map_or(-1, |value| i32::try_from(value.len()).unwrap_or(i32::MAX)));
+            out.put_slice(value.unwrap_or_default());
+        }
+        out.put_u16(0);
     });
 }
 
@@ -309,6 +315,15 @@ mod tests {
             let _ = Execute::read(&body);
             let _ = FunctionCall::read(&body);
         }
+    }
+
+    #[test]
+    fn a_bind_is_written_as_it_is_read() {
+        let mut out = BytesMut::new();
+        put_bind(&mut out, b"p", b"s", &[Some(b"one"), None, Some(b"")]);
+        let bind = Bind::read(out.get(5..).unwrap()).unwrap();
+        assert_eq!((bind.portal, bind.statement), (&b"p"[..], &b"s"[..]));
+        assert_eq!(bind.values, [Some(&b"one"[..]), None, Some(&b""[..])]);
     }
 
     #[track_caller]

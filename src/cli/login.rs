@@ -1,10 +1,13 @@
-//! `countersign login`: a password for databases that lives for an hour, for who signs in on the page.
+//! `countersign login`: for who signs in on the page a password for databases and a token for the other commands, each for an
+//! hour.
 //!
 //! Never sends the password anywhere: the proxy gets its SCRAM verifier. Invariant: a code is taken from the page that this
 //! program has sent the browser to, or from whoever sits at the terminal.
 
 mod browser;
+pub(super) mod kept;
 mod pgpass;
+mod private;
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -61,6 +64,8 @@ enum LoginFormat {
 struct Given {
     user: String,
     expires_at: Timestamp,
+    token: String,
+    own_password: bool,
 }
 
 /// Runs the command.
@@ -79,17 +84,27 @@ async fn login(args: &LoginArgs) -> Result<(), Failure> {
     let code = if args.no_browser { pasted_code(&page)? } else { sent_code(&page).await? };
     let password = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>());
     let given = claim(&page, &code, &derive_verifier(&password)).await?;
+    let failed = |error: io::Error| Failure::new(Exit::Io, format!("could not keep the token: {error}"), "");
+    let Given { user, token, expires_at, .. } = &given;
+    let login = kept::Kept { user: user.clone(), token: token.clone(), expires_at: *expires_at };
+    let logins = kept::keep(&page, login, Timestamp::now()).map_err(failed)?;
+    eprintln!("The token for other commands is in {}.", logins.display());
     let kept = match &args.pgpass {
+        Some(_) if given.own_password => None,
         Some(at) => Some(
             pgpass::keep(at, &given.user, &password)
                 .map_err(|error| Failure::new(Exit::Io, format!("could not keep the password: {error}"), ""))?,
         ),
         None => None,
     };
-    let text = printed(args.format, &given, kept.is_none().then_some(password.as_str()));
+    let is_shown = kept.is_none() && !given.own_password;
+    let text = printed(args.format, &given, is_shown.then_some(password.as_str()));
     io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::new(Exit::Io, error.to_string(), ""))?;
     if let Some(path) = kept {
         eprintln!("The password is in {}.", path.display());
+    }
+    if given.own_password {
+        eprintln!("You have a password for databases in the configuration; connect with that.");
     }
     Ok(())
 }
@@ -149,7 +164,7 @@ async fn claim(page: &Url, code: &str, verifier: &str) -> Result<Given, Failure>
 }
 
 fn printed(format: LoginFormat, given: &Given, password: Option<&str>) -> String {
-    let Given { user, expires_at } = given;
+    let Given { user, expires_at, .. } = given;
     match format {
         LoginFormat::Text => {
             let user = visible_line(user, Colour::Off);
@@ -184,7 +199,12 @@ mod tests {
 
     #[test]
     fn what_is_printed_is_safe_for_a_shell_and_a_terminal() {
-        let given = Given { user: "o'b\u{1b}[0m".to_owned(), expires_at: "2026-11-22T10:00:00.5Z".parse().unwrap() };
+        let given = Given {
+            user: "o'b\u{1b}[0m".to_owned(),
+            expires_at: "2026-11-22T10:00:00.5Z".parse().unwrap(),
+            token: "csl_x".to_owned(),
+            own_password: false,
+        };
         assert_eq!(
             printed(LoginFormat::Env, &given, Some("p'w")),
             "export PGUSER='o'\\''b\u{1b}[0m'\nexport PGPASSWORD='p'\\''w'\n"

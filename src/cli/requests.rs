@@ -13,8 +13,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::ValueEnum as _;
+use jiff::Timestamp;
 use serde_json::json;
 
+use super::login::kept;
 use super::output::{Colour, Exit, Format, width};
 use crate::review::analytics::{Analytics, Period};
 use crate::review::{RequestId, Scope, State};
@@ -26,7 +28,7 @@ pub use client::{Client, Failure};
 /// Where the API is and how to print.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ApiArgs {
-    /// Base URL of the proxy's API; the token comes from COUNTERSIGN_TOKEN
+    /// Base URL of the proxy's API; the token comes from COUNTERSIGN_TOKEN, or from countersign login
     #[arg(long, env = "COUNTERSIGN_URL", default_value = "http://127.0.0.1:8543", global = true)]
     pub url: String,
     /// Output for people or for machines
@@ -173,13 +175,26 @@ pub async fn run(command: RequestsCommand, args: &ApiArgs) -> ExitCode {
     with_api(args, async |client, print| execute(command, client, print).await).await
 }
 
+/// What the environment says, or `countersign login` has had.
+fn token(url: &str) -> Result<Option<String>, Failure> {
+    if let Ok(token) = std::env::var("COUNTERSIGN_TOKEN") {
+        return Ok(Some(token));
+    }
+    match kept::find(url) {
+        Some(kept) if kept.expires_at <= Timestamp::now() => {
+            let message = format!("your login has ended at {:.0}", kept.expires_at);
+            Err(Failure::new(Exit::Permission, message, "run countersign login again"))
+        }
+        kept => Ok(kept.map(|kept| kept.token)),
+    }
+}
+
 /// Runs a command that calls the API, and tells what went wrong.
 pub(super) async fn with_api(
     args: &ApiArgs,
     command: impl AsyncFnOnce(&Client, Print<io::Stdout>) -> Result<(), Failure>,
 ) -> ExitCode {
-    let token = std::env::var("COUNTERSIGN_TOKEN").ok();
-    let done = match Client::new(&args.url, token) {
+    let done = match token(&args.url).and_then(|token| Client::new(&args.url, token)) {
         Ok(client) => {
             if client.is_in_clear() {
                 eprintln!("countersign: warning: the token travels unencrypted; use an https URL");

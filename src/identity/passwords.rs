@@ -32,6 +32,17 @@ pub struct Held {
     pub groups: Vec<String>,
 }
 
+/// A password that somebody has just had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// Whose.
+    pub user: String,
+    /// What they had signed in with.
+    pub credential: Credential,
+    /// Until when.
+    pub ends_at: Timestamp,
+}
+
 /// The passwords of everybody, at any proxy of the store.
 #[derive(Clone, Debug)]
 pub struct Passwords {
@@ -76,19 +87,16 @@ impl Passwords {
         Ok(code)
     }
 
-    /// Uses a code up for a password with that verifier: whose it is, and until when. `None` when there is no such code.
+    /// Uses a code up for a password with that verifier. `None` when there is no such code.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn claim(
-        &self,
-        code: &str,
-        verifier: &str,
-        now: Timestamp,
-    ) -> Result<Option<(String, Timestamp)>, StoreError> {
+    pub async fn claim(&self, code: &str, verifier: &str, now: Timestamp) -> Result<Option<Claimed>, StoreError> {
         let ends_at = now.checked_add(LIFETIME).unwrap_or(now);
         let user = self.store.claim_password(digest(code), verifier.to_owned(), now, ends_at).await?;
-        Ok(user.map(|user| (user, ends_at)))
+        let Some(user) = user else { return Ok(None) };
+        let kept = self.store.password(user.clone(), now).await?;
+        Ok(kept.map(|kept| Claimed { user, credential: Credential::from_key(kept.credential), ends_at }))
     }
 
     /// Ends the password of a user; whether there was one.
@@ -136,7 +144,7 @@ mod tests {
         assert_eq!(passwords.claim(&code, &verifier, at(300)).await.unwrap(), None, "five minutes are over");
         let code = passwords.offer("alice", credential, at(0)).await.unwrap();
         let given = passwords.claim(&code, &verifier, at(299)).await.unwrap();
-        assert_eq!(given, Some(("alice".to_owned(), at(3899))));
+        assert_eq!(given, Some(Claimed { user: "alice".to_owned(), credential, ends_at: at(3899) }));
         let groups =
             async |config: &Config, now: i64| passwords.find(config, "alice", at(now)).await.map(|held| held.groups);
         assert_eq!(groups(&config, 3898).await.unwrap(), ["engineering"]);

@@ -17,6 +17,8 @@ pub enum Scope {
     RequestsWrite,
     /// Approve, reject and revoke access requests.
     RequestsDecide,
+    /// Run statements, as far as the rules allow or people approve.
+    StatementsRun,
     /// See grants.
     GrantsRead,
     /// Ask for grants and withdraw what was asked for.
@@ -33,10 +35,11 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::RequestsRead,
         Self::RequestsWrite,
         Self::RequestsDecide,
+        Self::StatementsRun,
         Self::GrantsRead,
         Self::GrantsWrite,
         Self::GrantsDecide,
@@ -52,6 +55,7 @@ impl Scope {
             Self::RequestsRead => "requests:read",
             Self::RequestsWrite => "requests:write",
             Self::RequestsDecide => "requests:decide",
+            Self::StatementsRun => "statements:run",
             Self::GrantsRead => "grants:read",
             Self::GrantsWrite => "grants:write",
             Self::GrantsDecide => "grants:decide",
@@ -150,6 +154,7 @@ mod tests {
             }
         }
         assert!("requests".parse::<Scope>().is_err() && "Admin".parse::<Scope>().is_err());
-        assert!(!Scopes::usual().allow(Scope::AuditRead) && !Scopes::usual().allow(Scope::Admin));
+        assert!(!Scopes::usual().allow(Scope::AuditRead) && !Scopes::usual().allow(Scope::StatementsRun));
+        assert!(!Scopes::usual().allow(Scope::Admin));
     }
 }

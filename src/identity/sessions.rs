@@ -25,6 +25,8 @@ const PER_USER_MAX: u32 = 20;
 const FRESH: Duration = Duration::from_secs(2);
 /// Sessions of which that is remembered.
 const SEEN_MAX: usize = 10_000;
+/// What begins the token of `countersign login`.
+pub const LOGIN_PREFIX: &str = "csl_";
 /// Bytes of a token in the cookie.
 const TOKEN_LEN: usize = 43;
 
@@ -182,10 +184,36 @@ impl Sessions {
         lifetime: Duration,
         now: Timestamp,
     ) -> Result<SessionToken, StoreError> {
+        self.keep(("session", user, credential), said, lifetime, now).await
+    }
+
+    /// Lets a program act for an hour for somebody who has signed in with that: a bearer token, which no cookie can carry.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn open_for_program(
+        &self,
+        user: &str,
+        credential: Credential,
+        lifetime: Duration,
+        now: Timestamp,
+    ) -> Result<String, StoreError> {
+        // What the provider has said of its user is known from them.
+        let token = self.keep(("login", user, credential), None, lifetime, now).await?;
+        Ok(format!("{LOGIN_PREFIX}{}", token.0))
+    }
+
+    async fn keep(
+        &self,
+        (purpose, user, credential): (&str, &str, Credential),
+        said: Option<Vec<String>>,
+        lifetime: Duration,
+        now: Timestamp,
+    ) -> Result<SessionToken, StoreError> {
         let token = SessionToken::random();
         let lifetime = SignedDuration::try_from(lifetime).unwrap_or(SignedDuration::MAX);
         let ends_at = now.checked_add(lifetime).unwrap_or(Timestamp::MAX);
-        let (key, user) = (token.digest("session"), user.to_owned());
+        let (key, user) = (token.digest(purpose), user.to_owned());
         let session = PageSession { key, user, credential: credential.0, opened_at: now, ends_at, said };
         self.store.open_session(session, PER_USER_MAX).await?;
         Ok(token)
@@ -201,7 +229,30 @@ impl Sessions {
         token: &SessionToken,
         now: Timestamp,
     ) -> Result<Option<Principal>, StoreError> {
-        let key = token.digest("session");
+        let found = self.holder_of(config, token.digest("session"), now).await?;
+        Ok(found.map(|(person, _)| person))
+    }
+
+    /// Who has had that bearer token by `countersign login`, and what they had signed in with.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn find_program(
+        &self,
+        config: &Config,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Option<(Principal, Credential)>, StoreError> {
+        let Some(token) = token.strip_prefix(LOGIN_PREFIX).and_then(SessionToken::parse) else { return Ok(None) };
+        self.holder_of(config, token.digest("login"), now).await
+    }
+
+    async fn holder_of(
+        &self,
+        config: &Config,
+        key: [u8; 32],
+        now: Timestamp,
+    ) -> Result<Option<(Principal, Credential)>, StoreError> {
         let Some(session) = self.read(key).await? else { return Ok(None) };
         let credential = Credential(session.credential);
         let person = if session.ends_at > now {
@@ -212,7 +263,7 @@ impl Sessions {
         if person.is_none() {
             self.end(key).await?;
         }
-        Ok(person)
+        Ok(person.map(|person| (person, credential)))
     }
 
     /// What a session was opened with; `None` when it has ended.

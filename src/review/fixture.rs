@@ -15,6 +15,7 @@ use countersign_policy::verdict::ReviewerDemand;
 
 use super::{Actor, NewRequest, Opened, Parameter, RequestId, Review, Surface, Waiting};
 use crate::audit::Audit;
+use crate::called::{Call, CallError, Called};
 use crate::card::{Card, Inquiry};
 use crate::config::{AuditConfig, Config, LimitsConfig, ReviewConfig, TcpConfig, TokenConfig, UserConfig, WebConfig};
 use crate::store::tests::both::Place;
@@ -159,6 +160,10 @@ impl Pulse for Calm {
     fn reload(&self, config: Config) -> BoxFuture<'_, Result<(), String>> {
         self.0.store(Arc::new(config));
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn run(&self, _call: Call) -> BoxFuture<'_, Result<Called, CallError>> {
+        Box::pin(std::future::ready(Err(CallError::Unavailable)))
     }
 }
 

@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 use super::choices::Wrong;
 use super::hopeless::Hopeless;
 use crate::duration::in_words;
-use crate::review::{AccessRequest, Edit, Misfit};
+use crate::review::{AccessRequest, Edit, Misfit, RequestId};
 
 /// An ErrorResponse with severity ERROR.
 pub(super) fn error(sqlstate: &str, message: &str, detail: Option<&str>, hint: Option<&str>) -> Bytes {
@@ -58,13 +58,25 @@ pub(super) fn withdrawn() -> Bytes {
     error(sqlstate::QUERY_CANCELED, "canceling statement due to user request", None, None)
 }
 
+/// Message of the error that names an access request to wait for, and how its DETAIL begins.
+const APPROVAL_REQUIRED: &str = "approval required";
+/// How the DETAIL of what is about an access request begins.
+pub(crate) const ABOUT: &str = "Access request ";
+
+/// The access request that has to be approved first, from message and DETAIL of an error.
+pub(crate) fn required_request(message: &str, detail: &str) -> Option<RequestId> {
+    let id = detail.strip_prefix(ABOUT)?.split(':').next()?;
+    let id = ulid::Ulid::from_string(id).ok().map(RequestId);
+    id.filter(|_| message == APPROVAL_REQUIRED)
+}
+
 pub(super) fn approval_required(request: &AccessRequest, misfit: Option<&Misfit>, link: &str) -> Bytes {
     let detail = about_waiting(request, misfit);
     let mut hint = format!("Re-run the same statement after approval: {link}");
     if request.justification_required && request.justification.is_none() {
         hint.insert_str(0, "It is approved only with a reason: countersign requests justify ID --reason '...'. ");
     }
-    error(sqlstate::INSUFFICIENT_PRIVILEGE, "approval required", Some(&detail), Some(&hint))
+    error(sqlstate::INSUFFICIENT_PRIVILEGE, APPROVAL_REQUIRED, Some(&detail), Some(&hint))
 }
 
 pub(super) fn unjustified() -> Bytes {
@@ -245,7 +257,7 @@ pub(super) fn waiting(request: &AccessRequest, misfit: Option<&Misfit>, link: &s
 }
 
 fn about(request: &AccessRequest) -> String {
-    format!("Access request {}: {}.", request.id, request.summary)
+    format!("{ABOUT}{}: {}.", request.id, request.summary)
 }
 
 fn about_waiting(request: &AccessRequest, misfit: Option<&Misfit>) -> String {

@@ -29,6 +29,7 @@ use crate::tls::ClientTls;
 use crate::upstream::Upstream;
 use crate::visible;
 
+mod admitted;
 mod connection;
 mod error;
 mod passthrough;
@@ -37,6 +38,7 @@ mod peer;
 mod secret;
 mod settings;
 
+pub(crate) use admitted::{Admitted, admit};
 pub use error::{Refusal, StartupError};
 pub use secret::mock_secret;
 pub(crate) use settings::for_upstream;

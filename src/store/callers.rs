@@ -29,7 +29,7 @@ pub struct PageSession {
     pub credential: Key,
     /// When.
     pub opened_at: Timestamp,
-    /// Until when.
+    /// Until when; as it is read, no longer than what the provider has said counts.
     pub ends_at: Timestamp,
     /// Groups that the identity provider has said last that they are in there; `None` for who did not sign in by it.
     pub said: Option<Vec<String>>,

@@ -12,7 +12,7 @@ use super::session::{CSRF_HEADER, SignedIn, is_same_site};
 use super::{ApiState, Problem};
 use crate::identity::sessions::{Credential, SessionToken};
 use crate::identity::{self, Principal};
-use crate::review::{Actor, Surface};
+use crate::review::{Actor, ReviewError, Surface};
 
 /// Who calls, and how they have shown it.
 #[derive(Clone, Debug)]
@@ -68,7 +68,11 @@ impl Caller {
             .filter(|(scheme, _token)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_scheme, token)| token.trim())
             .ok_or_else(|| refused("Send a bearer token in the Authorization header"))?;
-        let known = identity::by_bearer_token(&state.config.load(), token, state.now());
+        let config = state.config.load_full();
+        let known = match identity::by_bearer_token(&config, token, state.now()) {
+            None => state.sessions.find_program(&config, token, state.now()).await.map_err(ReviewError::from)?,
+            known => known,
+        };
         let caller =
             known.map(|(principal, credential)| Self { principal, credentials: Credentials::Token(credential) });
         caller.ok_or_else(|| refused("The bearer token is not known"))

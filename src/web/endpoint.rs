@@ -44,6 +44,8 @@ pub(super) struct Endpoint {
     pub(super) status: u16,
     /// What is answered when all is well, if that is JSON.
     pub(super) answer: Option<Described>,
+    /// Another answer when all is well.
+    pub(super) or_answer: Option<(u16, Described)>,
     /// Media type of that.
     pub(super) media: &'static str,
     /// Statuses of its problems.
@@ -76,8 +78,8 @@ impl Endpoint {
             fails.extend([400, 404]);
         }
         let (does, need, parameters, body, status) = ("", None, Vec::new(), None, 200);
-        let (answer, media, refusal) = (None, "text/plain", None);
-        Self { method, path, id, does, need, parameters, body, status, answer, media, fails, refusal, serve }
+        let (answer, or_answer, media, refusal) = (None, None, "text/plain", None);
+        Self { method, path, id, does, need, parameters, body, status, answer, or_answer, media, fails, refusal, serve }
     }
 
     /// Whether it changes nothing.
@@ -107,6 +109,10 @@ impl Endpoint {
 
     pub(super) fn answers<T: ToSchema>(self) -> Self {
         Self { answer: Some(Described::of::<T>()), media: "application/json", ..self }
+    }
+
+    pub(super) fn or_answers<T: ToSchema>(self, status: u16) -> Self {
+        Self { or_answer: Some((status, Described::of::<T>())), ..self }
     }
 
     pub(super) fn text(self, media: &'static str) -> Self {

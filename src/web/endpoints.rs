@@ -10,7 +10,7 @@ use super::decide::{Approved, Decided, Rejected};
 use super::endpoint::Endpoint;
 use super::grants::{self, Asked, GrantPage, GrantView};
 use super::remarks::{self, Commented, Justified};
-use super::{analytics, api, audit, databases, decide, events, openapi, ready, render_metrics};
+use super::{analytics, api, audit, databases, decide, events, openapi, ready, render_metrics, run};
 use crate::identity::Scope;
 use crate::review::analytics::Analytics;
 use crate::review::{AccessRequest, GrantRecord};
@@ -44,6 +44,14 @@ fn of_requests() -> Vec<Endpoint> {
             .needs(Scope::RequestsRead)
             .query::<api::ListQuery>()
             .answers::<api::Page>(),
+        Endpoint::post("/api/v1/requests", "runStatement", run::run)
+            .does("Runs a statement as its caller; 202 names the access request that has to be approved before it is sent again")
+            .needs(Scope::StatementsRun)
+            .takes::<run::Asked>()
+            .answers::<run::Ran>()
+            .or_answers::<api::RequestView>(202)
+            .fails(404)
+            .refuses::<run::Refused>(422),
         Endpoint::get("/api/v1/requests/{id}", "showRequest", api::show)
             .does("One access request, with its card, comments and who else must approve it")
             .needs(Scope::RequestsRead)

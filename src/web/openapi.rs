@@ -61,7 +61,8 @@ fn describe(endpoints: &[Endpoint]) -> OpenApi {
     for endpoint in endpoints {
         let body = endpoint.body.as_ref().map(|(described, _)| described);
         let refusal = endpoint.refusal.as_ref().map(|(_, described)| described);
-        for described in body.into_iter().chain(&endpoint.answer).chain(refusal) {
+        let other = endpoint.or_answer.as_ref().map(|(_, described)| described);
+        for described in body.into_iter().chain(&endpoint.answer).chain(other).chain(refusal) {
             schemas.extend(described.with.iter().cloned());
         }
         paths.add_path_operation(endpoint.path, vec![endpoint.method.clone()], operation(endpoint));
@@ -105,7 +106,10 @@ fn operation(endpoint: &Endpoint) -> utoipa::openapi::path::Operation {
         let body = RequestBodyBuilder::new().content("application/json", content(&body.schema));
         operation = operation.request_body(Some(body.required(Some(required)).build()));
     }
-    operation = operation.response(endpoint.status.to_string(), answer(endpoint));
+    operation = operation.response(endpoint.status.to_string(), answer(endpoint, endpoint.answer.as_ref()));
+    if let Some((status, described)) = &endpoint.or_answer {
+        operation = operation.response(status.to_string(), answer(endpoint, Some(described)));
+    }
     for status in &endpoint.fails {
         operation = operation.response(status.to_string(), problem(*status, None));
     }
@@ -177,8 +181,8 @@ fn content(schema: &RefOr<Schema>) -> Content {
     Content::new(Some(schema.clone()))
 }
 
-fn answer(endpoint: &Endpoint) -> Response {
-    let schema = match &endpoint.answer {
+fn answer(endpoint: &Endpoint, described: Option<&Described>) -> Response {
+    let schema = match described {
         Some(described) => described.schema.clone(),
         None => ObjectBuilder::new().schema_type(Type::String).build().into(),
     };

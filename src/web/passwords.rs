@@ -1,7 +1,9 @@
-//! Where people have a password for databases that lives for an hour: `countersign login` leads here.
+//! Where `countersign login` leads: for an hour the program has a password for databases and a token for the API.
 //!
-//! Never gives a password to a page: who is signed in gets a code, and the program that asked uses it up. Invariant: a code is
-//! made by a form of ours only, and a password that cannot be recorded is ended.
+//! Never gives either to a page: who is signed in gets a code, and the program that asked uses it up. Invariant: a code is
+//! made by a form of ours only, and what cannot be recorded is ended.
+
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{FromRequest as _, Query, Request, State};
@@ -15,7 +17,7 @@ use super::peer::client_address;
 use super::session::{SignedIn, Submitted};
 use super::{ApiState, Problem};
 use crate::audit::Record;
-use crate::identity::passwords;
+use crate::identity::passwords::{self, Claimed};
 use crate::review::ReviewError;
 
 /// Longest text that leads a code back.
@@ -78,10 +80,6 @@ pub(super) async fn submit(State(state): State<ApiState>, submitted: Submitted) 
 
 async fn offer(state: &ApiState, person: &SignedIn) -> Result<Option<String>, Problem> {
     let name = &person.principal.name;
-    if passwords::has_own(&state.config.load(), name) {
-        let detail = "You have a password for databases in the configuration; connect with that";
-        return Err(Problem::new(StatusCode::CONFLICT, "has-password", detail));
-    }
     let credential = state.sessions.credential(&person.token).await.map_err(ReviewError::from)?;
     let signed_out = || Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", "Your session has ended");
     let code = state.database_passwords.offer(name, credential.ok_or_else(signed_out)?, state.now()).await;
@@ -108,6 +106,10 @@ struct Claim {
 struct Given {
     user: String,
     expires_at: Timestamp,
+    /// For the API.
+    token: String,
+    /// Whether the password of the configuration counts, and not the one of the program.
+    own_password: bool,
 }
 
 /// `POST /login/cli/claim`.
@@ -127,7 +129,7 @@ pub(super) async fn claim(State(state): State<ApiState>, request: Request) -> Re
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-failures", detail));
     };
     let claimed = state.database_passwords.claim(&code, &verifier, state.now()).await.map_err(ReviewError::from)?;
-    let Some((user, expires_at)) = claimed else {
+    let Some(Claimed { user, credential, ends_at: expires_at }) = claimed else {
         turn.failed();
         let detail = "This code is not known: it was used before, or is older than five minutes";
         return Err(Problem::new(StatusCode::FORBIDDEN, "no-code", detail));
@@ -139,7 +141,10 @@ pub(super) async fn claim(State(state): State<ApiState>, request: Request) -> Re
         let detail = "The password could not be recorded; see the log of the proxy";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail));
     }
-    Ok(Json(Given { user, expires_at }).into_response())
+    let lifetime = Duration::try_from(passwords::LIFETIME).unwrap_or_default();
+    let token = state.sessions.open_for_program(&user, credential, lifetime, state.now()).await;
+    let (token, own_password) = (token.map_err(ReviewError::from)?, passwords::has_own(&config, &user));
+    Ok(Json(Given { user, expires_at, token, own_password }).into_response())
 }
 
 /// Writes it down; whether that went well, or need not.

@@ -60,6 +60,14 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no-such-time", detail)
     }
 
+    /// The text of an error, as a detail has it.
+    pub(super) fn sentence(error: &impl std::error::Error) -> String {
+        let text = error.to_string();
+        let mut letters = text.chars();
+        let sentence = letters.next().map(|first| first.to_uppercase().chain(letters).collect::<String>());
+        sentence.unwrap_or_default()
+    }
+
     /// The call is not what the endpoint takes.
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", detail)
@@ -96,10 +104,7 @@ impl From<ReviewError> for Problem {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
             }
         };
-        let text = error.to_string();
-        let mut letters = text.chars();
-        let sentence = letters.next().map(|first| first.to_uppercase().chain(letters).collect::<String>());
-        Self::new(status, word, sentence.unwrap_or_default())
+        Self::new(status, word, Self::sentence(&error))
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use super::{ApiState, Problem};
+use crate::called::{Call, CallError, Called};
 use crate::config::Config;
 
 /// How long the store may take.
@@ -36,6 +37,9 @@ pub(crate) trait Pulse: Send + Sync {
 
     /// Puts a configuration in the place of the one in force; why not, otherwise.
     fn reload(&self, config: Config) -> BoxFuture<'_, Result<(), String>>;
+
+    /// Has a statement run as if its user had sent it.
+    fn run(&self, call: Call) -> BoxFuture<'_, Result<Called, CallError>>;
 }
 
 /// One part.

@@ -4,7 +4,9 @@
 'use strict';
 
 const assert = require('node:assert');
-const { spawn } = require('node:child_process');
+const { spawn, spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 const { chromium } = require('playwright-core');
 
@@ -341,7 +343,9 @@ const stories = {
   },
 
   async 'countersign login gets a password from who signs in at the identity provider, and psql connects with it'() {
-    const child = spawn(COUNTERSIGN, ['login', '--url', WEB_URL, '--format', 'json'], { env: { ...process.env, BROWSER: 'true' } });
+    const home = fs.mkdtempSync(path.join(os.tmpdir(), 'countersign-login-'));
+    const env = { ...process.env, BROWSER: 'true', XDG_CONFIG_HOME: home, COUNTERSIGN_URL: WEB_URL };
+    const child = spawn(COUNTERSIGN, ['login', '--format', 'json'], { env });
     let [told, printed] = ['', ''];
     child.stdout.on('data', (chunk) => { printed += chunk; });
     const ended = new Promise((resolve) => child.on('close', resolve));
@@ -354,11 +358,11 @@ const stories = {
     await page.click('text="Sign in with Example ID"');
     await page.fill('input[name=login]', 'eve');
     await page.click('text="Continue"');
-    await page.waitForSelector('text="Give it the password"');
-    assert.match(await page.innerText('main'), /connect as eve@example\.com for an hour/);
+    await page.waitForSelector('text="Let it"');
+    assert.match(await page.innerText('main'), /act as eve@example\.com for an hour/);
     await isAccessible(page);
-    await page.click('text="Give it the password"');
-    await page.waitForSelector('text=The password is there. You can close this window.');
+    await page.click('text="Let it"');
+    await page.waitForSelector('text=The program has it. You can close this window.');
     assert.strictEqual(await ended, 0, told);
     const { user, password } = JSON.parse(printed);
     const connected = spawn('psql', ['-X', '-At', '-h', '127.0.0.1', '-p', PROXY_PORT, '-U', user, '-d', 'shop', '-c', 'SELECT count(*) > 0 FROM orders'], {
@@ -369,6 +373,9 @@ const stories = {
     connected.stderr.on('data', (chunk) => { said += chunk; });
     await new Promise((resolve) => connected.on('close', resolve));
     assert.strictEqual(said.trim(), 't');
+    const listed = spawnSync(COUNTERSIGN, ['requests', 'list', '--format', 'json'], { env, encoding: 'utf8' });
+    assert.strictEqual(listed.status, 0, listed.stderr);
+    fs.rmSync(home, { recursive: true });
     const door = new URL(address).searchParams.get('port');
     page.troubles = page.troubles.filter((trouble) => ![`loads ${ISSUER}`, `loads http://127.0.0.1:${door}/`].some((known) => trouble.startsWith(known)));
     await leave(page);

@@ -4,6 +4,7 @@ mod adversarial;
 mod audit;
 mod batch;
 mod bound;
+mod called;
 mod cancel;
 mod card;
 mod console;

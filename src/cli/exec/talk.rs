@@ -15,10 +15,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::Failed;
 use super::print::Printer;
 use crate::cli::output::{Colour, Exit, visible};
+use crate::session::messages;
 use crate::upstream::{Upstream, UpstreamCancel};
-
-/// What begins the DETAIL of a notice or error about an access request.
-const REQUEST: &str = "Access request ";
 
 /// See the module documentation.
 pub(super) struct Talk<W> {
@@ -103,7 +101,7 @@ impl<W: Write> Talk<W> {
 
     fn notice(&mut self, body: &[u8]) {
         let text = in_words(body);
-        let waits = field(body, b'D').starts_with(REQUEST);
+        let waits = field(body, b'D').starts_with(messages::ABOUT);
         if text != self.told {
             self.spinner.suspend(|| eprintln!("{text}"));
             self.told = text;
@@ -119,9 +117,8 @@ impl<W: Write> Talk<W> {
     fn error(&mut self, body: &[u8]) -> Result<(), Failed> {
         self.printer.drop_result();
         let (sqlstate, detail) = (field(body, b'C'), field(body, b'D'));
-        let required = detail.strip_prefix(REQUEST).and_then(|rest| rest.split(':').next());
-        if let Some(id) = required.filter(|_| field(body, b'M') == "approval required") {
-            self.required = Some(id.to_owned());
+        if let Some(id) = messages::required_request(&field(body, b'M'), &detail) {
+            self.required = Some(id.to_string());
             self.end = if self.no_wait { Exit::Ok } else { Exit::Temporary };
             if self.no_wait {
                 eprintln!("{}", in_words(body).replacen("ERROR", "NOTICE", 1));

@@ -23,7 +23,7 @@ const HEAD_MAX: usize = 8 << 10;
 /// Has an icon, so that no browser comes back for one when the door is closed.
 const DONE: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nConnection: close\r\n\r\n\
      <!DOCTYPE html><html lang=en><title>countersign login</title><link rel=icon href=\"data:,\">\
-     <p>The password is there. You can close this window.</p>";
+     <p>The program has it. You can close this window.</p>";
 const OTHER: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// Waits for the browser.

@@ -3,11 +3,11 @@
 //! Never leaves the file to others than its owner, as libpq would not read it then. Invariant: lines of other servers and
 //! users stay as they are, and the file is replaced as a whole.
 
-use std::fs::Permissions;
-use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+use super::private;
 
 /// Where clients reach the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +37,7 @@ pub(super) fn keep(at: &HostPort, user: &str, password: &str) -> io::Result<Path
 }
 
 fn write(path: &Path, at: &HostPort, user: &str, password: &str) -> io::Result<()> {
-    let before = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(error),
-    };
+    let before = private::read(path)?;
     let begin = format!("{}:{}:*:{}:", escaped(&at.host), at.port, escaped(user));
     // libpq takes the first line that fits.
     let mut text = format!("{begin}{}\n", escaped(password));
@@ -49,16 +45,7 @@ fn write(path: &Path, at: &HostPort, user: &str, password: &str) -> io::Result<(
         text.push_str(line);
         text.push('\n');
     }
-    // A link stays one.
-    let path = path.canonicalize().unwrap_or_else(|_new| path.to_owned());
-    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
-    let mut builder = tempfile::Builder::new();
-    let builder = builder.permissions(Permissions::from_mode(0o600));
-    let mut file = builder.tempfile_in(directory.unwrap_or(Path::new(".")))?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(&path)?;
-    Ok(())
+    private::replace(path, &text)
 }
 
 /// As libpq reads it back.
@@ -68,6 +55,8 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]

@@ -62,7 +62,7 @@ impl Client {
             return Err(wrong(format!("\"{url}\" is not an http or https URL")));
         }
         let token = token.filter(|token| !token.is_empty()).ok_or_else(|| {
-            let hint = "set COUNTERSIGN_TOKEN; \"countersign users token NAME\" makes one";
+            let hint = "run countersign login; or set COUNTERSIGN_TOKEN, \"countersign users token NAME\" makes one";
             Failure::new(Exit::Permission, "no token", hint)
         })?;
         crate::telemetry::install_crypto_provider();
@@ -134,9 +134,10 @@ fn strange(at: &str) -> Failure {
 
 fn refused(status: StatusCode, detail: &str) -> Failure {
     let (exit, hint) = match status {
-        StatusCode::UNAUTHORIZED => {
-            (Exit::Permission, "check COUNTERSIGN_TOKEN; \"countersign users token NAME\" makes a new one")
-        }
+        StatusCode::UNAUTHORIZED => (
+            Exit::Permission,
+            "check COUNTERSIGN_TOKEN, \"countersign users token NAME\" makes a new one; or run countersign login",
+        ),
         StatusCode::FORBIDDEN => {
             (Exit::Permission, "\"countersign requests show ID\", or grants, tells who must approve")
         }

@@ -66,8 +66,8 @@ impl Callers for SqliteStore {
     fn session(&self, key: Key) -> StoreFuture<'_, Option<PageSession>> {
         self.read(move |connection| {
             let mut query = connection.prepare_cached(
-                "SELECT s.key, s.person, s.credential, s.opened_at, s.ends_at, p.groups FROM page_sessions s LEFT JOIN people p \
-                 ON p.person = s.person AND p.credential = s.credential WHERE s.key = ?1",
+                "SELECT s.key, s.person, s.credential, s.opened_at, min(s.ends_at, coalesce(p.ends_at, s.ends_at)), p.groups \
+                 FROM page_sessions s LEFT JOIN people p ON p.person = s.person AND p.credential = s.credential WHERE s.key = ?1",
             )?;
             query.query_row([key.as_slice()], |row| Ok(session_from(row))).optional()?.transpose()
         })

@@ -20,8 +20,8 @@ const OPEN: &str = "WITH over AS (DELETE FROM countersign.page_sessions s WHERE 
      WHERE $7::text IS NOT NULL ON CONFLICT (person) DO UPDATE SET credential = excluded.credential, \
      groups = excluded.groups, ends_at = excluded.ends_at) \
      INSERT INTO countersign.page_sessions (key, person, credential, opened_at, ends_at) VALUES ($1, $2, $3, $4, $5)";
-const SESSION: &str = "SELECT s.key, s.person, s.credential, s.opened_at, s.ends_at, p.groups FROM countersign.page_sessions s \
-     LEFT JOIN countersign.people p ON p.person = s.person AND p.credential = s.credential WHERE s.key = $1";
+const SESSION: &str = "SELECT s.key, s.person, s.credential, s.opened_at, least(s.ends_at, p.ends_at), p.groups \
+     FROM countersign.page_sessions s LEFT JOIN countersign.people p ON p.person = s.person AND p.credential = s.credential WHERE s.key = $1";
 const PEOPLE: &str = "SELECT p.person, p.credential, p.groups, p.ends_at FROM countersign.people p WHERE p.ends_at > $1 \
      ORDER BY p.ends_at DESC LIMIT $2";
 const OFFER: &str = "WITH over AS (DELETE FROM countersign.password_codes c WHERE c.ends_at <= $5) \

@@ -71,7 +71,7 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
 fn login(proxy: &Proxy, arguments: &[&str], typed: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
     command.args(["login", "--no-browser", "--url", &proxy.web()]).args(arguments).env("NO_PROXY", "127.0.0.1");
-    command.env("PGPASSFILE", proxy.data_dir().join("pgpass"));
+    command.env("PGPASSFILE", proxy.data_dir().join("pgpass")).env("XDG_CONFIG_HOME", proxy.data_dir());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("countersign");
     child.stdin.take().expect("stdin").write_all(format!("{typed}\n").as_bytes()).expect("typed");
@@ -133,6 +133,52 @@ async fn psql_connects_with_a_password_that_is_had_on_the_page() {
     assert!(!proxy.log().contains(&password) && !proxy.log().contains(&code));
 }
 
+/// `requests list` of who has only logged in.
+fn list(proxy: &Proxy) -> Result<String, String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    command.args(["requests", "list", "--format", "json"]).env_remove("COUNTERSIGN_TOKEN").env("NO_PROXY", "127.0.0.1");
+    let output = command.env("COUNTERSIGN_URL", proxy.web()).env("XDG_CONFIG_HOME", proxy.data_dir()).output();
+    let output = output.expect("countersign");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+#[tokio::test]
+async fn the_commands_have_a_token_for_an_hour() {
+    let proxy = Proxy::start(&format!("{WRITES_HELD}{IVY}")).await;
+    assert!(list(&proxy).is_err_and(|told| told.contains("run countersign login")));
+    let mut client = proxy.client("alice").await;
+    let held = client.hold("DELETE FROM payments WHERE id = 1").await;
+    let bob = Page::signed_in(&proxy, "bob", "password-of-bob").await;
+    assert!(login(&proxy, &[], &bob.code().await).status.success());
+    assert!(list(&proxy).expect("a list").contains(&held.id));
+    let kept = std::fs::read_to_string(proxy.data_dir().join("countersign/login.json")).expect("the token");
+    let kept: Value = serde_json::from_str(&kept).expect("JSON");
+    let token = kept[proxy.web()]["token"].as_str().expect("a token").to_owned();
+    // It is no cookie, and a cookie is no token.
+    let status = async |name: &str, value: String| {
+        let request = bob.client.get(format!("{}/api/v1/me", proxy.web())).header(name, value);
+        request.send().await.expect("answer").status().as_u16()
+    };
+    let (jar, secret) = bob.cookie.split_once('=').expect("a cookie");
+    assert_eq!(status("authorization", format!("Bearer {token}")).await, 200);
+    assert_eq!(status("cookie", bob.cookie.clone()).await, 200);
+    for no_token in [secret.to_owned(), format!("csl_{secret}"), token.replace("csl_", ""), format!("{token}x")] {
+        assert_eq!(status("authorization", format!("Bearer {no_token}")).await, 401, "{no_token}");
+    }
+    for no_cookie in [token.clone(), token.replace("csl_", "")] {
+        assert_eq!(status("cookie", format!("{jar}={no_cookie}")).await, 401, "{no_cookie}");
+    }
+    // It ends with all that its owner has open.
+    let form = bob.text("/").await;
+    let csrf = between(&form, "name=\"csrf\" value=\"", "\"").to_owned();
+    assert_eq!(bob.post("/logout", &[("csrf", &csrf), ("everywhere", "yes")]).await.status().as_u16(), 303);
+    assert!(list(&proxy).is_err_and(|told| told.contains("run countersign login")));
+    let trail = std::fs::read_to_string(proxy.data_dir().join("audit/000001.jsonl")).expect("the trail");
+    assert!(!trail.contains(&token) && !proxy.log().contains(&token));
+    assert!(held.is_waiting());
+}
+
 #[tokio::test]
 async fn who_has_a_password_in_the_configuration_keeps_to_it() {
     let proxy = Proxy::start(&format!("{WRITES_HELD}{IVY}")).await;
@@ -140,6 +186,11 @@ async fn who_has_a_password_in_the_configuration_keeps_to_it() {
     let form = bob.text("/login/cli").await;
     assert!(form.contains("You have a password for databases in the configuration"), "{form}");
     assert_eq!(psql(&proxy, "bob", "password-of-bob", "SELECT 1").await.as_deref(), Ok("1"));
+    let output = login(&proxy, &["--format", "json"], &bob.code().await);
+    let given: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    assert_eq!((&given["user"], &given["password"]), (&Value::from("bob"), &Value::Null));
+    assert_eq!(psql(&proxy, "bob", "password-of-bob", "SELECT 1").await.as_deref(), Ok("1"));
+    assert!(list(&proxy).is_ok(), "the commands have their token");
     // Who is not signed in gets no code, whatever they send.
     let stranger = Page { cookie: String::new(), ..bob };
     assert_eq!(stranger.post("/login/cli", &[("csrf", "x")]).await.status().as_u16(), 303);
