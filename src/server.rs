@@ -21,7 +21,7 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinSet;
 
 use crate::audit::{self, Audit, AuditError, Record};
-use crate::called::{self, Call, CallError, Called, Door};
+use crate::called::{self, Call, CallError, Called, Door, Visitors};
 use crate::cancel::CancelRegistry;
 use crate::card::CardDesk;
 use crate::config::{Config, ListenAddress};
@@ -269,12 +269,12 @@ impl Server {
         let (audit, failures) = (Arc::clone(&shared.audit), shared.startup.failures());
         let pulse = Arc::new(ServerPulse { shared: Arc::clone(shared), phase: server.phase.subscribe() });
         let behind = Behind { review, config, callers, audit, failures, metrics, pulse };
-        server.sessions.spawn(visitors.serve(Arc::clone(shared), server.phase.subscribe()));
-        server.spawn(listeners, web_listener, ApiState::new(behind));
+        server.spawn(listeners, web_listener, visitors, ApiState::new(behind));
         Ok(server)
     }
 
-    fn spawn(&mut self, listeners: Vec<Listener>, web_listener: TcpListener, state: ApiState) {
+    fn spawn(&mut self, listeners: Vec<Listener>, web_listener: TcpListener, visitors: Visitors, state: ApiState) {
+        self.sessions.spawn(visitors.serve(Arc::clone(&self.shared), self.phase.subscribe()));
         for listener in listeners {
             self.sessions.spawn(accept(listener, Arc::clone(&self.shared), self.phase.subscribe()));
         }

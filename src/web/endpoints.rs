@@ -24,6 +24,7 @@ struct Document(Value);
 /// See the module documentation.
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let mut all = of_requests();
+    all.extend(of_all_requests());
     all.extend(of_grants());
     all.extend(open());
     all
@@ -86,6 +87,12 @@ fn of_requests() -> Vec<Endpoint> {
             .needs(Scope::RequestsWrite)
             .takes::<Justified>()
             .answers::<api::RequestView>(),
+    ]
+}
+
+/// What was, of all requests.
+fn of_all_requests() -> Vec<Endpoint> {
+    vec![
         Endpoint::get("/api/v1/analytics", "analytics", analytics::show)
             .does("How requests that the caller may see were decided")
             .needs(Scope::RequestsRead)
