@@ -40,7 +40,7 @@ use crate::session::startup::{StartupContext, mock_secret};
 use crate::sessions::Sessions;
 use crate::store::{self, StoreError};
 use crate::stream::ClientStream;
-use crate::telemetry::{STRANGERS_REFUSED, VerdictCounters};
+use crate::telemetry::{self, STRANGERS_REFUSED, VerdictCounters};
 use crate::tls::{self, TlsError};
 use crate::web::{self, ApiState, Behind, Pulse};
 use open::{databases, open_store};
@@ -413,6 +413,7 @@ fn warn_of_what_stays(old: &Config, new: &Config) {
 }
 
 fn record_config(audit: &Audit, config: &Config) {
+    telemetry::begin_masks(config.policy.masks.iter().map(|mask| mask.name.as_ref()));
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }

@@ -11,6 +11,8 @@ use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandl
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::review::State;
+
 /// Gauge: client sessions open now.
 pub const SESSIONS: &str = "countersign_sessions";
 /// Gauge: requests held on the wire now.
@@ -187,7 +189,34 @@ pub fn init_metrics() -> Result<PrometheusHandle, TelemetryError> {
     metrics::describe_counter!(STRANGERS_REFUSED, "connections refused because too many had not authenticated");
     metrics::describe_counter!(CANCEL_REQUESTS, "CancelRequests, by whether a session had that key");
     metrics::describe_counter!(API_CALLS, "calls of the HTTP API, by outcome");
+    begin_at_nothing();
     Ok(handle)
+}
+
+/// Has every series there before anything has happened, so that an alarm never asks for one that is missing.
+fn begin_at_nothing() {
+    for gauge in [SESSIONS, HOLDS_PENDING, OTHER_RULES, AUDIT_LAG_BYTES] {
+        metrics::gauge!(gauge).set(0);
+    }
+    for counter in [TOLD_LATE, STRANGERS_REFUSED] {
+        metrics::counter!(counter).increment(0);
+    }
+    let states = State::ALL.map(|state| state.as_str());
+    let labelled: [(&'static str, &'static str, &[&'static str]); 5] = [
+        (VERDICTS, "verdict", &["allow", "hold", "deny", "error"]),
+        (TRANSITIONS, "to", &states),
+        (CANCEL_REQUESTS, "outcome", &["match", "mismatch"]),
+        (AUTH_FAILURES, "outcome", &["failed", "refused"]),
+        (API_CALLS, "outcome", &["served", "refused", "limited", "failed"]),
+    ];
+    for (name, label, values) in labelled {
+        values.iter().for_each(|value| metrics::counter!(name, label => *value).increment(0));
+    }
+}
+
+/// Has a series for each of these masks.
+pub fn begin_masks<'m>(masks: impl Iterator<Item = &'m str>) {
+    masks.for_each(|mask| metrics::counter!(MASKED_CELLS, "mask" => mask.to_owned()).increment(0));
 }
 
 /// Makes ring the crypto provider of TLS in this process. Call it once, first thing in `main`; calling it again is harmless.

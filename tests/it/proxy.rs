@@ -15,6 +15,7 @@ mod endings;
 mod exec;
 mod grants;
 mod half_closed;
+mod health;
 mod history;
 mod hold;
 mod inference;
