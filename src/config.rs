@@ -117,6 +117,8 @@ pub struct TlsConfig {
 pub struct ReviewConfig {
     /// Whether members of `admin` approve their own requests.
     pub admins_bypass: bool,
+    /// Whether requests and grants are decided in the console, too, where the password of database clients is enough.
+    pub console_decides: bool,
     /// Groups whose members may approve in everybody's place, with a reason.
     pub force_groups: Vec<String>,
     /// Longest time of a grant, where the database does not say; zero is none at all.
@@ -125,7 +127,8 @@ pub struct ReviewConfig {
 
 impl Default for ReviewConfig {
     fn default() -> Self {
-        Self { admins_bypass: true, force_groups: Vec::new(), grant_max: Duration::from_secs(8 * 3600) }
+        let grant_max = Duration::from_secs(8 * 3600);
+        Self { admins_bypass: true, console_decides: true, force_groups: Vec::new(), grant_max }
     }
 }
 

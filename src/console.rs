@@ -28,12 +28,14 @@ mod show;
 mod table;
 mod wire;
 
-use command::{Command, Subject};
+use command::{Command, Decision, Deed, Subject};
 use failure::Failure;
 use table::Row;
 
 /// How many consoles may be open. They take no place from clients of databases, and none is taken from them.
 const CONSOLES_MAX: usize = 100;
+/// How many of them one user may have.
+const PER_USER_MAX: usize = 10;
 static CONSOLES: Semaphore = Semaphore::const_new(CONSOLES_MAX);
 
 /// Why nothing is done.
@@ -88,6 +90,10 @@ pub(crate) async fn serve(mut handshake: Box<ClientHandshake>, shared: Arc<Share
         let message = format!("there are {CONSOLES_MAX} consoles open already");
         return refuse(&mut handshake.stream, &fatal(sqlstate::TOO_MANY_CONNECTIONS, &message, None)).await;
     };
+    if shared.sessions.count(CONSOLE, &handshake.user) >= PER_USER_MAX {
+        let message = format!("you have {PER_USER_MAX} consoles open already");
+        return refuse(&mut handshake.stream, &fatal(sqlstate::TOO_MANY_CONNECTIONS, &message, None)).await;
+    }
     let session = shared.session_name();
     let (entered, orders) = enter(&handshake, &shared, &session);
     let (key, _cancels) = shared.cancels.register(None, handshake.cancel_secret_len);
@@ -176,16 +182,9 @@ impl Console {
             self.record(text, false)?;
             return Err(Failure::new(sqlstate::INSUFFICIENT_PRIVILEGE, "only members of admin may do this"));
         }
-        if let Command::Approve { .. } | Command::Reject { .. } | Command::Cancel { .. } | Command::Revoke { .. } =
-            command
-        {
-            // Whether they may is up to what it is about; a decision is on record before it counts.
-            let done = self.decide(command, &who).await;
-            let refused = done.as_ref().err().is_some_and(Failure::is_refusal);
-            self.record(text, !refused)?;
-            return done.map(Reply::Done);
-        }
-        if !matches!(command, Command::Ignored(_) | Command::Constant(..) | Command::Completions(_)) {
+        // A decision is on record by itself, and its command once it is known whether it was permitted.
+        let is_silent = matches!(command, Command::Ignored(_) | Command::Constant(..) | Command::Completions(_));
+        if !is_silent && !matches!(command, Command::Decide(_)) {
             self.record(text, true)?;
         }
         Ok(match command {
@@ -202,9 +201,7 @@ impl Console {
             Command::Constant(_, value) => Reply::Rows(vec![vec![constant(value)]]),
             Command::Completions(prefix) => Reply::Rows(completions(&prefix)),
             Command::Ignored(tag) => Reply::Done(tag.to_owned()),
-            Command::Approve { .. } | Command::Reject { .. } | Command::Cancel { .. } | Command::Revoke { .. } => {
-                Reply::Done(String::new())
-            }
+            Command::Decide(decision) => self.decide(decision, text, &who).await?,
         })
     }
 
@@ -212,19 +209,33 @@ impl Console {
         Actor { name: who.name.clone(), groups: who.groups.clone(), surface: Surface::Console }
     }
 
+    /// Decides, if that may be done here.
+    async fn decide(&self, decision: Decision, text: (&str, &[String]), who: &Principal) -> Result<Reply, Failure> {
+        let withdraws = matches!(decision.does, Deed::Cancel { .. });
+        let done = if withdraws || self.shared.config().review.console_decides {
+            self.act(decision, who).await
+        } else {
+            let page = self.shared.public_url();
+            Err(Failure::new(sqlstate::INSUFFICIENT_PRIVILEGE, "decisions are not taken in the console")
+                .hint(format!("Decide on the page, {page}; [review] console_decides allows it here.")))
+        };
+        let refused = done.as_ref().err().is_some_and(Failure::is_refusal);
+        self.record(text, !refused)?;
+        done.map(Reply::Done)
+    }
+
     /// Decides about a request, or about the grant of that id where there is no such request.
-    async fn decide(&self, command: Command, who: &Principal) -> Result<String, Failure> {
-        let (tag, id, act) = match command {
-            Command::Approve { id, reason, time } => {
+    async fn act(&self, Decision { id, does }: Decision, who: &Principal) -> Result<String, Failure> {
+        let (tag, act) = match does {
+            Deed::Approve { reason, time } => {
                 let time = time.map(|time| seconds(&time)).transpose()?;
                 let offer = time.map(|seconds| Offer { seconds, scope: Scope::Rules });
                 let consent = Consent { offer, ..reason.into() };
-                ("APPROVE", id, Act::Approve(consent))
+                ("APPROVE", Act::Approve(consent))
             }
-            Command::Reject { id, reason } => ("REJECT", id, Act::Reject(Some(reason))),
-            Command::Cancel { id, reason } => ("CANCEL", id, Act::Cancel(reason)),
-            Command::Revoke { id, reason } => ("REVOKE", id, Act::Revoke(reason)),
-            _ => return Ok(String::new()),
+            Deed::Reject { reason } => ("REJECT", Act::Reject(Some(reason))),
+            Deed::Cancel { reason } => ("CANCEL", Act::Cancel(reason)),
+            Deed::Revoke { reason } => ("REVOKE", Act::Revoke(reason)),
         };
         let (review, actor, now) = (&self.shared.review, self.actor(who), Timestamp::now());
         let id = request_id(&id)?;
@@ -312,10 +323,7 @@ fn needs_admin(command: &Command) -> bool {
         },
         Command::Reload | Command::Pause(_) | Command::Resume(_) | Command::Kill(_) | Command::Shutdown => true,
         Command::ShowRequest(_)
-        | Command::Approve { .. }
-        | Command::Reject { .. }
-        | Command::Cancel { .. }
-        | Command::Revoke { .. }
+        | Command::Decide(_)
         | Command::Ignored(_)
         | Command::Constant(..)
         | Command::Completions(_) => false,

@@ -86,6 +86,12 @@ impl Sessions {
         all
     }
 
+    /// How many sessions a user has on a database.
+    pub(crate) fn count(&self, database: &str, user: &str) -> usize {
+        let state = self.lock();
+        state.sessions.values().filter(|entry| entry.who.database == database && entry.who.user == user).count()
+    }
+
     /// Tells everybody how far the proxy is on its way out.
     pub(crate) fn set_phase(&self, phase: Phase) {
         let mut state = self.lock();

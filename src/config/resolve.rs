@@ -56,8 +56,11 @@ const TOP_KEYS: Keys = Keys {
     ],
     unavailable: &["notify"],
 };
-const REVIEW_KEYS: Keys =
-    Keys { table: "[review]", known: &["admins_bypass", "force_groups", "grant_max"], unavailable: &[] };
+const REVIEW_KEYS: Keys = Keys {
+    table: "[review]",
+    known: &["admins_bypass", "console_decides", "force_groups", "grant_max"],
+    unavailable: &[],
+};
 const MASKING_KEYS: Keys = Keys { table: "[masking]", known: &["hash_key", "detect_foreign"], unavailable: &[] };
 const DATABASE_KEYS: Keys = Keys {
     table: "[databases.NAME]",
@@ -262,6 +265,7 @@ impl<'a> Reading<'a> {
         let none = ReviewConfig::default();
         ReviewConfig {
             admins_bypass: section.flag("admins_bypass").unwrap_or(none.admins_bypass),
+            console_decides: section.flag("console_decides").unwrap_or(none.console_decides),
             force_groups: section.strings("force_groups").unwrap_or(none.force_groups),
             grant_max: section.duration_or_none("grant_max").unwrap_or(none.grant_max),
         }

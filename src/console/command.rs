@@ -25,24 +25,7 @@ pub(super) enum Command {
     Show(Subject),
     /// One request, by its id.
     ShowRequest(String),
-    /// Approve a request or a grant.
-    Approve {
-        id: String,
-        reason: Option<String>,
-        time: Option<String>,
-    },
-    Reject {
-        id: String,
-        reason: String,
-    },
-    Cancel {
-        id: String,
-        reason: Option<String>,
-    },
-    Revoke {
-        id: String,
-        reason: Option<String>,
-    },
+    Decide(Decision),
     Reload,
     /// Of one database, or of all.
     Pause(Option<String>),
@@ -55,6 +38,32 @@ pub(super) enum Command {
     Constant(&'static str, String),
     /// psql asks how what stands behind SHOW goes on.
     Completions(String),
+}
+
+/// What somebody does about a request or a grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Decision {
+    pub(super) id: String,
+    pub(super) does: Deed,
+}
+
+/// What there is to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// On demand with a grant for a time.
+    Approve {
+        reason: Option<String>,
+        time: Option<String>,
+    },
+    Reject {
+        reason: String,
+    },
+    Cancel {
+        reason: Option<String>,
+    },
+    Revoke {
+        reason: Option<String>,
+    },
 }
 
 /// What SHOW shows.
@@ -136,19 +145,7 @@ impl Reader<'_> {
         let command = match verb.as_str() {
             "SHOW" => self.show()?,
             "HELP" => Command::Show(Subject::Help),
-            "APPROVE" => {
-                let id = self.argument("the id of a request or grant")?;
-                let (reason, time) = self.reason_and_time()?;
-                Command::Approve { id, reason, time }
-            }
-            "REJECT" => {
-                let id = self.argument("the id of a request or grant")?;
-                let reason = self.reason()?;
-                let missing = || self.expected("REASON '…'");
-                Command::Reject { id, reason: reason.ok_or_else(missing)? }
-            }
-            "CANCEL" => Command::Cancel { id: self.argument("the id of a request or grant")?, reason: self.reason()? },
-            "REVOKE" => Command::Revoke { id: self.argument("the id of a grant or request")?, reason: self.reason()? },
+            "APPROVE" | "REJECT" | "CANCEL" | "REVOKE" => self.decision(&verb)?,
             "RELOAD" => Command::Reload,
             "PAUSE" => Command::Pause(self.optional_argument()?),
             "RESUME" => Command::Resume(self.optional_argument()?),
@@ -160,6 +157,23 @@ impl Reader<'_> {
             None => Ok(command),
             Some(_) => Err(self.expected("nothing more")),
         }
+    }
+
+    fn decision(&mut self, verb: &str) -> Result<Command, Failure> {
+        let id = self.argument("the id of a request or grant")?;
+        let does = match verb {
+            "APPROVE" => {
+                let (reason, time) = self.reason_and_time()?;
+                Deed::Approve { reason, time }
+            }
+            "REJECT" => {
+                let reason = self.reason()?;
+                Deed::Reject { reason: reason.ok_or_else(|| self.expected("REASON '…'"))? }
+            }
+            "CANCEL" => Deed::Cancel { reason: self.reason()? },
+            _ => Deed::Revoke { reason: self.reason()? },
+        };
+        Ok(Command::Decide(Decision { id, does }))
     }
 
     fn show(&mut self) -> Result<Command, Failure> {
@@ -381,11 +395,8 @@ mod tests {
     fn commands_are_read_whatever_their_case() {
         assert_eq!(one("show requests;"), Command::Show(Subject::Requests));
         assert_eq!(one("SHOW REQUEST 01KDY"), Command::ShowRequest("01KDY".to_owned()));
-        let approve = Command::Approve {
-            id: "01KDY".to_owned(),
-            reason: Some("it's fine; really".to_owned()),
-            time: Some("30m".to_owned()),
-        };
+        let does = Deed::Approve { reason: Some("it's fine; really".to_owned()), time: Some("30m".to_owned()) };
+        let approve = Command::Decide(Decision { id: "01KDY".to_owned(), does });
         assert_eq!(one("approve 01KDY reason 'it''s fine; really' for '30m'"), approve);
         assert_eq!(one("APPROVE '01KDY' FOR '30m' REASON 'it''s fine; really' -- done"), approve);
         assert_eq!(one("PAUSE \"my-db\""), Command::Pause(Some("my-db".to_owned())));
@@ -398,7 +409,10 @@ mod tests {
     fn parameters_stand_for_their_values() {
         let values = ["01KDY".to_owned(), "APPROVE 'x'".to_owned()];
         let all = parse("REJECT $1 REASON $2", Some(&values)).unwrap();
-        assert_eq!(all, [Command::Reject { id: values[0].clone(), reason: values[1].clone() }]);
+        assert_eq!(
+            all,
+            [Command::Decide(Decision { id: values[0].clone(), does: Deed::Reject { reason: values[1].clone() } })]
+        );
         assert_eq!(parameters("REJECT $1 REASON $2").unwrap(), 2);
         assert!(parse("REJECT $1 REASON $3", Some(&values)).is_err());
         assert!(parse("REJECT $0 REASON 'x'", None).is_err());

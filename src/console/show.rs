@@ -34,7 +34,13 @@ pub(super) fn columns(command: &Command) -> Vec<Column> {
         Command::Constant("?column?", _) => return vec![int("?column?")],
         Command::Constant(name, _) => return vec![text(name)],
         Command::Completions(_) => return vec![text("name")],
-        _ => return Vec::new(),
+        Command::Decide(_)
+        | Command::Reload
+        | Command::Pause(_)
+        | Command::Resume(_)
+        | Command::Kill(_)
+        | Command::Shutdown
+        | Command::Ignored(_) => return Vec::new(),
     };
     match subject {
         Subject::Help => vec![text("command"), text("what_it_does")],

@@ -70,6 +70,37 @@ async fn a_reviewer_decides_in_psql() {
 }
 
 #[tokio::test]
+async fn decisions_can_be_kept_out_of_the_console() {
+    let proxy = Proxy::start(&format!("{WRITES_HELD}\n[review]\nconsole_decides = false\n")).await;
+    let mut alice = proxy.client("alice").await;
+    let held = alice.hold(UPDATE).await;
+    for command in ["APPROVE {} REASON 'x'", "REJECT {} REASON 'x'", "REVOKE {}"] {
+        check_fails(&typed(&proxy, "bob", &[&command.replace("{}", &held.id)]).await, "not taken in the console");
+    }
+    assert!(held.is_waiting() && proxy.api("bob").state(&held.id).await == "PENDING");
+    let withdrawn = typed(&proxy, "alice", &[&format!("CANCEL {}", held.id)]).await;
+    assert!(withdrawn.status.success(), "{withdrawn:?}");
+    assert_eq!(held.refusal().await.code().code(), "57014");
+    let trail = std::fs::read_to_string(proxy.data_dir().join("audit/000001.jsonl")).expect("the trail");
+    let told: Vec<_> = trail.lines().filter(|line| line.contains("\"console_command\"")).collect();
+    assert_eq!(told.iter().filter(|line| line.contains("\"permitted\":false")).count(), 3, "{told:?}");
+}
+
+#[tokio::test]
+async fn one_user_does_not_take_all_consoles() {
+    let proxy = proxy().await;
+    let mut open = Vec::new();
+    for _console in 0..10 {
+        open.push(console(&proxy, "alice").await);
+    }
+    check_fails(&typed(&proxy, "alice", &["SHOW HELP"]).await, "you have 10 consoles open already");
+    assert!(typed(&proxy, "bob", &["SHOW HELP"]).await.status.success());
+    open.pop().expect("a console").vanish();
+    let comes_in = async { while !typed(&proxy, "alice", &["SHOW HELP"]).await.status.success() {} };
+    within("a place is free again", comes_in).await;
+}
+
+#[tokio::test]
 async fn what_somebody_may_not_know_of_does_not_exist() {
     let proxy = proxy().await;
     let mut alice = proxy.client("alice").await;

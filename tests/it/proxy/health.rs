@@ -31,7 +31,10 @@ async fn until_broken(proxy: &Proxy, parts: &[&str]) -> Vec<String> {
             let names: Vec<_> = found.iter().filter(|(_, part)| part["ok"] == false).map(|(name, _)| name).collect();
             if names == parts {
                 assert_eq!(is_ready, parts.is_empty());
-                return parts.iter().map(|name| found[*name]["reason"].as_str().unwrap_or_default().to_owned()).collect();
+                return parts
+                    .iter()
+                    .map(|name| found[*name]["reason"].as_str().unwrap_or_default().to_owned())
+                    .collect();
             }
         }
     };
@@ -71,7 +74,8 @@ async fn a_proxy_that_is_about_to_end() {
 
 #[tokio::test]
 async fn every_metric_of_the_documentation_is_there() {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md")).expect("docs/metrics.md");
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md")).expect("docs/metrics.md");
     let documented: Vec<_> =
         page.lines().filter_map(|line| line.strip_prefix("| `countersign_")?.split('`').next()).collect();
     assert!(documented.len() > 10, "{documented:?}");
