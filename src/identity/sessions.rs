@@ -26,7 +26,7 @@ const FRESH: Duration = Duration::from_secs(2);
 /// Sessions of which that is remembered.
 const SEEN_MAX: usize = 10_000;
 /// What begins the token of `countersign login`.
-pub const LOGIN_PREFIX: &str = "csl_";
+const LOGIN_PREFIX: &str = "csl_";
 /// Bytes of a token in the cookie.
 const TOKEN_LEN: usize = 43;
 
@@ -85,6 +85,28 @@ impl SessionToken {
 impl fmt::Debug for SessionToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionToken(…)")
+    }
+}
+
+/// What proves, in an Authorization header, for whom `countersign login` has signed in: 256 random bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginToken(SessionToken);
+
+impl LoginToken {
+    /// The token in a header, if it has the form of one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        text.strip_prefix(LOGIN_PREFIX).and_then(SessionToken::parse).map(Self)
+    }
+
+    /// As the header has it.
+    #[must_use]
+    pub fn expose(&self) -> String {
+        format!("{LOGIN_PREFIX}{}", self.0.0)
+    }
+
+    fn key(&self) -> [u8; 32] {
+        self.0.digest("login")
     }
 }
 
@@ -184,7 +206,9 @@ impl Sessions {
         lifetime: Duration,
         now: Timestamp,
     ) -> Result<SessionToken, StoreError> {
-        self.keep(("session", user, credential), said, lifetime, now).await
+        let token = SessionToken::random();
+        self.keep((token.digest("session"), user, credential), said, lifetime, now).await?;
+        Ok(token)
     }
 
     /// Lets a program act for an hour for somebody who has signed in with that: a bearer token, which no cookie can carry.
@@ -197,26 +221,25 @@ impl Sessions {
         credential: Credential,
         lifetime: Duration,
         now: Timestamp,
-    ) -> Result<String, StoreError> {
+    ) -> Result<LoginToken, StoreError> {
+        let token = LoginToken(SessionToken::random());
         // What the provider has said of its user is known from them.
-        let token = self.keep(("login", user, credential), None, lifetime, now).await?;
-        Ok(format!("{LOGIN_PREFIX}{}", token.0))
+        self.keep((token.key(), user, credential), None, lifetime, now).await?;
+        Ok(token)
     }
 
     async fn keep(
         &self,
-        (purpose, user, credential): (&str, &str, Credential),
+        (key, user, credential): ([u8; 32], &str, Credential),
         said: Option<Vec<String>>,
         lifetime: Duration,
         now: Timestamp,
-    ) -> Result<SessionToken, StoreError> {
-        let token = SessionToken::random();
+    ) -> Result<(), StoreError> {
         let lifetime = SignedDuration::try_from(lifetime).unwrap_or(SignedDuration::MAX);
         let ends_at = now.checked_add(lifetime).unwrap_or(Timestamp::MAX);
-        let (key, user) = (token.digest(purpose), user.to_owned());
+        let user = user.to_owned();
         let session = PageSession { key, user, credential: credential.0, opened_at: now, ends_at, said };
-        self.store.open_session(session, PER_USER_MAX).await?;
-        Ok(token)
+        self.store.open_session(session, PER_USER_MAX).await
     }
 
     /// Who it belongs to, by the configuration in force; ends it when that says so.
@@ -229,30 +252,23 @@ impl Sessions {
         token: &SessionToken,
         now: Timestamp,
     ) -> Result<Option<Principal>, StoreError> {
-        let found = self.holder_of(config, token.digest("session"), now).await?;
-        Ok(found.map(|(person, _)| person))
+        self.holder_of(config, token.digest("session"), now).await
     }
 
-    /// Who has had that bearer token by `countersign login`, and what they had signed in with.
+    /// Who has had that bearer token by `countersign login`.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn find_program(
         &self,
         config: &Config,
-        token: &str,
+        token: &LoginToken,
         now: Timestamp,
-    ) -> Result<Option<(Principal, Credential)>, StoreError> {
-        let Some(token) = token.strip_prefix(LOGIN_PREFIX).and_then(SessionToken::parse) else { return Ok(None) };
-        self.holder_of(config, token.digest("login"), now).await
+    ) -> Result<Option<Principal>, StoreError> {
+        self.holder_of(config, token.key(), now).await
     }
 
-    async fn holder_of(
-        &self,
-        config: &Config,
-        key: [u8; 32],
-        now: Timestamp,
-    ) -> Result<Option<(Principal, Credential)>, StoreError> {
+    async fn holder_of(&self, config: &Config, key: [u8; 32], now: Timestamp) -> Result<Option<Principal>, StoreError> {
         let Some(session) = self.read(key).await? else { return Ok(None) };
         let credential = Credential(session.credential);
         let person = if session.ends_at > now {
@@ -263,7 +279,7 @@ impl Sessions {
         if person.is_none() {
             self.end(key).await?;
         }
-        Ok(person.map(|person| (person, credential)))
+        Ok(person)
     }
 
     /// What a session was opened with; `None` when it has ended.

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::session::{CSRF_HEADER, SignedIn, is_same_site};
 use super::{ApiState, Problem};
-use crate::identity::sessions::{Credential, SessionToken};
+use crate::identity::sessions::{Credential, LoginToken, SessionToken};
 use crate::identity::{self, Principal};
 use crate::review::{Actor, ReviewError, Surface};
 
@@ -26,8 +26,10 @@ pub(super) struct Caller {
 pub(super) enum Credentials {
     /// The cookie of a session.
     Session(SessionToken),
-    /// A bearer token.
+    /// A bearer token of the configuration.
     Token(Credential),
+    /// One of `countersign login`.
+    Login(LoginToken),
 }
 
 impl Caller {
@@ -35,7 +37,7 @@ impl Caller {
         let Principal { name, groups, .. } = self.principal.clone();
         let surface = match self.credentials {
             Credentials::Session(_) => Surface::Web,
-            Credentials::Token(_) => Surface::Api,
+            Credentials::Token(_) | Credentials::Login(_) => Surface::Api,
         };
         Actor { name, groups, surface }
     }
@@ -69,12 +71,15 @@ impl Caller {
             .map(|(_scheme, token)| token.trim())
             .ok_or_else(|| refused("Send a bearer token in the Authorization header"))?;
         let config = state.config.load_full();
-        let known = match identity::by_bearer_token(&config, token, state.now()) {
-            None => state.sessions.find_program(&config, token, state.now()).await.map_err(ReviewError::from)?,
-            known => known,
+        let caller = match LoginToken::parse(token) {
+            Some(login) => {
+                let found = state.sessions.find_program(&config, &login, state.now()).await;
+                let credentials = Credentials::Login(login);
+                found.map_err(ReviewError::from)?.map(|principal| Self { principal, credentials })
+            }
+            None => identity::by_bearer_token(&config, token, state.now())
+                .map(|(principal, credential)| Self { principal, credentials: Credentials::Token(credential) }),
         };
-        let caller =
-            known.map(|(principal, credential)| Self { principal, credentials: Credentials::Token(credential) });
         caller.ok_or_else(|| refused("The bearer token is not known"))
     }
 }

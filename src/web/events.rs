@@ -104,6 +104,10 @@ impl Credentials {
         match self {
             // A store that cannot be asked ends the stream; the page comes back.
             Self::Session(token) => state.sessions.find(&config, token, now).await.ok().flatten(),
+            Self::Login(token) => {
+                let found = state.sessions.find_program(&config, token, now).await.ok().flatten();
+                found.filter(|person| person.may_use(Scope::RequestsRead))
+            }
             Self::Token(credential) => {
                 let person = config.users.iter().find_map(|user| credential.principal(user, now));
                 person.filter(|person| person.may_use(Scope::RequestsRead))

@@ -112,7 +112,7 @@ impl Visit {
         let (user, with) = self.caller.as_ref().map_or(("", ""), |caller| {
             let with = match caller.credentials {
                 Credentials::Session(_) => "session",
-                Credentials::Token(_) => "token",
+                Credentials::Token(_) | Credentials::Login(_) => "token",
             };
             (caller.principal.name.as_str(), with)
         });

@@ -92,6 +92,17 @@ async fn begin(
     Ok((begun, call, Request::from_parts(parts, Body::from(bytes))))
 }
 
+/// What is kept of an answer, where its status alone does not say so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// The call may be sent again.
+    Nothing,
+    /// That there was one.
+    Fact,
+    /// All of it.
+    Answer,
+}
+
 /// Notes the answer. What failed on our side is forgotten: it may be sent again.
 async fn finish(state: &ApiState, call: Call, response: Response) -> Response {
     let (parts, body) = response.into_parts();
@@ -100,10 +111,14 @@ async fn finish(state: &ApiState, call: Call, response: Response) -> Response {
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The answer broke off").into_response();
     };
     let status = parts.status;
-    let answered = (!status.is_server_error() && status != StatusCode::REQUEST_TIMEOUT).then(|| Answered {
-        status: status.as_u16(),
-        body: std::str::from_utf8(&bytes).ok().filter(|text| text.len() <= ANSWER_LEN_MAX).map(str::to_owned),
-    });
+    let is_failure = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
+    let by_status = if is_failure { Keep::Nothing } else { Keep::Answer };
+    let body = || std::str::from_utf8(&bytes).ok().filter(|text| text.len() <= ANSWER_LEN_MAX).map(str::to_owned);
+    let answered = match parts.extensions.get().copied().unwrap_or(by_status) {
+        Keep::Nothing => None,
+        Keep::Fact => Some(Answered { status: status.as_u16(), body: None }),
+        Keep::Answer => Some(Answered { status: status.as_u16(), body: body() }),
+    };
     if let Err(error) = state.callers.end_call(call, answered).await {
         tracing::warn!(%error, "could not keep the answer of a call");
     }
@@ -114,7 +129,7 @@ async fn finish(state: &ApiState, call: Call, response: Response) -> Response {
 fn again(answered: Answered) -> Response {
     let status = StatusCode::from_u16(answered.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let Some(body) = answered.body else {
-        let detail = "The call was done; its answer was too large to be kept, so look at what it was about";
+        let detail = "The call was done; its answer was not kept, so look at what it was about";
         return Problem::new(StatusCode::CONFLICT, "call-done", detail).into_response();
     };
     let media = if status.is_success() { "application/json" } else { "application/problem+json" };

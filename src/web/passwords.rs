@@ -144,6 +144,7 @@ pub(super) async fn claim(State(state): State<ApiState>, request: Request) -> Re
     let lifetime = Duration::try_from(passwords::LIFETIME).unwrap_or_default();
     let token = state.sessions.open_for_program(&user, credential, lifetime, state.now()).await;
     let (token, own_password) = (token.map_err(ReviewError::from)?, passwords::has_own(&config, &user));
+    let token = token.expose();
     Ok(Json(Given { user, expires_at, token, own_password }).into_response())
 }
 

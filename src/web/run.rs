@@ -3,6 +3,7 @@
 //! Never decides, and never reads SQL: the session that the proxy opens for it does. Invariant: a statement that has to be
 //! approved is not waited for; whoever sends it again once it is approved has it run.
 
+use axum::Extension;
 use axum::Json;
 use axum::extract::State;
 use axum::http::request::Parts;
@@ -13,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::api::RequestView;
 use super::caller::{Body, Caller, Form};
+use super::once::Keep;
 use super::peer::client_address;
 use super::{ApiState, Problem};
 use crate::called::{Call, CallError, Called, ResultSet, SqlError};
@@ -68,11 +70,21 @@ pub(super) async fn run(
     Body(asked): Body<Asked>,
 ) -> Result<Response, Problem> {
     let call = call(&state, &caller, &parts, asked)?;
-    match state.pulse.run(call).await? {
-        Called::Done(results) => Ok(Json(Ran { results }).into_response()),
+    let called = match state.pulse.run(call).await {
+        // It may have run.
+        Err(error @ CallError::Lost) => return Ok((Extension(Keep::Answer), Problem::from(error)).into_response()),
+        called => called?,
+    };
+    match called {
+        Called::Done(results) => {
+            // Rows are not for the store.
+            let keep = if results.iter().all(|result| result.rows.is_empty()) { Keep::Answer } else { Keep::Fact };
+            Ok((Extension(keep), Json(Ran { results })).into_response())
+        }
         Called::Held(id) => {
             let request = state.review.find(id, &caller.actor()).await?;
-            Ok((StatusCode::ACCEPTED, Json(RequestView::of(&state, request))).into_response())
+            // It is sent again to run.
+            Ok((StatusCode::ACCEPTED, Extension(Keep::Nothing), Json(RequestView::of(&state, request))).into_response())
         }
         Called::Failed(error) => Ok(failed(error)),
     }

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::api::{Answer, Api};
-use crate::support::config::{PII_MASKED, WRITES_HELD};
+use crate::support::config::{PII_MASKED, WRITES_HELD, token};
 use crate::support::proxy::{Launch, Proxy};
 use crate::support::server::{Database, SERVER};
 use crate::support::within;
@@ -70,6 +70,33 @@ async fn what_is_held_runs_once_when_it_is_sent_again_after_approval() {
     alice.wait_for_state(&id, "EXECUTED").await;
     let again = ask().await;
     assert!(again.status == 202 && again.body["id"] != id, "it was used: {}", again.body);
+}
+
+#[tokio::test]
+async fn a_key_makes_it_once_and_keeps_no_rows() {
+    let proxy = Proxy::start(WRITES_HELD).await;
+    let (alice, bob) = (proxy.api("alice"), proxy.api("bob"));
+    let keyed = async |key: &str, statement: &str| -> (u16, Value) {
+        let http = reqwest::Client::builder().no_proxy().build().expect("client");
+        let request = http.post(format!("{}/api/v1/requests", proxy.web())).bearer_auth(token("alice"));
+        let request = request.header("Idempotency-Key", key).json(&json!({"database": "shop", "statement": statement}));
+        let answer = request.send().await.expect("answer");
+        (answer.status().as_u16(), answer.json().await.expect("JSON"))
+    };
+    let (status, held) = keyed("one", UPDATE).await;
+    let id = held["id"].as_str().expect("id").to_owned();
+    assert_eq!((status, bob.approve(&id).await), (202, 200));
+    let ran = keyed("one", UPDATE).await;
+    assert_eq!(
+        (ran.0, &ran.1["results"][0]["command"]),
+        (200, &json!("UPDATE 1")),
+        "that it is held is no answer to keep"
+    );
+    assert_eq!(keyed("one", UPDATE).await, ran, "the same answer, and nothing else");
+    assert_eq!(run(&alice, UPDATE).await.status, 202, "the approval was used once");
+    assert_eq!(keyed("two", "SELECT name FROM products").await.0, 200);
+    let (status, again) = keyed("two", "SELECT name FROM products").await;
+    assert_eq!((status, &again["type"]), (409, &json!("urn:countersign:problem:call-done")));
 }
 
 #[tokio::test]
