@@ -5,6 +5,7 @@
 
 mod history;
 mod keeper;
+mod literals;
 mod queue;
 mod read;
 mod record;
@@ -21,12 +22,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use crate::review::Parameter;
+
 #[cfg(test)]
 pub(crate) use history::history_of;
 pub use history::{Flaw, FlawKind, History, history};
+pub use literals::{Literals, LiteralsKey, Told};
 use queue::Queue;
 pub use read::{Entry, Follower, InChain, Newest, Question, in_chain, last, newest, search, tail};
-pub use record::{KINDS, Record};
+pub use record::{FORMAT, KINDS, Record, VerdictId};
 pub use signing::{CHECKPOINT_RECORDS, PublicKey, Signer, SigningKey};
 pub use verify::{Anchor, Fault, Finding, Known, Report, verify};
 
@@ -83,11 +87,19 @@ pub struct Options {
     pub checkpoint_after: Duration,
     /// How long a closed segment is kept; without it, for ever.
     pub retention: Option<Duration>,
+    /// What hashes the literals of statements where they are not kept.
+    pub literals_key: LiteralsKey,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes_max: SEGMENT_BYTES_MAX, signer: None, checkpoint_after: CHECKPOINT_AFTER, retention: None }
+        Self {
+            segment_bytes_max: SEGMENT_BYTES_MAX,
+            signer: None,
+            checkpoint_after: CHECKPOINT_AFTER,
+            retention: None,
+            literals_key: LiteralsKey::default(),
+        }
     }
 }
 
@@ -96,6 +108,7 @@ impl Default for Options {
 pub struct Audit {
     dir: PathBuf,
     queue: Arc<Queue>,
+    literals_key: LiteralsKey,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
@@ -123,6 +136,7 @@ impl Audit {
         }
         let (closed, closings) = std::sync::mpsc::channel();
         let keeper = keeper::Keeper::new(dir, options.retention, Arc::clone(&queue));
+        let literals_key = options.literals_key.clone();
         let mut writer = writer::Writer::new(dir, opened, options, closed);
         let source = Arc::clone(&queue);
         let spawned = |source| AuditError::Open { path: dir.to_owned(), source };
@@ -131,13 +145,19 @@ impl Audit {
             named("audit").spawn(move || writer.run(&source)).map_err(spawned)?,
             named("audit-keeper").spawn(move || keeper.run(&closings)).map_err(spawned)?,
         ];
-        Ok(Self { dir: dir.to_owned(), queue, threads })
+        Ok(Self { dir: dir.to_owned(), queue, literals_key, threads })
     }
 
     /// Where its segments are.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// What a record tells of a statement on a database whose literals are kept so.
+    #[must_use]
+    pub fn told<'a>(&self, literals: Literals, statement: &'a str, parameters: &'a [Parameter]) -> Told<'a> {
+        self.literals_key.told(literals, statement, parameters)
     }
 
     /// Queues a record; it reaches the file within milliseconds and stable storage within about a second.
@@ -199,7 +219,8 @@ impl Audit {
     /// A trail without a writer: what is queued stays there until [`Audit::written`] takes it, or is lost with it.
     #[cfg(test)]
     pub(crate) fn detached() -> Self {
-        Self { dir: PathBuf::new(), queue: Arc::default(), threads: Vec::new() }
+        let literals_key = LiteralsKey::default();
+        Self { dir: PathBuf::new(), queue: Arc::default(), literals_key, threads: Vec::new() }
     }
 
     /// Writes what is queued in a detached trail, and tells those who wait for it; the records, without their place in the

@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+pub(crate) mod diff;
 mod digest;
 pub mod edit;
 mod limits;
@@ -33,7 +34,9 @@ use std::time::Duration;
 
 use countersign_policy::rule::Policy;
 
-pub use self::audit::{AuditConfig, Durability};
+use crate::audit::Literals;
+
+pub use self::audit::{AuditConfig, Durability, Outcomes};
 pub use self::limits::{LimitsConfig, TcpConfig};
 pub use self::network::Network;
 pub(crate) use self::oidc::is_safe;
@@ -51,6 +54,8 @@ pub use self::web::WebConfig;
 pub struct Config {
     /// Where the file came from, for reload and for `countersign users`.
     pub path: PathBuf,
+    /// Its text. Nothing of it is printed: it holds verifiers and digests.
+    pub text: Secret,
     /// Where clients connect.
     pub listen: Vec<ListenAddress>,
     /// Load balancers, which say in the PROXY protocol who connects through them.
@@ -206,6 +211,8 @@ pub struct DatabaseConfig {
     pub hold_budget: Option<Duration>,
     /// Custom settings that no approval is bound to, in lower case.
     pub unbound_settings: Vec<String>,
+    /// What the audit trail keeps of literals and parameters.
+    pub literals: Literals,
 }
 
 /// A parsed `postgres://` URL and the password beside it.
@@ -344,5 +351,11 @@ impl Config {
     #[must_use]
     pub fn database(&self, name: &str) -> Option<&DatabaseConfig> {
         self.databases.iter().find(|database| database.name == name)
+    }
+
+    /// What the audit trail keeps of literals of statements on that database; none of a database that is gone.
+    #[must_use]
+    pub fn literals(&self, database: &str) -> Literals {
+        self.database(database).map_or(Literals::Redacted, |database| database.literals)
     }
 }

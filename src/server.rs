@@ -3,6 +3,7 @@
 //! Never touches a statement. Invariant: every task it starts has ended when [`Server::shutdown`] returns.
 
 mod open;
+mod recorded;
 
 use std::collections::HashMap;
 use std::io;
@@ -20,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinSet;
 
-use crate::audit::{self, Audit, AuditError, Record};
+use crate::audit::{self, Audit, AuditError};
 use crate::called::{self, Call, CallError, Called, Door, Visitors};
 use crate::cancel::CancelRegistry;
 use crate::card::CardDesk;
@@ -40,10 +41,11 @@ use crate::session::startup::{StartupContext, mock_secret};
 use crate::sessions::Sessions;
 use crate::store::{self, StoreError};
 use crate::stream::ClientStream;
-use crate::telemetry::{self, STRANGERS_REFUSED, VerdictCounters};
+use crate::telemetry::{STRANGERS_REFUSED, VerdictCounters};
 use crate::tls::{self, TlsError};
 use crate::web::{self, ApiState, Behind, Pulse};
 use open::{databases, open_store};
+use recorded::record_config;
 
 /// How long what was cancelled may take to end.
 const ENDING: Duration = Duration::from_secs(10);
@@ -99,7 +101,7 @@ impl Shared {
             .map_err(|source| ServerError::DataDir { path: config.data_dir.display().to_string(), source })?;
         let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let databases = databases(&config, &self.databases.load()).await?;
-        record_config(&self.audit, &config);
+        record_config(&self.audit, &self.config().data_dir, &config);
         self.startup.replace_tls(acceptor);
         self.review.roles().follow(&config, &databases);
         self.databases.store(Arc::new(databases));
@@ -218,10 +220,11 @@ impl Server {
             signer: Some(signer),
             checkpoint_after: config.audit.checkpoint,
             retention: config.audit.retention,
+            literals_key: config.audit.literals_key(&data_dir).map_err(unusable)?,
             ..audit::Options::default()
         };
         let audit = Arc::new(Audit::open_with(&data_dir.join("audit"), options, now)?);
-        record_config(&audit, &config);
+        record_config(&audit, &data_dir, &config);
         let (store, callers) = open_store(&config).await?;
         let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let secret = mock_secret(&data_dir).map_err(unusable)?;
@@ -409,17 +412,6 @@ fn warn_of_what_stays(old: &Config, new: &Config) {
     ];
     for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
         tracing::warn!("{key} has changed; that takes effect at the next start");
-    }
-}
-
-fn record_config(audit: &Audit, config: &Config) {
-    telemetry::begin_masks(config.policy.masks.iter().map(|mask| mask.name.as_ref()));
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
-    let record = Record::Config { revision: &config.policy.revision, warnings: &config.warnings };
-    if let Err(error) = audit.record(Timestamp::now(), &record) {
-        tracing::error!(%error, "could not record the configuration");
     }
 }
 

@@ -187,6 +187,7 @@ impl Play {
             | Command::Revoke(_)
             | Command::Rebind(..)
             | Command::Finish(_)
+            | Command::Ran(_)
             | Command::CountMasked(_)
             | Command::ShutUpstream
             | Command::Close => {}

@@ -115,6 +115,27 @@ impl<'a> Bind<'a> {
     }
 }
 
+/// The values in the parameter part of a Bind or a FunctionCall, and their format codes.
+///
+/// # Errors
+/// A field is cut off, or a count or length is impossible.
+pub fn bound_values(parameter_part: &[u8]) -> Result<BoundValues<'_>, ProtocolError> {
+    let mut cursor = Cursor::new("Bind", parameter_part);
+    let formats = format_codes(&mut cursor)?;
+    let count = cursor.unsigned_count()?;
+    let values = (0..count).map(|_| cursor.value()).collect::<Result<Vec<_>, _>>()?;
+    Ok(BoundValues { formats, values })
+}
+
+/// See [`bound_values`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct BoundValues<'a> {
+    /// Format codes: none (all text), one for all, or one each.
+    pub formats: Vec<i16>,
+    /// Values; `None` is NULL.
+    pub values: Vec<Option<&'a [u8]>>,
+}
+
 /// FunctionCall.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FunctionCall<'a> {

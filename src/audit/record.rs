@@ -106,12 +106,20 @@ pub enum Record<'a> {
     Verdict {
         /// The session.
         session: &'a str,
+        /// Which judgement of the session it is; the outcome of what was allowed at once has the same.
+        number: u64,
         /// Its user.
         user: &'a str,
         /// Its database.
         database: &'a str,
         /// The statement text.
         statement: &'a str,
+        /// Bound parameters, long ones cut; none where it has none.
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        parameters: &'a [Parameter],
+        /// HMAC of text and parameters where they are not kept as they are.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        digest: Option<&'a str>,
         /// What it does.
         #[serde(serialize_with = "effect_names")]
         effects: Effects,
@@ -142,6 +150,9 @@ pub enum Record<'a> {
         statement: &'a str,
         /// Bound parameters.
         parameters: &'a [Parameter],
+        /// HMAC of text and parameters where they are not kept as they are.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        digest: Option<&'a str>,
         /// Who approved it.
         approvers: &'a [String],
         /// Who had to.
@@ -151,6 +162,9 @@ pub enum Record<'a> {
     Outcome {
         /// The access request; `None` for a statement that was allowed at once.
         request: Option<RequestId>,
+        /// Session and number of the verdict on a statement that was allowed at once.
+        #[serde(flatten)]
+        verdict: Option<VerdictId<'a>>,
         /// Requester.
         user: &'a str,
         /// Database.
@@ -192,6 +206,9 @@ pub enum Record<'a> {
         /// What is approved in the place of the text before.
         #[serde(skip_serializing_if = "Option::is_none")]
         edited: Option<&'a str>,
+        /// HMAC of that text and the parameters of the request where they are not kept as they are.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        edited_digest: Option<&'a str>,
         /// For how long, and for what, it may be done again.
         #[serde(skip_serializing_if = "Option::is_none")]
         offer: Option<Offer>,
@@ -297,10 +314,15 @@ pub enum Record<'a> {
     },
     /// A configuration was put into force.
     Config {
+        /// Version of the form of records, see [`FORMAT`].
+        format: u32,
         /// Digest of it.
         revision: &'a str,
         /// What weakens protection in it.
         warnings: &'a [String],
+        /// What has changed in the file since the one that was recorded before.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        diff: Option<&'a str>,
     },
     /// Somebody has changed the configuration file from here.
     ConfigChange {
@@ -339,6 +361,19 @@ pub enum Record<'a> {
         /// File in which those bytes are kept; empty when none were taken out.
         kept_as: &'a str,
     },
+}
+
+/// Version of the form of records: it changes when a key is taken away or means something else, and not when one is added.
+/// `docs/audit.schema.json` describes it.
+pub const FORMAT: u32 = 1;
+
+/// Which verdict an outcome belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct VerdictId<'a> {
+    /// The session.
+    pub session: &'a str,
+    /// Number of the judgement in it.
+    pub number: u64,
 }
 
 /// What records are called that people may look for, as `kind` has it.
@@ -412,9 +447,12 @@ mod tests {
         check(
             &Record::Verdict {
                 session: "7",
+                number: 3,
                 user: "alice",
                 database: "shop",
                 statement: "DELETE FROM t\r\n",
+                parameters: &[],
+                digest: None,
                 effects: [countersign_policy::Effect::Delete].into_iter().collect(),
                 verdict: "hold",
                 rules: &["writes".to_owned()],
@@ -423,11 +461,12 @@ mod tests {
                 grant: None,
                 unmasked_by: &[],
             },
-            r#""at":"2026-01-02T03:04:05Z","kind":"verdict","session":"7","user":"alice","database":"shop","statement":"DELETE FROM t\r\n","effects":["delete"],"verdict":"hold","rules":["writes"],"observed":[],"request":null}"#,
+            r#""at":"2026-01-02T03:04:05Z","kind":"verdict","session":"7","number":3,"user":"alice","database":"shop","statement":"DELETE FROM t\r\n","effects":["delete"],"verdict":"hold","rules":["writes"],"observed":[],"request":null}"#,
         );
         check(
             &Record::Outcome {
                 request: None,
+                verdict: Some(VerdictId { session: "7", number: 3 }),
                 user: "alice",
                 database: "shop",
                 outcome: "executed",
@@ -438,7 +477,7 @@ mod tests {
                 masked_cells: &[("emails".into(), 2)],
                 told_at: None,
             },
-            r#""at":"2026-01-02T03:04:05Z","kind":"outcome","request":null,"user":"alice","database":"shop","outcome":"executed","detail":"SELECT 2","rows":2,"duration_ms":3,"masked_columns":["public.customers.email"],"masked_cells":{"emails":2}}"#,
+            r#""at":"2026-01-02T03:04:05Z","kind":"outcome","request":null,"session":"7","number":3,"user":"alice","database":"shop","outcome":"executed","detail":"SELECT 2","rows":2,"duration_ms":3,"masked_columns":["public.customers.email"],"masked_cells":{"emails":2}}"#,
         );
     }
 }

@@ -61,7 +61,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(dir: &Path, opened: Opened, options: Options, closed: Sender<()>) -> Self {
-        let Options { segment_bytes_max, signer, checkpoint_after, retention: _ } = options;
+        let Options { segment_bytes_max, signer, checkpoint_after, retention: _, literals_key: _ } = options;
         Self {
             dir: dir.to_owned(),
             segment_bytes_max,

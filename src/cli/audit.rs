@@ -66,6 +66,17 @@ pub enum AuditCommand {
         #[arg(long, value_enum, default_value_t)]
         format: read::ExportFormat,
     },
+    /// Print the digest by which records of a statement are found where its literals are not kept
+    Digest {
+        /// The statement, byte for byte
+        sql: String,
+        /// Value of a parameter, in their order
+        #[arg(short, long)]
+        parameter: Vec<String>,
+        /// Configuration of the proxy whose key it is
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
     /// Print the public key by which others verify the signatures of the trail
     Key {
         /// Configuration of the proxy that signs
@@ -80,6 +91,7 @@ pub fn run(command: AuditCommand) -> ExitCode {
         AuditCommand::Tail { lines, follow, trail, format } => read::tail(&trail, lines, follow, format).into(),
         AuditCommand::Search { trail, format } => read::search(&trail, format).into(),
         AuditCommand::Export { trail, format } => read::export(&trail, format).into(),
+        AuditCommand::Digest { sql, parameter, config } => digest(&config.config, &sql, &parameter).into(),
         AuditCommand::Key { config } => key(&config.config).into(),
         AuditCommand::Verify { dir, config, anchor, key, format } => {
             let dir = match dir.map_or_else(|| configured(&config.config), Ok) {
@@ -99,6 +111,31 @@ fn configured(config: &Path) -> Result<PathBuf, Exit> {
             eprintln!("{problems}");
             eprintln!("hint: the directory can be given instead of a configuration");
             Err(Exit::Config)
+        }
+    }
+}
+
+fn digest(config: &Path, sql: &str, parameters: &[String]) -> Exit {
+    let config = match Config::load(config) {
+        Ok(config) => config,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return Exit::Config;
+        }
+    };
+    match config.audit.known_literals_key(&config.data_dir) {
+        Ok(Some(key)) => {
+            println!("{}", key.digest(sql, parameters.iter().map(|value| Some(value.as_str()))));
+            Exit::Ok
+        }
+        Ok(None) => {
+            eprintln!("countersign: no key has been made yet");
+            eprintln!("hint: the first start of the proxy makes it, or [audit] literals_key names one");
+            Exit::Data
+        }
+        Err(error) => {
+            eprintln!("countersign: could not read the key of the digests: {error}");
+            Exit::Io
         }
     }
 }

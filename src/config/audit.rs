@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::reader::{Keys, Section};
 use super::{Secret, secret};
-use crate::audit::{CHECKPOINT_AFTER, PublicKey, Signer, SigningKey};
+use crate::audit::{CHECKPOINT_AFTER, Literals, LiteralsKey, PublicKey, Signer, SigningKey};
 
 pub(super) const AUDIT_KEYS: Keys = Keys {
     table: "[audit]",
@@ -22,6 +22,8 @@ pub(super) const AUDIT_KEYS: Keys = Keys {
         "checkpoint",
         "durability",
         "readers",
+        "outcomes",
+        "literals_key",
     ],
     unavailable: &[],
 };
@@ -39,6 +41,25 @@ pub enum Durability {
     BeforeForward,
 }
 
+/// Of which statements the outcome is recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outcomes {
+    /// Of those that needed an approval.
+    #[default]
+    Held,
+    /// Of all that were sent to the upstream.
+    All,
+}
+
+const OUTCOMES: [(&str, Outcomes); 2] = [("held", Outcomes::Held), ("all", Outcomes::All)];
+
+/// `literals` of a database.
+pub(super) const LITERALS: [(&str, Literals); 3] =
+    [("full", Literals::Full), ("redacted", Literals::Redacted), ("hashed", Literals::Hashed)];
+
+/// The key of hashes and digests in the data directory.
+const LITERALS_KEY_FILE: &str = "literals.key";
+
 const DURABILITIES: [(&str, Durability); 2] =
     [("async", Durability::Async), ("before_forward", Durability::BeforeForward)];
 
@@ -49,6 +70,8 @@ pub struct AuditConfig {
     pub fail_open: bool,
     /// What is written before a statement is forwarded.
     pub durability: Durability,
+    /// Of which statements the outcome is recorded.
+    pub outcomes: Outcomes,
     /// How long a record may wait for a signature.
     pub checkpoint: Duration,
     /// How long records are kept; without it, for ever.
@@ -59,6 +82,8 @@ pub struct AuditConfig {
     signing_key: Option<Secret>,
     /// Private key in PEM that hands over to the signing key.
     former_signing_key: Option<Secret>,
+    /// What literals are hashed with; without it, a key in the data directory.
+    literals_key: Option<Secret>,
 }
 
 impl Default for AuditConfig {
@@ -66,11 +91,13 @@ impl Default for AuditConfig {
         Self {
             fail_open: false,
             durability: Durability::Async,
+            outcomes: Outcomes::Held,
             checkpoint: CHECKPOINT_AFTER,
             retention: None,
             readers: Vec::new(),
             signing_key: None,
             former_signing_key: None,
+            literals_key: None,
         }
     }
 }
@@ -87,6 +114,27 @@ impl AuditConfig {
         };
         let former = self.former_signing_key.as_ref().map(key).transpose()?;
         Ok(Signer::new(key(&pem)?, former.as_ref()))
+    }
+
+    /// What hashes the literals of statements where they are not kept; made when there is none.
+    ///
+    /// # Errors
+    /// When `literals.key` in `data_dir` can be neither read nor made.
+    pub fn literals_key(&self, data_dir: &Path) -> io::Result<LiteralsKey> {
+        let key = match &self.literals_key {
+            Some(given) => secret::key_from(given),
+            None => secret::stored_key(data_dir, LITERALS_KEY_FILE)?,
+        };
+        Ok(LiteralsKey::new(key))
+    }
+
+    /// The same of a proxy that has been started before; `None` before its first start.
+    ///
+    /// # Errors
+    /// When `literals.key` in `data_dir` cannot be read.
+    pub fn known_literals_key(&self, data_dir: &Path) -> io::Result<Option<LiteralsKey>> {
+        let made = self.literals_key.is_some() || secret::stored_secret(data_dir, LITERALS_KEY_FILE)?.is_some();
+        made.then(|| self.literals_key(data_dir)).transpose()
     }
 
     /// The key by which others verify the trail; `None` before the first start has made one.
@@ -122,11 +170,13 @@ pub(super) fn audit(section: &Section<'_>, directory: &Path) -> AuditConfig {
     AuditConfig {
         fail_open,
         durability: section.choice("durability", &DURABILITIES).unwrap_or(none.durability),
+        outcomes: section.choice("outcomes", &OUTCOMES).unwrap_or(none.outcomes),
         retention: section.duration("retention"),
         readers: section.strings("readers").unwrap_or_default(),
         checkpoint: section.duration("checkpoint").unwrap_or(none.checkpoint),
         signing_key: key_of("signing_key"),
         former_signing_key: key_of("former_signing_key"),
+        literals_key: section.has("literals_key").then(|| secret::secret(section, "literals_key", directory)).flatten(),
     }
 }
 

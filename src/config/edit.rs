@@ -133,15 +133,7 @@ impl ConfigEdit {
     /// The lines that go, with `-`, and those that come, with `+`. Values of secrets never stand in the file in clear.
     #[must_use]
     pub fn diff(&self) -> String {
-        let after = self.document.to_string();
-        let (old, new): (Vec<&str>, Vec<&str>) = (self.before.lines().collect(), after.lines().collect());
-        let same = |pair: &(&&str, &&str)| pair.0 == pair.1;
-        let head = old.iter().zip(&new).take_while(same).count();
-        let most = old.len().min(new.len()) - head;
-        let tail = old.iter().rev().zip(new.iter().rev()).take_while(same).take(most).count();
-        let gone = old[head..old.len() - tail].iter().map(|line| format!("-{line}\n"));
-        let come = new[head..new.len() - tail].iter().map(|line| format!("+{line}\n"));
-        gone.chain(come).collect()
+        super::diff::diff(&self.before, &self.document.to_string())
     }
 
     /// Adds a user.

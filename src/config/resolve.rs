@@ -75,6 +75,7 @@ const DATABASE_KEYS: Keys = Keys {
         "sessions",
         "auth",
         "groups_from",
+        "literals",
     ],
     unavailable: &["allow_encodings"],
 };
@@ -196,6 +197,7 @@ impl<'a> Reading<'a> {
         let revision = revision_of(text);
         Some(Config {
             path: self.path.to_owned(),
+            text: super::Secret::new(text.to_owned()),
             listen,
             proxy_protocol_from: access::networks(&self.top, "proxy_protocol_from"),
             data_dir,
@@ -353,6 +355,7 @@ impl<'a> Reading<'a> {
             sessions,
             hold_budget,
             unbound_settings,
+            literals: section.choice("literals", &audit::LITERALS).unwrap_or_default(),
         };
         Some((config, DatabasePolicy { name, default, unparsed, review, stage }))
     }

@@ -189,15 +189,15 @@ pub(super) fn key_from(secret: &Secret) -> [u8; 32] {
 
 /// The key of `hash` masks kept in the data directory, if it was made already.
 pub(super) fn stored_mask_key(data_dir: &Path) -> io::Result<Option<[u8; 32]>> {
-    stored_secret(data_dir, MASK_KEY_FILE)?.map(|text| parse_key(&text)).transpose()
+    stored_secret(data_dir, MASK_KEY_FILE)?.map(|text| parse_key(MASK_KEY_FILE, &text)).transpose()
 }
 
 const MASK_KEY_FILE: &str = "mask.key";
 
-fn parse_key(text: &str) -> io::Result<[u8; 32]> {
+fn parse_key(name: &str, text: &str) -> io::Result<[u8; 32]> {
     let mut key = [0; 32];
     hex::decode_to_slice(text, &mut key)
-        .map_err(|_| io::Error::other("mask.key does not hold 64 hexadecimal digits"))?;
+        .map_err(|_| io::Error::other(format!("{name} does not hold 64 hexadecimal digits")))?;
     Ok(key)
 }
 
@@ -206,8 +206,13 @@ fn parse_key(text: &str) -> io::Result<[u8; 32]> {
 /// # Errors
 /// When the file can be neither read nor made, or others than its owner may read it.
 pub fn mask_key(data_dir: &Path) -> io::Result<[u8; 32]> {
+    stored_key(data_dir, MASK_KEY_FILE)
+}
+
+/// A key kept in the data directory, made (mode 600) when there is none.
+pub(super) fn stored_key(data_dir: &Path, name: &str) -> io::Result<[u8; 32]> {
     let make = || Ok(format!("{}\n", hex::encode(rand::random::<[u8; 32]>())));
-    parse_key(&stored_or_new(data_dir, MASK_KEY_FILE, make)?)
+    parse_key(name, &stored_or_new(data_dir, name, make)?)
 }
 
 /// A secret in the data directory, made (mode 600) when there is none.

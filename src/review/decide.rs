@@ -135,7 +135,7 @@ impl Review {
             if let Some(decision) = transition.as_ref().and_then(|transition| decision_of(&changed, transition)) {
                 self.pending.wake(id, decision);
             }
-            vote.iter().try_for_each(|vote| self.note_vote((id, changed.version), vote))?;
+            vote.iter().try_for_each(|vote| self.note_vote(&changed, vote))?;
             transition.iter().try_for_each(|transition| self.note_transition(id, transition))?;
             if let Some(grant) = grant {
                 self.note_grant(&grant)?;

@@ -97,13 +97,15 @@ impl Review {
 
     async fn record_intent(&self, request: &AccessRequest, now: Timestamp) -> Result<(), ReviewError> {
         let approvers: Vec<_> = request.approvals().map(|vote| vote.by.clone()).collect();
-        let statement = request.approved_text();
+        let text = request.approved_text();
+        let told = self.told_of(request, &text);
         let record = Record::Intent {
             request: request.id,
             user: &request.user,
             database: &request.database,
-            statement: &statement,
-            parameters: &request.parameters,
+            statement: &told.statement,
+            parameters: &told.parameters,
+            digest: told.digest.as_deref(),
             approvers: &approvers,
             reviewers: &request.reviewers,
         };
@@ -148,6 +150,7 @@ impl Review {
         let (_, outcome, detail) = execution.ended();
         let record = Record::Outcome {
             request: Some(request.id),
+            verdict: None,
             user: &request.user,
             database: &request.database,
             outcome,

@@ -46,6 +46,7 @@ pub(crate) fn config(people: &str) -> Config {
     };
     Config {
         path: "countersign.toml".into(),
+        text: crate::config::Secret::new(String::new()),
         listen: Vec::new(),
         proxy_protocol_from: Vec::new(),
         data_dir: "data".into(),
@@ -59,11 +60,39 @@ pub(crate) fn config(people: &str) -> Config {
         review: ReviewConfig::default(),
         audit: AuditConfig::default(),
         users: people.split_whitespace().map(user).collect(),
-        databases: Vec::new(),
+        databases: vec![database("shop", &[])],
         policy: Policy::default(),
         rules_digest: String::new(),
         mask_key_missing: false,
         warnings: Vec::new(),
+    }
+}
+
+/// A database of a proxy that logs in by itself, for these groups.
+pub(crate) fn database(name: &str, groups: &[&str]) -> crate::config::DatabaseConfig {
+    let upstream = crate::config::UpstreamConfig {
+        host: "localhost".to_owned(),
+        port: 5432,
+        database: name.to_owned(),
+        user: "proxy".to_owned(),
+        password: None,
+        ssl_mode: crate::config::SslMode::Disable,
+        ssl_root_cert: None,
+        ssl_identity: None,
+        connect_timeout: std::time::Duration::from_secs(5),
+        tcp: TcpConfig::default(),
+    };
+    let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+    crate::config::DatabaseConfig {
+        name: name.to_owned(),
+        upstream,
+        auth: crate::config::DatabaseAuth::Proxy,
+        groups,
+        groups_from: crate::config::GroupsFrom::default(),
+        sessions: None,
+        hold_budget: None,
+        unbound_settings: Vec::new(),
+        literals: crate::audit::Literals::Full,
     }
 }
 

@@ -280,9 +280,9 @@ impl Review {
         self.record_transition(id, transition, None)
     }
 
-    pub(super) fn note_vote(&self, (id, version): (RequestId, u64), vote: &Vote) -> Result<(), ReviewError> {
-        self.feed.tell(Changed::Request(id));
-        self.record_vote((id, version), vote, None)
+    pub(super) fn note_vote(&self, request: &AccessRequest, vote: &Vote) -> Result<(), ReviewError> {
+        self.feed.tell(Changed::Request(request.id));
+        self.record_vote((request, request.version), vote, None)
     }
 
     /// An open request for exactly this, made on demands that cover today's.
@@ -308,11 +308,10 @@ impl Review {
     }
 
     async fn store_new(&self, record: NewRecord) -> Result<(), ReviewError> {
-        let (id, version) = (record.request.id, record.request.version);
-        let (transitions, votes) = (record.request.transitions.clone(), record.request.votes.clone());
+        let request = record.request.clone();
         self.store.create(record).await?;
-        votes.iter().try_for_each(|vote| self.note_vote((id, version), vote))?;
-        transitions.iter().try_for_each(|transition| self.note_transition(id, transition))
+        request.votes.iter().try_for_each(|vote| self.note_vote(&request, vote))?;
+        request.transitions.iter().try_for_each(|transition| self.note_transition(request.id, transition))
     }
 
     async fn self_approve(&self, new: NewRequest, now: Timestamp) -> Result<Opened, ReviewError> {

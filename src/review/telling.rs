@@ -183,13 +183,21 @@ impl Review {
         Ok(())
     }
 
+    /// What the trail is to tell of a text for that request.
+    pub(super) fn told_of<'a>(&self, request: &'a AccessRequest, text: &'a str) -> audit::Told<'a> {
+        let literals = self.config.load().literals(&request.database);
+        self.audit.told(literals, text, &request.parameters)
+    }
+
     /// Gives a vote to the trail, likewise.
     pub(super) fn record_vote(
         &self,
-        (id, version): (RequestId, u64),
+        (request, version): (&AccessRequest, u64),
         vote: &Vote,
         told_at: Option<Timestamp>,
     ) -> Result<(), ReviewError> {
+        let edited = vote.edited.as_deref().map(|edited| self.told_of(request, edited));
+        let id = request.id;
         let record = Record::Vote {
             request: id,
             version,
@@ -198,7 +206,8 @@ impl Review {
             approve: vote.approve,
             surface: vote.surface,
             reason: vote.reason.as_deref(),
-            edited: vote.edited.as_deref(),
+            edited: edited.as_ref().map(|edited| &*edited.statement),
+            edited_digest: edited.as_ref().and_then(|edited| edited.digest.as_deref()),
             offer: vote.offer,
             forced: vote.forced,
             max_affected: vote.max_affected,
@@ -315,7 +324,7 @@ impl Review {
                 let Some(vote) = votes.find(|vote| Telling::of_vote(*id, vote) == untold.telling) else {
                     return Ok(());
                 };
-                self.record_vote((*id, untold.version), vote, Some(now))
+                self.record_vote((request, untold.version), vote, Some(now))
             }
             Telling::Transition(id, _) => {
                 let mut transitions = request.transitions.iter();
@@ -339,6 +348,7 @@ fn outcome_of(request: &AccessRequest, to: State, now: Timestamp) -> Record<'_> 
     let rows = detail.and_then(|tag| tag.rsplit(' ').next()?.parse().ok()).filter(|_| to == State::Executed);
     Record::Outcome {
         request: Some(request.id),
+        verdict: None,
         user: &request.user,
         database: &request.database,
         outcome: if to == State::Executed { "executed" } else { "failed" },

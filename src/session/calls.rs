@@ -14,7 +14,7 @@ use countersign_protocol::frontend::{FunctionCall, format_of, tag};
 
 use super::machine::{Machine, Stop};
 use super::messages;
-use super::parked::{Asked, read_values};
+use super::parked::{Asked, Values, read_values};
 use super::results::ResultPlan;
 use super::words::Surroundings;
 use crate::review::Parameter;
@@ -83,6 +83,7 @@ impl Machine {
             generation: self.names.generation(&around.catalog),
             named_by_sql: false,
             parameter_part: frame.bytes.slice_ref(call.parameter_part),
+            given: Values::Called(function.arguments),
             parameters: Vec::new(),
             rows: Some(Rows::Estimated(1)),
             bind: None,

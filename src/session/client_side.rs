@@ -320,7 +320,7 @@ impl Machine {
             named_by_sql: false,
             analysis,
             generation: self.names.generation(&around.catalog),
-            parameter_types: parse.parameter_types,
+            parameter_types: parse.parameter_types.into(),
             cycle: 0,
         };
         // It may have to wait for its Execute, as a Bind does.

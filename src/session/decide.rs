@@ -159,7 +159,9 @@ impl Machine {
         }
         let unmasked_by = unmasked::used(verdict, analysis, around);
         self.commands.push_back(Command::Record(Box::new(Judged {
+            number: self.serial,
             statement: Arc::clone(text),
+            parameters: asked.values(),
             effects: analysis.effects(),
             verdict,
             rules: judgement.matched,
@@ -249,7 +251,7 @@ impl Machine {
             return self.ask_rows(frame, &asked, around);
         }
         match self.rule(&asked, None, around) {
-            Ruling::Run(permit) => self.run_query(&frame.bytes, Run::new(&asked, None, around), permit),
+            Ruling::Run(permit) => self.run_query(&frame.bytes, Run::allowed(&asked, self.serial, around), permit),
             Ruling::Park(_) if self.begins_batch(frame, &asked.analysis) => {
                 self.begin_batch(&asked.text);
                 Ok(())
@@ -312,7 +314,7 @@ impl Machine {
             Ruling::Run(permit) => {
                 let group = std::mem::take(&mut self.group);
                 let messages = ExecuteMessages { group, execute: frame.bytes.clone(), portal };
-                self.run_execute(messages, Run::new(&asked, None, around), permit, around)
+                self.run_execute(messages, Run::allowed(&asked, self.serial, around), permit, around)
             }
             Ruling::Ask(names) => {
                 self.ask_settings(frame, names);

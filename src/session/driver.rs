@@ -19,9 +19,9 @@ use super::groups::Groups;
 use super::machine::Machine;
 use super::sockets::{Io, Sockets};
 use super::unmasked::Watch;
-use super::words::{BeginRefused, Command, Event, Finished, Identity, Judged, Opening, Stake, Surroundings};
+use super::words::{BeginRefused, Command, Event, Finished, Identity, Judged, Opening, Ran, Stake, Surroundings};
 use super::workroom;
-use crate::audit::{self, Record};
+use crate::audit::{self, Record, VerdictId};
 use crate::cancel::CancelListener;
 use crate::card::{Card, Case, Inquiry};
 use crate::clock::reached;
@@ -297,6 +297,7 @@ impl Driver {
                 Command::Revoke(id) => Box::pin(self.revoke(id)).await,
                 Command::Rebind(id, binding) => Box::pin(self.rebind(id, binding)).await,
                 Command::Finish(finished) => Box::pin(self.finish(*finished)).await,
+                Command::Ran(ran) => self.record_outcome(&ran),
                 Command::CountMasked(cells) => telemetry::count_masked(&cells),
                 Command::Estimate(question) => Box::pin(self.estimate(&question)).await,
                 Command::Look(stake, footings) => Box::pin(self.look(stake, &footings)).await,
@@ -323,11 +324,17 @@ impl Driver {
             let rule = judged.rules.first().cloned();
             self.shared.live.tell(LiveEvent::Denied { user: subject.user.clone(), rule });
         }
+        let audit = &self.shared.audit;
+        let literals = self.around.config.literals(&subject.database);
+        let told = audit.told(literals, &judged.statement, &judged.parameters).briefly();
         let record = Record::Verdict {
             session: &self.name,
+            number: judged.number,
             user: &subject.user,
             database: &subject.database,
-            statement: &judged.statement,
+            statement: &told.statement,
+            parameters: &told.parameters,
+            digest: told.digest.as_deref(),
             effects: judged.effects,
             verdict: judged.verdict,
             rules: &judged.rules,
@@ -336,7 +343,6 @@ impl Driver {
             grant: judged.grant.as_deref(),
             unmasked_by: &judged.unmasked_by,
         };
-        let audit = &self.shared.audit;
         let written = match self.around.config.audit.durability {
             Durability::Async => audit.record(self.around.now, &record).map(|()| None),
             Durability::BeforeForward => audit.record_hurried(self.around.now, &record).map(Some),
@@ -345,6 +351,32 @@ impl Driver {
             self.record_failed();
             None
         })
+    }
+
+    /// Tells the trail how something ended that was allowed at once.
+    fn record_outcome(&mut self, ran: &Ran) {
+        let (outcome, detail) = match &ran.outcome {
+            Outcome::Executed(tag) => ("executed", Some(tag.as_str())),
+            Outcome::Failed(sqlstate) => ("failed", Some(sqlstate.as_str())),
+            Outcome::Unknown => ("unknown", None),
+        };
+        let record = Record::Outcome {
+            request: None,
+            verdict: Some(VerdictId { session: &self.name, number: ran.number }),
+            user: &self.subject.user,
+            database: &self.subject.database,
+            outcome,
+            detail,
+            rows: ran.rows,
+            // The turn in which its end came: no clock is asked for it.
+            duration_ms: u64::try_from(self.around.now.duration_since(ran.judged_at).as_millis()).unwrap_or(0),
+            masked_columns: &ran.masked,
+            masked_cells: &ran.masked_cells,
+            told_at: None,
+        };
+        if self.shared.audit.record(self.around.now, &record).is_err() {
+            self.record_failed();
+        }
     }
 
     fn record_failed(&mut self) {

@@ -10,7 +10,7 @@ use countersign_protocol::frontend::{self, tag};
 
 use super::machine::Machine;
 use super::messages;
-use super::parked::{Asked, Given, Parked, Shape};
+use super::parked::{Asked, Given, Parked, Shape, Values};
 use super::words::{Command, Surroundings};
 use crate::review::Edit;
 
@@ -38,12 +38,25 @@ impl Machine {
             let (parameter_part, parameters) = (Bytes::new(), Vec::new());
             let mut frame = BytesMut::new();
             frontend::put_query(&mut frame, &text);
-            let asked = Asked { text, analysis, generation, named_by_sql, parameter_part, parameters, rows, bind };
+            let given_types = Values::Nothing;
+            let asked = Asked {
+                text,
+                analysis,
+                generation,
+                named_by_sql,
+                parameter_part,
+                given: given_types,
+                parameters,
+                rows,
+                bind,
+            };
             let binding = self.binding_of(&asked, around);
             return Some(Parked { shape: Shape::Query(frame.freeze()), asked, binding, mode: parked.mode });
         }
         let (parameter_part, parameters) = (parked.asked.parameter_part.clone(), Vec::new());
-        let asked = Asked { text, analysis, generation, named_by_sql, parameter_part, parameters, rows, bind };
+        let types = parked.asked.given.clone();
+        let asked =
+            Asked { text, analysis, generation, named_by_sql, parameter_part, given: types, parameters, rows, bind };
         self.commands.push_back(Command::Rebind(given.id, self.binding_of(&asked, around)));
         let error = messages::approved_with_changes(edit, &self.link(given.id));
         self.refuse_parked(parked, error);

@@ -35,7 +35,7 @@ impl Machine {
 
     /// The Bind of a portal, and the types of its parameters.
     pub(super) fn bind_of(&mut self, name: &[u8]) -> Option<(Bytes, Vec<u32>)> {
-        self.statements.portal(name).map(|known| (known.bind.clone(), known.statement.parameter_types.clone()))
+        self.statements.portal(name).map(|known| (known.bind.clone(), known.statement.parameter_types.to_vec()))
     }
 
     /// What the planner is asked about it.

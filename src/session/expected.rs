@@ -10,6 +10,7 @@ use bytes::Bytes;
 use countersign_policy::analysis::SessionChange;
 use countersign_policy::mask::MaskSet;
 use countersign_policy::{Analysis, Effect, Effects};
+use jiff::Timestamp;
 
 use super::copy_in::Doubt;
 use super::guarded::Guard;
@@ -19,6 +20,7 @@ use super::results::ResultPlan;
 use super::statements::{NameId, Undo};
 use super::unmasked::{self, Unmasked};
 use super::words::Surroundings;
+use crate::config::Outcomes;
 use crate::review::RequestId;
 
 /// One reply that is owed.
@@ -94,6 +96,8 @@ pub(super) struct Run {
     pub(super) rows: u64,
     /// Last command tag or SQLSTATE.
     pub(super) outcome: Option<Result<String, String>>,
+    /// Number and time of the verdict under which its outcome is told, though it needed no approval.
+    pub(super) told: Option<(u64, Timestamp)>,
     /// What grants showed when it was judged: that is on record.
     pub(super) unmasked: Arc<[Unmasked]>,
     /// Names of masks that were applied.
@@ -112,10 +116,22 @@ impl Run {
             max_affected: None,
             rows: 0,
             outcome: None,
+            told: None,
             unmasked: Arc::clone(&around.unmasked),
             masked: Vec::new(),
             masked_rows: Vec::new(),
         }
+    }
+
+    /// One that was allowed at once by the judgement of that number.
+    pub(super) fn allowed(asked: &Asked, number: u64, around: &Surroundings) -> Self {
+        let told = (around.config.audit.outcomes == Outcomes::All).then_some((number, around.now));
+        Self { told, ..Self::new(asked, None, around) }
+    }
+
+    /// Whether the trail is told how it ended.
+    pub(super) fn is_told(&self) -> bool {
+        self.access_request.is_some() || self.told.is_some()
     }
 
     /// The masks for what it returns. A grant that was given or taken back since it was judged shows nothing of it.

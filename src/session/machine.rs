@@ -23,7 +23,7 @@ use super::parked::{Gate, Group};
 use super::passing::Passing;
 use super::settings::Settings;
 use super::statements::Statements;
-use super::words::{Command, Event, Finished, Identity, Looked, Opening, Surroundings};
+use super::words::{Command, Event, Finished, Identity, Looked, Opening, Ran, Surroundings};
 use crate::relay::{Control, Relay};
 use crate::review::Outcome;
 
@@ -424,19 +424,21 @@ impl Machine {
         if !masked_cells.is_empty() {
             self.commands.push_back(Command::CountMasked(masked_cells.clone()));
         }
-        let Some(id) = run.access_request else { return };
+        if !run.is_told() {
+            return;
+        }
         let outcome = match run.outcome {
             Some(Ok(tag)) => Outcome::Executed(tag),
             Some(Err(sqlstate)) => Outcome::Failed(sqlstate),
             None => otherwise,
         };
-        self.commands.push_back(Command::Finish(Box::new(Finished {
-            id,
-            outcome,
-            rows: run.rows,
-            masked: run.masked,
-            masked_cells,
-        })));
+        let (rows, masked) = (run.rows, run.masked);
+        if let Some(id) = run.access_request {
+            self.commands.push_back(Command::Finish(Box::new(Finished { id, outcome, rows, masked, masked_cells })));
+        } else if let Some((number, judged_at)) = run.told {
+            let ran = Ran { number, judged_at, outcome, rows, masked, masked_cells };
+            self.commands.push_back(Command::Ran(Box::new(ran)));
+        }
     }
 
     pub(super) fn cancel(&mut self) {

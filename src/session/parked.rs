@@ -11,7 +11,7 @@ use countersign_policy::rule::Mode;
 use countersign_policy::subject::Subject;
 use countersign_policy::verdict::{HoldTerms, ReviewerDemand, Rows};
 use countersign_policy::{Analysis, Effect, Permit};
-use countersign_protocol::frontend::Bind;
+use countersign_protocol::frontend::{Bind, bound_values, format_of};
 use countersign_protocol::{frame, value};
 use jiff::Timestamp;
 
@@ -36,11 +36,24 @@ pub(super) struct Asked {
     pub(super) named_by_sql: bool,
     /// Bind's parameter part; empty for a Query.
     pub(super) parameter_part: Bytes,
+    /// What its values are of.
+    pub(super) given: Values,
     pub(super) parameters: Vec<Parameter>,
     /// The planner's estimate, where it was asked for.
     pub(super) rows: Option<Rows>,
     /// The Bind that gave it its parameters, and their types as far as the client gave them; of what is held.
     pub(super) bind: Option<(Bytes, Vec<u32>)>,
+}
+
+/// What the values of a request are of.
+#[derive(Clone)]
+pub(super) enum Values {
+    /// It has none.
+    Nothing,
+    /// Parameters of these types, as far as they are known.
+    Bound(Arc<[u32]>),
+    /// Arguments of a function.
+    Called(&'static [u32]),
 }
 
 /// Extended-protocol messages that wait for the Execute, Flush or Sync behind them.
@@ -292,10 +305,23 @@ impl Asked {
             generation,
             named_by_sql: false,
             parameter_part: Bytes::new(),
+            given: Values::Nothing,
             parameters: Vec::new(),
             rows: None,
             bind: None,
         }
+    }
+
+    /// Its bound values or arguments as a person reads them.
+    pub(super) fn values(&self) -> Vec<Parameter> {
+        let types = match &self.given {
+            Values::Nothing => return Vec::new(),
+            Values::Bound(types) => &**types,
+            Values::Called(types) => types,
+        };
+        // What cannot be read is refused where it is decided.
+        let Ok(bound) = bound_values(&self.parameter_part) else { return Vec::new() };
+        read_values(types, &bound.values, |index| format_of(&bound.formats, index))
     }
 
     /// What it does in one line, with how many rows where that is known.
@@ -356,6 +382,7 @@ pub(super) fn asked_execute(portal: &Portal) -> Result<Asked, Stop> {
         generation: statement.generation,
         named_by_sql: statement.named_by_sql,
         parameter_part,
+        given: Values::Bound(Arc::clone(&statement.parameter_types)),
         parameters: Vec::new(),
         rows: None,
         bind: None,

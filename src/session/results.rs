@@ -120,7 +120,7 @@ impl Machine {
         }
         if rows > 0 {
             self.upstream_in.advance(taken);
-            if run.masked.is_empty() && run.access_request.is_some() {
+            if run.masked.is_empty() && run.is_told() {
                 run.masked = masking.columns(&around.catalog);
             }
             run.rows = run.rows.saturating_add(rows);

@@ -43,7 +43,7 @@ pub(super) struct PreparedStatement {
     /// The generation of names under which it was analysed.
     pub(super) generation: Generation,
     /// Parameter types, from Parse and then from ParameterDescription.
-    pub(super) parameter_types: Vec<u32>,
+    pub(super) parameter_types: Arc<[u32]>,
     /// The cycle it was made in.
     pub(super) cycle: u64,
 }
@@ -451,7 +451,7 @@ impl SqlNamed {
             named_by_sql: true,
             analysis: Arc::new(Analysis { statements: vec![self.analysis.clone()] }),
             generation: self.generation,
-            parameter_types: Vec::new(),
+            parameter_types: Arc::default(),
             cycle: self.cycle,
         }
     }

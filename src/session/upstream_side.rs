@@ -370,7 +370,7 @@ impl Machine {
             _ => return Err(unexpected(frame)),
         };
         let ResultPlan::Copy(copying) = plan else { return Err(unexpected(frame)) };
-        if run.masked.is_empty() && run.access_request.is_some() {
+        if run.masked.is_empty() && run.is_told() {
             run.masked = copying.masking().columns(&around.catalog);
         }
         let rows = copying.put(&mut self.to_client, frame.body())?;
@@ -387,7 +387,7 @@ impl Machine {
                 if let Some(statement) = self.statements.statement(name)
                     && Some(statement.id) == *id
                 {
-                    statement.parameter_types = types;
+                    statement.parameter_types = types.into();
                 }
             }
             (tag::ROW_DESCRIPTION | tag::NO_DATA, _) => {

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::unmasked::Unmasked;
 use crate::config::Config;
 use crate::estimate::Question;
-use crate::review::{AccessRequest, Agreement, Decision, Misfit, NewRequest, Outcome, RequestId};
+use crate::review::{AccessRequest, Agreement, Decision, Misfit, NewRequest, Outcome, Parameter, RequestId};
 
 /// What the session sees of the world at one moment.
 #[derive(Clone)]
@@ -73,6 +73,8 @@ pub enum Command {
     Rebind(RequestId, Binding),
     /// It ran.
     Finish(Box<Finished>),
+    /// What was allowed at once has run, and that is to be recorded.
+    Ran(Box<Ran>),
     /// So many cells were masked, by the name of the rule.
     CountMasked(Vec<(Arc<str>, u64)>),
     /// Ask the planner for an estimate; answered by [`Event::Estimated`].
@@ -92,8 +94,12 @@ pub enum Command {
 /// A judgement, for the audit.
 #[derive(Debug)]
 pub struct Judged {
+    /// Which judgement of the session it is.
+    pub number: u64,
     /// The statement text.
     pub statement: Arc<str>,
+    /// Its bound values.
+    pub parameters: Vec<Parameter>,
     /// What it does.
     pub effects: Effects,
     /// `allow`, `hold`, `deny`, or `error` for what can only fail.
@@ -115,6 +121,23 @@ pub struct Judged {
 pub struct Finished {
     /// Which.
     pub id: RequestId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Rows that went to the client.
+    pub rows: u64,
+    /// Names of the result columns that were masked.
+    pub masked: Vec<String>,
+    /// Cells that were masked, by rule.
+    pub masked_cells: Vec<(Arc<str>, u64)>,
+}
+
+/// The end of a request that was allowed at once.
+#[derive(Debug)]
+pub struct Ran {
+    /// Which judgement of the session allowed it.
+    pub number: u64,
+    /// When.
+    pub judged_at: Timestamp,
     /// How it ended.
     pub outcome: Outcome,
     /// Rows that went to the client.

@@ -2,6 +2,7 @@
 
 mod adversarial;
 mod audit;
+mod audit_records;
 mod batch;
 mod bound;
 mod called;

@@ -7,6 +7,7 @@ pub mod certificates;
 pub mod client;
 pub mod config;
 pub mod proxy;
+pub mod schema;
 pub mod server;
 pub mod shared_store;
 pub mod wire;

@@ -6,10 +6,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::config::{
-    AuditConfig, DatabaseAuth, DatabaseConfig, GroupsFrom, LimitsConfig, ListenAddress, ReviewConfig, SslMode,
-    TcpConfig, TlsConfig, UpstreamConfig, UserConfig, WebConfig,
+    AuditConfig, LimitsConfig, ListenAddress, ReviewConfig, SslMode, TcpConfig, TlsConfig, UserConfig, WebConfig,
 };
 use crate::listener::{Listener, Sharing};
+use crate::review::fixture::database;
 
 mod binding;
 mod certificate;
@@ -36,32 +36,6 @@ fn user(name: &str, groups: &[&str], password: Option<&str>) -> UserConfig {
     }
 }
 
-fn database(name: &str, groups: &[&str]) -> DatabaseConfig {
-    let upstream = UpstreamConfig {
-        host: "localhost".to_owned(),
-        port: 5432,
-        database: name.to_owned(),
-        user: "proxy".to_owned(),
-        password: None,
-        ssl_mode: SslMode::Disable,
-        ssl_root_cert: None,
-        ssl_identity: None,
-        connect_timeout: Duration::from_secs(5),
-        tcp: TcpConfig::default(),
-    };
-    let groups = groups.iter().map(|group| (*group).to_owned()).collect();
-    DatabaseConfig {
-        name: name.to_owned(),
-        upstream,
-        auth: DatabaseAuth::Proxy,
-        groups,
-        groups_from: GroupsFrom::default(),
-        sessions: None,
-        hold_budget: None,
-        unbound_settings: Vec::new(),
-    }
-}
-
 /// alice may use `shop` and `alice`; bob has no password; nobody may use `vault`.
 fn context(tls: Option<TlsConfig>) -> StartupContext {
     context_with(tls, |_| {})
@@ -70,6 +44,7 @@ fn context(tls: Option<TlsConfig>) -> StartupContext {
 fn context_with(tls: Option<TlsConfig>, change: impl FnOnce(&mut Config)) -> StartupContext {
     let acceptor = tls.as_ref().map(|config| crate::tls::acceptor(config).unwrap());
     let mut config = Config {
+        text: crate::config::Secret::new(String::new()),
         path: "countersign.toml".into(),
         listen: Vec::new(),
         proxy_protocol_from: Vec::new(),

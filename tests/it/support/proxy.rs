@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Instant;
 
+use countersign::audit::{Known, verify};
 use rustix::process::{Pid, Signal};
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -17,6 +18,7 @@ use super::PATIENCE;
 use super::api::Api;
 use super::client::TestClient;
 use super::config;
+use super::schema;
 use super::server::Database;
 use super::wire::WireClient;
 
@@ -241,6 +243,12 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
+        let trail = self.data_dir().join("audit");
+        // Some tests alter the trail.
+        let is_intact = verify(&trail, Known::default()).is_ok_and(|report| report.is_intact());
+        if is_intact && !std::thread::panicking() {
+            schema::check_trail(&trail);
+        }
     }
 }
 

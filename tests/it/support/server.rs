@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use countersign::audit::Literals;
 use countersign::config::{DatabaseAuth, DatabaseConfig, GroupsFrom, Secret, SslMode, TcpConfig, UpstreamConfig};
 use countersign::demo::shop;
 use countersign::throwaway::{LogStatement, ThrowawayOptions, ThrowawayPostgres};
@@ -88,6 +89,7 @@ impl Database {
             sessions: None,
             hold_budget: None,
             unbound_settings: Vec::new(),
+            literals: Literals::Full,
         }
     }
 

@@ -160,7 +160,7 @@ impl Stage {
         while let Some(command) = self.machine.next_command() {
             self.asked.push(match command {
                 // Rows tell as much.
-                Command::CountMasked(_) => continue,
+                Command::CountMasked(_) | Command::Ran(_) => continue,
                 Command::Record(judged) => judged.verdict.to_owned(),
                 Command::Open(number, request) => {
                     self.opening = Some(number);

@@ -241,7 +241,10 @@ impl Seat {
                     session: &self.identity.session,
                     user: &self.identity.subject.user,
                     database: &self.identity.subject.database,
+                    number: judged.number,
                     statement: &judged.statement,
+                    parameters: &judged.parameters,
+                    digest: None,
                     effects: judged.effects,
                     verdict: judged.verdict,
                     rules: &judged.rules,
@@ -282,7 +285,7 @@ impl Seat {
                 finish(*finished, house, now);
                 None
             }
-            Command::CountMasked(_) => None,
+            Command::CountMasked(_) | Command::Ran(_) => None,
             Command::Estimate(_) => {
                 Some(Event::Estimated(countersign_policy::verdict::Rows::Unavailable("nobody plans here")))
             }
