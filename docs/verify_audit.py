@@ -28,7 +28,8 @@ def verifies(key, message, signature):
 
 
 def lines(directory):
-    numbers = {path.name.split(".")[0] for path in directory.glob("*.jsonl*")}
+    segments = [*directory.glob("*.jsonl"), *directory.glob("*.jsonl.gz")]
+    numbers = {path.name.split(".")[0] for path in segments}
     for number in sorted(numbers):
         plain = directory / f"{number}.jsonl"
         segment = plain if plain.exists() else directory / f"{number}.jsonl.gz"

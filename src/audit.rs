@@ -68,7 +68,7 @@ pub enum AuditError {
     /// A record could not be encoded.
     #[error("could not encode audit record")]
     Encode(#[source] serde_json::Error),
-    /// Writing failed earlier; nothing is accepted until the proxy is started again.
+    /// Writing has failed; nothing is accepted until it succeeds again.
     #[error("could not write audit trail")]
     Failed,
     /// The disk does not keep up: more than the bounded queue holds is waiting.
@@ -202,12 +202,18 @@ impl Audit {
         Written(written).wait().await
     }
 
-    /// Whether records are accepted: `Err` after a write has failed.
+    /// Whether records are accepted: `Err` from a write that has failed until one that succeeds.
     ///
     /// # Errors
     /// [`AuditError::Failed`] when a write has failed.
     pub fn health(&self) -> Result<(), AuditError> {
         self.queue.health()
+    }
+
+    /// How often writing has failed so far: what was accepted before the last time may be lost.
+    #[must_use]
+    pub(crate) fn losses(&self) -> u64 {
+        self.queue.losses()
     }
 
     /// Lets it fail, as when the disk is full.

@@ -1,4 +1,5 @@
-//! Places where a test kills the proxy, as a power cut would: between what is written down and what is done.
+//! Places where a test kills the proxy, as a power cut would, or has its disk wait: between what is written down and what is
+//! done.
 //!
 //! Never does anything in a release build, whatever the environment says. Invariant: a point is reached only after
 //! everything before it has happened.
@@ -38,6 +39,20 @@ pub(crate) fn reach(point: CrashPoint) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
 }
+
+/// Holds a write to disk up as long as there is a file of the name in `COUNTERSIGN_HOLD_DISK`. Only in debug builds.
+#[cfg(debug_assertions)]
+pub(crate) fn wait_for_disk() {
+    static HELD_BY: std::sync::LazyLock<Option<std::path::PathBuf>> =
+        std::sync::LazyLock::new(|| std::env::var_os("COUNTERSIGN_HOLD_DISK").map(Into::into));
+    while HELD_BY.as_ref().is_some_and(|path| path.exists()) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+/// Nothing.
+#[cfg(not(debug_assertions))]
+pub(crate) fn wait_for_disk() {}
 
 /// Nothing.
 #[cfg(not(debug_assertions))]

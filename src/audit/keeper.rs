@@ -123,7 +123,8 @@ impl Keeper {
         let (done, written) = oneshot::channel();
         let queued = self.queue.push(now, &record, Some(done));
         if queued.is_err() || written.blocking_recv().is_err() {
-            return Err(Stop::Closing);
+            let failed = || Stop::Failed(io::Error::other("the trail cannot be written"));
+            return Err(if self.queue.is_closed() { Stop::Closing } else { failed() });
         }
         fs::remove_file(self.dir.join(&name))?;
         segment::sync_dir(&self.dir)?;

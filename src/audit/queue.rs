@@ -4,7 +4,7 @@
 //! Invariant: records leave in the order in which they were pushed, and no waiter is told before its record is synced.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -80,6 +80,8 @@ pub(super) struct Queue {
     wake: Condvar,
     /// Set under the lock; read without it, because every session asks at every turn.
     failed: AtomicBool,
+    /// How often it has failed: what was accepted before the last time may be lost.
+    losses: AtomicU64,
 }
 
 impl Queue {
@@ -156,11 +158,32 @@ impl Queue {
         Taken::Records
     }
 
-    /// Refuses everything from now on; those who wait are told by dropping their senders.
-    pub(super) fn fail(&self) {
+    /// Refuses everything from now on; those who wait are told by dropping their senders. How many records are lost with it.
+    pub(super) fn fail(&self) -> usize {
         let mut shared = self.lock();
         self.failed.store(true, Ordering::Release);
+        self.losses.fetch_add(1, Ordering::AcqRel);
+        let lost = shared.waiting.ends.len();
         shared.waiting.clear();
+        lost
+    }
+
+    /// Accepts records again.
+    pub(super) fn recovered(&self) {
+        let _shared = self.lock();
+        self.failed.store(false, Ordering::Release);
+    }
+
+    /// How often it has failed.
+    pub(super) fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
+    }
+
+    /// Waits for its end, but not longer than that; whether it has come.
+    pub(super) fn closed_within(&self, patience: Duration) -> bool {
+        let open = |shared: &mut Shared| !shared.closed;
+        let waited = self.wake.wait_timeout_while(self.lock(), patience, open);
+        waited.unwrap_or_else(PoisonError::into_inner).0.closed
     }
 
     /// What waits, as if it were on stable storage now.

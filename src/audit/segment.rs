@@ -66,6 +66,12 @@ pub(super) struct Gap {
 }
 
 impl Gap {
+    /// Records that were accepted and not written.
+    pub(super) fn of_lost(reason: &str, number: u32) -> Self {
+        let (sha256, kept_as) = (String::new(), String::new());
+        Self { reason: reason.to_owned(), segment: name(number), bytes: 0, sha256, kept_as }
+    }
+
     pub(super) fn record(&self) -> Record<'_> {
         Record::Gap {
             reason: &self.reason,
@@ -163,7 +169,7 @@ pub(super) fn open(dir: &Path) -> Result<Opened, AuditError> {
     open_locked(dir, head_file, lock).map_err(failed)
 }
 
-fn open_locked(dir: &Path, head_file: File, lock: File) -> io::Result<Opened> {
+pub(super) fn open_locked(dir: &Path, head_file: File, lock: File) -> io::Result<Opened> {
     let segments = list(dir)?;
     let last = segments.last().copied();
     // A segment that is compressed already is closed.

@@ -1,6 +1,7 @@
 //! The one thread that writes the trail.
 //!
-//! Never drops a record silently: the first write that fails makes the whole trail refuse records.
+//! Never drops a record silently: a write that fails makes the whole trail refuse records until one succeeds, and that one
+//! says how many are lost.
 //! Invariant: sequence numbers grow by one and each line carries the hash of the line before it, over segments and restarts.
 
 use std::fs::{File, OpenOptions};
@@ -13,9 +14,11 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use super::queue::{Batch, Queue, Taken};
+use super::record::encode_body;
 use super::segment::{self, Head, Opened};
 use super::signing::{CHECKPOINT_RECORDS, Signer};
 use super::{LineHash, Options, line_hash};
+use crate::crash_point;
 
 /// How long written records may wait for a sync that nobody asked for.
 const SYNC_AFTER: Duration = Duration::from_secs(1);
@@ -25,6 +28,9 @@ const PLACE_BYTES_MAX: usize = r#"{"seq":18446744073709551615,"prev":"","#.len()
 
 /// Age at which a segment is closed, so that what is past its retention does not stay for the sake of what is not.
 const SEGMENT_AGE_MAX: SignedDuration = SignedDuration::from_hours(24);
+
+/// How long after a write that has failed the next one is tried.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// How long the writer sleeps when nothing comes.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -56,7 +62,7 @@ pub(super) struct Writer {
     unsigned: Unsigned,
     checkpoint_after: Duration,
     // Held for as long as the writer lives: keeps a second process out.
-    _lock: File,
+    lock: File,
 }
 
 impl Writer {
@@ -77,11 +83,11 @@ impl Writer {
             last_hash: opened.last_hash,
             out: Vec::new(),
             unsynced_since: None,
-            _lock: opened.lock,
+            lock: opened.lock,
         }
     }
 
-    /// Writes until the queue is closed or a write fails.
+    /// Writes until the queue is closed.
     pub(super) fn run(&mut self, queue: &Queue) {
         let mut batch = Batch::default();
         loop {
@@ -98,14 +104,54 @@ impl Writer {
             metrics::gauge!(crate::telemetry::AUDIT_LAG_BYTES).set(queue.lag_bytes() as f64);
             if let Err(error) = written {
                 tracing::error!(error = %error, "could not write audit trail; statements are refused");
-                queue.fail();
-                return;
+                let lost = batch.ends.len() + queue.fail();
+                batch.waiters.clear();
+                if !self.recover(queue, lost, &error) {
+                    return;
+                }
+                tracing::info!("the audit trail can be written again");
+                continue;
             }
             batch.waiters.drain(..).for_each(|waiter| {
                 // Whoever no longer waits does not need to know.
                 let _gone = waiter.send(());
             });
         }
+    }
+
+    /// Tries until the trail can be written again; `false` when it was closed meanwhile.
+    fn recover(&mut self, queue: &Queue, lost: usize, error: &io::Error) -> bool {
+        let reason = format!("up to {lost} records could not be written: {error}");
+        while !queue.closed_within(RETRY_AFTER) {
+            match self.reopen(&reason) {
+                Ok(()) => {
+                    queue.recovered();
+                    return true;
+                }
+                Err(error) => tracing::debug!(%error, "the audit trail cannot be written yet"),
+            }
+        }
+        false
+    }
+
+    /// Goes on behind what is whole in the files, as at a start, with a record of what is lost.
+    fn reopen(&mut self, reason: &str) -> io::Result<()> {
+        self.out.clear();
+        self.unsynced_since = None;
+        let opened = segment::open_locked(&self.dir, self.head_file.try_clone()?, self.lock.try_clone()?)?;
+        (self.number, self.file, self.size, self.began) = (opened.number, opened.file, opened.size, opened.began);
+        (self.next_seq, self.last_hash) = (opened.next_seq, opened.last_hash);
+        // What it finds it does not sign, though it is likely its own.
+        (self.unsigned.first, self.unsigned.since, self.unsigned.after) = (self.next_seq, None, Duration::ZERO);
+        let lost = segment::Gap::of_lost(reason, self.number);
+        for gap in opened.gaps.iter().chain([&lost]) {
+            let mut body = Vec::new();
+            encode_body(Timestamp::now(), &gap.record(), &mut body).map_err(io::Error::other)?;
+            self.append(&body)?;
+        }
+        self.sign()?;
+        self.flush()?;
+        self.sync()
     }
 
     /// How long nothing has to be done when no record comes.
@@ -216,6 +262,7 @@ impl Writer {
 
     fn sync(&mut self) -> io::Result<()> {
         if self.unsynced_since.take().is_some() {
+            crash_point::wait_for_disk();
             self.file.sync_data()?;
         }
         Ok(())

@@ -264,11 +264,12 @@ impl Review {
         self.write(at, record).map(drop)
     }
 
-    /// As [`Review::note`]; whether it was written.
-    pub(super) fn write(&self, at: Timestamp, record: &Record<'_>) -> Result<bool, ReviewError> {
+    /// As [`Review::note`]; when it is written, how often the trail had failed before.
+    pub(super) fn write(&self, at: Timestamp, record: &Record<'_>) -> Result<Option<u64>, ReviewError> {
+        let losses = self.audit.losses();
         match self.audit.record(at, record) {
-            Ok(()) => Ok(true),
-            Err(_) if self.config.load().audit.fail_open => Ok(false),
+            Ok(()) => Ok(Some(losses)),
+            Err(_) if self.config.load().audit.fail_open => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

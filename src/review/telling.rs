@@ -28,18 +28,19 @@ const ASK_EVERY: SignedDuration = SignedDuration::from_secs(10);
 /// What was given to the trail, and the store does not know yet.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    given: Mutex<Vec<Telling>>,
+    /// With how often the trail had failed when it was told: what it was told before it failed may be lost.
+    given: Mutex<Vec<(Telling, u64)>>,
     confirmed: Due,
     asked: Due,
 }
 
 impl Told {
-    fn add(&self, tellings: impl IntoIterator<Item = Telling>) {
+    fn add(&self, tellings: impl IntoIterator<Item = (Telling, u64)>) {
         self.given.lock().unwrap_or_else(PoisonError::into_inner).extend(tellings);
     }
 
     /// What the store is to be told now.
-    fn take(&self) -> Vec<Telling> {
+    fn take(&self) -> Vec<(Telling, u64)> {
         std::mem::take(&mut self.given.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -129,7 +130,7 @@ impl Review {
     /// Tells the store what stands in the trail, and the trail what others that are gone have not told, and what was
     /// forgotten because an answer of the store was lost.
     pub(super) async fn settle_trail(&self, now: Timestamp) -> Result<(), ReviewError> {
-        // A trail that has failed tells nothing until the next start.
+        // A trail that cannot be written tells nothing.
         if self.audit.health().is_err() || !self.told.confirmed.is_over(now, CONFIRM_EVERY) {
             return Ok(());
         }
@@ -153,9 +154,13 @@ impl Review {
         confirmed.inspect_err(|_error| self.told.add(given))
     }
 
-    async fn confirm_these(&self, given: &[Telling]) -> Result<(), ReviewError> {
+    async fn confirm_these(&self, given: &[(Telling, u64)]) -> Result<(), ReviewError> {
         self.audit.synced().await?;
-        for part in given.chunks(CONFIRM_AT_ONCE) {
+        // What was lost is told late, as if nobody had told it.
+        let losses = self.audit.losses();
+        let kept = given.iter().filter(|(_, before)| *before == losses);
+        let kept: Vec<Telling> = kept.map(|(telling, _)| telling.clone()).collect();
+        for part in kept.chunks(CONFIRM_AT_ONCE) {
             self.store.told(part.to_vec()).await?;
         }
         Ok(())
@@ -177,8 +182,8 @@ impl Review {
             reason: transition.reason.as_deref(),
             told_at,
         };
-        if self.write(transition.at, &record)? {
-            self.told.add([Telling::of_transition(id, transition)]);
+        if let Some(losses) = self.write(transition.at, &record)? {
+            self.told.add([(Telling::of_transition(id, transition), losses)]);
         }
         Ok(())
     }
@@ -213,8 +218,8 @@ impl Review {
             max_affected: vote.max_affected,
             told_at,
         };
-        if self.write(vote.at, &record)? {
-            self.told.add([Telling::of_vote(id, vote)]);
+        if let Some(losses) = self.write(vote.at, &record)? {
+            self.told.add([(Telling::of_vote(id, vote), losses)]);
         }
         Ok(())
     }
@@ -241,8 +246,8 @@ impl Review {
             request: grant.request,
             told_at,
         };
-        if self.write(step.at, &record)? {
-            self.told.add([Telling::of_grant_step(grant.id, step)]);
+        if let Some(losses) = self.write(step.at, &record)? {
+            self.told.add([(Telling::of_grant_step(grant.id, step), losses)]);
         }
         Ok(())
     }
@@ -263,8 +268,8 @@ impl Review {
             reason: vote.reason.as_deref(),
             told_at,
         };
-        if self.write(vote.at, &record)? {
-            self.told.add([Telling::of_grant_vote(id, vote)]);
+        if let Some(losses) = self.write(vote.at, &record)? {
+            self.told.add([(Telling::of_grant_vote(id, vote), losses)]);
         }
         Ok(())
     }
@@ -273,7 +278,7 @@ impl Review {
         let mut known: Option<AccessRequest> = None;
         for untold in untold {
             if heard.tellings.contains(&untold.telling) {
-                self.told.add([untold.telling]);
+                self.told.add([(untold.telling, self.audit.losses())]);
                 continue;
             }
             let id = match &untold.telling {

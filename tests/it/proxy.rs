@@ -2,7 +2,9 @@
 
 mod adversarial;
 mod audit;
+mod audit_disk;
 mod audit_records;
+mod audit_tamper;
 mod batch;
 mod bound;
 mod called;

@@ -26,7 +26,7 @@ async fn trail(proxy: &Proxy) -> (String, String) {
 }
 
 /// The verifier that the documentation offers to auditors who would rather not run ours.
-fn verify_without_us(directory: &Path, key: &str) -> Output {
+pub(super) fn verify_without_us(directory: &Path, key: &str) -> Output {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new("python3");
     command.arg(repository.join("docs/verify_audit.py")).args(["--key", key]).arg(directory);

@@ -68,6 +68,15 @@ async fn on_small_disk(fragment: &str) -> (Proxy, Disk) {
     (proxy, disk.expect("a disk"))
 }
 
+async fn until_audit_is(proxy: &Proxy, ok: bool) {
+    let telling = async {
+        while proxy.readiness().await["audit"]["ok"] != ok {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("what /readyz says of the trail", telling).await;
+}
+
 fn verified(proxy: &Proxy) -> Report {
     verify(&proxy.data_dir().join("audit"), Known::default()).expect("the trail")
 }
@@ -103,8 +112,7 @@ async fn while_the_disk_is_full_nothing_runs_and_then_it_goes_on() {
     let refusal = client.refusal(unrun).await;
     assert_eq!(refusal.code(), &SqlState::IO_ERROR, "{refusal:?}");
     assert!(!proxy.database.log().contains("canary-5803"), "what cannot be recorded does not arrive");
-    assert_eq!(proxy.health().await["audit"]["ok"], false);
-
+    until_audit_is(&proxy, false).await;
     disk.make_room();
     let again = async {
         while client.client.simple_query(unrun).await.is_err() {
@@ -112,7 +120,7 @@ async fn while_the_disk_is_full_nothing_runs_and_then_it_goes_on() {
         }
     };
     within("room on the disk", again).await;
-    assert_eq!(proxy.health().await["audit"]["ok"], true);
+    until_audit_is(&proxy, true).await;
     // What is approved after that is told like before, votes included.
     let mut client = proxy.client("alice").await;
     let held = client.hold("UPDATE orders SET status = 'shipped' WHERE id = 1").await;
@@ -137,19 +145,14 @@ async fn a_full_disk_stops_nothing_where_that_is_wanted() {
     client.value("SELECT 1").await.expect("a row");
     disk.fill();
     let failed = async {
-        while proxy.health().await["audit"]["ok"] == true {
+        while proxy.readiness().await["audit"]["ok"] == true {
             client.value("SELECT 2").await.expect("a row");
         }
     };
     within("a write that fails", failed).await;
     assert_eq!(client.value("SELECT 40 + 2").await.as_deref(), Some("42"));
     disk.make_room();
-    let recovered = async {
-        while proxy.health().await["audit"]["ok"] == false {
-            tokio::task::yield_now().await;
-        }
-    };
-    within("a write that succeeds", recovered).await;
+    until_audit_is(&proxy, true).await;
     client.value("SELECT 'recorded again'").await.expect("a row");
     drop(client);
     proxy.signal(Signal::TERM);

@@ -18,6 +18,8 @@ type Segments = BTreeMap<String, Vec<String>>;
 
 /// The segment in the middle: closed and compressed.
 const CLOSED: &str = "000002.jsonl.gz";
+/// The segment that is written to.
+const LAST: &str = "000003.jsonl";
 
 fn write_trail(dir: &Path) -> PublicKey {
     let key = SigningKey::from_pem(&SigningKey::new_pem().expect("a key")).expect("a key");
@@ -25,7 +27,7 @@ fn write_trail(dir: &Path) -> PublicKey {
     let options = Options { segment_bytes_max: 1500, signer: Some(Signer::new(key, None)), ..Options::default() };
     let now = "2026-01-02T03:04:05Z".parse().expect("a time");
     let audit = Audit::open_with(dir, options, now).expect("a trail");
-    for session in 1..=14 {
+    for session in 1..=18 {
         let session = session.to_string();
         let record = Record::SessionClose { session: &session, user: "alice", database: "shop", reason: "closed" };
         audit.record(now, &record).expect("recorded");
@@ -35,7 +37,7 @@ fn write_trail(dir: &Path) -> PublicKey {
     Audit::open(dir, now).map(drop).expect("a trail");
     for segment in fs::read_dir(dir).expect("a directory").flatten() {
         let name = segment.file_name().into_string().expect("a name");
-        if name.ends_with(".jsonl") && name != "000003.jsonl" {
+        if name.ends_with(".jsonl") && name != LAST {
             let text = fs::read(segment.path()).expect("segment");
             pack(&dir.join(format!("{name}.gz")), &text);
             fs::remove_file(segment.path()).expect("segment");
@@ -153,20 +155,41 @@ fn a_record_from_another_history_is_found() {
 #[test]
 fn a_cut_end_is_found() {
     // The record before is the last that is there, and the head knows of later ones.
-    let last = |segments: &Segments| segments["000003.jsonl"].len();
+    let last = |segments: &Segments| segments[LAST].len();
     let directory = tempfile::tempdir().expect("a directory");
     write_trail(directory.path());
     let lines = last(&read(directory.path()));
-    check(Fault::Truncated, ("000003.jsonl", lines - 1), 0, |segments| {
-        drop(segments.get_mut("000003.jsonl").expect("the segment").pop());
+    check(Fault::Truncated, (LAST, lines - 1), 0, |segments| {
+        drop(segments.get_mut(LAST).expect("the segment").pop());
     });
 }
 
 #[test]
-fn a_chain_that_was_made_anew_is_not_signed() {
-    check(Fault::Unsigned, ("000001.jsonl.gz", 2), 2, |segments| {
-        let checkpoint = segments.get_mut("000001.jsonl.gz").expect("the segment");
-        assert!(checkpoint[1].contains("checkpoint"), "{checkpoint:?}");
-        checkpoint[1] = checkpoint[1].replace("\"signature\":\"", "\"signature\":\"0");
+fn a_signature_that_is_none_is_found() {
+    // The checkpoint at the end of a closed segment.
+    let directory = tempfile::tempdir().expect("a directory");
+    write_trail(directory.path());
+    let at = read(directory.path())[CLOSED].iter().position(|line| line.contains("checkpoint")).expect("a checkpoint");
+    check(Fault::Changed, (CLOSED, at + 1), at + 1, |segments| {
+        let checkpoint = &mut closed(segments)[at];
+        let changed = if checkpoint.contains("\"signature\":\"0") { "1" } else { "0" };
+        let digit = checkpoint.find("\"signature\":\"").expect("a signature") + "\"signature\":\"".len();
+        checkpoint.replace_range(digit..=digit, changed);
     });
+}
+
+#[test]
+fn a_trail_that_somebody_else_has_signed_is_found() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (stranger, own) = (write_trail(directory.path()), write_trail(&directory.path().join("own")));
+    let ours = verify(directory.path(), Known { keys: vec![own], ..Known::default() }).expect("readable");
+    let finding = ours.findings.first().expect("a finding");
+    let checkpoint = read(directory.path())["000001.jsonl.gz"].iter().position(|line| line.contains("checkpoint"));
+    let line = checkpoint.expect("a checkpoint") as u64 + 1;
+    assert_eq!((finding.fault, finding.segment.as_str(), finding.line), (Fault::Unsigned, "000001.jsonl.gz", line));
+    let theirs = verify_without_us(directory.path(), &own.to_string());
+    let said = String::from_utf8_lossy(&theirs.stdout).into_owned();
+    let wanted = format!("000001.jsonl.gz:{line}: not signed by a trusted key");
+    assert!(said.lines().any(|line| line == wanted), "{said}");
+    assert!(verify_without_us(directory.path(), &stranger.to_string()).status.success());
 }

@@ -95,6 +95,11 @@ impl Proxy {
         self.ended().await
     }
 
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         rustix::process::kill_process(Pid::from_child(&self.child), signal).expect("signal");
@@ -167,6 +172,15 @@ impl Proxy {
         drop(rustls::crypto::ring::default_provider().install_default());
         let answer = super::within("health", reqwest::get(format!("http://{}/healthz", self.ready.web))).await;
         answer.expect("health").json().await.expect("health")
+    }
+
+    /// What `/readyz` says of each part.
+    pub async fn readiness(&self) -> serde_json::Value {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let answer = super::within("readiness", reqwest::get(format!("{}/readyz", self.web()))).await;
+        let mut told: serde_json::Value = answer.expect("readiness").json().await.expect("readiness");
+        // Where one is not well, they stand in a problem.
+        if told["parts"].is_null() { told } else { told["parts"].take() }
     }
 
     /// Address of the page.
