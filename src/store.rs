@@ -8,6 +8,7 @@ mod digests;
 mod facts;
 mod grants;
 mod migrations;
+pub mod outbox;
 mod owner;
 mod pages;
 mod postgres;

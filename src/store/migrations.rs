@@ -40,6 +40,7 @@ pub(super) const SQLITE: &[Migration] = &[
     migration!(9, "sqlite/0009-people.sql"),
     migration!(10, "sqlite/0010-grants-told.sql"),
     migration!(11, "sqlite/0011-passwords.sql"),
+    migration!(12, "sqlite/0012-outbox.sql"),
 ];
 
 /// Of the shared store.
@@ -54,6 +55,7 @@ pub(super) const POSTGRES: &[Migration] = &[
     migration!(8, "postgres/0008-people.sql"),
     migration!(9, "postgres/0009-grants-told.sql"),
     migration!(10, "postgres/0010-passwords.sql"),
+    migration!(11, "postgres/0011-outbox.sql"),
 ];
 
 const _: () = assert!(is_numbered(SQLITE) && is_numbered(POSTGRES), "migrations are numbered 1, 2, 3 …");

@@ -6,6 +6,7 @@
 mod callers;
 mod connect;
 mod node;
+mod outbox;
 mod pool;
 mod queries;
 mod rows;

@@ -6,6 +6,7 @@ pub(crate) mod memory;
 mod migrations;
 mod model;
 mod nodes;
+mod outbox;
 mod told;
 mod waiting;
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crate::config::{SslMode, TcpConfig, UpstreamConfig};
+use crate::store::outbox::Outbox;
 use crate::store::{Callers, PostgresStore, SqliteStore, Store, StoreError};
 use crate::throwaway::{SUPERUSER, ThrowawayOptions, ThrowawayPostgres};
 
@@ -63,6 +64,20 @@ impl Place {
         match &self.database {
             None => Arc::new(SqliteStore::open(self.dir.path()).unwrap()),
             Some(_) => Arc::new(self.open_postgres(Duration::from_secs(10)).await.unwrap()),
+        }
+    }
+
+    /// Opened once, with what is to be told.
+    pub(crate) async fn open_outbox(&self) -> (Arc<dyn Store>, Arc<dyn Outbox>) {
+        match &self.database {
+            None => {
+                let store = Arc::new(SqliteStore::open(self.dir.path()).unwrap());
+                (Arc::<SqliteStore>::clone(&store), store)
+            }
+            Some(_) => {
+                let store = Arc::new(self.open_postgres(Duration::from_secs(10)).await.unwrap());
+                (Arc::<PostgresStore>::clone(&store), store)
+            }
         }
     }
 
