@@ -11,6 +11,7 @@ pub mod edit;
 mod limits;
 mod masks;
 mod network;
+mod notify;
 mod oidc;
 mod problem;
 mod reader;
@@ -39,6 +40,7 @@ use crate::audit::Literals;
 pub use self::audit::{AuditConfig, Durability, Outcomes};
 pub use self::limits::{LimitsConfig, TcpConfig};
 pub use self::network::Network;
+pub use self::notify::{Endpoint, NotifyConfig, SigningSecret, WebhookConfig};
 pub(crate) use self::oidc::is_safe;
 pub use self::oidc::{OidcConfig, UserClaim};
 pub(crate) use self::problem::nearest;
@@ -80,6 +82,8 @@ pub struct Config {
     pub review: ReviewConfig,
     /// The audit trail.
     pub audit: AuditConfig,
+    /// Who else is told of what happens.
+    pub notify: NotifyConfig,
     /// People and services who may connect or decide.
     pub users: Vec<UserConfig>,
     /// Databases behind the proxy.

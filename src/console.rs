@@ -42,7 +42,7 @@ static CONSOLES: Semaphore = Semaphore::const_new(CONSOLES_MAX);
 const UNRECORDED: &str = "the proxy cannot keep a record of this session";
 
 /// What SHOW HELP shows.
-const HELP: [(&str, &str); 21] = [
+const HELP: [(&str, &str); 22] = [
     ("SHOW REQUESTS", "what waits for approval or to be sent again, as far as you may see it"),
     ("SHOW REQUEST <id>", "one request: statement, effects, plan, votes"),
     ("APPROVE <id> [REASON '…'] [FOR '30m']", "approve a request, on demand with a grant for a time; or a grant"),
@@ -57,6 +57,7 @@ const HELP: [(&str, &str); 21] = [
     ("SHOW SESSIONS", "who is connected (admins)"),
     ("SHOW STATS", "statements by verdict since the start (admins)"),
     ("SHOW POOLS", "sessions by database and user (admins)"),
+    ("SHOW NOTIFICATIONS", "what others were told, and what waits to be told (admins)"),
     ("SHOW CONFIG", "what is in force (admins)"),
     ("RELOAD", "read the configuration file again (admins)"),
     ("PAUSE [<database>]", "let no transaction begin; running ones end (admins)"),
@@ -312,7 +313,7 @@ impl Console {
 fn needs_admin(command: &Command) -> bool {
     match command {
         Command::Show(subject) => match subject {
-            Subject::Sessions | Subject::Stats | Subject::Pools | Subject::Config => true,
+            Subject::Sessions | Subject::Stats | Subject::Pools | Subject::Notifications | Subject::Config => true,
             Subject::Help
             | Subject::Requests
             | Subject::Grants

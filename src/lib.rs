@@ -28,6 +28,7 @@ pub mod limits;
 pub mod listener;
 pub mod live;
 mod lock;
+mod notify;
 pub mod packs;
 pub mod relay;
 pub mod report;

@@ -35,6 +35,7 @@ use crate::inherited::Inherited;
 use crate::limits::Places;
 use crate::listener::{self, Listener, Sharing};
 use crate::live::{Live, LiveEvent};
+use crate::notify::Notifier;
 use crate::review::{Review, ReviewError};
 use crate::session::Workroom;
 use crate::session::startup::{StartupContext, mock_secret};
@@ -44,7 +45,7 @@ use crate::stream::ClientStream;
 use crate::telemetry::{STRANGERS_REFUSED, VerdictCounters};
 use crate::tls::{self, TlsError};
 use crate::web::{self, ApiState, Behind, Pulse};
-use open::{databases, open_store};
+use open::{databases, open_store, settle};
 use recorded::record_config;
 
 /// How long what was cancelled may take to end.
@@ -67,6 +68,7 @@ pub(crate) struct Shared {
     pub(crate) cards: CardDesk,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) door: Door,
+    pub(crate) notifier: Arc<Notifier>,
     session_numbers: AtomicU64,
     /// An operator wants the proxy to end.
     stop: Notify,
@@ -108,6 +110,7 @@ impl Shared {
         warn_of_what_stays(&self.config(), &config);
         tracing::info!(revision = %config.policy.revision, "configuration reloaded");
         self.config.store(Arc::new(config));
+        self.notifier.reloaded();
         Ok(())
     }
 
@@ -119,12 +122,7 @@ impl Shared {
 
     /// Base of links to access requests.
     pub(crate) fn public_url(&self) -> String {
-        let config = self.config();
-        match config.web.listen.port() {
-            // The configuration could not know the port that the system chose.
-            0 => format!("http://{}", self.web),
-            _ => config.web.public_url.clone(),
-        }
+        self.config().web.url_at(self.web)
     }
 }
 
@@ -225,7 +223,7 @@ impl Server {
         };
         let audit = Arc::new(Audit::open_with(&data_dir.join("audit"), options, now)?);
         record_config(&audit, &data_dir, &config);
-        let (store, callers) = open_store(&config).await?;
+        let (store, callers, outbox) = open_store(&config).await?;
         let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let secret = mock_secret(&data_dir).map_err(unusable)?;
         let databases = databases(&config, &HashMap::new()).await?;
@@ -236,9 +234,8 @@ impl Server {
         let review = Review::new(store, Arc::clone(&audit), Arc::clone(&config));
         review.roles().follow(&config.load(), &databases);
         review.people().follow(Arc::clone(&callers));
-        review.refresh_people().await?;
-        review.catch_up(&data_dir.join("audit"), now).await?;
-        review.recover(now).await?;
+        let notifier = Notifier::new(Arc::clone(&review), outbox, Arc::clone(&config), web);
+        settle(&review, &notifier, &data_dir.join("audit"), now).await?;
         let startup = StartupContext::new(Arc::clone(&config), acceptor, secret).with_audit(Arc::clone(&audit));
         let passwords = Passwords::new(Arc::clone(&callers));
         let (door, visitors) = Door::new();
@@ -256,6 +253,7 @@ impl Server {
             cards: CardDesk::new(),
             sessions: Sessions::new(),
             door,
+            notifier,
             session_numbers: AtomicU64::new(1),
             stop: Notify::new(),
             started: now,
@@ -270,8 +268,9 @@ impl Server {
         };
         let shared = &server.shared;
         let (audit, failures) = (Arc::clone(&shared.audit), shared.startup.failures());
+        let notifier = Arc::clone(&shared.notifier);
         let pulse = Arc::new(ServerPulse { shared: Arc::clone(shared), phase: server.phase.subscribe() });
-        let behind = Behind { review, config, callers, audit, failures, metrics, pulse };
+        let behind = Behind { review, config, callers, audit, failures, metrics, pulse, notifier };
         server.spawn(listeners, web_listener, visitors, ApiState::new(behind));
         Ok(server)
     }
@@ -287,6 +286,8 @@ impl Server {
         let review = Arc::clone(&self.shared.review);
         let mut phase = self.phase.subscribe();
         self.services.spawn(async move { review.run_follower(drain::reached(&mut phase, Phase::Ending)).await });
+        let (notifier, mut phase) = (Arc::clone(&self.shared.notifier), self.phase.subscribe());
+        self.services.spawn(async move { notifier.run(drain::reached(&mut phase, Phase::Ending)).await });
         let (shared, mut phase) = (Arc::clone(&self.shared), self.phase.subscribe());
         self.services.spawn(async move {
             let ending = drain::reached(&mut phase, Phase::Ending);

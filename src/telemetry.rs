@@ -44,8 +44,20 @@ pub const STRANGERS_REFUSED: &str = "countersign_strangers_refused_total";
 /// Counter with label `outcome` (`served`, `refused`, `limited`, `failed`): calls of the HTTP API.
 pub const API_CALLS: &str = "countersign_api_calls_total";
 
+/// Gauge with label `target` (its name): notifications that are not delivered yet.
+pub const NOTIFY_WAITING: &str = "countersign_notify_waiting";
+
+/// Gauge with label `target`: how long ago that happened which the oldest of them tells of, in seconds.
+pub const NOTIFY_OLDEST: &str = "countersign_notify_oldest_seconds";
+
+/// Gauge with label `target`: notifications that were given up.
+pub const NOTIFY_DEAD: &str = "countersign_notify_dead";
+
+/// Counter with labels `target` and `outcome` (`delivered`, `again`, `refused`, `given_up`): attempts to deliver one.
+pub const NOTIFY_ATTEMPTS: &str = "countersign_notify_attempts_total";
+
 /// Every metric.
-pub const ALL: [&str; 12] = [
+pub const ALL: [&str; 16] = [
     SESSIONS,
     HOLDS_PENDING,
     VERDICTS,
@@ -58,6 +70,10 @@ pub const ALL: [&str; 12] = [
     AUTH_FAILURES,
     STRANGERS_REFUSED,
     API_CALLS,
+    NOTIFY_WAITING,
+    NOTIFY_OLDEST,
+    NOTIFY_DEAD,
+    NOTIFY_ATTEMPTS,
 ];
 
 /// How log lines look.

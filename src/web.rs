@@ -19,6 +19,7 @@ mod fields;
 mod gate;
 mod grants;
 mod login;
+mod notifications;
 mod oidc;
 mod once;
 mod openapi;
@@ -57,6 +58,7 @@ use crate::identity::oidc::{LEAD_BACK, Provider};
 use crate::identity::password::Checker;
 use crate::identity::passwords::Passwords;
 use crate::identity::sessions::Sessions;
+use crate::notify::Notifier;
 use crate::review::Review;
 use crate::store::Callers;
 
@@ -93,6 +95,8 @@ pub struct ApiState {
     pace: Arc<pace::Pace>,
     /// The proxy itself.
     pulse: Arc<dyn Pulse>,
+    /// Tells others.
+    notifier: Arc<Notifier>,
     /// What `/readyz` said last.
     readiness: ready::Last,
     /// Of which addresses strangers were told of lately.
@@ -121,12 +125,14 @@ pub(crate) struct Behind {
     pub(crate) metrics: PrometheusHandle,
     /// The proxy itself.
     pub(crate) pulse: Arc<dyn Pulse>,
+    /// Tells others.
+    pub(crate) notifier: Arc<Notifier>,
 }
 
 impl ApiState {
     /// Puts the parts together.
     pub(crate) fn new(behind: Behind) -> Self {
-        let Behind { review, config, callers, audit, failures, metrics, pulse } = behind;
+        let Behind { review, config, callers, audit, failures, metrics, pulse, notifier } = behind;
         let sessions = Arc::new(Sessions::new(Arc::clone(&callers)));
         let database_passwords = Passwords::new(Arc::clone(&callers));
         let pace = Arc::new(pace::Pace::new(&config.load().web));
@@ -147,6 +153,7 @@ impl ApiState {
             callers,
             pace,
             pulse,
+            notifier,
             readiness,
             strangers,
             streams,
@@ -186,6 +193,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/audit/{seq}", get(pages::audit_record))
         .route("/policy", get(pages::policy))
         .route("/policy/{kind}", get(pages::back_to_policy).post(pages::set_stage))
+        .route("/notifications", get(pages::notifications))
+        .route("/notifications/{id}/{verb}", get(pages::back_to_notifications).post(pages::redeliver))
         .route("/grants", get(pages::grants).post(pages::ask_grant))
         .route("/grants/{id}/{verb}", get(pages::back_to_grants).post(pages::decide_grant));
     Router::new()

@@ -59,6 +59,7 @@ pub use counted::Counted;
 pub use footing::{Footing, Found};
 pub use guard::TEXT_BYTES_MAX;
 pub use quiet::{QuietFunction, quiet_functions};
+pub use shape::without_literals;
 
 use self::walker::{BRIEF_BUDGET, BUDGET, TOO_COMPLEX, Walker};
 use crate::catalog::{Catalog, Oid};

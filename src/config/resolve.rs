@@ -20,6 +20,9 @@ use super::limits::{self, LIMIT_KEYS, SESSIONS_MAX, TCP_KEYS};
 use super::masks::MASK_VALUE_KEYS;
 use super::masks::{self, MASK_KEYS, Shared};
 #[cfg(test)]
+use super::notify::WEBHOOK_KEYS;
+use super::notify::{self, NOTIFY_KEYS, NotifyConfig};
+#[cfg(test)]
 use super::oidc::OIDC_KEYS;
 use super::oidc::{self, Links};
 use super::problem::{ConfigProblems, Report};
@@ -53,8 +56,9 @@ const TOP_KEYS: Keys = Keys {
         "databases",
         "rules",
         "masks",
+        "notify",
     ],
-    unavailable: &["notify"],
+    unavailable: &[],
 };
 const REVIEW_KEYS: Keys = Keys {
     table: "[review]",
@@ -104,6 +108,8 @@ pub(super) const KEYS: &[&Keys] = &[
     &RULE_KEYS,
     &MASK_KEYS,
     &MASK_VALUE_KEYS,
+    &NOTIFY_KEYS,
+    &WEBHOOK_KEYS,
     &super::token::TOKEN_KEYS,
     &secret::PASSWORD_KEYS,
     &secret::WEB_PASSWORD_KEYS,
@@ -210,6 +216,7 @@ impl<'a> Reading<'a> {
             store: store?,
             review,
             audit,
+            notify: self.notify(),
             policy: Policy { revision, rules, masks, databases: database_policies },
             users,
             databases,
@@ -260,6 +267,11 @@ impl<'a> Reading<'a> {
 
     fn audit(&self) -> AuditConfig {
         self.section("audit", &AUDIT_KEYS).map(|section| audit::audit(&section, &self.directory)).unwrap_or_default()
+    }
+
+    fn notify(&self) -> NotifyConfig {
+        let section = self.section("notify", &NOTIFY_KEYS);
+        section.map(|section| notify::notify(&section, &self.directory)).unwrap_or_default()
     }
 
     fn review(&self) -> ReviewConfig {

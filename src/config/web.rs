@@ -68,6 +68,15 @@ impl WebConfig {
             oidc: None,
         }
     }
+
+    /// Base of links, of a proxy that serves the page there: the configuration cannot know a port that the system chose.
+    #[must_use]
+    pub fn url_at(&self, served: SocketAddr) -> String {
+        match self.listen.port() {
+            0 => format!("http://{served}"),
+            _ => self.public_url.clone(),
+        }
+    }
 }
 
 pub(super) fn web(section: Option<&Section<'_>>, directory: &Path, report: &Report<'_>) -> Option<WebConfig> {

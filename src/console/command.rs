@@ -78,12 +78,13 @@ pub(super) enum Subject {
     Masks,
     Stats,
     Pools,
+    Notifications,
     Config,
     Version,
 }
 
 impl Subject {
-    pub(super) const ALL: [(&'static str, Self); 11] = [
+    pub(super) const ALL: [(&'static str, Self); 12] = [
         ("HELP", Self::Help),
         ("REQUESTS", Self::Requests),
         ("GRANTS", Self::Grants),
@@ -93,6 +94,7 @@ impl Subject {
         ("MASKS", Self::Masks),
         ("STATS", Self::Stats),
         ("POOLS", Self::Pools),
+        ("NOTIFICATIONS", Self::Notifications),
         ("CONFIG", Self::Config),
         ("VERSION", Self::Version),
     ];

@@ -18,7 +18,8 @@ use crate::cli::requests::view;
 use crate::config::{Config, told};
 use crate::drain::Phase;
 use crate::identity::Principal;
-use crate::review::{AccessRequest, RequestId, State};
+use crate::review::{AccessRequest, RequestId, ReviewError, State};
+use crate::store::outbox::{DELIVERIES_MAX, Delivery, DeliveryFilter, DeliveryState};
 use crate::store::{Filter, GrantFilter, PAGE_MAX};
 use crate::visible::line;
 use crate::web::{Details, RequestView};
@@ -75,6 +76,12 @@ pub(super) fn columns(command: &Command) -> Vec<Column> {
             columns.push(text("pool_mode"));
             columns
         }
+        Subject::Notifications => {
+            let mut columns = vec![int("id")];
+            columns.extend(["target", "about", "subject", "what", "at", "state"].map(text));
+            columns.extend([int("attempts"), text("answer"), text("due")]);
+            columns
+        }
         Subject::Config => vec![text("key"), text("value")],
         Subject::Version => vec![text("version")],
     }
@@ -92,6 +99,7 @@ impl Console {
             Subject::Masks => self.masks(),
             Subject::Stats => self.stats(),
             Subject::Pools => self.pools(),
+            Subject::Notifications => self.notifications().await?,
             Subject::Config => self.config_in_force(),
             Subject::Version => vec![vec![super::version().into()]],
         })
@@ -152,6 +160,28 @@ impl Console {
                 [grant.id.to_string(), grant.state.to_string()].into_iter().chain(who).map(Value::Text).collect()
             })
             .collect())
+    }
+
+    /// The newest of what others are told.
+    async fn notifications(&self) -> Result<Vec<Row>, Failure> {
+        let filter = DeliveryFilter { limit: DELIVERIES_MAX, ..DeliveryFilter::default() };
+        let found = self.shared.notifier.outbox().deliveries(filter).await.map_err(ReviewError::from)?;
+        let row = |one: Delivery| {
+            let waits = one.state == DeliveryState::Waiting && one.due_at > Timestamp::UNIX_EPOCH;
+            vec![
+                Value::Int(one.id),
+                line(&one.target).into(),
+                one.event.about.as_str().into(),
+                line(&one.event.subject).into(),
+                line(&one.event.what).into(),
+                view::time(one.event.at).into(),
+                one.state.as_str().into(),
+                Value::Int(i64::try_from(one.attempts).unwrap_or(i64::MAX)),
+                one.answer.as_deref().map_or(Value::Null, |answer| line(answer).into()),
+                if waits { view::time(one.due_at).into() } else { Value::Null },
+            ]
+        };
+        Ok(found.into_iter().map(row).collect())
     }
 
     fn sessions(&self) -> Vec<Row> {

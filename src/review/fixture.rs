@@ -17,7 +17,11 @@ use super::{Actor, NewRequest, Opened, Parameter, RequestId, Review, Surface, Wa
 use crate::audit::Audit;
 use crate::called::{Call, CallError, Called};
 use crate::card::{Card, Inquiry};
-use crate::config::{AuditConfig, Config, LimitsConfig, ReviewConfig, TcpConfig, TokenConfig, UserConfig, WebConfig};
+use crate::config::{
+    AuditConfig, Config, LimitsConfig, NotifyConfig, ReviewConfig, TcpConfig, TokenConfig, UserConfig, WebConfig,
+};
+use crate::notify::Notifier;
+use crate::store::outbox::Outbox;
 use crate::store::tests::both::Place;
 use crate::store::{Callers, PostgresStore, SqliteStore};
 use crate::web::{ApiState, Behind, Pulse};
@@ -59,6 +63,7 @@ pub(crate) fn config(people: &str) -> Config {
         store: crate::config::StoreConfig::Sqlite,
         review: ReviewConfig::default(),
         audit: AuditConfig::default(),
+        notify: NotifyConfig::default(),
         users: people.split_whitespace().map(user).collect(),
         databases: vec![database("shop", &[])],
         policy: Policy::default(),
@@ -201,6 +206,7 @@ pub(crate) struct Bench {
     pub(crate) review: Arc<Review>,
     pub(crate) config: Arc<ArcSwap<Config>>,
     pub(crate) callers: Arc<dyn Callers>,
+    pub(crate) outbox: Arc<dyn Outbox>,
     pub(crate) dir: Arc<tempfile::TempDir>,
 }
 
@@ -212,23 +218,25 @@ impl Bench {
     pub(crate) fn on(dir: Arc<tempfile::TempDir>) -> Self {
         let store = Arc::new(SqliteStore::open(dir.path()).unwrap());
         let callers: Arc<dyn Callers> = Arc::<SqliteStore>::clone(&store);
+        let outbox: Arc<dyn Outbox> = Arc::<SqliteStore>::clone(&store);
         let audit = Arc::new(Audit::open(&dir.path().join("audit"), at(0)).unwrap());
         let config = Arc::new(ArcSwap::from_pointee(config(PEOPLE)));
         let review = Review::new(store, audit, Arc::clone(&config));
         review.people().follow(Arc::clone(&callers));
-        Self { review, config, callers, dir }
+        Self { review, config, callers, outbox, dir }
     }
 
     /// One proxy of several; `elsewhere` of a place on PostgreSQL is another.
     pub(crate) async fn node(place: &Place, lease: Duration) -> Self {
         let store = Arc::new(place.open_postgres(lease).await.unwrap());
         let callers: Arc<dyn Callers> = Arc::<PostgresStore>::clone(&store);
+        let outbox: Arc<dyn Outbox> = Arc::<PostgresStore>::clone(&store);
         let audit = Arc::new(Audit::open(&place.dir.path().join("audit"), at(0)).unwrap());
         let config = Arc::new(ArcSwap::from_pointee(config(PEOPLE)));
         let review = Review::new(store, audit, Arc::clone(&config));
         review.people().follow(Arc::clone(&callers));
         tokio::spawn(Arc::clone(&review).run_follower(std::future::pending()));
-        Self { review, config, callers, dir: Arc::clone(&place.dir) }
+        Self { review, config, callers, outbox, dir: Arc::clone(&place.dir) }
     }
 
     /// What the page and the API need; nobody is signed in.
@@ -245,7 +253,14 @@ impl Bench {
             failures,
             metrics,
             pulse: Arc::new(Calm(Arc::clone(&self.config))),
+            notifier: self.notifier(),
         })
+    }
+
+    /// What tells others, as far as it is told to.
+    pub(crate) fn notifier(&self) -> Arc<Notifier> {
+        let (review, outbox) = (Arc::clone(&self.review), Arc::clone(&self.outbox));
+        Notifier::new(review, outbox, Arc::clone(&self.config), ([127, 0, 0, 1], 0).into())
     }
 
     pub(crate) fn restart(self) -> Self {

@@ -238,6 +238,12 @@ impl Review {
         groups.iter().any(|group| group == ADMIN_GROUP)
     }
 
+    /// Whether other proxies may use the same store.
+    #[must_use]
+    pub fn is_store_shared(&self) -> bool {
+        self.store.now().is_some()
+    }
+
     /// Whether the store can be used at this moment.
     #[must_use]
     pub fn is_store_reachable(&self) -> bool {

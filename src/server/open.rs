@@ -1,30 +1,53 @@
-//! What the proxy opens before it serves: the store, and the databases of a configuration.
+//! What the proxy opens and settles before it serves: the store, and the databases of a configuration.
 //!
 //! Never fails for an upstream that is away: its clients are refused until it is back. Invariant: a database whose upstream stays
 //! the same keeps its catalog over a reload.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
+
+use jiff::Timestamp;
 
 use super::ServerError;
 use crate::catalog::{CatalogOptions, CatalogService};
 use crate::config::{Config, DatabaseConfig, SslMode, StoreConfig};
 use crate::database::Database;
+use crate::notify::Notifier;
+use crate::review::Review;
+use crate::store::outbox::Outbox;
 use crate::store::{Callers, PostgresStore, SqliteStore, Store, StoreError};
 use crate::tls;
 
-/// The store: of requests, and of callers.
-pub(super) async fn open_store(config: &Config) -> Result<(Arc<dyn Store>, Arc<dyn Callers>), StoreError> {
+/// One store: of requests, of callers, and of what is to be told.
+type Opened = (Arc<dyn Store>, Arc<dyn Callers>, Arc<dyn Outbox>);
+
+/// Opens the store.
+pub(super) async fn open_store(config: &Config) -> Result<Opened, StoreError> {
     Ok(match &config.store {
         StoreConfig::Sqlite => {
             let store = Arc::new(SqliteStore::open(&config.data_dir)?);
-            (Arc::<SqliteStore>::clone(&store), store)
+            (Arc::<SqliteStore>::clone(&store), Arc::<SqliteStore>::clone(&store), store)
         }
         StoreConfig::Postgres { upstream, lease } => {
             let store = Arc::new(PostgresStore::open(&config.data_dir, upstream, *lease).await?);
-            (Arc::<PostgresStore>::clone(&store), store)
+            (Arc::<PostgresStore>::clone(&store), Arc::<PostgresStore>::clone(&store), store)
         }
     })
+}
+
+/// Ends what an earlier run has left; who is to be told of that is named before.
+pub(super) async fn settle(
+    review: &Review,
+    notifier: &Notifier,
+    trail: &Path,
+    now: Timestamp,
+) -> Result<(), ServerError> {
+    review.refresh_people().await?;
+    notifier.begin().await?;
+    review.catch_up(trail, now).await?;
+    review.recover(now).await?;
+    Ok(())
 }
 
 /// The databases of a configuration; those whose upstream is the same are kept with their catalogs.

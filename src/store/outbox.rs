@@ -224,6 +224,11 @@ pub trait Outbox: Send + Sync + std::fmt::Debug {
     /// for them is given up.
     fn register(&self, targets: Vec<String>, now: Timestamp, retired: Timestamp) -> StoreFuture<'_, ()>;
 
+    /// Hands out again what an earlier process has claimed, where there can be no other. Call it before the first claim.
+    fn free_claims(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Who is told.
     fn targets(&self) -> StoreFuture<'_, Vec<String>>;
 

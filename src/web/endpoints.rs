@@ -10,7 +10,7 @@ use super::decide::{Approved, Decided, Rejected};
 use super::endpoint::Endpoint;
 use super::grants::{self, Asked, GrantPage, GrantView};
 use super::remarks::{self, Commented, Justified};
-use super::{analytics, api, audit, databases, decide, events, openapi, ready, render_metrics, run};
+use super::{analytics, api, audit, databases, decide, events, notifications, openapi, ready, render_metrics, run};
 use crate::identity::Scope;
 use crate::review::analytics::Analytics;
 use crate::review::{AccessRequest, GrantRecord};
@@ -26,6 +26,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     let mut all = of_requests();
     all.extend(of_all_requests());
     all.extend(of_grants());
+    all.extend(of_notifications());
     all.extend(open());
     all
 }
@@ -153,6 +154,21 @@ fn of_grants() -> Vec<Endpoint> {
             .needs(Scope::GrantsDecide)
             .takes::<Decided>()
             .answers::<GrantView>(),
+    ]
+}
+
+/// For admins.
+fn of_notifications() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/api/v1/notifications", "listNotifications", notifications::list)
+            .does("A page of what others are told, newest first: for admins")
+            .needs(Scope::Admin)
+            .query::<notifications::DeliveryQuery>()
+            .answers::<notifications::DeliveryPage>(),
+        Endpoint::post("/api/v1/notifications/{id}/redeliver", "redeliverNotification", notifications::redeliver)
+            .does("Sends one again: for admins")
+            .needs(Scope::Admin)
+            .answers::<notifications::Redelivered>(),
     ]
 }
 

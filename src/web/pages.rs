@@ -10,6 +10,7 @@ mod chart;
 mod diff;
 mod grants;
 mod inbox;
+mod notifications;
 mod policy;
 mod remarks;
 mod request;
@@ -31,6 +32,7 @@ pub(super) use analytics::analytics;
 pub(super) use audit::{audit, audit_record};
 pub(super) use grants::{ask_grant, back_to_grants, decide_grant, grants};
 pub(super) use inbox::{inbox, requests};
+pub(super) use notifications::{back_to_notifications, notifications, redeliver};
 pub(super) use policy::{back_to_policy, policy, set_stage};
 pub(super) use remarks::{comment, justify};
 pub(super) use request::{back_to, back_to_request, decide, show};
@@ -59,6 +61,8 @@ struct Me {
     waiting: Option<String>,
     /// Whether the audit trail is open to this person.
     reads_audit: bool,
+    /// Whether this person looks after the proxy.
+    configures: bool,
 }
 
 impl Frame {
@@ -70,6 +74,7 @@ impl Frame {
     fn of(person: &SignedIn, waiting: u32, here: &'static str) -> Self {
         let me = Me {
             reads_audit: person.reads_audit,
+            configures: person.configures,
             name: person.principal.name.clone(),
             groups: person.principal.groups.join(", "),
             csrf: person.token.csrf(),

@@ -30,6 +30,8 @@ pub(super) struct SignedIn {
     pub(super) token: SessionToken,
     /// Whether the audit trail is open to this person.
     pub(super) reads_audit: bool,
+    /// Whether this person looks after the proxy.
+    pub(super) configures: bool,
 }
 
 impl SignedIn {
@@ -41,7 +43,8 @@ impl SignedIn {
         let found = state.sessions.find(&config, &token, state.now()).await.map_err(ReviewError::from)?;
         Ok(found.map(|principal| {
             let reads_audit = state.review.reads_audit(&principal.groups) && principal.may_use(Scope::AuditRead);
-            Self { principal, token, reads_audit }
+            let configures = state.review.configures(&principal.groups) && principal.may_use(Scope::Admin);
+            Self { principal, token, reads_audit, configures }
         }))
     }
 

@@ -11,6 +11,7 @@ use super::*;
 mod callers;
 mod events;
 mod looks;
+mod notifications;
 mod oidc;
 mod page;
 mod table;

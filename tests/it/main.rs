@@ -9,6 +9,7 @@ mod clients;
 mod differential;
 mod fuzz;
 mod masking;
+mod notify;
 mod packs;
 mod pipeline;
 mod proxy;

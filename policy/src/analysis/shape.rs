@@ -54,6 +54,25 @@ pub fn scan(text: &str, shape: &mut Vec<u8>) -> Option<Seen> {
     Some(Seen { literals: scan.literals })
 }
 
+/// The text for people who must not see its values: each literal is `…`, white space and comments are one space. `None` when
+/// literals cannot be told for certain from the rest; the text is then not to be shown at all.
+#[must_use]
+pub fn without_literals(text: &str) -> Option<String> {
+    let mut shape = Vec::with_capacity(text.len());
+    scan(text, &mut shape)?;
+    // Marks are ASCII, so what lies between them is whole.
+    let shape = String::from_utf8(shape).ok()?;
+    let mut shown = String::with_capacity(shape.len());
+    for c in shape.trim().chars() {
+        match u8::try_from(c) {
+            Ok(TEXT | BITS | HEX) => shown.push_str("'…'"),
+            Ok(INTEGER | FLOAT | SMALL) => shown.push('…'),
+            _ => shown.push(c),
+        }
+    }
+    Some(shown)
+}
+
 struct Scan<'a> {
     text: &'a [u8],
     /// Where the scan is.

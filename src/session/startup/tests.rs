@@ -6,7 +6,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::config::{
-    AuditConfig, LimitsConfig, ListenAddress, ReviewConfig, SslMode, TcpConfig, TlsConfig, UserConfig, WebConfig,
+    AuditConfig, LimitsConfig, ListenAddress, NotifyConfig, ReviewConfig, SslMode, TcpConfig, TlsConfig, UserConfig,
+    WebConfig,
 };
 use crate::listener::{Listener, Sharing};
 use crate::review::fixture::database;
@@ -58,6 +59,7 @@ fn context_with(tls: Option<TlsConfig>, change: impl FnOnce(&mut Config)) -> Sta
         store: crate::config::StoreConfig::Sqlite,
         review: ReviewConfig::default(),
         audit: AuditConfig::default(),
+        notify: NotifyConfig::default(),
         users: vec![user("alice", &["engineering"], Some(PASSWORD)), user("bob", &["engineering"], None)],
         databases: vec![
             database("shop", &["dba-team", "engineering"]),

@@ -22,6 +22,16 @@ impl Outbox for SqliteStore {
         self.write(move |connection| register(connection, &targets, now, retired))
     }
 
+    fn free_claims(&self) -> StoreFuture<'_, ()> {
+        self.write(|connection| {
+            connection.execute(
+                "UPDATE deliveries SET lease_until = 0, leased_by = 0 WHERE state = 'WAITING' AND leased_by <> 0",
+                [],
+            )?;
+            Ok(())
+        })
+    }
+
     fn targets(&self) -> StoreFuture<'_, Vec<String>> {
         self.read(|connection| {
             let mut query = connection.prepare_cached("SELECT name FROM notify_targets ORDER BY name")?;

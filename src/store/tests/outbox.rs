@@ -173,6 +173,24 @@ async fn of_one_subject_is_told_in_order_and_of_others_meanwhile() {
 }
 
 #[tokio::test]
+async fn what_a_process_that_was_killed_had_claimed_is_free_where_there_is_no_other() {
+    let place = Place::sqlite();
+    let (store, outbox) = place.open_outbox().await;
+    register(&*outbox, &["a"]).await;
+    store.create(record(request(1))).await.unwrap();
+    assert_eq!(claim(&*outbox, "a", 1, 10).await.len(), 1);
+    outbox.free_claims().await.unwrap();
+    assert_eq!(claim(&*outbox, "a", 2, 10).await.len(), 1);
+    let place = Place::postgres().await;
+    let (store, outbox) = place.open_outbox().await;
+    register(&*outbox, &["a"]).await;
+    store.create(record(request(1))).await.unwrap();
+    assert_eq!(claim(&*outbox, "a", 1, 10).await.len(), 1);
+    outbox.free_claims().await.unwrap();
+    assert!(claim(&*outbox, "a", 2, 10).await.is_empty(), "another proxy may be at it");
+}
+
+#[tokio::test]
 async fn proxies_share_the_work_and_none_is_done_twice() {
     let place = Place::postgres().await;
     let (store, one) = place.open_outbox().await;

@@ -35,6 +35,8 @@ const EXPECTED: &str = "
     POST /api/v1/grants/{id}/reject        401 403 403 403 200 403
     POST /api/v1/grants/{id}/cancel        401 403 403 200 403 200
     POST /api/v1/grants/{id}/revoke        401 403 403 409 409 409
+    GET  /api/v1/notifications             401 403 403 403 403 200
+    POST /api/v1/notifications/{id}/redeliver 401 403 403 403 403 404
     GET  /api/openapi.json                 200 200 200 200 200 200
     GET  /healthz                          200 200 200 200 200 200
     GET  /readyz                           200 200 200 200 200 200

@@ -184,3 +184,25 @@ fn shapes_are_what_postgresql_scans() {
     }
     assert!(with_shape > 2_000, "{with_shape}");
 }
+
+#[test]
+fn without_its_literals_a_text_tells_no_value() {
+    let shown = |text: &str| crate::analysis::without_literals(text);
+    for (text, expected) in [
+        ("SELECT 1", "SELECT …"),
+        (
+            " UPDATE \"Tab\" SET v = 'sëcret', n = 12345.5 -- of 4711\n WHERE id = $1",
+            "UPDATE \"Tab\" SET v = '…', n = … WHERE id = $1",
+        ),
+        ("ALTER ROLE x PASSWORD $q$sëcret$q$", "ALTER ROLE x PASSWORD '…'"),
+        ("SELECT B'1010', X'ff', 99999", "SELECT '…', '…', …"),
+        ("SELECT /* reason: 4711 */ v", "SELECT v"),
+    ] {
+        assert_eq!(shown(text).as_deref(), Some(expected), "{text}");
+    }
+    for text in
+        [r"SELECT 'a\' OR 1=1 --'", "SELECT 1a", "SELECT U&'\\0041'", "SELECT 'open", "SELECT 'a'\n'b'", "SELECT \u{1}"]
+    {
+        assert_eq!(shown(text), None, "{text}");
+    }
+}

@@ -1,0 +1,164 @@
+//! Notifications of the real proxy, taken by servers on this machine.
+
+#[path = "../../src/notify/tests/receiver.rs"]
+#[expect(dead_code, reason = "the unit tests of the same receiver use more of it")]
+mod receiver;
+
+use std::process::Stdio;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+
+use self::receiver::{Answer, Call, Receiver};
+use crate::support::client::affected;
+use crate::support::config::WRITES_HELD;
+use crate::support::proxy::{Launch, Proxy};
+use crate::support::server::Database;
+use crate::support::within;
+
+const UPDATE: &str = "UPDATE customers SET note = 'canary-5521' WHERE id = 1";
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const FORMER: &str = "whsec_CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=";
+
+/// A proxy that holds writes and tells that receiver; carol is an admin.
+async fn proxy(receiver: &Receiver) -> Proxy {
+    let fragment = format!(
+        "{WRITES_HELD}\n[[notify.webhooks]]\nname = \"siem\"\nurl = \"{}\"\nallow_addresses = [\"127.0.0.1\"]\n\
+         secret = {{ env = \"HOOK_SECRET\" }}\nformer_secret = {{ env = \"HOOK_FORMER\" }}\n",
+        receiver.url()
+    );
+    let environment = [("HOOK_SECRET", SECRET), ("HOOK_FORMER", FORMER)];
+    let launch = Launch { fragment: &fragment, environment: &environment, ..Launch::default() };
+    let adapt =
+        |text: String| text.replacen("groups = [\"security-team\"]", "groups = [\"security-team\", \"admin\"]", 1);
+    Proxy::in_front_of(Database::create().await, launch, adapt).await
+}
+
+/// Waits until so many calls were answered with 200.
+async fn taken(receiver: &Receiver, count: usize) -> Vec<Call> {
+    let all = async {
+        loop {
+            let calls: Vec<_> = receiver.calls().into_iter().filter(|call| call.status == 200).collect();
+            if calls.len() >= count {
+                return calls;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    within("calls of the webhook", all).await
+}
+
+/// What the reference implementation and the schema make of the calls: their types.
+async fn verified(calls: &[Call], secret: &str) -> Vec<String> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let lines = calls.iter().map(|call| {
+        let headers = ["webhook-id", "webhook-timestamp", "webhook-signature"].map(|name| (name, call.header(name)));
+        let headers: std::collections::BTreeMap<_, _> = headers.into_iter().collect();
+        let body = std::str::from_utf8(&call.body).expect("UTF-8");
+        format!("{}\n", json!({"secret": secret, "headers": headers, "body": body}))
+    });
+    let mut child = tokio::process::Command::new("python3")
+        .arg(root.join("tests/clients/webhooks.py"))
+        .arg(root.join("docs/webhook-event.schema.json"))
+        .env("PYTHONPATH", root.join("target/clients/python"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("python3 (scripts/setup --tests installs what it needs)");
+    let mut stdin = child.stdin.take().expect("stdin");
+    stdin.write_all(lines.collect::<String>().as_bytes()).await.expect("the script reads");
+    drop(stdin);
+    let output = within("the script", child.wait_with_output()).await.expect("the script");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn every_transition_is_told_with_a_signature_that_others_verify() {
+    let receiver = Receiver::answering(200).await;
+    let proxy = proxy(&receiver).await;
+    let mut alice = proxy.client("alice").await;
+    let held = alice.hold(UPDATE).await;
+    let (id, begun) = (held.id.clone(), std::time::Instant::now());
+    let created = taken(&receiver, 1).await;
+    assert!(begun.elapsed().as_secs() < 2, "the reviewer hears of it within two seconds");
+    assert_eq!(proxy.api("bob").approve(&id).await, 200);
+    assert_eq!(affected(&held.outcome().await.expect("the update")), Some(1));
+    let calls = taken(&receiver, 4).await;
+    let expected = ["created", "approved", "executing", "executed"].map(|what| format!("access_request.{what}"));
+    for secret in [SECRET, FORMER] {
+        assert_eq!(verified(&calls, secret).await, expected);
+    }
+    let request = created[0].json()["data"]["request"].clone();
+    assert_eq!((request["id"].as_str(), request["user"].as_str()), (Some(id.as_str()), Some("alice")));
+    assert_eq!(request["statement"]["text"], "UPDATE customers SET note = '…' WHERE id = …");
+    for call in &calls {
+        assert!(!String::from_utf8_lossy(&call.body).contains("canary-5521"));
+    }
+    assert!(!proxy.log().contains("canary-5521"));
+}
+
+#[tokio::test]
+async fn what_was_not_told_before_a_crash_is_told_after_it() {
+    let receiver = Receiver::answering(503).await;
+    let mut proxy = proxy(&receiver).await;
+    let mut alice = proxy.client("alice").await;
+    let held = alice.hold(UPDATE).await;
+    let id = held.id.clone();
+    within("an attempt", async {
+        while receiver.calls().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    proxy.kill();
+    receiver.play(|_calls, _call| Answer::of(200));
+    let environment = [("HOOK_SECRET", SECRET), ("HOOK_FORMER", FORMER)];
+    proxy.relaunch(Launch { environment: &environment, ..Launch::default() }).await;
+    let calls = taken(&receiver, 2).await;
+    let kinds: Vec<_> = calls.iter().map(|call| call.json()["type"].as_str().expect("type").to_owned()).collect();
+    assert_eq!(kinds, ["access_request.created", "access_request.cancelled"]);
+    assert!(calls.iter().all(|call| call.json()["data"]["request"]["id"] == id.as_str()));
+    assert_eq!(calls[0].header("webhook-id"), receiver.calls()[0].header("webhook-id"), "sent again, not anew");
+}
+
+#[tokio::test]
+async fn admins_see_what_was_told_and_have_it_sent_again() {
+    let receiver = Receiver::start(|_calls, _call| Answer::of(410)).await;
+    let proxy = proxy(&receiver).await;
+    let mut alice = proxy.client("alice").await;
+    let held = alice.hold(UPDATE).await;
+    let dead = async |count: usize| -> Vec<Value> {
+        let found = async {
+            loop {
+                let page = proxy.api("carol").call(Method::GET, "/notifications?state=DEAD", None).await;
+                let list = page.body["notifications"].as_array().expect("a list").clone();
+                if list.len() >= count {
+                    return list;
+                }
+            }
+        };
+        within("what was given up", found).await
+    };
+    let given_up = dead(1).await;
+    assert_eq!((&given_up[0]["subject"], &given_up[0]["answer"]), (&held.id.as_str().into(), &"410".into()));
+    assert_eq!((&given_up[0]["target"], &given_up[0]["what"]), (&"webhook siem".into(), &"PENDING".into()));
+    let shown = proxy.psql("carol", &["-At", "-d", "countersign", "-c", "SHOW NOTIFICATIONS"]).await;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains(&format!("|webhook siem|request|{}|PENDING|", held.id)), "{shown}");
+    let refused = proxy.psql("bob", &["-d", "countersign", "-c", "SHOW NOTIFICATIONS"]).await;
+    assert!(!refused.status.success());
+    receiver.play(|_calls, _call| Answer::of(200));
+    let number = given_up[0]["id"].as_i64().expect("a number");
+    let path = format!("/notifications/{number}/redeliver");
+    assert_eq!(proxy.api("bob").call(Method::POST, &path, None).await.status, 403);
+    assert_eq!(proxy.api("carol").call(Method::POST, &path, None).await.status, 200);
+    let calls = taken(&receiver, 1).await;
+    assert_eq!(calls[0].json()["data"]["request"]["id"], held.id.as_str());
+    let delivered = "countersign_notify_attempts_total{target=\"webhook siem\",outcome=\"delivered\"}";
+    within("the counter", async { while proxy.metric(delivered).await < 1.0 {} }).await;
+}
