@@ -11,6 +11,7 @@ mod read;
 mod record;
 mod segment;
 mod signing;
+mod sink;
 mod verify;
 mod writer;
 
@@ -21,7 +22,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
+use crate::config::SinkConfig;
 use crate::review::Parameter;
 
 #[cfg(test)]
@@ -32,6 +35,7 @@ use queue::Queue;
 pub use read::{Entry, Follower, InChain, Newest, Question, in_chain, last, newest, search, tail};
 pub use record::{FORMAT, KINDS, Record, VerdictId};
 pub use signing::{CHECKPOINT_RECORDS, PublicKey, Signer, SigningKey};
+pub(crate) use sink::Sink;
 pub use verify::{Anchor, Fault, Finding, Known, Report, verify};
 
 /// Size at which a segment is closed and the next one begun.
@@ -109,6 +113,8 @@ pub struct Audit {
     dir: PathBuf,
     queue: Arc<Queue>,
     literals_key: LiteralsKey,
+    /// Number of the last record on stable storage.
+    synced: watch::Receiver<u64>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
@@ -137,7 +143,8 @@ impl Audit {
         let (closed, closings) = std::sync::mpsc::channel();
         let keeper = keeper::Keeper::new(dir, options.retention, Arc::clone(&queue));
         let literals_key = options.literals_key.clone();
-        let mut writer = writer::Writer::new(dir, opened, options, closed);
+        let (told, synced) = watch::channel(opened.next_seq.saturating_sub(1));
+        let mut writer = writer::Writer::new(dir, opened, options, writer::Tells { closed, synced: told });
         let source = Arc::clone(&queue);
         let spawned = |source| AuditError::Open { path: dir.to_owned(), source };
         let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
@@ -145,7 +152,7 @@ impl Audit {
             named("audit").spawn(move || writer.run(&source)).map_err(spawned)?,
             named("audit-keeper").spawn(move || keeper.run(&closings)).map_err(spawned)?,
         ];
-        Ok(Self { dir: dir.to_owned(), queue, literals_key, threads })
+        Ok(Self { dir: dir.to_owned(), queue, literals_key, synced, threads })
     }
 
     /// Where its segments are.
@@ -226,7 +233,8 @@ impl Audit {
     #[cfg(test)]
     pub(crate) fn detached() -> Self {
         let literals_key = LiteralsKey::default();
-        Self { dir: PathBuf::new(), queue: Arc::default(), literals_key, threads: Vec::new() }
+        let synced = watch::channel(0).1;
+        Self { dir: PathBuf::new(), queue: Arc::default(), literals_key, synced, threads: Vec::new() }
     }
 
     /// Writes what is queued in a detached trail, and tells those who wait for it; the records, without their place in the
@@ -234,6 +242,11 @@ impl Audit {
     #[cfg(test)]
     pub(crate) fn written(&self) -> Vec<String> {
         self.queue.take_all()
+    }
+
+    /// What passes records on to these receivers, once it is run.
+    pub(crate) fn sinks(&self, configs: &[SinkConfig]) -> Vec<Sink> {
+        configs.iter().map(|config| Sink::new(config.clone(), &self.dir, self.synced.clone())).collect()
     }
 
     /// Bytes waiting to be written.

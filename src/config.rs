@@ -18,6 +18,7 @@ mod reader;
 mod resolve;
 mod rules;
 mod secret;
+mod sinks;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub(crate) use self::problem::nearest;
 pub use self::problem::{ConfigProblems, Problem};
 pub(crate) use self::resolve::CONSOLE;
 pub use self::secret::{derive_verifier, mask_key};
+pub use self::sinks::{SinkConfig, SinkTarget, SyslogAddress};
 pub use self::store::StoreConfig;
 pub use self::token::TokenConfig;
 pub use self::web::WebConfig;

@@ -293,6 +293,10 @@ impl Server {
             let ending = drain::reached(&mut phase, Phase::Ending);
             shared.cards.run(Arc::clone(&shared.review), ending).await;
         });
+        for sink in self.shared.audit.sinks(&self.shared.config().audit.sinks) {
+            let mut phase = self.phase.subscribe();
+            self.services.spawn(sink.run(async move { drain::reached(&mut phase, Phase::Ending).await }));
+        }
         let mut phase = self.phase.subscribe();
         let ending = async move { drain::reached(&mut phase, Phase::Ending).await };
         self.services.spawn(async move {
@@ -409,6 +413,7 @@ fn warn_of_what_stays(old: &Config, new: &Config) {
         ("data_dir", old.data_dir != new.data_dir),
         ("[store]", old.store != new.store),
         ("reuse_port", old.reuse_port != new.reuse_port),
+        ("[[audit.sinks]]", old.audit.sinks != new.audit.sinks),
         ("[web] listen", old.web.listen != new.web.listen),
     ];
     for (key, _) in changed.iter().filter(|(_, changed)| *changed) {

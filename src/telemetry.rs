@@ -30,6 +30,12 @@ pub const TOLD_LATE: &str = "countersign_told_late_total";
 pub const OTHER_RULES: &str = "countersign_other_rules";
 /// Gauge: bytes of audit records that wait to be written.
 pub const AUDIT_LAG_BYTES: &str = "countersign_audit_lag_bytes";
+/// Gauge with label `sink`: records on stable storage that a sink has not passed on.
+pub const AUDIT_SINK_LAG: &str = "countersign_audit_sink_lag_records";
+/// Counter with label `sink`: records that a sink has not passed on and never will.
+pub const AUDIT_SINK_DROPPED: &str = "countersign_audit_sink_dropped_total";
+/// Counter with label `sink`: attempts to pass records on that have failed and are repeated.
+pub const AUDIT_SINK_FAILURES: &str = "countersign_audit_sink_failures_total";
 
 /// Counter with label `outcome` (`match`, `mismatch`): CancelRequests, by whether a session had that key.
 pub const CANCEL_REQUESTS: &str = "countersign_cancel_requests_total";
@@ -57,7 +63,7 @@ pub const NOTIFY_DEAD: &str = "countersign_notify_dead";
 pub const NOTIFY_ATTEMPTS: &str = "countersign_notify_attempts_total";
 
 /// Every metric.
-pub const ALL: [&str; 16] = [
+pub const ALL: [&str; 19] = [
     SESSIONS,
     HOLDS_PENDING,
     VERDICTS,
@@ -66,6 +72,9 @@ pub const ALL: [&str; 16] = [
     TOLD_LATE,
     OTHER_RULES,
     AUDIT_LAG_BYTES,
+    AUDIT_SINK_LAG,
+    AUDIT_SINK_DROPPED,
+    AUDIT_SINK_FAILURES,
     CANCEL_REQUESTS,
     AUTH_FAILURES,
     STRANGERS_REFUSED,
@@ -201,6 +210,9 @@ pub fn init_metrics() -> Result<PrometheusHandle, TelemetryError> {
     metrics::describe_counter!(TOLD_LATE, "votes and transitions that the trail was told of late");
     metrics::describe_gauge!(OTHER_RULES, "other sets of rules by which proxies on the same store go");
     metrics::describe_gauge!(AUDIT_LAG_BYTES, metrics::Unit::Bytes, "audit records that wait to be written");
+    metrics::describe_gauge!(AUDIT_SINK_LAG, "audit records that a sink has not passed on yet");
+    metrics::describe_counter!(AUDIT_SINK_DROPPED, "audit records that a sink never passes on");
+    metrics::describe_counter!(AUDIT_SINK_FAILURES, "attempts of audit sinks that failed and are repeated");
     metrics::describe_counter!(AUTH_FAILURES, "failed authentications, and clients refused because of them");
     metrics::describe_counter!(STRANGERS_REFUSED, "connections refused because too many had not authenticated");
     metrics::describe_counter!(CANCEL_REQUESTS, "CancelRequests, by whether a session had that key");

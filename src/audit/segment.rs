@@ -127,12 +127,12 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<u32>> {
 
 /// The lines of a segment, and the name of the file that holds them: the plain one while both are there, because only then
 /// it is known to be whole.
-pub(super) fn reader(dir: &Path, number: u32) -> io::Result<(String, Box<dyn BufRead>)> {
+pub(super) fn reader(dir: &Path, number: u32) -> io::Result<(String, Box<dyn BufRead + Send>)> {
     reader_from(dir, number, 0)
 }
 
 /// As [`reader`], behind the first `offset` bytes of text.
-pub(super) fn reader_from(dir: &Path, number: u32, offset: u64) -> io::Result<(String, Box<dyn BufRead>)> {
+pub(super) fn reader_from(dir: &Path, number: u32, offset: u64) -> io::Result<(String, Box<dyn BufRead + Send>)> {
     match File::open(path(dir, number)) {
         Ok(mut file) => {
             file.seek(SeekFrom::Start(offset))?;

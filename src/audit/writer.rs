@@ -12,6 +12,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
 
 use super::queue::{Batch, Queue, Taken};
 use super::record::encode_body;
@@ -44,6 +45,14 @@ struct Unsigned {
     since: Option<Instant>,
 }
 
+/// Whom the writer tells what.
+pub(super) struct Tells {
+    /// That a segment was closed.
+    pub(super) closed: Sender<()>,
+    /// Number of the last record on stable storage.
+    pub(super) synced: watch::Sender<u64>,
+}
+
 pub(super) struct Writer {
     dir: PathBuf,
     segment_bytes_max: u64,
@@ -52,8 +61,7 @@ pub(super) struct Writer {
     size: u64,
     /// When its first record was made.
     began: Option<Timestamp>,
-    /// Told when a segment was closed.
-    closed: Sender<()>,
+    tells: Tells,
     head_file: File,
     next_seq: u64,
     last_hash: LineHash,
@@ -66,7 +74,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(dir: &Path, opened: Opened, options: Options, closed: Sender<()>) -> Self {
+    pub(super) fn new(dir: &Path, opened: Opened, options: Options, tells: Tells) -> Self {
         let Options { segment_bytes_max, signer, checkpoint_after, retention: _, literals_key: _ } = options;
         Self {
             dir: dir.to_owned(),
@@ -77,7 +85,7 @@ impl Writer {
             file: opened.file,
             size: opened.size,
             began: opened.began,
-            closed,
+            tells,
             head_file: opened.head_file,
             next_seq: opened.next_seq,
             last_hash: opened.last_hash,
@@ -246,7 +254,7 @@ impl Writer {
         (self.size, self.began) = (0, None);
         segment::sync_dir(&self.dir)?;
         // Without a keeper the segment stays as it is.
-        let _alone = self.closed.send(());
+        let _alone = self.tells.closed.send(());
         Ok(())
     }
 
@@ -264,6 +272,7 @@ impl Writer {
         if self.unsynced_since.take().is_some() {
             crash_point::wait_for_disk();
             self.file.sync_data()?;
+            self.tells.synced.send_replace(self.next_seq - 1);
         }
         Ok(())
     }

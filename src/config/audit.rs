@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::reader::{Keys, Section};
-use super::{Secret, secret};
+use super::{Secret, SinkConfig, secret, sinks};
 use crate::audit::{CHECKPOINT_AFTER, Literals, LiteralsKey, PublicKey, Signer, SigningKey};
 
 pub(super) const AUDIT_KEYS: Keys = Keys {
@@ -24,6 +24,7 @@ pub(super) const AUDIT_KEYS: Keys = Keys {
         "readers",
         "outcomes",
         "literals_key",
+        "sinks",
     ],
     unavailable: &[],
 };
@@ -78,6 +79,8 @@ pub struct AuditConfig {
     pub retention: Option<Duration>,
     /// Groups whose members may read the trail on the page and through the API, as admins may.
     pub readers: Vec<String>,
+    /// Where records go besides the files.
+    pub sinks: Vec<SinkConfig>,
     /// Private key in PEM; without it, the one in the data directory.
     signing_key: Option<Secret>,
     /// Private key in PEM that hands over to the signing key.
@@ -95,6 +98,7 @@ impl Default for AuditConfig {
             checkpoint: CHECKPOINT_AFTER,
             retention: None,
             readers: Vec::new(),
+            sinks: Vec::new(),
             signing_key: None,
             former_signing_key: None,
             literals_key: None,
@@ -174,6 +178,7 @@ pub(super) fn audit(section: &Section<'_>, directory: &Path) -> AuditConfig {
         retention: section.duration("retention"),
         readers: section.strings("readers").unwrap_or_default(),
         checkpoint: section.duration("checkpoint").unwrap_or(none.checkpoint),
+        sinks: sinks::sinks(section, directory),
         signing_key: key_of("signing_key"),
         former_signing_key: key_of("former_signing_key"),
         literals_key: section.has("literals_key").then(|| secret::secret(section, "literals_key", directory)).flatten(),

@@ -100,6 +100,7 @@ pub(super) const KEYS: &[&Keys] = &[
     &TLS_KEYS,
     &STORE_KEYS,
     &AUDIT_KEYS,
+    &super::sinks::SINK_KEYS,
     &REVIEW_KEYS,
     &MASKING_KEYS,
     &USER_KEYS,

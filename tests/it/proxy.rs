@@ -4,6 +4,7 @@ mod adversarial;
 mod audit;
 mod audit_disk;
 mod audit_records;
+mod audit_sinks;
 mod audit_tamper;
 mod batch;
 mod bound;

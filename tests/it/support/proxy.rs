@@ -288,6 +288,8 @@ pub struct Launch<'a> {
     pub notify: Option<&'a Path>,
     /// Further environment variables.
     pub environment: &'a [(&'a str, &'a str)],
+    /// File for standard output.
+    pub stdout: Option<&'a Path>,
     /// Further arguments of `serve`.
     pub arguments: &'a [&'a str],
 }
@@ -307,12 +309,14 @@ impl Launch<'_> {
         if let Some(notify) = self.notify {
             command.env("NOTIFY_SOCKET", notify);
         }
+        let append = |path| File::options().create(true).append(true).open(path).expect("a file");
+        let stdout = self.stdout.map_or_else(Stdio::null, |path| append(path).into());
         command
             .args(["serve", "-c", "countersign.toml"])
             .args(self.arguments)
             .env("COUNTERSIGN_READY_FILE", home.join(ready))
             .envs(self.environment.iter().copied())
-            .stdout(Stdio::null())
+            .stdout(stdout)
             .stderr(log)
             .spawn()
             .expect("the proxy binary")
