@@ -157,3 +157,34 @@ fn warn_of_plaintext(section: &Section<'_>, host: &str) {
         section.report.warn(format!("{} sends records to {host} in plaintext.", section.title));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::tests::{messages, with};
+
+    #[test]
+    fn sinks_say_what_is_wrong_with_them() {
+        #[track_caller]
+        fn check(_top: &str, end: &str, expected: &str) {
+            let messages = messages(with("", end));
+            assert!(messages.len() == 1 && messages[0].contains(expected), "{messages:?}");
+        }
+        let sink = |rest: &str| format!("[[audit.sinks]]\n{rest}\n");
+        check("", &sink("to = \"stdout\""), "lacks \"name\"");
+        check("", &sink("name = \"a b\"\nto = \"stdout\""), "\"a b\" is no name of a sink");
+        check("", &sink("name = \"a\"\nto = \"kafka\""), "\"kafka\"");
+        check("", &sink("name = \"a\"\nto = \"syslog\"\nurl = \"tcp://host\""), "is no address of a syslog receiver");
+        check("", &sink("name = \"a\"\nto = \"webhook\"\nurl = \"ftp://host\""), "is no address of HTTP");
+        check("", &sink("name = \"a\"\nto = \"stdout\"\nkinds = [\"verdicts\"]"), "\"verdicts\"");
+        check("", &sink("name = \"a\"\nto = \"otlp\""), "lacks \"url\"");
+        let two = sink("name = \"a\"\nto = \"stdout\"").repeat(2);
+        check("", &two, "[[audit.sinks]] \"a\" is defined twice");
+        for (url, warned) in
+            [("tcp://siem.internal:601", true), ("tcp://127.0.0.1:601", false), ("unix:/dev/log", false)]
+        {
+            let config = with("", &sink(&format!("name = \"a\"\nto = \"syslog\"\nurl = \"{url}\""))).unwrap();
+            assert_eq!(config.warnings.iter().any(|warning| warning.contains("plaintext")), warned, "{url}");
+            assert_eq!(config.audit.sinks.len(), 1);
+        }
+    }
+}
