@@ -41,7 +41,7 @@ use crate::audit::Literals;
 pub use self::audit::{AuditConfig, Durability, Outcomes};
 pub use self::limits::{LimitsConfig, TcpConfig};
 pub use self::network::Network;
-pub use self::notify::{Endpoint, NotifyConfig, SigningSecret, WebhookConfig};
+pub use self::notify::{Endpoint, NotifyConfig, SigningSecret, SlackConfig, TeamsConfig, WebhookConfig};
 pub(crate) use self::oidc::is_safe;
 pub use self::oidc::{OidcConfig, UserClaim};
 pub(crate) use self::problem::nearest;

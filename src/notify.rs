@@ -9,21 +9,28 @@ mod guard;
 mod http;
 mod pace;
 pub mod payload;
+pub(crate) mod slack;
+mod teams;
 mod webhook;
+mod words;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use self::courier::Courier;
 use self::event::Story;
 use self::http::Outcome;
+use self::slack::desk::{self, Deed};
+use self::slack::{SLACK, Slack};
+use self::teams::Teams;
+use self::webhook::Webhook;
 use crate::config::{Config, NotifyConfig};
 use crate::review::Review;
 use crate::store::StoreError;
@@ -36,6 +43,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const REGISTER_EVERY: SignedDuration = SignedDuration::from_mins(10);
 /// How long other proxies on a shared store may not name a target before it is no longer told.
 const RETIRED_AFTER: SignedDuration = SignedDuration::from_hours(24);
+/// Name of the target that Teams is.
+const TEAMS: &str = "teams";
 
 /// Tells one target.
 pub(crate) trait Tell: Send + Sync {
@@ -61,6 +70,11 @@ pub(crate) struct Notifier {
     /// Where the page is served.
     web: SocketAddr,
     reloaded: Notify,
+    /// Of the configuration in force.
+    slack: Arc<ArcSwapOption<Slack>>,
+    /// What people have done in Slack.
+    deeds: mpsc::Sender<Deed>,
+    to_do: Mutex<Option<mpsc::Receiver<Deed>>>,
 }
 
 impl Notifier {
@@ -71,7 +85,9 @@ impl Notifier {
         config: Arc<ArcSwap<Config>>,
         web: SocketAddr,
     ) -> Arc<Self> {
-        Arc::new(Self { review, outbox, config, web, reloaded: Notify::new() })
+        let (deeds, to_do) = mpsc::channel(desk::QUEUE_MAX);
+        let (slack, reloaded) = Default::default();
+        Arc::new(Self { review, outbox, config, web, reloaded, slack, deeds, to_do: Mutex::new(Some(to_do)) })
     }
 
     /// Makes ready to deliver, and to be told of what happens from now on. Call it once, before [`Notifier::run`].
@@ -98,6 +114,11 @@ impl Notifier {
         Arc::clone(&self.outbox)
     }
 
+    /// Has done what somebody did in Slack; whether there is room for it.
+    pub(crate) fn do_later(&self, deed: Deed) -> bool {
+        self.deeds.try_send(deed).is_ok()
+    }
+
     /// Another configuration is in force.
     pub(crate) fn reloaded(&self) {
         self.reloaded.notify_one();
@@ -111,11 +132,17 @@ impl Notifier {
     /// Delivers until `shutdown`.
     pub(crate) async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()>) {
         let mut shutdown = std::pin::pin!(shutdown);
+        let (open, closed) = watch::channel(());
+        let mut desk = JoinSet::new();
+        if let Some(to_do) = self.to_do.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let slack = Arc::clone(&self.slack);
+            desk.spawn(desk::run(to_do, closed, move || slack.load_full()));
+        }
         loop {
             let config = self.config.load_full();
             let (stop, stopped) = watch::channel(());
             let mut couriers = JoinSet::new();
-            for target in targets(&config, self.web) {
+            for target in self.targets(&config) {
                 let courier = Courier::new(target, &self.review, Arc::clone(&self.outbox), config.notify.give_up_after);
                 couriers.spawn(courier.run(stopped.clone()));
             }
@@ -128,10 +155,29 @@ impl Notifier {
             drop(stop);
             while couriers.join_next().await.is_some() {}
             if is_over {
+                drop(open);
+                while desk.join_next().await.is_some() {}
                 return;
             }
             self.tell_of_config(&config).await;
         }
+    }
+
+    /// The targets of a configuration.
+    fn targets(&self, config: &Config) -> Vec<Target> {
+        let public_url = config.web.url_at(self.web);
+        let target = |name: String, tell: Arc<dyn Tell>| Target { name, tell };
+        let webhooks = config.notify.webhooks.iter();
+        let mut targets: Vec<Target> = webhooks
+            .map(|webhook| target(webhook_name(&webhook.name), Arc::new(Webhook::new(webhook, &public_url))))
+            .collect();
+        let teams = config.notify.teams.as_ref();
+        targets.extend(teams.map(|teams| target(TEAMS.to_owned(), Arc::new(Teams::new(teams, &public_url)))));
+        let slack = config.notify.slack.as_ref();
+        let slack = slack.map(|slack| Arc::new(Slack::new(slack, &self.review, &self.outbox, &public_url)));
+        self.slack.store(slack.clone());
+        targets.extend(slack.map(|slack| target(SLACK.to_owned(), slack)));
+        targets
     }
 
     /// Counts and sweeps for ever.
@@ -192,18 +238,10 @@ impl Notifier {
     }
 }
 
-/// The targets of a configuration.
-fn targets(config: &Config, web: SocketAddr) -> Vec<Target> {
-    let public_url = config.web.url_at(web);
-    let webhooks = config.notify.webhooks.iter().map(|webhook| {
-        let tell: Arc<dyn Tell> = Arc::new(webhook::Webhook::new(webhook, &public_url));
-        Target { name: webhook_name(&webhook.name), tell }
-    });
-    webhooks.collect()
-}
-
 fn names(config: &NotifyConfig) -> Vec<String> {
-    config.webhooks.iter().map(|webhook| webhook_name(&webhook.name)).collect()
+    let webhooks = config.webhooks.iter().map(|webhook| webhook_name(&webhook.name));
+    let teams = config.teams.iter().map(|_| TEAMS.to_owned());
+    webhooks.chain(teams).chain(config.slack.iter().map(|_| SLACK.to_owned())).collect()
 }
 
 fn webhook_name(name: &str) -> String {

@@ -221,6 +221,8 @@ pub enum Surface {
     Web,
     /// The console in psql.
     Console,
+    /// A button or dialog in Slack.
+    Slack,
     /// The proxy itself: expiry, restart, policy.
     Proxy,
 }

@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinSet;
 
-use crate::audit::{self, Audit, AuditError};
+use crate::audit::{Audit, AuditError};
 use crate::called::{self, Call, CallError, Called, Door, Visitors};
 use crate::cancel::CancelRegistry;
 use crate::card::CardDesk;
@@ -45,7 +45,7 @@ use crate::stream::ClientStream;
 use crate::telemetry::{STRANGERS_REFUSED, VerdictCounters};
 use crate::tls::{self, TlsError};
 use crate::web::{self, ApiState, Behind, Pulse};
-use open::{databases, open_store, settle};
+use open::{databases, open_store, settle, trail_options};
 use recorded::record_config;
 
 /// How long what was cancelled may take to end.
@@ -213,14 +213,7 @@ impl Server {
         }
         config.ensure_mask_key().map_err(unusable)?;
         let now = Timestamp::now();
-        let signer = config.audit.signer(&data_dir).map_err(unusable)?;
-        let options = audit::Options {
-            signer: Some(signer),
-            checkpoint_after: config.audit.checkpoint,
-            retention: config.audit.retention,
-            literals_key: config.audit.literals_key(&data_dir).map_err(unusable)?,
-            ..audit::Options::default()
-        };
+        let options = trail_options(&config.audit, &data_dir).map_err(unusable)?;
         let audit = Arc::new(Audit::open_with(&data_dir.join("audit"), options, now)?);
         record_config(&audit, &data_dir, &config);
         let (store, callers, outbox) = open_store(&config).await?;

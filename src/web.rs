@@ -33,6 +33,7 @@ mod remarks;
 mod run;
 mod server;
 mod session;
+mod slack;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -183,6 +184,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/login/cli", get(passwords::form).post(passwords::submit))
         .route("/login/cli/claim", post(passwords::claim))
         .route("/logout", post(login::sign_out))
+        .route("/slack/interactions", post(slack::interactions))
+        .route("/slack/commands", post(slack::commands))
         .route("/requests", get(pages::requests))
         .route("/requests/{id}", get(pages::show))
         .route("/requests/{id}/comment", get(pages::back_to).post(pages::comment))

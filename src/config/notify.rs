@@ -14,12 +14,23 @@ use super::reader::{Keys, Section};
 use super::{Network, Secret, access, oidc, secret};
 
 pub(super) const NOTIFY_KEYS: Keys =
-    Keys { table: "[notify]", known: &["retention", "give_up_after", "webhooks"], unavailable: &["teams", "slack"] };
+    Keys { table: "[notify]", known: &["retention", "give_up_after", "webhooks", "teams", "slack"], unavailable: &[] };
 pub(super) const WEBHOOK_KEYS: Keys = Keys {
     table: "[[notify.webhooks]]",
     known: &["name", "url", "secret", "former_secret", "include_statement", "allow_addresses", "ca"],
     unavailable: &[],
 };
+
+pub(super) const TEAMS_KEYS: Keys =
+    Keys { table: "[notify.teams]", known: &["url", "include_statement", "allow_addresses", "ca"], unavailable: &[] };
+pub(super) const SLACK_KEYS: Keys = Keys {
+    table: "[notify.slack]",
+    known: &["bot_token", "signing_secret", "channels", "include_statement", "url", "allow_addresses", "ca"],
+    unavailable: &[],
+};
+
+/// Where the methods of Slack's Web API are.
+const SLACK_URL: &str = "https://slack.com/api/";
 
 /// What was delivered, or given up, is shown for so long.
 const RETENTION: Duration = Duration::from_secs(7 * 86_400);
@@ -39,11 +50,15 @@ pub struct NotifyConfig {
     pub give_up_after: Duration,
     /// `[[notify.webhooks]]`.
     pub webhooks: Vec<WebhookConfig>,
+    /// `[notify.teams]`.
+    pub teams: Option<TeamsConfig>,
+    /// `[notify.slack]`.
+    pub slack: Option<SlackConfig>,
 }
 
 impl Default for NotifyConfig {
     fn default() -> Self {
-        Self { retention: RETENTION, give_up_after: GIVE_UP_AFTER, webhooks: Vec::new() }
+        Self { retention: RETENTION, give_up_after: GIVE_UP_AFTER, webhooks: Vec::new(), teams: None, slack: None }
     }
 }
 
@@ -70,6 +85,30 @@ pub struct WebhookConfig {
     /// What signs besides, while the other end changes over.
     pub former_secret: Option<SigningSecret>,
     /// Whether statements are sent with their literals, and parameters.
+    pub include_statement: bool,
+}
+
+/// `[notify.teams]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TeamsConfig {
+    /// The webhook of a workflow.
+    pub endpoint: Endpoint,
+    /// Whether statements are sent with their literals.
+    pub include_statement: bool,
+}
+
+/// `[notify.slack]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlackConfig {
+    /// The Web API.
+    pub endpoint: Endpoint,
+    /// What the app calls it with.
+    pub bot_token: Secret,
+    /// What calls of Slack are signed with; without one none are taken.
+    pub signing_secret: Option<Secret>,
+    /// Ids of channels that hear of everything.
+    pub channels: Vec<String>,
+    /// Whether statements are sent with their literals.
     pub include_statement: bool,
 }
 
@@ -111,7 +150,51 @@ pub(super) fn notify(section: &Section<'_>, directory: &Path) -> NotifyConfig {
         retention: section.duration("retention").unwrap_or(RETENTION),
         give_up_after: section.duration("give_up_after").unwrap_or(GIVE_UP_AFTER),
         webhooks,
+        teams: section
+            .section("teams", TEAMS_KEYS.table.to_owned(), &TEAMS_KEYS)
+            .and_then(|one| teams(&one, directory)),
+        slack: section
+            .section("slack", SLACK_KEYS.table.to_owned(), &SLACK_KEYS)
+            .and_then(|one| slack(&one, directory)),
     }
+}
+
+fn teams(section: &Section<'_>, directory: &Path) -> Option<TeamsConfig> {
+    if section.is_text("url") {
+        let hint = "it lets anybody write to the channel: write { env = \"NAME\" } or { file = \"path\" }".to_owned();
+        section.problem("url", "\"url\" in [notify.teams] stands in the file in clear", Some(hint));
+        return None;
+    }
+    let include_statement = include_statement(section);
+    Some(TeamsConfig { endpoint: endpoint(section, directory)?, include_statement })
+}
+
+fn slack(section: &Section<'_>, directory: &Path) -> Option<SlackConfig> {
+    let read = |key: &str| section.has(key).then(|| secret::secret(section, key, directory)).flatten();
+    let (given, signing_secret) = (read("bot_token"), read("signing_secret"));
+    let bot_token = section.required("bot_token", given);
+    if bot_token.as_ref().is_some_and(|token| !token.expose().starts_with("xoxb-")) {
+        let hint = "it is shown as \"Bot User OAuth Token\" once the app is installed".to_owned();
+        section.problem("bot_token", "\"bot_token\" in [notify.slack] is not the token of a bot (xoxb-…)", Some(hint));
+    }
+    let channels = section.strings("channels").unwrap_or_default();
+    for channel in channels.iter().filter(|channel| !is_slack_id(channel)) {
+        let hint = "a channel's id stands at the end of its details: C0123456789".to_owned();
+        section.problem("channels", format!("\"{channel}\" is not the id of a channel"), Some(hint));
+    }
+    let default = || {
+        let url = Secret::new(SLACK_URL.to_owned());
+        Some(Endpoint { url, allow_addresses: access::networks(section, "allow_addresses"), ca: None })
+    };
+    let endpoint = if section.has("url") { endpoint(section, directory) } else { default() };
+    let include_statement = include_statement(section);
+    Some(SlackConfig { endpoint: endpoint?, bot_token: bot_token?, signing_secret, channels, include_statement })
+}
+
+/// Whether it looks like what Slack calls a channel or a person.
+fn is_slack_id(text: &str) -> bool {
+    let is_known = text.starts_with(['C', 'G', 'D', 'U', 'W']);
+    is_known && text.len() > 1 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
 }
 
 fn webhook(section: &Section<'_>, directory: &Path) -> Option<WebhookConfig> {

@@ -19,9 +19,9 @@ use super::limits::{self, LIMIT_KEYS, SESSIONS_MAX, TCP_KEYS};
 #[cfg(test)]
 use super::masks::MASK_VALUE_KEYS;
 use super::masks::{self, MASK_KEYS, Shared};
-#[cfg(test)]
-use super::notify::WEBHOOK_KEYS;
 use super::notify::{self, NOTIFY_KEYS, NotifyConfig};
+#[cfg(test)]
+use super::notify::{SLACK_KEYS, TEAMS_KEYS, WEBHOOK_KEYS};
 #[cfg(test)]
 use super::oidc::OIDC_KEYS;
 use super::oidc::{self, Links};
@@ -111,6 +111,8 @@ pub(super) const KEYS: &[&Keys] = &[
     &MASK_VALUE_KEYS,
     &NOTIFY_KEYS,
     &WEBHOOK_KEYS,
+    &TEAMS_KEYS,
+    &SLACK_KEYS,
     &super::token::TOKEN_KEYS,
     &secret::PASSWORD_KEYS,
     &secret::WEB_PASSWORD_KEYS,

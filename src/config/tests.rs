@@ -5,6 +5,8 @@ use countersign_policy::rule::{Action, Mode, Stage};
 
 use super::*;
 
+mod notify;
+
 const MINIMAL: &str = r#"
 [[users]]
 name = "alice"
@@ -178,7 +180,7 @@ fn a_store_is_embedded_or_a_postgresql() {
 
 #[test]
 fn keys_that_nothing_enforces_yet_are_refused() {
-    check("", "[notify.slack]\n", "key \"slack\" in [notify] is not available in this version");
+    check("", "[notify.slack]\n", "[notify.slack] lacks \"bot_token\"");
     check("", "[audit]\nrecord_results = \"counts\"\n", "recording results is not available in this version");
 }
 
@@ -323,36 +325,6 @@ fn the_mask_key_is_made_when_a_hash_needs_it() {
     assert!(!with(&top, "").unwrap().mask_key_missing);
     let configured = with("", &format!("{mask}[masking]\nhash_key = {{ env = \"PATH\" }}\n")).unwrap();
     assert!(!configured.mask_key_missing);
-}
-
-#[test]
-fn webhooks_are_checked() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| {
-        use std::os::unix::fs::PermissionsExt;
-        let path = directory.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        format!("{{ file = {path:?} }}")
-    };
-    let good = file("good", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-    let short = file("short", "whsec_MfKQ9r8GKYqrTw==");
-    let hook = |url: &str, secret: &str, more: &str| {
-        format!("[[notify.webhooks]]\nname = \"siem\"\nurl = {url}\nsecret = {secret}\n{more}\n")
-    };
-    let (inside, url) = ("\"http://hooks.internal/x\"", "\"https://hooks.example.com/x\"");
-    let config = with("", &hook(url, &good, "allow_addresses = \"10.0.0.0/8\"")).unwrap();
-    assert_eq!((config.notify.webhooks.len(), config.warnings), (1, Vec::<String>::new()));
-    check("", &hook(inside, &good, ""), "\"url\" in [[notify.webhooks]] \"siem\" is not an https:// URL");
-    let bad = "\"secret\" in [[notify.webhooks]] \"siem\" is not whsec_ and base 64 of 24 to 64 bytes";
-    check("", &hook(url, &short, ""), bad);
-    let clear = "\"secret\" in [[notify.webhooks]] \"siem\" stands in the file in clear";
-    check("", &hook(url, "\"whsec_x\"", ""), clear);
-    let network = "\"10.0.0.1/8\" is not a network";
-    check("", &hook(url, &good, "allow_addresses = [\"10.0.0.1/8\"]"), network);
-    let twice = format!("{}{}", hook(url, &good, ""), hook(url, &good, ""));
-    check("", &twice, "[[notify.webhooks]] \"siem\" is defined twice");
-    check_warning("", &hook(url, &good, "include_statement = true"), "with their literals and parameters");
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! Targets that are played by servers on this machine.
 
 mod burst;
+mod people;
 mod receiver;
+mod slack;
+mod teams;
 mod webhooks;
+mod workspace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +31,11 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn new(tell: Arc<dyn Tell>) -> Self {
-        let bench = Bench::new();
+        Self::on(Bench::new(), tell).await
+    }
+
+    /// Of what is there already.
+    pub(super) async fn on(bench: Bench, tell: Arc<dyn Tell>) -> Self {
         let names = vec!["webhook siem".to_owned()];
         bench.outbox.register(names, at(0), at(0)).await.unwrap();
         let target = Target { name: "webhook siem".to_owned(), tell };

@@ -238,6 +238,11 @@ impl Review {
         groups.iter().any(|group| group == ADMIN_GROUP)
     }
 
+    /// The configuration in force.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
     /// Whether other proxies may use the same store.
     #[must_use]
     pub fn is_store_shared(&self) -> bool {

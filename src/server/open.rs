@@ -4,20 +4,33 @@
 //! the same keeps its catalog over a reload.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::ServerError;
+use crate::audit;
 use crate::catalog::{CatalogOptions, CatalogService};
-use crate::config::{Config, DatabaseConfig, SslMode, StoreConfig};
+use crate::config::{AuditConfig, Config, DatabaseConfig, SslMode, StoreConfig};
 use crate::database::Database;
 use crate::notify::Notifier;
 use crate::review::Review;
 use crate::store::outbox::Outbox;
 use crate::store::{Callers, PostgresStore, SqliteStore, Store, StoreError};
 use crate::tls;
+
+/// How the trail is kept; its keys are made when there are none.
+pub(super) fn trail_options(config: &AuditConfig, data_dir: &Path) -> io::Result<audit::Options> {
+    Ok(audit::Options {
+        signer: Some(config.signer(data_dir)?),
+        checkpoint_after: config.checkpoint,
+        retention: config.retention,
+        literals_key: config.literals_key(data_dir)?,
+        ..audit::Options::default()
+    })
+}
 
 /// One store: of requests, of callers, and of what is to be told.
 type Opened = (Arc<dyn Store>, Arc<dyn Callers>, Arc<dyn Outbox>);

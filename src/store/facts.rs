@@ -182,12 +182,13 @@ pub(super) fn surface_name(surface: Surface) -> &'static str {
         Surface::Api => "api",
         Surface::Web => "web",
         Surface::Console => "console",
+        Surface::Slack => "slack",
         Surface::Proxy => "proxy",
     }
 }
 
 pub(super) fn surface_from(name: &str) -> Result<Surface, StoreError> {
-    [Surface::Wire, Surface::Api, Surface::Web, Surface::Console, Surface::Proxy]
+    [Surface::Wire, Surface::Api, Surface::Web, Surface::Console, Surface::Slack, Surface::Proxy]
         .into_iter()
         .find(|surface| surface_name(*surface) == name)
         .ok_or(StoreError::Invalid("surface"))

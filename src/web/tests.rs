@@ -14,6 +14,7 @@ mod looks;
 mod notifications;
 mod oidc;
 mod page;
+mod slack;
 mod table;
 
 use crate::review::fixture::{Bench, new_request};

@@ -35,11 +35,17 @@ pub(crate) struct Answer {
     pub(crate) headers: Vec<(&'static str, String)>,
     /// Bytes of the body; the last are never sent when there are very many.
     pub(crate) body: usize,
+    /// What stands in the body instead.
+    pub(crate) json: Option<Value>,
 }
 
 impl Answer {
     pub(crate) fn of(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: 2 }
+        Self { status, headers: Vec::new(), body: 2, json: None }
+    }
+
+    pub(crate) fn json(json: Value) -> Self {
+        Self { json: Some(json), ..Self::of(200) }
     }
 }
 
@@ -96,7 +102,8 @@ async fn take(State(played): State<Arc<Mutex<Played>>>, request: Request) -> Res
     let answer = play(calls, &call);
     call.status = answer.status;
     calls.push(call);
-    let mut response = Response::new(Body::from(vec![b'x'; answer.body]));
+    let body = answer.json.map_or_else(|| vec![b'x'; answer.body], |json| json.to_string().into_bytes());
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap();
     for (name, value) in answer.headers {
         response.headers_mut().insert(name, value.parse().unwrap());
