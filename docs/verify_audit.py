@@ -38,7 +38,7 @@ def lines(directory):
                 yield f"{segment.name}:{count}", line.rstrip(b"\n")
 
 
-def check(directory, trusted):
+def check(directory, trusted, anchors):
     """Yields what is wrong, and where."""
     seq, last, vouched, retired = None, None, None, {}
     first = None
@@ -58,6 +58,8 @@ def check(directory, trusted):
             yield f"{place}: record {record['seq']} follows record {seq}"
             return
         seq, last = record["seq"], hashlib.sha256(line).hexdigest()
+        if anchors.pop(seq, {last}) != {last}:
+            yield f"{place}: record {seq} is not the anchored one"
         if record["kind"] == "retired":
             retired[record["last_seq"]] = record["last_hash"]
         if record["kind"] == "checkpoint" and trusted:
@@ -75,6 +77,8 @@ def check(directory, trusted):
     if seq is None:
         yield f"{directory}: no records"
         return
+    for missing in sorted(anchor for anchor in anchors if anchor >= first["seq"]):
+        yield f"the anchored record {missing} is not there"
     before = "0" * 64 if first["seq"] == 1 else retired.get(first["seq"] - 1)
     if first["prev"] != before:
         yield f"the trail begins at record {first['seq']}, and no record says what became of those before it"
@@ -93,8 +97,13 @@ def main():
     parser = argparse.ArgumentParser(description="Check a Countersign audit trail")
     parser.add_argument("directory", type=pathlib.Path)
     parser.add_argument("--key", action="append", default=[], help="trusted public key, as \"countersign audit key\" prints it")
+    parser.add_argument("--anchor", action="append", default=[], help="SEQ:HASH of a record that must still be there")
     arguments = parser.parse_args()
-    findings = list(check(arguments.directory, set(arguments.key)))
+    anchors = {}
+    for anchor in arguments.anchor:
+        seq, digest = anchor.split(":")
+        anchors.setdefault(int(seq), set()).add(digest)
+    findings = list(check(arguments.directory, set(arguments.key), anchors))
     for finding in findings:
         print(finding)
     print("NOT INTACT" if findings else "intact")

@@ -26,6 +26,7 @@ use tokio::sync::watch;
 
 use crate::config::SinkConfig;
 use crate::review::Parameter;
+use crate::store::Store;
 
 #[cfg(test)]
 pub(crate) use history::history_of;
@@ -105,6 +106,17 @@ impl Default for Options {
             literals_key: LiteralsKey::default(),
         }
     }
+}
+
+/// A checkpoint of a trail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrailAnchor {
+    /// Number of the record.
+    pub seq: u64,
+    /// SHA-256 of its line, hexadecimal.
+    pub hash: String,
+    /// The line.
+    pub line: String,
 }
 
 /// Handle to the one writer of a trail. Dropping it writes and syncs what is queued.
@@ -247,6 +259,11 @@ impl Audit {
     /// What passes records on to these receivers, once it is run.
     pub(crate) fn sinks(&self, configs: &[SinkConfig]) -> Vec<Sink> {
         configs.iter().map(|config| Sink::new(config.clone(), &self.dir, self.synced.clone())).collect()
+    }
+
+    /// What has the store keep checkpoints, if it is one that does.
+    pub(crate) fn anchoring(&self, store: &Arc<dyn Store>) -> Option<Sink> {
+        store.keeps_anchors().then(|| Sink::anchoring(Arc::clone(store), &self.dir, self.synced.clone()))
     }
 
     /// Bytes waiting to be written.

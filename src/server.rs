@@ -224,6 +224,7 @@ impl Server {
             .local_addr()
             .map_err(|source| ServerError::Listen { address: config.web.listen.to_string(), source })?;
         let config = Arc::new(ArcSwap::from_pointee(config));
+        let anchoring = audit.anchoring(&store);
         let review = Review::new(store, Arc::clone(&audit), Arc::clone(&config));
         review.roles().follow(&config.load(), &databases);
         review.people().follow(Arc::clone(&callers));
@@ -265,7 +266,17 @@ impl Server {
         let pulse = Arc::new(ServerPulse { shared: Arc::clone(shared), phase: server.phase.subscribe() });
         let behind = Behind { review, config, callers, audit, failures, metrics, pulse, notifier };
         server.spawn(listeners, web_listener, visitors, ApiState::new(behind));
+        server.pass_on(anchoring);
         Ok(server)
+    }
+
+    /// Has records of the trail passed on.
+    fn pass_on(&mut self, anchoring: Option<crate::audit::Sink>) {
+        let sinks = self.shared.audit.sinks(&self.shared.config().audit.sinks);
+        for sink in sinks.into_iter().chain(anchoring) {
+            let mut phase = self.phase.subscribe();
+            self.services.spawn(sink.run(async move { drain::reached(&mut phase, Phase::Ending).await }));
+        }
     }
 
     fn spawn(&mut self, listeners: Vec<Listener>, web_listener: TcpListener, visitors: Visitors, state: ApiState) {
@@ -286,10 +297,6 @@ impl Server {
             let ending = drain::reached(&mut phase, Phase::Ending);
             shared.cards.run(Arc::clone(&shared.review), ending).await;
         });
-        for sink in self.shared.audit.sinks(&self.shared.config().audit.sinks) {
-            let mut phase = self.phase.subscribe();
-            self.services.spawn(sink.run(async move { drain::reached(&mut phase, Phase::Ending).await }));
-        }
         let mut phase = self.phase.subscribe();
         let ending = async move { drain::reached(&mut phase, Phase::Ending).await };
         self.services.spawn(async move {

@@ -29,6 +29,7 @@ use utoipa::ToSchema;
 use countersign_policy::grant::Binding;
 use countersign_policy::rule::Mode;
 
+use crate::audit::TrailAnchor;
 use crate::card::Card;
 use crate::review::{AccessRequest, Comment, GrantId, GrantRecord, GrantState, RequestId, State, Transition, Vote};
 use crate::tls::TlsError;
@@ -430,6 +431,16 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Says by which rules this process goes, as a digest; yields those of others, where they are not the same.
     fn compare_rules(&self, _rules: String) -> StoreFuture<'_, Vec<String>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// Keeps checkpoints of this proxy's trail, for whoever does not believe the files. Nothing where the store lies beside them.
+    fn anchor(&self, _anchors: Vec<TrailAnchor>) -> StoreFuture<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Whether it does.
+    fn keeps_anchors(&self) -> bool {
+        false
     }
 
     /// Whether it can be used at this moment.

@@ -11,14 +11,17 @@ mod syslog;
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::sync::watch;
 
 use self::position::Tail;
+use crate::audit::{TrailAnchor, line_hash};
 use crate::config::{SinkConfig, SinkTarget};
 use crate::fault::with_causes;
+use crate::store::{Store, StoreError};
 use crate::telemetry::{AUDIT_SINK_DROPPED, AUDIT_SINK_FAILURES, AUDIT_SINK_LAG};
 
 /// Most records that are sent at once.
@@ -52,6 +55,10 @@ impl Line {
         Some(Self { seq, at, kind, text })
     }
 
+    fn anchor(&self) -> TrailAnchor {
+        TrailAnchor { seq: self.seq, hash: hex::encode(line_hash(self.text.as_bytes())), line: self.text.clone() }
+    }
+
     /// What is said in the place of records that are lost to a sink.
     fn of_lost(lost: u64, next: &Self) -> Self {
         let (seq, at, kind) = (next.seq, next.at.clone(), "sink_gap".to_owned());
@@ -69,6 +76,9 @@ pub(super) enum SinkError {
     /// As [`SinkError::Io`], over HTTP.
     #[error("could not send")]
     Http(#[from] reqwest::Error),
+    /// The shared store could not keep it.
+    #[error("could not keep checkpoints")]
+    Store(#[from] StoreError),
     /// It answered, and may take it later.
     #[error("the receiver answered {0}")]
     Later(u16),
@@ -82,6 +92,7 @@ enum Transport {
     Stdout(stdout::Stdout),
     Syslog(Box<syslog::Syslog>),
     Http(Box<http::Http>),
+    Store(Arc<dyn Store>),
 }
 
 impl Transport {
@@ -99,6 +110,7 @@ impl Transport {
             Self::Stdout(stdout) => stdout.send(lines).await.map(|()| 0),
             Self::Syslog(syslog) => syslog.send(lines).await.map(|()| 0),
             Self::Http(http) => http.send(lines).await,
+            Self::Store(store) => Ok(store.anchor(lines.iter().map(Line::anchor).collect()).await.map(|()| 0)?),
         }
     }
 }
@@ -106,6 +118,8 @@ impl Transport {
 /// One sink and how far it is.
 pub(crate) struct Sink {
     config: SinkConfig,
+    /// What takes the records in the place of that which the configuration names.
+    store: Option<Arc<dyn Store>>,
     /// Number of the last record on stable storage.
     synced: watch::Receiver<u64>,
     tail: Option<Tail>,
@@ -116,7 +130,15 @@ impl Sink {
     /// is on stable storage.
     pub(crate) fn new(config: SinkConfig, dir: &Path, synced: watch::Receiver<u64>) -> Self {
         let tail = Tail::resume(dir, &config.name);
-        Self { config, synced, tail: Some(tail) }
+        Self { config, store: None, synced, tail: Some(tail) }
+    }
+
+    /// Has a store keep the checkpoints of the trail.
+    pub(crate) fn anchoring(store: Arc<dyn Store>, dir: &Path, synced: watch::Receiver<u64>) -> Self {
+        // No name of a configured sink has a dot.
+        let (name, kinds) = ("store.anchors".to_owned(), vec!["checkpoint".to_owned()]);
+        let config = SinkConfig { name, to: SinkTarget::Stdout, kinds, authorization: None, secret: None, ca: None };
+        Self { store: Some(store), ..Self::new(config, dir, synced) }
     }
 
     /// Sends until `stop` completes or the trail is closed. What has not been sent by then is sent after the next start.
@@ -129,7 +151,9 @@ impl Sink {
     }
 
     async fn follow(&mut self) {
-        let mut transport = match Transport::new(&self.config) {
+        let transport =
+            self.store.take().map_or_else(|| Transport::new(&self.config), |store| Ok(Transport::Store(store)));
+        let mut transport = match transport {
             Ok(transport) => transport,
             Err(error) => {
                 tracing::error!(sink = self.config.name, error = with_causes(&error), "an audit sink cannot be used");

@@ -148,7 +148,7 @@ async fn an_anchor_finds_a_trail_written_anew() {
     write(dir.path(), &["a", "b", "c"], SEGMENT_BYTES_MAX).await;
     let report = verify(dir.path(), Known::default()).unwrap();
     let anchor: Anchor = format!("{}:{}", report.last_seq.unwrap(), report.last_hash.unwrap()).parse().unwrap();
-    let known = Known { anchor: Some(anchor), ..Known::default() };
+    let known = Known { anchors: vec![anchor], ..Known::default() };
     assert!(verify(dir.path(), known.clone()).unwrap().is_intact());
 
     let forged = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@
 
 mod signatures;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io::{self, BufRead};
 use std::path::Path;
@@ -101,6 +101,23 @@ impl std::str::FromStr for Anchor {
     }
 }
 
+impl Anchor {
+    /// Reads a list of anchors: lines of `SEQ:HASH`, or records as they were written, in any order.
+    ///
+    /// # Errors
+    /// The number of the first line that is neither.
+    pub fn read_list(text: &str) -> Result<Vec<Self>, usize> {
+        let read = |(index, line): (usize, &str)| {
+            let record = || {
+                let seq = serde_json::from_str::<segment::Link>(line).ok()?.seq;
+                Some(Self { seq, hash: line_hash(line.as_bytes()) })
+            };
+            line.parse().ok().or_else(record).ok_or(index + 1)
+        };
+        text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(read).collect()
+    }
+}
+
 /// What [`verify`] found.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
@@ -139,8 +156,8 @@ impl Report {
 /// What is known of a trail from elsewhere.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// A record that must still be there, unchanged.
-    pub anchor: Option<Anchor>,
+    /// Records that must still be there, unchanged, as far as they were not removed because of their age.
+    pub anchors: Vec<Anchor>,
     /// Keys of which one has to have signed, or handed over to the key that has. None: the first in the trail is believed.
     pub keys: Vec<PublicKey>,
 }
@@ -151,7 +168,10 @@ pub struct Known {
 /// When the directory or a segment cannot be read.
 pub fn verify(dir: &Path, known: Known) -> io::Result<Report> {
     let signatures = Signatures::trusting(known.keys);
-    let mut walk = Walk { anchor: known.anchor, signatures, ..Walk::default() };
+    let mut walk = Walk { signatures, ..Walk::default() };
+    for anchor in known.anchors {
+        walk.anchors.entry(anchor.seq).or_default().insert(anchor.hash);
+    }
     let numbers = segment::list(dir)?;
     let head = Head::read(dir);
     if numbers.is_empty() && head.is_none() {
@@ -211,8 +231,9 @@ struct Walk {
     first: Option<First>,
     retired: Vec<Retired>,
     missing: BTreeSet<u64>,
-    anchor: Option<Anchor>,
-    anchor_seen: bool,
+    /// Hashes known from elsewhere, by number; those that were seen go.
+    anchors: BTreeMap<u64, BTreeSet<LineHash>>,
+    anchors_seen: u64,
     signatures: Signatures,
     /// The last records and their hashes, to tell a repeated record from a forked one.
     recent: VecDeque<Head>,
@@ -346,10 +367,13 @@ impl Walk {
     }
 
     fn check_anchor(&mut self, place: (&str, u64), seq: u64, hash: LineHash) {
-        let Some(anchor) = self.anchor.filter(|anchor| anchor.seq == seq) else { return };
-        self.anchor_seen = true;
-        if anchor.hash != hash {
+        let Some(hashes) = self.anchors.remove(&seq) else { return };
+        self.anchors_seen += 1;
+        if !hashes.contains(&hash) {
             self.report.find(place, Some(seq), Fault::Changed, "its hash is not the anchor's".to_owned());
+        } else if hashes.len() > 1 {
+            let detail = "there are anchors of two records with this number".to_owned();
+            self.report.find(place, Some(seq), Fault::Forked, detail);
         }
     }
 
@@ -394,9 +418,16 @@ impl Walk {
             }
             Some(_) => {}
         }
-        if let Some(anchor) = self.anchor.filter(|_| !self.anchor_seen) {
-            let detail = format!("the anchored record {} is not there", anchor.seq);
-            self.report.find(here, Some(anchor.seq), Fault::Truncated, detail);
+        let removed = self.report.first_seq.map_or(0, |first| self.anchors.range(..first).count());
+        if removed > 0 {
+            self.report.notes.push(format!("{removed} anchors are of records that were removed"));
+        }
+        for missing in self.anchors.keys().skip(removed) {
+            let detail = format!("the anchored record {missing} is not there");
+            self.report.find(here, Some(*missing), Fault::Truncated, detail);
+        }
+        if self.anchors_seen > 0 {
+            self.report.notes.push(format!("{} anchored records are there", self.anchors_seen));
         }
     }
 }

@@ -23,9 +23,12 @@ pub enum AuditCommand {
         /// Configuration that says where the segments are
         #[command(flatten)]
         config: ConfigArgs,
-        /// A record and its hash noted earlier; it must still be there, unchanged
+        /// A record and its hash noted earlier; it must still be there, unchanged; may be given several times
         #[arg(long, value_name = "SEQ:HASH")]
-        anchor: Option<Anchor>,
+        anchor: Vec<Anchor>,
+        /// File of such, one a line, or of records as they were written: what a sink or the shared store has kept
+        #[arg(long, value_name = "FILE")]
+        anchors: Option<PathBuf>,
         /// Public key that has to have signed it, as "audit key" prints it; may be given several times
         #[arg(long, value_name = "HEX")]
         key: Vec<PublicKey>,
@@ -93,14 +96,31 @@ pub fn run(command: AuditCommand) -> ExitCode {
         AuditCommand::Export { trail, format } => read::export(&trail, format).into(),
         AuditCommand::Digest { sql, parameter, config } => digest(&config.config, &sql, &parameter).into(),
         AuditCommand::Key { config } => key(&config.config).into(),
-        AuditCommand::Verify { dir, config, anchor, key, format } => {
+        AuditCommand::Verify { dir, config, anchor: mut known, anchors, key, format } => {
             let dir = match dir.map_or_else(|| configured(&config.config), Ok) {
                 Ok(dir) => dir,
                 Err(exit) => return exit.into(),
             };
-            verify(&dir, Known { anchor, keys: key }, format).into()
+            match anchors.map_or_else(|| Ok(Vec::new()), |file| listed(&file)) {
+                Ok(listed) => known.extend(listed),
+                Err(exit) => return exit.into(),
+            }
+            verify(&dir, Known { anchors: known, keys: key }, format).into()
         }
     }
+}
+
+/// The anchors in a file.
+fn listed(file: &Path) -> Result<Vec<Anchor>, Exit> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        eprintln!("countersign: could not read \"{}\": {error}", file.display());
+        Exit::Io
+    })?;
+    Anchor::read_list(&text).map_err(|line| {
+        eprintln!("countersign: \"{}\", line {line}: not an anchor", file.display());
+        eprintln!("hint: each line is SEQ:HASH, as \"audit verify\" prints it, or a record as it was written");
+        Exit::Data
+    })
 }
 
 /// The directory of the trail of a configuration.

@@ -56,6 +56,7 @@ pub(super) const POSTGRES: &[Migration] = &[
     migration!(9, "postgres/0009-grants-told.sql"),
     migration!(10, "postgres/0010-passwords.sql"),
     migration!(11, "postgres/0011-outbox.sql"),
+    migration!(12, "postgres/0012-anchors.sql"),
 ];
 
 const _: () = assert!(is_numbered(SQLITE) && is_numbered(POSTGRES), "migrations are numbered 1, 2, 3 …");

@@ -32,6 +32,7 @@ use super::{
     Change, Digest, DigestFilter, Filter, GrantFilter, NewRecord, PAGE_MAX, Past, Store, StoreError, StoreEvent,
     StoreFuture, Telling, Untold, Viewer, WaitingOn, check_grant, check_history, check_transition, facts, owner, told,
 };
+use crate::audit::TrailAnchor;
 use crate::card::Card;
 use crate::config::UpstreamConfig;
 use crate::review::{AccessRequest, Comment, GrantId, GrantRecord, GrantState, RequestId, State, Transition};
@@ -427,6 +428,20 @@ impl Store for PostgresStore {
             }
             Ok(())
         })
+    }
+
+    fn anchor(&self, anchors: Vec<TrailAnchor>) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            for TrailAnchor { seq, hash, line } in anchors {
+                let seq = i64::try_from(seq).map_err(|_too_large| StoreError::Invalid("number of a record"))?;
+                self.query(queries::ANCHOR, &[&self.node.installation(), &seq, &hash, &line]).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn keeps_anchors(&self) -> bool {
+        true
     }
 
     fn reap(&self) -> StoreFuture<'_, Vec<(RequestId, Transition)>> {

@@ -2,6 +2,7 @@
 
 mod adversarial;
 mod audit;
+mod audit_anchors;
 mod audit_disk;
 mod audit_records;
 mod audit_sinks;

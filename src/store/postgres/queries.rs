@@ -356,6 +356,10 @@ pub(super) const TOLD_OF_GRANTS: &str = "DELETE FROM countersign.grant_tellings 
      WHERE t.grant_id = x.grant_id AND t.person IS NOT DISTINCT FROM x.person \
      AND t.to_state IS NOT DISTINCT FROM x.to_state AND t.at = coalesce(x.at, t.at)";
 
+/// A checkpoint of a trail: `$1` installation, `$2` number, `$3` hash, `$4` line.
+pub(super) const ANCHOR: &str = "INSERT INTO countersign.audit_anchors (installation, seq, hash, line) \
+     VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+
 /// Votes that stand in a trail: `$1` requests, `$2` voters, `$3` when.
 pub(super) const TOLD_VOTES: &str = "UPDATE countersign.votes v SET untold_by = NULL \
      FROM unnest($1::text[], $2::text[], $3::bigint[]) AS x (request, person, at) \

@@ -13,7 +13,7 @@ use crate::store::migrations::{Migration, POSTGRES, SQLITE};
 
 /// What stands in each file, for ever: the first digits of its SHA-256. A new file gets a line here, an old line is never
 /// changed.
-const WRITTEN: [(&str, &str); 23] = [
+const WRITTEN: [(&str, &str); 24] = [
     ("sqlite/0001-requests.sql", "bee0198f9731115d"),
     ("sqlite/0002-grants.sql", "10023c772d9d04d2"),
     ("sqlite/0003-lists.sql", "bbc7d05bce0ec697"),
@@ -37,6 +37,7 @@ const WRITTEN: [(&str, &str); 23] = [
     ("postgres/0009-grants-told.sql", "4cdbb0a4f2c27f29"),
     ("postgres/0010-passwords.sql", "c2f2650b46cf9ab9"),
     ("postgres/0011-outbox.sql", "1f5e85f9aa7a7855"),
+    ("postgres/0012-anchors.sql", "ee913a55010443d1"),
 ];
 
 fn source(path: &str) -> std::path::PathBuf {

@@ -26,10 +26,11 @@ async fn trail(proxy: &Proxy) -> (String, String) {
 }
 
 /// The verifier that the documentation offers to auditors who would rather not run ours.
-pub(super) fn verify_without_us(directory: &Path, key: &str) -> Output {
+pub(super) fn verify_without_us(directory: &Path, key: &str, anchors: &[String]) -> Output {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new("python3");
     command.arg(repository.join("docs/verify_audit.py")).args(["--key", key]).arg(directory);
+    command.args(anchors.iter().flat_map(|anchor| ["--anchor", anchor]));
     let packages = repository.join("target/clients/python");
     command.env("PYTHONPATH", packages).env("PYTHONDONTWRITEBYTECODE", "1");
     command.output().expect("python3 starts (scripts/setup --tests installs it)")
@@ -82,7 +83,7 @@ async fn a_verifier_that_shares_no_code_agrees() {
         fs::write(&segment, text).expect("segment");
         let known = Known { keys: vec![key.parse().expect("a key")], ..Known::default() };
         let ours = verify(&directory, known).expect("readable");
-        let theirs = verify_without_us(&directory, &key);
+        let theirs = verify_without_us(&directory, &key, &[]);
         let said = String::from_utf8_lossy(&theirs.stdout);
         assert_eq!((ours.is_intact(), theirs.status.success()), (intact, intact), "{number}: {ours:#?}\n{said}");
     }
@@ -128,7 +129,7 @@ fn both_verifiers_read_compressed_segments_and_know_what_was_retired() {
     for intact in [true, false] {
         let known = Known { keys: vec![public], ..Known::default() };
         let ours = verify(directory.path(), known).expect("readable");
-        let theirs = verify_without_us(directory.path(), &public.to_string());
+        let theirs = verify_without_us(directory.path(), &public.to_string(), &[]);
         let said = String::from_utf8_lossy(&theirs.stdout);
         assert_eq!((ours.is_intact(), theirs.status.success()), (intact, intact), "{ours:#?}\n{said}");
         // The next round misses a segment that nobody has written down as removed.

@@ -91,7 +91,7 @@ fn check(fault: Fault, (segment, line): (&str, usize), their_line: usize, edit: 
     let known = || Known { keys: vec![key], ..Known::default() };
     let genuine = verify(directory.path(), known()).expect("readable");
     assert!(genuine.is_intact(), "{genuine:#?}");
-    let theirs = verify_without_us(directory.path(), &key.to_string());
+    let theirs = verify_without_us(directory.path(), &key.to_string(), &[]);
     assert!(theirs.status.success(), "{}", String::from_utf8_lossy(&theirs.stdout));
     let mut segments = read(directory.path());
     let wanted = seq(&segments[segment][line - 1]);
@@ -100,7 +100,7 @@ fn check(fault: Fault, (segment, line): (&str, usize), their_line: usize, edit: 
     let ours = verify(directory.path(), known()).expect("readable");
     let first = ours.findings.first().unwrap_or_else(|| panic!("{fault:?} is not found: {ours:#?}"));
     assert_eq!((first.fault, first.seq), (fault, Some(wanted)), "{ours:#?}");
-    let theirs = verify_without_us(directory.path(), &key.to_string());
+    let theirs = verify_without_us(directory.path(), &key.to_string(), &[]);
     let said = String::from_utf8_lossy(&theirs.stdout).into_owned();
     assert_eq!(theirs.status.code(), Some(1), "{said}");
     assert!(
@@ -135,7 +135,7 @@ fn a_dropped_segment_is_found() {
     fs::remove_file(directory.path().join(CLOSED)).expect("the segment");
     let ours = verify(directory.path(), Known { keys: vec![key], ..Known::default() }).expect("readable");
     assert_eq!((ours.findings[0].fault, ours.findings[0].segment.as_str()), (Fault::Dropped, "000002.jsonl"));
-    let theirs = verify_without_us(directory.path(), &key.to_string());
+    let theirs = verify_without_us(directory.path(), &key.to_string(), &[]);
     assert!(String::from_utf8_lossy(&theirs.stdout).starts_with("000003.jsonl:1:"));
 }
 
@@ -187,9 +187,9 @@ fn a_trail_that_somebody_else_has_signed_is_found() {
     let checkpoint = read(directory.path())["000001.jsonl.gz"].iter().position(|line| line.contains("checkpoint"));
     let line = checkpoint.expect("a checkpoint") as u64 + 1;
     assert_eq!((finding.fault, finding.segment.as_str(), finding.line), (Fault::Unsigned, "000001.jsonl.gz", line));
-    let theirs = verify_without_us(directory.path(), &own.to_string());
+    let theirs = verify_without_us(directory.path(), &own.to_string(), &[]);
     let said = String::from_utf8_lossy(&theirs.stdout).into_owned();
     let wanted = format!("000001.jsonl.gz:{line}: not signed by a trusted key");
     assert!(said.lines().any(|line| line == wanted), "{said}");
-    assert!(verify_without_us(directory.path(), &stranger.to_string()).status.success());
+    assert!(verify_without_us(directory.path(), &stranger.to_string(), &[]).status.success());
 }

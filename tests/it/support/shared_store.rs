@@ -39,6 +39,17 @@ lease = "{lease}"
         )
     }
 
+    /// The checkpoints that it keeps, as `audit verify --anchors` reads them.
+    pub async fn anchors(&self) -> Vec<String> {
+        let text = "SELECT seq || ':' || hash FROM countersign.audit_anchors ORDER BY seq";
+        let (client, connection) =
+            SERVER.superuser(&self.name).connect(tokio_postgres::NoTls).await.expect("the store");
+        let asking = async move { client.query(text, &[]).await.expect("anchors") };
+        let (rows, ended) = futures_util::future::join(asking, connection).await;
+        ended.expect("the end of the connection");
+        rows.into_iter().map(|row| row.get(0)).collect()
+    }
+
     /// Lets nobody connect any more, and ends all connections; or lets them connect again.
     pub async fn set_away(&self, away: bool) {
         let allow = format!("ALTER DATABASE {} ALLOW_CONNECTIONS {}", self.name, !away);
