@@ -28,6 +28,7 @@ use self::courier::Courier;
 use self::event::Story;
 use self::http::Outcome;
 use self::slack::desk::{self, Deed};
+use self::slack::socket::Socket;
 use self::slack::{SLACK, Slack};
 use self::teams::Teams;
 use self::webhook::Webhook;
@@ -145,6 +146,11 @@ impl Notifier {
             for target in self.targets(&config) {
                 let courier = Courier::new(target, &self.review, Arc::clone(&self.outbox), config.notify.give_up_after);
                 couriers.spawn(courier.run(stopped.clone()));
+            }
+            if let Some(slack) = &config.notify.slack
+                && let Some(app_token) = &slack.app_token
+            {
+                couriers.spawn(Socket::new(slack, app_token, self.deeds.clone()).run(stopped.clone()));
             }
             // All are cancel safe: looking stores nothing that is half done.
             let is_over = tokio::select! {

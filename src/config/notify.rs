@@ -25,7 +25,16 @@ pub(super) const TEAMS_KEYS: Keys =
     Keys { table: "[notify.teams]", known: &["url", "include_statement", "allow_addresses", "ca"], unavailable: &[] };
 pub(super) const SLACK_KEYS: Keys = Keys {
     table: "[notify.slack]",
-    known: &["bot_token", "signing_secret", "channels", "include_statement", "url", "allow_addresses", "ca"],
+    known: &[
+        "bot_token",
+        "app_token",
+        "signing_secret",
+        "channels",
+        "include_statement",
+        "url",
+        "allow_addresses",
+        "ca",
+    ],
     unavailable: &[],
 };
 
@@ -104,6 +113,8 @@ pub struct SlackConfig {
     pub endpoint: Endpoint,
     /// What the app calls it with.
     pub bot_token: Secret,
+    /// What the app connects to Slack with, so that Slack need not call.
+    pub app_token: Option<Secret>,
     /// What calls of Slack are signed with; without one none are taken.
     pub signing_secret: Option<Secret>,
     /// Ids of channels that hear of everything.
@@ -171,11 +182,15 @@ fn teams(section: &Section<'_>, directory: &Path) -> Option<TeamsConfig> {
 
 fn slack(section: &Section<'_>, directory: &Path) -> Option<SlackConfig> {
     let read = |key: &str| section.has(key).then(|| secret::secret(section, key, directory)).flatten();
-    let (given, signing_secret) = (read("bot_token"), read("signing_secret"));
+    let (given, app_token, signing_secret) = (read("bot_token"), read("app_token"), read("signing_secret"));
     let bot_token = section.required("bot_token", given);
     if bot_token.as_ref().is_some_and(|token| !token.expose().starts_with("xoxb-")) {
         let hint = "it is shown as \"Bot User OAuth Token\" once the app is installed".to_owned();
         section.problem("bot_token", "\"bot_token\" in [notify.slack] is not the token of a bot (xoxb-…)", Some(hint));
+    }
+    if app_token.as_ref().is_some_and(|token| !token.expose().starts_with("xapp-")) {
+        let hint = "make one under \"App-Level Tokens\" with the scope connections:write".to_owned();
+        section.problem("app_token", "\"app_token\" in [notify.slack] is not the token of an app (xapp-…)", Some(hint));
     }
     let channels = section.strings("channels").unwrap_or_default();
     for channel in channels.iter().filter(|channel| !is_slack_id(channel)) {
@@ -188,7 +203,14 @@ fn slack(section: &Section<'_>, directory: &Path) -> Option<SlackConfig> {
     };
     let endpoint = if section.has("url") { endpoint(section, directory) } else { default() };
     let include_statement = include_statement(section);
-    Some(SlackConfig { endpoint: endpoint?, bot_token: bot_token?, signing_secret, channels, include_statement })
+    Some(SlackConfig {
+        endpoint: endpoint?,
+        bot_token: bot_token?,
+        app_token,
+        signing_secret,
+        channels,
+        include_statement,
+    })
 }
 
 /// Whether it looks like what Slack calls a channel or a person.

@@ -128,10 +128,18 @@ impl Caller {
         self.post_to(url.clone())
     }
 
-    /// A POST to an address below it.
+    /// A POST to another address.
     pub(super) fn post_to(&self, url: Url) -> Result<RequestBuilder, Outcome> {
-        self.guard.check_url(&url).map_err(|_refused| Outcome::again("address not allowed"))?;
-        let client = self.client.as_ref().ok_or_else(|| Outcome::again("its certificates (\"ca\") cannot be used"))?;
-        Ok(client.post(url))
+        Ok(self.client_for(&url)?.post(url))
+    }
+
+    /// A GET of another address.
+    pub(super) fn get(&self, url: Url) -> Result<RequestBuilder, Outcome> {
+        Ok(self.client_for(&url)?.get(url))
+    }
+
+    fn client_for(&self, url: &Url) -> Result<&Client, Outcome> {
+        self.guard.check_url(url).map_err(|_refused| Outcome::again("address not allowed"))?;
+        self.client.as_ref().ok_or_else(|| Outcome::again("its certificates (\"ca\") cannot be used"))
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod api;
 mod blocks;
 pub(crate) mod desk;
 pub(crate) mod signature;
+pub(crate) mod socket;
 
 use std::sync::Arc;
 

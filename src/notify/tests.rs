@@ -4,6 +4,7 @@ mod burst;
 mod people;
 mod receiver;
 mod slack;
+mod socket;
 mod teams;
 mod webhooks;
 mod workspace;

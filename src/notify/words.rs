@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use countersign_policy::verdict::ReviewerDemand;
 
 use super::event::{GrantStep, Literals, Shown, Step};
+use crate::config::PUBLIC;
 use crate::duration::in_words;
 use crate::review::{AccessRequest, GrantRecord, GrantState, State};
 use crate::visible::{self, Piece, line};
@@ -169,6 +170,8 @@ fn written(request: &AccessRequest, state: State, step: &Step) -> Option<(String
 }
 
 fn person(name: &str, groups: &[String]) -> String {
+    // Everybody is in that one.
+    let groups: Vec<_> = groups.iter().map(String::as_str).filter(|group| *group != PUBLIC).collect();
     fact(&if groups.is_empty() { name.to_owned() } else { format!("{name} ({})", groups.join(", ")) })
 }
 

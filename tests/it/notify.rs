@@ -1,7 +1,6 @@
 //! Notifications of the real proxy, taken by servers on this machine.
 
 #[path = "../../src/notify/tests/receiver.rs"]
-#[expect(dead_code, reason = "the unit tests of the same receiver use more of it")]
 mod receiver;
 
 use std::process::Stdio;
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
 use self::receiver::{Answer, Call, Receiver};
+use crate::browser::{chromium, in_repository};
 use crate::support::client::affected;
 use crate::support::config::WRITES_HELD;
 use crate::support::proxy::{Launch, Proxy};
@@ -161,4 +161,99 @@ async fn admins_see_what_was_told_and_have_it_sent_again() {
     assert_eq!(calls[0].json()["data"]["request"]["id"], held.id.as_str());
     let delivered = "countersign_notify_attempts_total{target=\"webhook siem\",outcome=\"delivered\"}";
     within("the counter", async { while proxy.metric(delivered).await < 1.0 {} }).await;
+}
+
+/// What Slack and a workflow of Teams would answer.
+fn everywhere(call: &Call) -> Answer {
+    match call.path.as_str() {
+        "/hook" => Answer::of(202),
+        "/api/chat.postMessage" | "/api/chat.update" => {
+            Answer::json(json!({"ok": true, "channel": "C0MAIN", "ts": "1700000000.000100"}))
+        }
+        _ => Answer::json(json!({"ok": false, "error": "users_not_found"})),
+    }
+}
+
+/// Draws the payloads, and yields the text of each picture.
+async fn drawn(pictures: &Value) -> Vec<String> {
+    let mut command = tokio::process::Command::new("node");
+    command
+        .arg(in_repository("tests/browser/cards.js"))
+        .env("NODE_PATH", in_repository("target/browser/node_modules"))
+        .env("CHROMIUM", chromium())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    if let Some(folder) = std::env::var_os("COUNTERSIGN_SCREENSHOTS") {
+        command.env("SCREENSHOTS", in_repository(&folder.to_string_lossy()));
+    }
+    let mut child = command.spawn().expect("node (scripts/setup --tests installs what it needs)");
+    let mut stdin = child.stdin.take().expect("stdin");
+    stdin.write_all(pictures.to_string().as_bytes()).await.expect("the script reads");
+    drop(stdin);
+    let output = within("the pictures", child.wait_with_output()).await.expect("the script");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    printed.lines().map(|line| serde_json::from_str(line).expect("a text")).collect()
+}
+
+#[tokio::test]
+async fn messages_and_cards_can_be_read() {
+    let receiver = Receiver::start(|_calls, call| everywhere(call)).await;
+    let port = receiver.port;
+    let fragment = format!(
+        "{WRITES_HELD}\n[notify.slack]\nbot_token = {{ env = \"SLACK_TOKEN\" }}\nchannels = [\"C0MAIN\"]\n\
+         url = \"http://127.0.0.1:{port}/api/\"\nallow_addresses = [\"127.0.0.1\"]\n\
+         [notify.teams]\nurl = {{ env = \"TEAMS_URL\" }}\nallow_addresses = [\"127.0.0.1\"]\n"
+    );
+    let teams = receiver.url();
+    let environment = [("SLACK_TOKEN", "xoxb-test"), ("TEAMS_URL", teams.as_str())];
+    let proxy = Proxy::launch(Launch { fragment: &fragment, environment: &environment, ..Launch::default() }).await;
+    let mut alice = proxy.client("alice").await;
+    let statement = "/* reason: ticket 4711, wrong address */ UPDATE customers SET note = '<b>moved</b>' WHERE id = 1";
+    let held = alice.hold(statement).await;
+    let first = async |path: &str| {
+        let found = async {
+            loop {
+                if let Some(call) = receiver.calls().into_iter().find(|call| call.path == path) {
+                    return call.json();
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        within(path, found).await
+    };
+    let (message, card) = (first("/api/chat.postMessage").await, first("/hook").await);
+    assert_eq!(proxy.api("bob").approve(&held.id).await, 200);
+    assert_eq!(affected(&held.outcome().await.expect("the update")), Some(1));
+    let last = async {
+        loop {
+            let calls = receiver.calls();
+            let told = calls.iter().rev().find(|call| call.path == "/api/chat.update").map(Call::json);
+            if let Some(told) = told.filter(|told| told["text"].as_str().is_some_and(|text| text.contains("has run"))) {
+                return told;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let done = within("the last change of the message", last).await;
+    let pictures = json!([
+        {"name": "slack-pending", "kind": "slack", "payload": message},
+        {"name": "slack-decided", "kind": "slack", "payload": done},
+        {"name": "teams-card", "kind": "teams", "payload": card},
+    ]);
+    let texts = drawn(&pictures).await;
+    for (text, wanted) in texts.iter().zip([
+        &["Approval needed: update on public.customers", "alice", "dba-team", "Approve", "Reject…"][..],
+        &["Approved, has run: update on public.customers", "approved by bob", "UPDATE 1"],
+        &["Approval needed: update on public.customers", "ticket 4711", "Open in Countersign"],
+    ]) {
+        for part in wanted {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(text.contains("UPDATE customers SET note = '…' WHERE id = …") && !text.contains("moved"), "{text}");
+    }
+    assert_eq!(texts.len(), 3);
+    assert!(!texts[1].contains("Reject"), "{}", texts[1]);
 }

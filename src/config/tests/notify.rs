@@ -44,6 +44,8 @@ fn slack_and_teams_are_checked() {
     let clear = "\"url\" in [notify.teams] stands in the file in clear";
     check("", "[notify.teams]\nurl = \"https://example.com/?sig=x\"\n", clear);
     check("", "[notify.teams]\nurl = { env = \"PATH\" }\n", "\"url\" in [notify.teams] is not an https:// URL");
+    let app = "\"app_token\" in [notify.slack] is not the token of an app (xapp-…)";
+    assert!(messages(with("", &format!("{token}app_token = {{ env = \"PATH\" }}\n"))).contains(&app.to_owned()));
     let unknown = "unknown key \"chanels\" in [notify.slack]";
     assert!(messages(with("", &format!("{token}chanels = []\n"))).contains(&unknown.to_owned()));
     let channel = "\"#general\" is not the id of a channel";

@@ -77,6 +77,16 @@ impl Api {
         if outcome.fate == Fate::Delivered { Ok(()) } else { Err(outcome) }
     }
 
+    /// A GET of an address that Slack has named.
+    pub(super) fn get(&self, url: Url) -> Result<RequestBuilder, Outcome> {
+        self.caller.get(url)
+    }
+
+    /// Whether the Web API is on this machine, and not encrypted.
+    pub(super) fn is_plaintext(&self) -> bool {
+        self.base.as_ref().is_some_and(|base| base.scheme() == "http")
+    }
+
     fn method(&self, method: &str) -> Result<RequestBuilder, Outcome> {
         let url = self.base.as_ref().and_then(|base| base.join(method).ok());
         let url = url.ok_or_else(|| Outcome::refused("not a URL"))?;

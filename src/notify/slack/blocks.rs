@@ -10,6 +10,8 @@ use crate::review::{AccessRequest, State};
 
 /// Characters of the code in a section, fences and escapes included.
 const CODE_MAX: usize = 2900;
+/// Characters of a fact: escaped, it may become five times as long.
+const FIELD_MAX: usize = 350;
 /// Characters of a plain text.
 const TEXT_MAX: usize = 1500;
 /// Characters of a reason, as the dialog asks for it.
@@ -75,8 +77,11 @@ pub(super) fn rejection(id: &str, channel: &str) -> Value {
 
 fn common(words: &Words) -> Vec<Value> {
     let mut blocks = vec![title(words)];
-    let fields: Vec<_> =
-        words.facts.iter().take(10).map(|(name, value)| plain(&cut(&format!("{name}\n{value}"), TEXT_MAX).0)).collect();
+    let field = |(name, value): &(&'static str, String)| {
+        let said = format!("*{name}*\n{}", escaped(&cut(value, FIELD_MAX).0));
+        json!({"type": "mrkdwn", "text": said, "verbatim": true})
+    };
+    let fields: Vec<_> = words.facts.iter().take(10).map(field).collect();
     if !fields.is_empty() {
         blocks.push(json!({"type": "section", "fields": fields}));
     }

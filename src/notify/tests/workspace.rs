@@ -25,6 +25,8 @@ pub(super) struct Rooms {
     pub(super) answers: Vec<Value>,
     /// Profiles by id.
     pub(super) people: BTreeMap<String, Value>,
+    /// Where the socket is.
+    pub(super) socket: Option<String>,
     triggers: Vec<String>,
     clock: u32,
 }
@@ -70,6 +72,7 @@ impl Workspace {
                 ca: None,
             },
             bot_token: Secret::new("xoxb-test".to_owned()),
+            app_token: None,
             signing_secret: Some(Secret::new("shh".to_owned())),
             channels: channels.iter().map(|channel| (*channel).to_owned()).collect(),
             include_statement: false,
@@ -104,20 +107,22 @@ impl Rooms {
     }
 
     fn method(&mut self, call: &Call) -> Result<Value, &'static str> {
-        if call.header("authorization") != "Bearer xoxb-test" {
+        let method = call.path.strip_prefix("/api/").ok_or("unknown_method")?;
+        let token = if method == "apps.connections.open" { "xapp-test" } else { "xoxb-test" };
+        if call.header("authorization") != format!("Bearer {token}") {
             return Err("invalid_auth");
         }
-        let method = call.path.strip_prefix("/api/").ok_or("unknown_method")?;
         let is_json = call.header("content-type") == "application/json; charset=utf-8";
         let is_form = call.header("content-type") == "application/x-www-form-urlencoded";
         // These take no JSON.
-        let takes_form = method.starts_with("users.") || method.starts_with("auth.");
+        let takes_form = ["users.", "auth.", "apps."].iter().any(|kind| method.starts_with(kind));
         if (takes_form && !is_form) || (!takes_form && !is_json) {
             return Err("invalid_form_data");
         }
         let form: BTreeMap<String, String> = form_urlencoded::parse(&call.body).into_owned().collect();
         match method {
             "auth.test" => Ok(json!({"team_id": TEAM, "user_id": "UBOT"})),
+            "apps.connections.open" => Ok(json!({"url": self.socket.clone().ok_or("internal_error")?})),
             "users.info" => {
                 let user = form.get("user").and_then(|id| self.people.get(id)).ok_or("user_not_found")?;
                 Ok(json!({"user": user}))

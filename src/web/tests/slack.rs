@@ -15,6 +15,7 @@ async fn site() -> Site {
     let slack = SlackConfig {
         endpoint: Endpoint { url, allow_addresses: Vec::new(), ca: None },
         bot_token: Secret::new("xoxb-test".to_owned()),
+        app_token: None,
         signing_secret: Some(Secret::new(SECRET.to_owned())),
         channels: Vec::new(),
         include_statement: false,
