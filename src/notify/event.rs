@@ -157,6 +157,15 @@ impl Subject {
 }
 
 impl Step {
+    /// The vote that came with it, or that it is.
+    pub(crate) fn vote<'a>(&'a self, request: &'a AccessRequest) -> Option<&'a Vote> {
+        match self {
+            Self::Vote(vote) => Some(vote),
+            Self::Transition(step) => request.votes.iter().find(|vote| vote.at == step.at && vote.by == step.by),
+            Self::Comment(_) => None,
+        }
+    }
+
     /// The state of the request then.
     pub(crate) fn state(&self, request: &AccessRequest) -> State {
         let at = match self {

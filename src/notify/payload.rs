@@ -43,7 +43,7 @@ struct EventData {
     /// The change of state of the grant.
     #[serde(skip_serializing_if = "Option::is_none")]
     grant_transition: Option<GrantTransition>,
-    /// A vote that decided nothing yet.
+    /// The vote: of a transition, the one that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     vote: Option<EventVote>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,6 +152,8 @@ struct EventVote {
     by: String,
     groups: Vec<String>,
     approve: bool,
+    /// Whether it stood in for everybody's: break-glass.
+    forced: bool,
     reason: Option<String>,
     surface: Surface,
     #[schema(value_type = String, format = DateTime)]
@@ -201,7 +203,10 @@ fn of_request(request: &AccessRequest, step: &Step, literals: Literals, public_u
     };
     let data = EventData { request: Some(shown), ..EventData::default() };
     match step {
-        Step::Transition(transition) => EventData { transition: Some(transition.clone()), ..data },
+        Step::Transition(transition) => {
+            let vote = step.vote(request).map(EventVote::of);
+            EventData { transition: Some(transition.clone()), vote, ..data }
+        }
         Step::Vote(vote) => EventData { vote: Some(EventVote::of(vote)), ..data },
         Step::Comment(comment) => EventData { comment: Some(comment.clone()), ..data },
     }
@@ -235,8 +240,8 @@ fn of_grant(grant: &GrantRecord, step: &GrantStep, public_url: &str) -> EventDat
 
 impl EventVote {
     fn of(vote: &Vote) -> Self {
-        let Vote { by, groups, approve, reason, surface, at, .. } = vote.clone();
-        Self { by, groups, approve, reason, surface, at }
+        let Vote { by, groups, approve, forced, reason, surface, at, .. } = vote.clone();
+        Self { by, groups, approve, forced, reason, surface, at }
     }
 }
 

@@ -163,7 +163,10 @@ fn written(request: &AccessRequest, state: State, step: &Step) -> Option<(String
             let decided = request.transitions.iter().rev().find(|one| {
                 matches!(one.to, State::Approved | State::Rejected | State::Expired | State::Cancelled | State::Revoked)
             })?;
-            let verb = decided.to.as_str().to_lowercase();
+            let is_forced =
+                request.votes.iter().any(|vote| vote.forced && vote.at == decided.at && vote.by == decided.by);
+            let alone = if is_forced { " alone (break-glass)" } else { "" };
+            let verb = format!("{}{alone}", decided.to.as_str().to_lowercase());
             Some(said(&format!("{verb} by {}", decided.by), decided.reason.as_deref().unwrap_or_default()))
         }
     }

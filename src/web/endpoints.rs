@@ -1,4 +1,4 @@
-//! Every endpoint that is not a page.
+//! Every endpoint that is neither a page nor there for Slack.
 //!
 //! Never a rule of who may do what: that is what [`Review`](crate::review::Review) decides; here stands only what a bearer
 //! token must be for. Invariant: what is not on this list does not exist.

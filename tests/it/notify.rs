@@ -5,8 +5,10 @@ mod receiver;
 
 use std::process::Stdio;
 
+use hmac::{Hmac, Mac};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sha2::Sha256;
 use tokio::io::AsyncWriteExt;
 
 use self::receiver::{Answer, Call, Receiver};
@@ -170,6 +172,10 @@ fn everywhere(call: &Call) -> Answer {
         "/api/chat.postMessage" | "/api/chat.update" => {
             Answer::json(json!({"ok": true, "channel": "C0MAIN", "ts": "1700000000.000100"}))
         }
+        "/api/auth.test" => Answer::json(json!({"ok": true, "team_id": "T0US"})),
+        "/api/users.info" if call.body.ends_with(b"=UBOB") => Answer::json(json!({"ok": true, "user": {
+            "id": "UBOB", "team_id": "T0US", "profile": {"email": "bob@example.com"}}})),
+        "/api/chat.postEphemeral" => Answer::json(json!({"ok": true})),
         _ => Answer::json(json!({"ok": false, "error": "users_not_found"})),
     }
 }
@@ -256,4 +262,61 @@ async fn messages_and_cards_can_be_read() {
     }
     assert_eq!(texts.len(), 3);
     assert!(!texts[1].contains("Reject"), "{}", texts[1]);
+}
+
+/// Presses a button, as Slack calls the proxy; the status that it answers.
+async fn press(proxy: &Proxy, who: &str, message: &Value) -> u16 {
+    let blocks = message["blocks"].as_array().expect("blocks");
+    let button = &blocks.last().expect("buttons")["elements"][0];
+    let payload = json!({"type": "block_actions", "user": {"id": who}, "trigger_id": "t",
+        "channel": {"id": "C0MAIN"}, "actions": [button]});
+    let body = form_urlencoded::Serializer::new(String::new()).append_pair("payload", &payload.to_string()).finish();
+    let at = jiff::Timestamp::now().as_second();
+    let mut mac = Hmac::<Sha256>::new_from_slice(b"signed-by-slack").expect("a key");
+    mac.update(format!("v0:{at}:{body}").as_bytes());
+    let signature = format!("v0={}", hex::encode(mac.finalize().into_bytes()));
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let call = reqwest::Client::new().post(format!("{}/slack/interactions", proxy.web()));
+    let call = call.header("x-slack-request-timestamp", at).header("x-slack-signature", signature).body(body);
+    within("the answer to Slack", call.send()).await.expect("an answer").status().as_u16()
+}
+
+#[tokio::test]
+async fn a_statement_runs_when_a_reviewer_presses_the_button_and_not_when_another_does() {
+    let receiver = Receiver::start(|_calls, call| everywhere(call)).await;
+    let fragment = format!(
+        "{WRITES_HELD}\n[notify.slack]\nbot_token = {{ env = \"SLACK_TOKEN\" }}\nchannels = [\"C0MAIN\"]\n\
+         signing_secret = {{ env = \"SLACK_SECRET\" }}\nurl = \"http://127.0.0.1:{}/api/\"\n\
+         allow_addresses = [\"127.0.0.1\"]\n",
+        receiver.port
+    );
+    let environment = [("SLACK_TOKEN", "xoxb-test"), ("SLACK_SECRET", "signed-by-slack")];
+    let proxy = Proxy::launch(Launch { fragment: &fragment, environment: &environment, ..Launch::default() }).await;
+    let mut alice = proxy.client("alice").await;
+    let held = alice.hold(UPDATE).await;
+    let called = async |path: &str| {
+        let found = async {
+            loop {
+                if let Some(call) = receiver.calls().into_iter().find(|call| call.path == path) {
+                    return call.json();
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        within(path, found).await
+    };
+    let message = called("/api/chat.postMessage").await;
+    assert_eq!(press(&proxy, "UEVE", &message).await, 200);
+    let told = called("/api/chat.postEphemeral").await;
+    assert_eq!(
+        (&told["user"], told["text"].as_str().is_some_and(|text| text.contains("Nothing has changed"))),
+        (&"UEVE".into(), true)
+    );
+    assert!(held.is_waiting());
+    assert_eq!(press(&proxy, "UBOB", &message).await, 200);
+    let id = held.id.clone();
+    assert_eq!(affected(&held.outcome().await.expect("the update")), Some(1));
+    let request = proxy.api("bob").request(&id).await;
+    assert_eq!((&request["votes"][0]["by"], &request["votes"][0]["surface"]), (&"bob".into(), &"slack".into()));
+    assert!(!proxy.log().contains("canary-5521"), "{}", proxy.log());
 }

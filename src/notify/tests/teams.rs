@@ -71,6 +71,21 @@ async fn every_transition_is_a_card_that_leads_to_the_page() {
 }
 
 #[tokio::test]
+async fn everybody_is_told_when_one_approved_alone() {
+    let receiver = workflow().await;
+    let mut stage = Stage::new(Arc::new(Teams::new(&config(&receiver), ""))).await;
+    let mut config = crate::review::fixture::config(crate::review::fixture::PEOPLE);
+    config.review.force_groups = vec!["security".to_owned()];
+    stage.bench.config.store(Arc::new(config));
+    let id = stage.ask("dba*2").await;
+    let alone = crate::review::Consent { forced: true, reason: Some("site is down".to_owned()), ..Default::default() };
+    stage.bench.review.approve(id, &actor("sven"), alone, at(1)).await.unwrap();
+    stage.deliver().await;
+    let told = check(&receiver.calls()[1]).unwrap().to_string();
+    assert!(told.contains("approved alone (break-glass) by sven: site is down"), "{told}");
+}
+
+#[tokio::test]
 async fn a_card_is_small_whatever_it_is_about() {
     let receiver = workflow().await;
     let whole = TeamsConfig { include_statement: true, ..config(&receiver) };
