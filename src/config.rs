@@ -38,6 +38,7 @@ use countersign_policy::rule::Policy;
 
 use crate::audit::Literals;
 
+pub use self::access::Correlation;
 pub use self::audit::{AuditConfig, Durability, Outcomes};
 pub use self::limits::{LimitsConfig, TcpConfig};
 pub use self::network::Network;
@@ -219,6 +220,8 @@ pub struct DatabaseConfig {
     pub unbound_settings: Vec<String>,
     /// What the audit trail keeps of literals and parameters.
     pub literals: Literals,
+    /// What is added to statements so that the upstream's log can be tied to the trail.
+    pub correlation: Correlation,
 }
 
 /// A parsed `postgres://` URL and the password beside it.
@@ -357,6 +360,12 @@ impl Config {
     #[must_use]
     pub fn database(&self, name: &str) -> Option<&DatabaseConfig> {
         self.databases.iter().find(|database| database.name == name)
+    }
+
+    /// What is added to statements on that database; nothing on one that is gone.
+    #[must_use]
+    pub fn correlation(&self, database: &str) -> Correlation {
+        self.database(database).map_or(Correlation::Off, |database| database.correlation)
     }
 
     /// What the audit trail keeps of literals of statements on that database; none of a database that is gone.

@@ -9,6 +9,7 @@ pub(crate) mod choices;
 mod client_side;
 mod copy_in;
 mod copying;
+mod correlation;
 mod decide;
 mod definitions;
 mod doubt;

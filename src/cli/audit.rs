@@ -2,6 +2,7 @@
 //!
 //! Never writes to the trail and needs no running proxy; the configuration only says where the trail is.
 
+mod ocsf;
 mod read;
 
 use std::fmt::Write as _;
@@ -65,7 +66,7 @@ pub enum AuditCommand {
         /// Which records
         #[command(flatten)]
         trail: read::TrailArgs,
-        /// JSON lines as they were written, or a table
+        /// JSON lines as they were written, a table, or OCSF
         #[arg(long, value_enum, default_value_t)]
         format: read::ExportFormat,
     },

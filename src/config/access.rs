@@ -28,6 +28,20 @@ pub(super) const USER_KEYS: Keys = Keys {
 pub(super) const AUTHS: &[(&str, DatabaseAuth)] =
     &[("proxy", DatabaseAuth::Proxy), ("passthrough", DatabaseAuth::Passthrough)];
 
+/// What is added to statements on their way to the upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Correlation {
+    /// Nothing.
+    #[default]
+    Off,
+    /// A comment at the end of each Query that is understood: its access request, or its session and verdict.
+    Comment,
+}
+
+/// `correlation` of a database.
+pub(super) const CORRELATIONS: [(&str, Correlation); 2] =
+    [("off", Correlation::Off), ("comment", Correlation::Comment)];
+
 pub(super) const GROUPS_FROM: &[(&str, GroupsFrom)] = &[("config", GroupsFrom::Config), ("roles", GroupsFrom::Roles)];
 
 /// The environment variable with the default of every `timeout`, in seconds.

@@ -80,6 +80,7 @@ const DATABASE_KEYS: Keys = Keys {
         "auth",
         "groups_from",
         "literals",
+        "correlation",
     ],
     unavailable: &["allow_encodings"],
 };
@@ -370,6 +371,7 @@ impl<'a> Reading<'a> {
             sessions,
             hold_budget,
             unbound_settings,
+            correlation: section.choice("correlation", &access::CORRELATIONS).unwrap_or_default(),
             literals: section.choice("literals", &audit::LITERALS).unwrap_or_default(),
         };
         Some((config, DatabasePolicy { name, default, unparsed, review, stage }))

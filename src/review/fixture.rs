@@ -98,6 +98,7 @@ pub(crate) fn database(name: &str, groups: &[&str]) -> crate::config::DatabaseCo
         hold_budget: None,
         unbound_settings: Vec::new(),
         literals: crate::audit::Literals::Full,
+        correlation: crate::config::Correlation::Off,
     }
 }
 

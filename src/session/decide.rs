@@ -251,7 +251,9 @@ impl Machine {
             return self.ask_rows(frame, &asked, around);
         }
         match self.rule(&asked, None, around) {
-            Ruling::Run(permit) => self.run_query(&frame.bytes, Run::allowed(&asked, self.serial, around), permit),
+            Ruling::Run(permit) => {
+                self.run_query(&frame.bytes, Run::allowed(&asked, self.serial, around), permit, around)
+            }
             Ruling::Park(_) if self.begins_batch(frame, &asked.analysis) => {
                 self.begin_batch(&asked.text);
                 Ok(())
@@ -373,19 +375,22 @@ impl Machine {
     ) -> Result<(), Stop> {
         let run = Run { max_affected, ..Run::new(&parked.asked, Some(id), around) };
         match parked.shape {
-            Shape::Query(bytes) => self.run_query(&bytes, run, permit),
+            Shape::Query(bytes) => self.run_query(&bytes, run, permit, around),
             Shape::Execute { group, execute, portal } => {
                 self.run_execute(ExecuteMessages { group, execute, portal }, run, permit, around)
             }
         }
     }
 
-    fn run_query(&mut self, bytes: &Bytes, run: Run, permit: Permit) -> Result<(), Stop> {
+    fn run_query(&mut self, bytes: &Bytes, run: Run, permit: Permit, around: &Surroundings) -> Result<(), Stop> {
         let guard = self.guard_query(&run);
         let split = guard.is_some().then(|| guarded::split(&run)).flatten();
         let request = match split {
             Some((counted, end)) => Request::in_two(permit.serial(), counted, end),
-            None => Request::new(permit.serial(), bytes.clone()),
+            None => {
+                let marked = self.marked(bytes, &run, around);
+                Request::new(permit.serial(), marked.unwrap_or_else(|| bytes.clone()))
+            }
         };
         self.forward(&request, permit)?;
         self.in_pipeline = false;

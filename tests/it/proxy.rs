@@ -13,6 +13,7 @@ mod called;
 mod cancel;
 mod card;
 mod console;
+mod correlation;
 mod crash;
 mod deny;
 mod edited;

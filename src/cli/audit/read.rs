@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::super::output::{Colour, Exit, Format, visible_line};
 use super::super::{ConfigArgs, csv};
-use super::configured;
+use super::{configured, ocsf};
 use crate::audit::{self, Entry, Follower, Question};
 
 /// How often `tail --follow` looks.
@@ -96,6 +96,8 @@ pub enum ExportFormat {
     Jsonl,
     /// A table for spreadsheets, with a first line of names.
     Csv,
+    /// Events of the Open Cybersecurity Schema Framework 1.3.0, one a line.
+    Ocsf,
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {
@@ -155,6 +157,7 @@ pub(super) fn export(trail: &TrailArgs, format: ExportFormat) -> Exit {
     each(trail, |entry| match format {
         ExportFormat::Jsonl => writeln!(io::stdout(), "{}", entry.line),
         ExportFormat::Csv => write!(io::stdout(), "{}", csv_record(entry)),
+        ExportFormat::Ocsf => writeln!(io::stdout(), "{}", ocsf::event(entry)),
     })
 }
 

@@ -170,6 +170,12 @@ async fn a_change_of_the_configuration_is_told_with_its_lines() {
         }
     };
     within("the new configuration", renamed).await;
+    let told = async {
+        while !whole(&proxy).contains("+name = ") {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("its record", told).await;
     proxy.edit("\"truncate\"", "\"truncate\", \"grant\"");
     // This time nothing of ours runs while it changes.
     proxy.restart().await;
@@ -183,112 +189,168 @@ async fn a_change_of_the_configuration_is_told_with_its_lines() {
     assert_ne!(configs[0]["revision"], configs[2]["revision"]);
 }
 
-/// One record of each kind with everything that it can hold, but for the checkpoint, which the writer makes.
-fn one_of_each() -> Vec<Record<'static>> {
-    let (request, grant) = (countersign::review::RequestId(ulid::Ulid(7)), countersign::review::GrantId(ulid::Ulid(8)));
-    let told_at = Some(jiff::Timestamp::UNIX_EPOCH);
-    let names: &'static [String] = Box::leak(Box::new(["one".to_owned(), "two".to_owned()]));
-    let demands: &'static [ReviewerDemand] =
-        Box::leak(Box::new([ReviewerDemand { group: "dba-team".to_owned(), approvals: 2 }]));
-    let value = |value: Option<&str>| Parameter { type_name: "text".to_owned(), value: value.map(str::to_owned) };
-    let parameters: &'static [Parameter] = Box::leak(Box::new([value(Some("a")), value(None)]));
-    let cells: &'static [(std::sync::Arc<str>, u64)] = Box::leak(Box::new([("emails".into(), 2)]));
-    let scope: &'static GrantScope = Box::leak(Box::new(GrantScope {
-        rules: Some(names.to_vec()),
-        shape: Some("0".repeat(64)),
-        relations: Some(names.to_vec()),
-        masks: Some(names.to_vec()),
-    }));
-    let digest: &'static str = Box::leak("0".repeat(64).into_boxed_str());
-    let (session, user, database, text) = ("1", "alice", "shop", "text");
-    let (by, surface, reason, groups) = ("bob", Surface::Web, Some("fine"), names);
-    let client_address = "192.0.2.1:5000";
-    vec![
-        Record::SessionOpen { session, user, database, client_address, application: "psql" },
-        Record::LoginFailed { user, database, client_address, reason: text },
-        Record::SignIn { user, client_address, with: "password", accepted: true },
-        Record::Password { user, client_address, expires_at: told_at },
-        Record::ApiCall { user, client_address, with: "token", method: "POST", path: "/", status: 200 },
-        Record::ConsoleCommand { session, user, command: text, parameters: names, permitted: true },
-        Record::SessionClose { session, user, database, reason: text },
-        Record::Verdict {
-            session,
-            number: 1,
-            user,
-            database,
-            statement: text,
-            parameters,
-            digest: Some(digest),
-            effects: [countersign_policy::Effect::Delete].into_iter().collect(),
-            verdict: "hold",
-            rules: names,
-            observed: names,
-            request: Some(request),
-            grant: Some("0000000000000000000000000B"),
-            unmasked_by: names,
-        },
-        Record::Intent {
-            request,
-            user,
-            database,
-            statement: text,
-            parameters,
-            digest: Some(digest),
-            approvers: names,
-            reviewers: demands,
-        },
-        Record::Outcome {
-            request: None,
-            verdict: Some(VerdictId { session, number: 1 }),
-            user,
-            database,
-            outcome: "executed",
-            detail: Some(text),
-            rows: 1,
-            duration_ms: 1,
-            masked_columns: names,
-            masked_cells: cells,
-            told_at,
-        },
-        Record::Vote {
-            request,
-            version: 2,
-            by,
-            groups,
-            approve: true,
-            surface,
-            reason,
-            edited: Some(text),
-            edited_digest: Some(digest),
-            offer: Some(Offer { seconds: 60, scope: Scope::Shape }),
-            forced: true,
-            max_affected: Some(1),
-            told_at,
-        },
-        Record::Comment { request, by, surface, text },
-        Record::Justification { request, by, surface, reason: text },
-        Record::Transition { request, from: None, to: State::Pending, by, surface, reason, told_at },
-        Record::Grant {
-            grant,
-            from: Some(GrantState::Requested),
-            to: GrantState::Active,
-            by,
-            surface,
-            reason,
-            user,
-            database,
-            scope,
-            reviewers: demands,
-            expires_at: jiff::Timestamp::MAX,
-            request: Some(request),
-            told_at,
-        },
-        Record::GrantVote { grant, by, groups, approve: false, surface, reason, told_at },
-        Record::Config { format: countersign::audit::FORMAT, revision: text, warnings: names, diff: Some(text) },
-        Record::ConfigChange { by, surface, before: text, after: text, diff: text },
-        Record::Retired { segment: text, first_seq: 1, last_seq: 2, last_hash: digest },
-        Record::Gap { reason: text, segment: text, bytes: 1, sha256: digest, kept_as: text },
-    ]
+/// What records are made of.
+struct Parts {
+    request: countersign::review::RequestId,
+    grant: countersign::review::GrantId,
+    told_at: Option<jiff::Timestamp>,
+    names: Vec<String>,
+    demands: Vec<ReviewerDemand>,
+    parameters: Vec<Parameter>,
+    cells: Vec<(std::sync::Arc<str>, u64)>,
+    scope: GrantScope,
+    digest: String,
+}
+
+impl Parts {
+    fn new() -> Self {
+        let value = |value: Option<&str>| Parameter { type_name: "text".to_owned(), value: value.map(str::to_owned) };
+        let names = vec!["one".to_owned(), "two".to_owned()];
+        let some = Some(names.clone());
+        Self {
+            request: countersign::review::RequestId(ulid::Ulid(7)),
+            grant: countersign::review::GrantId(ulid::Ulid(8)),
+            told_at: Some(jiff::Timestamp::UNIX_EPOCH),
+            demands: vec![ReviewerDemand { group: "dba-team".to_owned(), approvals: 2 }],
+            parameters: vec![value(Some("a")), value(None)],
+            cells: vec![("emails".into(), 2)],
+            scope: GrantScope {
+                rules: some.clone(),
+                shape: Some("0".repeat(64)),
+                relations: some.clone(),
+                masks: some,
+            },
+            digest: "0".repeat(64),
+            names,
+        }
+    }
+
+    /// One record of each kind with everything that it can hold, but for the checkpoint, which the writer makes.
+    fn one_of_each(&self) -> Vec<Record<'_>> {
+        let mut all = self.of_people();
+        all.extend(self.of_statements());
+        all.extend(self.of_decisions());
+        all.extend(self.of_grants_and_files());
+        all
+    }
+
+    fn of_people(&self) -> Vec<Record<'_>> {
+        let (session, user, database, text) = ("1", "alice", "shop", "text");
+        let names = &*self.names;
+        let (told_at, client_address) = (self.told_at, "192.0.2.1:5000");
+        vec![
+            Record::SessionOpen { session, user, database, client_address, application: "psql" },
+            Record::LoginFailed { user, database, client_address, reason: text },
+            Record::SignIn { user, client_address, with: "password", accepted: true },
+            Record::Password { user, client_address, expires_at: told_at },
+            Record::ApiCall { user, client_address, with: "token", method: "POST", path: "/", status: 200 },
+            Record::ConsoleCommand { session, user, command: text, parameters: names, permitted: true },
+            Record::SessionClose { session, user, database, reason: text },
+        ]
+    }
+
+    fn of_statements(&self) -> Vec<Record<'_>> {
+        let (session, user, database, text) = ("1", "alice", "shop", "text");
+        let names = &*self.names;
+        let (request, told_at) = (self.request, self.told_at);
+        vec![
+            Record::Verdict {
+                session,
+                number: 1,
+                user,
+                database,
+                statement: text,
+                parameters: &self.parameters,
+                digest: Some(&self.digest),
+                effects: [countersign_policy::Effect::Delete].into_iter().collect(),
+                verdict: "hold",
+                rules: names,
+                observed: names,
+                request: Some(request),
+                grant: Some("0000000000000000000000000B"),
+                unmasked_by: names,
+            },
+            Record::Intent {
+                request,
+                user,
+                database,
+                statement: text,
+                parameters: &self.parameters,
+                digest: Some(&self.digest),
+                approvers: names,
+                reviewers: &self.demands,
+            },
+            Record::Outcome {
+                request: None,
+                verdict: Some(VerdictId { session, number: 1 }),
+                user,
+                database,
+                outcome: "executed",
+                detail: Some(text),
+                rows: 1,
+                duration_ms: 1,
+                masked_columns: names,
+                masked_cells: &self.cells,
+                told_at,
+            },
+        ]
+    }
+
+    fn of_decisions(&self) -> Vec<Record<'_>> {
+        let text = "text";
+        let names = &*self.names;
+        let (request, told_at) = (self.request, self.told_at);
+        let (by, surface, reason, groups) = ("bob", Surface::Web, Some("fine"), names);
+        vec![
+            Record::Vote {
+                request,
+                version: 2,
+                by,
+                groups,
+                approve: true,
+                surface,
+                reason,
+                edited: Some(text),
+                edited_digest: Some(&self.digest),
+                offer: Some(Offer { seconds: 60, scope: Scope::Shape }),
+                forced: true,
+                max_affected: Some(1),
+                told_at,
+            },
+            Record::Comment { request, by, surface, text },
+            Record::Justification { request, by, surface, reason: text },
+            Record::Transition { request, from: None, to: State::Pending, by, surface, reason, told_at },
+        ]
+    }
+
+    fn of_grants_and_files(&self) -> Vec<Record<'_>> {
+        let (user, database, text) = ("alice", "shop", "text");
+        let names = &*self.names;
+        let (request, grant, told_at) = (self.request, self.grant, self.told_at);
+        let (by, surface, reason, groups) = ("bob", Surface::Web, Some("fine"), names);
+        vec![
+            Record::Grant {
+                grant,
+                from: Some(GrantState::Requested),
+                to: GrantState::Active,
+                by,
+                surface,
+                reason,
+                user,
+                database,
+                scope: &self.scope,
+                reviewers: &self.demands,
+                expires_at: jiff::Timestamp::MAX,
+                request: Some(request),
+                told_at,
+            },
+            Record::GrantVote { grant, by, groups, approve: false, surface, reason, told_at },
+            Record::Config { format: countersign::audit::FORMAT, revision: text, warnings: names, diff: Some(text) },
+            Record::ConfigChange { by, surface, before: text, after: text, diff: text },
+            Record::Retired { segment: text, first_seq: 1, last_seq: 2, last_hash: &self.digest },
+            Record::Gap { reason: text, segment: text, bytes: 1, sha256: &self.digest, kept_as: text },
+        ]
+    }
 }
 
 #[test]
@@ -299,7 +361,8 @@ fn every_kind_of_record_is_described_with_every_key() {
     let signer = Some(Signer::new(key, Some(&former)));
     let options = Options { signer, ..Options::default() };
     let audit = Audit::open_with(directory.path(), options, jiff::Timestamp::UNIX_EPOCH).expect("a trail");
-    for record in one_of_each() {
+    let parts = Parts::new();
+    for record in parts.one_of_each() {
         audit.record(jiff::Timestamp::UNIX_EPOCH, &record).expect("recorded");
     }
     drop(audit);

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use countersign::audit::Literals;
-use countersign::config::{DatabaseAuth, DatabaseConfig, GroupsFrom, Secret, SslMode, TcpConfig, UpstreamConfig};
+use countersign::config::{
+    Correlation, DatabaseAuth, DatabaseConfig, GroupsFrom, Secret, SslMode, TcpConfig, UpstreamConfig,
+};
 use countersign::demo::shop;
 use countersign::throwaway::{LogStatement, ThrowawayOptions, ThrowawayPostgres};
 use tokio_postgres::{Client, NoTls};
@@ -90,6 +92,7 @@ impl Database {
             hold_budget: None,
             unbound_settings: Vec::new(),
             literals: Literals::Full,
+            correlation: Correlation::Off,
         }
     }
 

@@ -16,7 +16,7 @@ use super::replies::{self, Extent};
 use crate::audit::Record;
 use crate::review::{Agreement, Execution, NewRequest, Opened, Outcome, RequestId, ReviewError, Wait, Waiting};
 use crate::session::parked::Gate;
-use crate::session::words::{BeginRefused, Command, Event, Finished, Identity, Opening, Surroundings};
+use crate::session::words::{BeginRefused, Command, Event, Finished, Identity, Judged, Opening, Surroundings};
 
 /// Nothing here is large: what grows beyond this grows without bound.
 const BUFFER_LEN_MAX: usize = 1 << 20;
@@ -231,34 +231,36 @@ impl Seat {
         }
     }
 
+    fn record(&mut self, judged: &Judged, house: &House, now: Timestamp) -> Option<Event> {
+        let record = Record::Verdict {
+            session: &self.identity.session,
+            user: &self.identity.subject.user,
+            database: &self.identity.subject.database,
+            number: judged.number,
+            statement: &judged.statement,
+            parameters: &judged.parameters,
+            digest: None,
+            effects: judged.effects,
+            verdict: judged.verdict,
+            rules: &judged.rules,
+            observed: &judged.observed,
+            request: judged.access_request,
+            grant: judged.grant.as_deref(),
+            unmasked_by: &judged.unmasked_by,
+        };
+        let written = house.audit.record(now, &record);
+        if written.is_ok() && judged.verdict == "allow" {
+            self.allowed += statements(&judged.statement).count();
+        }
+        written.err().map(|_| Event::RecordFailed)
+    }
+
     /// Carries out the next command, as the driver does.
     pub fn carry_out(&mut self, house: &House, now: Timestamp) -> Option<Done> {
         let command = self.commands.pop_front()?;
         let review = &house.review;
         let event = match command {
-            Command::Record(judged) => {
-                let record = Record::Verdict {
-                    session: &self.identity.session,
-                    user: &self.identity.subject.user,
-                    database: &self.identity.subject.database,
-                    number: judged.number,
-                    statement: &judged.statement,
-                    parameters: &judged.parameters,
-                    digest: None,
-                    effects: judged.effects,
-                    verdict: judged.verdict,
-                    rules: &judged.rules,
-                    observed: &judged.observed,
-                    request: judged.access_request,
-                    grant: judged.grant.as_deref(),
-                    unmasked_by: &judged.unmasked_by,
-                };
-                let written = house.audit.record(now, &record);
-                if written.is_ok() && judged.verdict == "allow" {
-                    self.allowed += statements(&judged.statement).count();
-                }
-                written.err().map(|_| Event::RecordFailed)
-            }
+            Command::Record(judged) => self.record(&judged, house, now),
             Command::Open(number, request) => return Some(self.open(number, *request, house, now)),
             Command::Begin(id) => return Some(self.begin(id, house, now)),
             Command::Rebind(id, binding) => {
