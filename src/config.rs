@@ -214,6 +214,8 @@ pub struct DatabaseConfig {
     pub groups_from: GroupsFrom,
     /// Sessions at a time.
     pub sessions: Option<u32>,
+    /// Connections to the upstream that are kept for the next clients of the same users.
+    pub kept_connections: u32,
     /// How long a client waits at most in mode `auto`, before it is told to send its statement again.
     pub hold_budget: Option<Duration>,
     /// Custom settings that no approval is bound to, in lower case.

@@ -4,7 +4,7 @@
 //! upstream is connected and the catalog of its database is loaded.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use countersign_policy::subject::Subject;
@@ -31,7 +31,7 @@ use crate::session::words::Identity;
 use crate::sessions::{Connected, Entered, Order};
 use crate::stream::ClientStream;
 use crate::telemetry::SESSIONS;
-use crate::upstream::{self, Upstream};
+use crate::upstream::{self, Origin, Upstream, UpstreamError};
 
 /// How long the end of a CancelRequest's connection is put off until the session has noticed.
 const CANCEL_NOTICE: Duration = Duration::from_secs(5);
@@ -122,7 +122,7 @@ async fn begin(mut handshake: Box<ClientHandshake>, shared: &Arc<Shared>) -> Opt
             return None;
         }
     };
-    let (database, upstream) = connected;
+    let (database, upstream, origin) = connected;
     let (entered, orders) = shared.sessions.enter(&name, connected_as(&identity, upstream.cancel.process_id()));
     let (key, cancels) = shared.cancels.register(upstream.cancel.process_id(), handshake.cancel_secret_len);
     if let Err(error) = greet(&mut handshake.stream, &upstream.parameters, &key).await {
@@ -137,7 +137,8 @@ async fn begin(mut handshake: Box<ClientHandshake>, shared: &Arc<Shared>) -> Opt
     let ClientHandshake { user, database: database_name, stream, unread, parameters, brought, .. } = *handshake;
     let settings = parameters.into_iter().map(|(name, _)| name).collect();
     let (client, client_unread) = (stream, unread);
-    let parts = Parts { client, client_unread, upstream, cancels, identity, brought, name: name.clone(), settings };
+    let session = name.clone();
+    let parts = Parts { client, client_unread, upstream, origin, cancels, identity, brought, name: session, settings };
     let driver = Driver::new(Arc::clone(shared), database, parts);
     Some(Session { driver, place, entered, orders, user, database: database_name, name })
 }
@@ -188,12 +189,13 @@ fn parameter<'a>(handshake: &'a ClientHandshake, wanted: &str) -> Option<&'a str
     found.map(|(_, value)| value.as_str())
 }
 
-/// Connects to the upstream; on failure, what the client is told.
+/// Finds or makes a connection to the upstream; on failure, what the client is told. One that can serve others afterwards
+/// comes with what it has to be to do so.
 async fn connect(
     handshake: &mut ClientHandshake,
     subject: &Subject,
     shared: &Shared,
-) -> Result<(Arc<Database>, Upstream), Bytes> {
+) -> Result<(Arc<Database>, Upstream, Option<Origin>), Bytes> {
     let name = handshake.database.clone();
     let gone = || {
         let message = format!("database \"{name}\" does not exist");
@@ -209,17 +211,25 @@ async fn connect(
     }
     preset::judge(&handshake.unlisted, subject, &config, &database)?;
     if let Some(upstream) = handshake.upstream.take() {
-        return Ok((database, upstream));
+        return Ok((database, upstream, None));
     }
-    let parameters = startup::for_upstream(&handshake.parameters, &handshake.user);
-    let upstream = upstream::connect(target, &parameters).await.map_err(|error| {
+    let settings = startup::for_upstream(&handshake.parameters, &handshake.user);
+    if let Some((upstream, origin)) = database.kept().take(&settings).await {
+        return Ok((database, upstream, Some(origin)));
+    }
+    let mut connected = upstream::connect(target, &settings).await;
+    if connected.as_ref().is_err_and(UpstreamError::is_full) && database.kept().clear() > 0 {
+        connected = upstream::connect(target, &settings).await;
+    }
+    let upstream = connected.map_err(|error| {
         let cause = with_causes(&error);
         tracing::warn!(database = %handshake.database, fault = ?error.fault(), error = %cause, "could not connect upstream");
         let mut out = BytesMut::new();
         error_response(&mut out, &error.fields());
         out.freeze()
     })?;
-    Ok((database, upstream))
+    let origin = Origin { settings, parameters: upstream.parameters.clone(), born: Instant::now() };
+    Ok((database, upstream, Some(origin)))
 }
 
 /// Ends the handshake of a client.

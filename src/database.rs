@@ -26,6 +26,7 @@ use crate::roles::Memberships;
 use crate::session::words::Looked;
 use crate::side_pool::SidePool;
 use crate::telemetry::Tally;
+use crate::upstream::Kept;
 
 /// About how many analyses are kept.
 const ANALYSES: usize = 10_000;
@@ -65,6 +66,7 @@ pub struct Database {
     views: Arc<KeptViews>,
     masks: DashMap<Selection, Compiled>,
     tally: Tally,
+    kept: Kept,
 }
 
 impl Database {
@@ -80,7 +82,13 @@ impl Database {
         let ahead = Arc::clone(&views);
         catalog.prepare_with(move |newest| ahead.prepare(newest));
         let (masks, tally) = (DashMap::new(), Tally::default());
-        Self { upstream, groups_from, catalog, analyses, estimator, looker, cards, views, masks, tally }
+        let kept = Kept::new(config.kept_connections as usize);
+        Self { upstream, groups_from, catalog, analyses, estimator, looker, cards, views, masks, tally, kept }
+    }
+
+    /// Connections that wait for their next client.
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// What became of the statements of its clients.
@@ -103,7 +111,9 @@ impl Database {
     /// Whether it stands for this entry of the configuration.
     #[must_use]
     pub fn is_for(&self, database: &DatabaseConfig) -> bool {
-        self.upstream == database.upstream && self.groups_from == database.groups_from
+        self.upstream == database.upstream
+            && self.groups_from == database.groups_from
+            && self.kept.limit() == database.kept_connections as usize
     }
 
     /// What keeps the catalog up to date, and the memberships of roles.

@@ -4,6 +4,7 @@
 
 mod open;
 mod recorded;
+mod sweep;
 
 use std::collections::HashMap;
 use std::io;
@@ -47,6 +48,7 @@ use crate::tls::{self, TlsError};
 use crate::web::{self, ApiState, Behind, Pulse};
 use open::{databases, open_store, settle, trail_options};
 use recorded::record_config;
+use sweep::sweep_kept;
 
 /// How long what was cancelled may take to end.
 const ENDING: Duration = Duration::from_secs(10);
@@ -297,6 +299,7 @@ impl Server {
             let ending = drain::reached(&mut phase, Phase::Ending);
             shared.cards.run(Arc::clone(&shared.review), ending).await;
         });
+        self.services.spawn(sweep_kept(Arc::clone(&self.shared), self.phase.subscribe()));
         let mut phase = self.phase.subscribe();
         let ending = async move { drain::reached(&mut phase, Phase::Ending).await };
         self.services.spawn(async move {

@@ -85,6 +85,19 @@ impl Stream {
         matches!(self, Self::Unix(_))
     }
 
+    /// Whether the peer is there, as far as it is known, and has said nothing that was not read.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        let socket = match self {
+            Self::Tcp(stream) => SockRef::from(stream),
+            Self::Unix(stream) => SockRef::from(stream),
+            Self::Tls(stream) => SockRef::from(stream.get_ref().0),
+        };
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        // Of all the ways in which this can end, only one says that there is neither something to read nor an end.
+        socket.peek(&mut byte).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Whether the peer is known to send nothing more, whatever of what it sent is still unread.
     #[must_use]
     pub fn is_read_closed(&self) -> bool {

@@ -21,10 +21,12 @@ use crate::stream::UpstreamStream;
 mod authentication;
 mod dial;
 mod error;
+mod kept;
 mod relay_login;
 mod wire;
 
 pub use error::UpstreamError;
+pub(crate) use kept::{Kept, Origin};
 pub use relay_login::{AuthenticationRequest, LoginRelay};
 
 use dial::Route;

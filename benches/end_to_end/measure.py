@@ -17,6 +17,7 @@ WORKLOADS = {
     "S prepared": ("pgbench -S, prepared, 8 clients", ["-S", "-M", "prepared", "-c", "8"]),
     "S simple 1": ("pgbench -S, simple, 1 client", ["-S", "-M", "simple", "-c", "1"]),
     "N simple": ("pgbench -N (tpcb-like), simple, 8 clients", ["-N", "-M", "simple", "-c", "8"]),
+    "connect": ("pgbench -S -C, simple, 8 clients: a connection for each transaction", ["-S", "-C", "-M", "simple", "-c", "8"]),
     "rows": ("SELECT of 1,000,000 rows × 6 columns, 145 MB", None),
 }
 SELECT_ROWS = "SELECT id, name, email, phone, card, note FROM people"

@@ -190,6 +190,7 @@ impl Play {
             | Command::Ran(_)
             | Command::CountMasked(_)
             | Command::ShutUpstream
+            | Command::GiveBack
             | Command::Close => {}
         }
     }

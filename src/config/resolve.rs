@@ -66,6 +66,8 @@ const REVIEW_KEYS: Keys = Keys {
     unavailable: &[],
 };
 const MASKING_KEYS: Keys = Keys { table: "[masking]", known: &["hash_key", "detect_foreign"], unavailable: &[] };
+/// As many clients as come and go at the same time at most databases.
+const KEPT_CONNECTIONS: u32 = 10;
 const DATABASE_KEYS: Keys = Keys {
     table: "[databases.NAME]",
     known: &[
@@ -77,6 +79,7 @@ const DATABASE_KEYS: Keys = Keys {
         "review",
         "stage",
         "sessions",
+        "kept_connections",
         "auth",
         "groups_from",
         "literals",
@@ -357,6 +360,7 @@ impl<'a> Reading<'a> {
                 .warn(format!("Database \"{name}\" names no reviewer group: what its defaults would hold is denied."));
         }
         let sessions = section.number("sessions", 1..=SESSIONS_MAX);
+        let kept_connections = section.number("kept_connections", 0..=SESSIONS_MAX).unwrap_or(KEPT_CONNECTIONS);
         let upstream = UpstreamConfig { password, tcp, ..upstream? };
         let groups = groups?.into_iter().map(|group| group.value).collect();
         let auth = section.choice("auth", access::AUTHS).unwrap_or_default();
@@ -369,6 +373,7 @@ impl<'a> Reading<'a> {
             groups,
             groups_from,
             sessions,
+            kept_connections,
             hold_budget,
             unbound_settings,
             correlation: section.choice("correlation", &access::CORRELATIONS).unwrap_or_default(),

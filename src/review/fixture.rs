@@ -95,6 +95,7 @@ pub(crate) fn database(name: &str, groups: &[&str]) -> crate::config::DatabaseCo
         groups,
         groups_from: crate::config::GroupsFrom::default(),
         sessions: None,
+        kept_connections: 0,
         hold_budget: None,
         unbound_settings: Vec::new(),
         literals: crate::audit::Literals::Full,

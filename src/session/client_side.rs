@@ -261,8 +261,7 @@ impl Machine {
             }
             tag::FUNCTION_CALL => self.function_call(frame, around),
             tag::TERMINATE => {
-                self.release_group();
-                self.leave();
+                self.terminate();
                 Ok(())
             }
             other => {

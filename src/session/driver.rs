@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use countersign_policy::analysis::Footing;
 use countersign_policy::grant::Binding;
 use countersign_policy::rule::Mode;
+use countersign_protocol::frontend;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -39,7 +40,7 @@ use crate::server::Shared;
 use crate::sessions::Order;
 use crate::stream::ClientStream;
 use crate::telemetry;
-use crate::upstream::{Upstream, UpstreamCancel};
+use crate::upstream::{Origin, Upstream, UpstreamCancel};
 
 /// How many turns of the sockets pass before a cancel is looked for even though they are ready.
 const TURNS_PER_CANCEL_CHECK: u32 = 64;
@@ -55,6 +56,8 @@ pub(crate) struct Parts {
     pub(crate) client: ClientStream,
     pub(crate) client_unread: BytesMut,
     pub(crate) upstream: Upstream,
+    /// What the upstream has to be to serve another client afterwards; `None` where it is for this one only.
+    pub(crate) origin: Option<Origin>,
     pub(crate) cancels: CancelListener,
     pub(crate) identity: Identity,
     /// Groups that came with what the client has shown.
@@ -71,6 +74,7 @@ pub(crate) struct Driver {
     database: Arc<Database>,
     sockets: Sockets,
     upstream_cancel: Arc<UpstreamCancel>,
+    origin: Option<Origin>,
     cancels: CancelListener,
     /// CancelRequests on their way to the upstream; at most one.
     sending_cancel: JoinSet<()>,
@@ -84,6 +88,8 @@ pub(crate) struct Driver {
     name: String,
     born: Instant,
     closing: bool,
+    /// The upstream owes nothing.
+    gives_back: bool,
     turns: u32,
 }
 
@@ -115,6 +121,7 @@ impl Driver {
             machine: Machine::new(parts.identity, parts.client_unread, parts.upstream.unread),
             sockets: Sockets::new(parts.client, parts.upstream.stream),
             upstream_cancel: Arc::new(parts.upstream.cancel),
+            origin: parts.origin,
             cancels: parts.cancels,
             sending_cancel: JoinSet::new(),
             around,
@@ -126,6 +133,7 @@ impl Driver {
             name: parts.name,
             born: Instant::now(),
             closing: false,
+            gives_back: false,
             turns: 0,
             shared,
             database,
@@ -191,12 +199,27 @@ impl Driver {
             };
             self.work(Some(event)).await;
         }
-        Box::pin(self.part()).await;
+        match self.origin.take().filter(|_| self.gives_back) {
+            Some(origin) => Box::pin(self.give_back(origin)).await,
+            None => Box::pin(self.part()).await,
+        }
+    }
+
+    /// Ends the client's connection; the upstream's waits for the next client.
+    async fn give_back(self: Box<Self>, origin: Origin) {
+        let Self { sockets, mut machine, upstream_cancel, database, .. } = *self;
+        let stream = sockets.part_from_client(&mut machine).await;
+        let (parameters, cancel) = (origin.parameters.clone(), UpstreamCancel::clone(&upstream_cancel));
+        let upstream = Upstream { stream, unread: BytesMut::new(), parameters, cancel };
+        database.kept().give_back(upstream, origin).await;
     }
 
     /// Ends both connections. A cancel of what runs must reach the upstream before that.
     async fn part(self: Box<Self>) {
-        let Self { sockets, mut machine, mut sending_cancel, .. } = *self;
+        let Self { sockets, mut machine, mut sending_cancel, gives_back, .. } = *self;
+        if gives_back {
+            frontend::put_empty(machine.upstream_output(), frontend::tag::TERMINATE);
+        }
         let sent = async { while sending_cancel.join_next().await.is_some() {} };
         let sent = tokio::time::timeout(CANCEL_WAIT, sent);
         let (_, ()) = futures_util::future::join(sent, sockets.part(&mut machine)).await;
@@ -302,7 +325,13 @@ impl Driver {
                 Command::Estimate(question) => Box::pin(self.estimate(&question)).await,
                 Command::Look(stake, footings) => Box::pin(self.look(stake, &footings)).await,
                 Command::RefreshCatalog => Box::pin(self.refresh_catalog()).await,
+                Command::GiveBack => {
+                    self.gives_back = true;
+                    self.closing = true;
+                }
                 Command::CancelUpstream => {
+                    // It may arrive late, and hit whoever has the connection then.
+                    self.origin = None;
                     let cancel = Arc::clone(&self.upstream_cancel);
                     self.sending_cancel.spawn(async move {
                         if let Err(error) = cancel.cancel().await {

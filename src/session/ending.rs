@@ -139,6 +139,27 @@ impl Machine {
         self.gate = Gate::Leaving;
     }
 
+    /// The client has said that it leaves.
+    pub(super) fn terminate(&mut self) {
+        self.release_group();
+        if self.owes_nothing() {
+            self.gate = Gate::Closed;
+            self.commands.push_back(Command::GiveBack);
+        } else {
+            self.leave();
+        }
+    }
+
+    /// Whether the upstream could serve another client: it has answered everything, and has nothing of a transaction.
+    fn owes_nothing(&mut self) -> bool {
+        self.is_between_transactions()
+            && self.copy_in == CopyIn::No
+            && !(self.cancelling || self.upstream_fatal || self.upstream_cut_off || self.client_passing.is_some())
+            && self.upstream_pass == 0
+            && self.upstream_in.is_empty()
+            && self.relay.pending().is_empty()
+    }
+
     /// The client has said or shown that it leaves: what was sent is answered, then the upstream closes.
     pub(super) fn leave(&mut self) {
         self.relay.control(Control::Terminate);

@@ -120,6 +120,18 @@ impl Sockets {
     }
 }
 
+impl Sockets {
+    /// Sends the client what is left and ends its connection; the upstream's stays.
+    pub(super) async fn part_from_client(self, machine: &mut Machine) -> UpstreamStream {
+        let Self { mut client, upstream, .. } = self;
+        let to_client = std::mem::take(machine.client_output());
+        if tokio::time::timeout(FAREWELL, part(&mut client, &to_client)).await.is_err() {
+            tracing::debug!("a client did not read its last bytes in time");
+        }
+        upstream
+    }
+}
+
 /// Writes the last bytes to a peer and ends the connection.
 async fn part(stream: &mut (impl AsyncWrite + Unpin), last: &[u8]) {
     // The peer may be gone already; that is what a farewell is about.

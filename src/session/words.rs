@@ -87,6 +87,8 @@ pub enum Command {
     CancelUpstream,
     /// Tell the upstream, behind what was sent, that nothing more comes.
     ShutUpstream,
+    /// End the session; the upstream, which owes nothing, may serve another.
+    GiveBack,
     /// Send what is left to the client, then close both connections.
     Close,
 }

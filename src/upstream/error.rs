@@ -73,6 +73,11 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
+    /// Whether the server has no room for another connection.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Self::Rejected { sqlstate } if sqlstate == "53300")
+    }
+
     /// Whose fault it is. A password the upstream rejects is the configuration's.
     #[must_use]
     pub fn fault(&self) -> Fault {

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::*;
 use crate::config::{Secret, SslIdentity, SslMode};

@@ -69,7 +69,10 @@ impl Endpoint {
         H: Handler<T, ApiState>,
         T: 'static,
     {
-        Self::new(HttpMethod::Post, path, id, routing::post(handler))
+        let mut endpoint = Self::new(HttpMethod::Post, path, id, routing::post(handler));
+        // Of a call that was made before with its key.
+        endpoint.fails.extend([409, 422]);
+        endpoint
     }
 
     fn new(method: HttpMethod, path: &'static str, id: &'static str, serve: MethodRouter<ApiState>) -> Self {
@@ -102,7 +105,7 @@ impl Endpoint {
     }
 
     pub(super) fn takes<T: ToSchema>(mut self) -> Self {
-        self.fails.extend([400, 409, 413, 415, 422]);
+        self.fails.extend([400, 413, 415]);
         let required = matches!(T::schema(), RefOr::T(Schema::Object(object)) if !object.required.is_empty());
         Self { body: Some((Described::of::<T>(), required)), ..self }
     }

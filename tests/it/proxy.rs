@@ -26,6 +26,7 @@ mod history;
 mod hold;
 mod inference;
 mod justification;
+mod kept;
 mod large;
 mod limited;
 mod limited_blocks;

@@ -141,12 +141,16 @@ async fn unreachable_upstreams_are_errors() {
     let stalled = connect(&silent, &[]).await;
     assert!(matches!(stalled, Err(UpstreamError::Timeout)), "{stalled:?}");
     check_error(stalled, "08001", Fault::Upstream);
-    drop(listener);
-    let refused = connect(&target("127.0.0.1", port, "any_user"), &[]).await;
+    // Nobody listens there, and nobody else can.
+    let closed = TcpSocket::new_v4().unwrap();
+    closed.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let closed_port = closed.local_addr().unwrap().port();
+    let refused = connect(&target("127.0.0.1", closed_port, "any_user"), &[]).await;
     assert!(matches!(refused, Err(UpstreamError::Connect(_))), "{refused:?}");
     check_error(refused, "08001", Fault::Upstream);
     check_error(connect(&target("/nonexistent", 5432, "any_user"), &[]).await, "08001", Fault::Upstream);
-    let missing = with_tls(target("127.0.0.1", port, "any_user"), SslMode::VerifyFull, Some(Path::new("/missing.crt")));
+    let missing =
+        with_tls(target("127.0.0.1", closed_port, "any_user"), SslMode::VerifyFull, Some(Path::new("/missing.crt")));
     check_error(connect(&missing, &[]).await, "08001", Fault::Upstream);
 }
 

@@ -76,10 +76,12 @@ async fn a_proxy_that_is_about_to_end() {
 async fn every_metric_of_the_documentation_is_there() {
     let page =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md")).expect("docs/metrics.md");
-    let documented: Vec<_> =
-        page.lines().filter_map(|line| line.strip_prefix("| `countersign_")?.split('`').next()).collect();
+    // What is counted for each sink or target is there once there is one.
+    let rows = page.lines().filter(|line| !line.contains("`sink`") && !line.contains("`target`"));
+    let documented: Vec<_> = rows.filter_map(|line| line.strip_prefix("| `countersign_")?.split('`').next()).collect();
     assert!(documented.len() > 10, "{documented:?}");
     let proxy = Proxy::start(&format!("{WRITES_HELD}{PII_MASKED}")).await;
+    drop(rustls::crypto::ring::default_provider().install_default());
     let served = async || {
         let answer = reqwest::get(format!("{}/metrics", proxy.web())).await.expect("answer");
         answer.text().await.expect("text")

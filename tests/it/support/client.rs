@@ -60,6 +60,13 @@ impl TestClient {
         self.connection.abort();
     }
 
+    /// Says that it leaves, and waits for the end of the connection.
+    pub async fn leave(self) {
+        let Self { client, connection, .. } = self;
+        drop(client);
+        within("the end of the connection", connection).await.expect("its task");
+    }
+
     /// The next notice.
     pub async fn notice(&mut self) -> DbError {
         within("notice", self.notices.recv()).await.expect("a notice before the connection ends")

@@ -89,6 +89,7 @@ impl Database {
             groups: vec!["engineering".to_owned()],
             groups_from: GroupsFrom::default(),
             sessions: None,
+            kept_connections: 10,
             hold_budget: None,
             unbound_settings: Vec::new(),
             literals: Literals::Full,

@@ -182,6 +182,7 @@ impl Stage {
                 Command::RefreshCatalog => "Refresh".to_owned(),
                 Command::CancelUpstream => "CancelUpstream".to_owned(),
                 Command::ShutUpstream => "Shut".to_owned(),
+                Command::GiveBack => "GiveBack".to_owned(),
                 Command::Close => "Close".to_owned(),
             });
         }

@@ -19,7 +19,8 @@ const APPROVED: &str = "> Q DELETE FROM customers
 
 #[test]
 fn terminate_waits_for_what_was_sent() {
-    check("> X\n^ X\n! upstream closed\n= Close");
+    // With nothing to wait for, the upstream may serve another client.
+    check("> X\n= GiveBack");
     check(
         "> Q SELECT 1 | X
          ^ Q SELECT 1 | X
@@ -261,7 +262,7 @@ fn a_client_that_leaves_in_the_middle_of_a_failed_pipeline() {
 #[test]
 fn a_paused_session_begins_nothing_between_transactions() {
     check(
-        "! pause\n> Q SELECT 1\n! resume\n^ Q SELECT 1\n= allow\nv C SELECT 1 | Z I\n< C SELECT 1 | Z I\n> X\n^ X\n! upstream closed\n= Close",
+        "! pause\n> Q SELECT 1\n! resume\n^ Q SELECT 1\n= allow\nv C SELECT 1 | Z I\n< C SELECT 1 | Z I\n> X\n= GiveBack",
     );
     check(
         "> Q BEGIN\n^ Q BEGIN\n= allow\nv C BEGIN | Z T\n< C BEGIN | Z T\n! pause\n> Q COMMIT\n^ Q COMMIT\n= allow
@@ -275,7 +276,7 @@ fn a_paused_session_begins_nothing_between_transactions() {
 
 #[test]
 fn a_paused_session_leaves() {
-    check("! pause\n> X\n^ X\n! upstream closed\n= Close");
+    check("! pause\n> X\n= GiveBack");
     check("! pause\n> Q SELECT 1\n! drain\n< E! 57P01\n= Close\n^ X");
     check("! pause\n> Q SELECT 1\n! client closed\n^ X\n= Close");
 }

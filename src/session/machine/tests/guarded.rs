@@ -248,16 +248,17 @@ fn nothing_of_the_client_comes_between() {
 
 #[test]
 fn whoever_leaves_meanwhile_leaves_a_whole_transaction_behind() {
-    for left in ["> X", "! client closed"] {
-        let heard = if left.starts_with('>') { "< C DELETE 2 | Z I" } else { "" };
+    for (left, heard, end) in [
+        ("> X", "< C DELETE 2 | Z I", "= Executed(DELETE 2) GiveBack"),
+        ("! client closed", "", "= Executed(DELETE 2)\n^ X"),
+    ] {
         check(&format!(
             "{}{BEGIN}{left}
              v C DELETE 2 | Z T
              ^ Q COMMIT
              v C COMMIT | Z I
              {heard}
-             = Executed(DELETE 2)
-             ^ X",
+             {end}",
             approved("Q DELETE FROM customers")
         ));
     }

@@ -39,6 +39,7 @@ fn shows(script: &str, word: &str) -> bool {
         "FATAL" => asks("Close") && script.contains("< E! 08P01"),
         "cancel" => asks("CancelUpstream"),
         "withdraw" => asks("Withdraw") && !asks("Begin"),
+        "keep" => !says('^') && asks("GiveBack"),
         "end" => first == "^ X" && asks("Close"),
         _ => false,
     }
@@ -114,7 +115,7 @@ mod idle {
         copy_data: "> d one\n> Q SELECT 2\n^ Q SELECT 2\n= allow";
         copy_done: "> c\n> Q SELECT 2\n^ Q SELECT 2\n= allow";
         copy_fail: "> f no\n> Q SELECT 2\n^ Q SELECT 2\n= allow";
-        terminate: "> X\n^ X";
+        terminate: "> X\n= GiveBack";
         unknown: "> raw !\0\0\0\x04\n^ X\n= Close\n< E! 08P01";
         cancel_request: "! cancel";
         disconnect: "! client closed\n^ X\n= Close";

@@ -301,7 +301,7 @@ impl Seat {
                 self.is_upstream_shut = true;
                 None
             }
-            Command::Close => {
+            Command::GiveBack | Command::Close => {
                 self.part();
                 None
             }

@@ -1,0 +1,165 @@
+//! Connections to an upstream that wait for the next client of the same user.
+//!
+//! Never hands on what another client has left: a connection is kept once `DISCARD ALL` has been answered, and goes only to a
+//! client that would open the same one, with the same settings and the same name in `application_name`.
+//! Invariant: no more than [`LIMIT`](Kept::new) wait, none longer than [`IDLE_MAX`], none is older than [`AGE_MAX`].
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use countersign_protocol::frontend;
+
+use super::wire::{self, Wire};
+use super::{Upstream, UpstreamCancel, UpstreamError};
+use crate::stream::UpstreamStream;
+
+/// How long a connection waits.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+/// How old a connection becomes; settings of roles and databases are read once, when it is made.
+const AGE_MAX: Duration = Duration::from_secs(3600);
+/// One that has waited for longer is asked whether it is still there.
+const FRESH: Duration = Duration::from_secs(2);
+/// How long an upstream may take to forget a client, or to answer that it is there.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What was asked for when a connection was opened.
+pub(crate) type Settings = Vec<(String, String)>;
+
+/// What tells a connection from others of the same database, and what its server reported at its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) settings: Settings,
+    pub(crate) parameters: Vec<(String, String)>,
+    pub(crate) born: Instant,
+}
+
+struct Waiting {
+    origin: Origin,
+    stream: UpstreamStream,
+    cancel: UpstreamCancel,
+    since: Instant,
+}
+
+/// The connections of one database.
+pub(crate) struct Kept {
+    limit: usize,
+    waiting: Mutex<Vec<Waiting>>,
+}
+
+impl Kept {
+    /// Keeps so many at most.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, waiting: Mutex::default() }
+    }
+
+    /// How many it keeps at most.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// The one that was used last of those that were opened with these settings, if it is still there.
+    pub(crate) async fn take(&self, settings: &Settings) -> Option<(Upstream, Origin)> {
+        loop {
+            let waiting = self.take_one(settings)?;
+            let since = waiting.since;
+            if let Some(found) = waiting.wake(since.elapsed() > FRESH).await {
+                return Some(found);
+            }
+        }
+    }
+
+    fn take_one(&self, settings: &Settings) -> Option<Waiting> {
+        let mut waiting = self.lock();
+        let place = waiting.iter().rposition(|kept| kept.origin.settings == *settings && !kept.is_over())?;
+        Some(waiting.remove(place))
+    }
+
+    /// Has an upstream that owes nothing forget its client, and keeps it.
+    pub(crate) async fn give_back(&self, upstream: Upstream, origin: Origin) {
+        if self.limit == 0 || origin.born.elapsed() > AGE_MAX {
+            return part(upstream).await;
+        }
+        let forgotten = tokio::time::timeout(PATIENCE, forget(upstream, &origin)).await;
+        let Ok(Ok(Upstream { stream, cancel, .. })) = forgotten else {
+            tracing::debug!("an upstream could not be kept");
+            return;
+        };
+        let mut waiting = self.lock();
+        waiting.retain(|kept| !kept.is_over());
+        if waiting.len() >= self.limit {
+            // The one that has waited longest.
+            waiting.remove(0);
+        }
+        waiting.push(Waiting { origin, stream, cancel, since: Instant::now() });
+    }
+
+    /// Closes those that have waited for too long.
+    pub(crate) fn sweep(&self) {
+        self.lock().retain(|kept| !kept.is_over());
+    }
+
+    /// Closes all; how many there were.
+    pub(crate) fn clear(&self) -> usize {
+        self.lock().drain(..).count()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn is_over(&self) -> bool {
+        self.since.elapsed() > IDLE_MAX || self.origin.born.elapsed() > AGE_MAX
+    }
+
+    /// `None` when its upstream has closed it, or said something.
+    async fn wake(self, asked: bool) -> Option<(Upstream, Origin)> {
+        let Self { origin, stream, cancel, .. } = self;
+        if !stream.is_silent() {
+            return None;
+        }
+        let mut upstream = Upstream { stream, unread: BytesMut::new(), parameters: origin.parameters.clone(), cancel };
+        if asked {
+            let answered = tokio::time::timeout(PATIENCE, exchange(upstream, "", &origin)).await;
+            upstream = answered.ok()?.ok()?;
+        }
+        Some((upstream, origin))
+    }
+}
+
+/// Tells an upstream that its client leaves.
+async fn part(upstream: Upstream) {
+    let Upstream { stream, unread, .. } = upstream;
+    let mut terminate = BytesMut::new();
+    frontend::put_empty(&mut terminate, frontend::tag::TERMINATE);
+    // It notices the end of the connection in any case.
+    let _ = tokio::time::timeout(PATIENCE, Wire { stream, unread }.send(&terminate)).await;
+}
+
+async fn forget(upstream: Upstream, origin: &Origin) -> Result<Upstream, UpstreamError> {
+    exchange(upstream, "DISCARD ALL", origin).await
+}
+
+/// Has it answer a Query that returns no rows. What it then reports of itself must be what it has reported at its start.
+async fn exchange(upstream: Upstream, text: &str, origin: &Origin) -> Result<Upstream, UpstreamError> {
+    let Upstream { stream, unread, cancel, .. } = upstream;
+    let mut wire = Wire { stream, unread };
+    let mut query = BytesMut::new();
+    frontend::put_query(&mut query, text);
+    wire.send(&query).await?;
+    loop {
+        match wire.receive().await? {
+            (b'C' | b'I' | b'A', _) => {}
+            (b'S', body) if origin.parameters.contains(&wire::parameter_status(&body)?) => {}
+            (b'Z', body) if body.as_ref() == b"I" => break,
+            _ => return Err(UpstreamError::Protocol("unexpected answer of an upstream that was to be kept")),
+        }
+    }
+    if !wire.unread.is_empty() {
+        return Err(UpstreamError::Protocol("unexpected message behind ReadyForQuery"));
+    }
+    let parameters = origin.parameters.clone();
+    Ok(Upstream { stream: wire.stream, unread: BytesMut::new(), parameters, cancel })
+}
