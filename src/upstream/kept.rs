@@ -23,6 +23,9 @@ const FRESH: Duration = Duration::from_secs(2);
 /// How long an upstream may take to forget a client, or to answer that it is there.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Returns a row, which is unexpected, when the session has a schema of temporary tables, be it empty.
+const NOT_UNLESS_CLEAN: &str = "SELECT WHERE pg_catalog.pg_my_temp_schema() <> 0::pg_catalog.oid";
+
 /// What was asked for when a connection was opened.
 pub(crate) type Settings = Vec<(String, String)>;
 
@@ -138,8 +141,10 @@ async fn part(upstream: Upstream) {
     let _ = tokio::time::timeout(PATIENCE, Wire { stream, unread }.send(&terminate)).await;
 }
 
+/// Who has made temporary tables leaves their schema behind, which the next client would find in its search path.
 async fn forget(upstream: Upstream, origin: &Origin) -> Result<Upstream, UpstreamError> {
-    exchange(upstream, "DISCARD ALL", origin).await
+    let forgotten = exchange(upstream, "DISCARD ALL", origin).await?;
+    exchange(forgotten, NOT_UNLESS_CLEAN, origin).await
 }
 
 /// Has it answer a Query that returns no rows. What it then reports of itself must be what it has reported at its start.
@@ -151,7 +156,7 @@ async fn exchange(upstream: Upstream, text: &str, origin: &Origin) -> Result<Ups
     wire.send(&query).await?;
     loop {
         match wire.receive().await? {
-            (b'C' | b'I' | b'A', _) => {}
+            (b'C' | b'I' | b'A' | b'T', _) => {}
             (b'S', body) if origin.parameters.contains(&wire::parameter_status(&body)?) => {}
             (b'Z', body) if body.as_ref() == b"I" => break,
             _ => return Err(UpstreamError::Protocol("unexpected answer of an upstream that was to be kept")),

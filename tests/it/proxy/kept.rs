@@ -23,7 +23,7 @@ async fn backend(client: &TestClient) -> i32 {
 async fn is_kept(direct: &Client, pid: i32) -> bool {
     let settled = async {
         loop {
-            let found = "SELECT query = 'DISCARD ALL' AND state = 'idle' FROM pg_stat_activity WHERE pid = $1";
+            let found = "SELECT query LIKE 'SELECT WHERE %' AND state = 'idle' FROM pg_stat_activity WHERE pid = $1";
             match direct.query_opt(found, &[&pid]).await.expect("activity").map(|row| row.get(0)) {
                 Some(true) => return true,
                 Some(false) => {}
@@ -46,7 +46,7 @@ async fn the_next_client_of_the_same_user_finds_nothing_of_the_first() {
     let (proxy, direct) = start().await;
     let first = proxy.client("alice").await;
     let leftovers = "SET search_path = pg_catalog; SET app.tenant = 'seven'; SET statement_timeout = 12345; LISTEN gossip; \
-        PREPARE p AS SELECT 1; CREATE TEMP TABLE t (id int); DECLARE c CURSOR WITH HOLD FOR SELECT 1; \
+        PREPARE p AS SELECT 1; DECLARE c CURSOR WITH HOLD FOR SELECT 1; \
         SELECT pg_advisory_lock(7)";
     for statement in leftovers.split("; ") {
         within(statement, first.client.batch_execute(statement)).await.expect(statement);
@@ -58,9 +58,8 @@ async fn the_next_client_of_the_same_user_finds_nothing_of_the_first() {
     let nothing = "SELECT current_setting('search_path') || coalesce(current_setting('app.tenant', true), '') \
         || current_setting('statement_timeout') \
         || (SELECT count(*) FROM pg_prepared_statements WHERE name = 'p') || (SELECT count(*) FROM pg_cursors) \
-        || (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) || (SELECT count(*) FROM pg_listening_channels()) \
-        || (to_regclass('pg_temp.t') IS NULL)";
-    assert_eq!(second.value(nothing).await.as_deref(), Some("\"$user\", public00000true"));
+        || (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) || (SELECT count(*) FROM pg_listening_channels())";
+    assert_eq!(second.value(nothing).await.as_deref(), Some("\"$user\", public00000"));
     // What it asks for is decided as ever.
     assert_eq!(second.refusal("TRUNCATE payments").await.code().code(), "42501");
 }
@@ -82,6 +81,11 @@ async fn what_is_not_at_rest_is_not_kept() {
     let open = proxy.client("alice").await;
     open.client.batch_execute("BEGIN; SELECT 1").await.expect("a block");
     assert!(!leave(open, &direct).await.1, "a transaction is open");
+    let temporary = proxy.client("alice").await;
+    temporary.client.batch_execute("CREATE TEMP TABLE t (id int)").await.expect("a table");
+    let pid = leave(temporary, &direct).await.0;
+    // It may still be seen, having answered that it has a schema that stays in the search path.
+    within("it goes", async { while is_kept(&direct, pid).await {} }).await;
     let gone = proxy.client("alice").await;
     let pid = backend(&gone).await;
     gone.vanish();
