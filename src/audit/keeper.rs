@@ -90,7 +90,7 @@ impl Keeper {
         let plain = segment::path(&self.dir, number);
         let unfinished = self.dir.join(format!("{number:06}.jsonl.gz.unfinished"));
         let target = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-        let mut encoder = GzEncoder::new(target, Compression::default());
+        let mut encoder = GzEncoder::new(target, Compression::fast());
         let mut source = io::BufReader::with_capacity(CHUNK_BYTES, File::open(&plain)?);
         loop {
             let chunk = source.fill_buf()?;
