@@ -218,7 +218,7 @@ async fn connect(
         return Ok((database, upstream, Some(origin)));
     }
     let mut connected = upstream::connect(target, &settings).await;
-    if connected.as_ref().is_err_and(UpstreamError::is_full) && database.kept().clear() > 0 {
+    if connected.as_ref().is_err_and(UpstreamError::is_full) && database.kept().make_room().await {
         connected = upstream::connect(target, &settings).await;
     }
     let upstream = connected.map_err(|error| {

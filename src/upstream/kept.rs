@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use countersign_protocol::frontend;
+use tokio::sync::RwLock;
 
 use super::wire::{self, Wire};
 use super::{Upstream, UpstreamCancel, UpstreamError};
@@ -48,12 +49,14 @@ struct Waiting {
 pub(crate) struct Kept {
     limit: usize,
     waiting: Mutex<Vec<Waiting>>,
+    /// Held while one is on its way here.
+    arriving: RwLock<()>,
 }
 
 impl Kept {
     /// Keeps so many at most.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, waiting: Mutex::default() }
+        Self { limit, waiting: Mutex::default(), arriving: RwLock::default() }
     }
 
     /// How many it keeps at most.
@@ -83,6 +86,7 @@ impl Kept {
         if self.limit == 0 || origin.born.elapsed() > AGE_MAX {
             return part(upstream).await;
         }
+        let _arriving = self.arriving.read().await;
         let forgotten = tokio::time::timeout(PATIENCE, forget(upstream, &origin)).await;
         let Ok(Ok(Upstream { stream, cancel, .. })) = forgotten else {
             tracing::debug!("an upstream could not be kept");
@@ -102,9 +106,15 @@ impl Kept {
         self.lock().retain(|kept| !kept.is_over());
     }
 
-    /// Closes all; how many there were.
-    pub(crate) fn clear(&self) -> usize {
-        self.lock().drain(..).count()
+    /// Closes all, with those that are on their way here, and waits until their server has the room; whether there were any.
+    pub(crate) async fn make_room(&self) -> bool {
+        let _nothing_arrives = self.arriving.write().await;
+        let closing: Vec<Waiting> = self.lock().drain(..).collect();
+        let any = !closing.is_empty();
+        for Waiting { origin, stream, cancel, .. } in closing {
+            part(Upstream { stream, unread: BytesMut::new(), parameters: origin.parameters, cancel }).await;
+        }
+        any
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Waiting>> {
@@ -132,13 +142,19 @@ impl Waiting {
     }
 }
 
-/// Tells an upstream that its client leaves.
+/// Tells an upstream that its client leaves, and waits until it has.
 async fn part(upstream: Upstream) {
     let Upstream { stream, unread, .. } = upstream;
+    let mut wire = Wire { stream, unread };
     let mut terminate = BytesMut::new();
     frontend::put_empty(&mut terminate, frontend::tag::TERMINATE);
+    let parting = async {
+        wire.send(&terminate).await?;
+        while wire.receive().await.is_ok() {}
+        Ok::<(), UpstreamError>(())
+    };
     // It notices the end of the connection in any case.
-    let _ = tokio::time::timeout(PATIENCE, Wire { stream, unread }.send(&terminate)).await;
+    let _ = tokio::time::timeout(PATIENCE, parting).await;
 }
 
 /// Who has made temporary tables leaves their schema behind, which the next client would find in its search path.
