@@ -88,6 +88,8 @@ enum Command {
     },
     /// Print the OpenAPI document of the HTTP API
     ApiSchema,
+    /// Print the JSON Schema of the configuration file, for editors
+    ConfigSchema,
     /// Print what makes a shell complete the commands
     Completions {
         /// The shell
@@ -124,7 +126,8 @@ impl Cli {
             Command::Requests { api, command } => block_on(|| async move { requests::run(command, &api).await }),
             Command::Grants { api, command } => block_on(|| async move { grants::run(command, &api).await }),
             Command::Audit { command } => audit::run(command),
-            Command::ApiSchema => api_schema(),
+            Command::ApiSchema => print(&crate::web::openapi_document()),
+            Command::ConfigSchema => print(include_str!("../docs/countersign.schema.json")),
             Command::Completions { shell } => manual::completions(shell),
             Command::Man { directory } => manual::pages(directory.as_deref()),
             Command::Users { config, command } => users::run(command, &config.config),
@@ -140,9 +143,9 @@ fn block_on<F: Future<Output = ExitCode>>(command: impl FnOnce() -> F) -> ExitCo
     }
 }
 
-/// Prints the OpenAPI document.
-fn api_schema() -> ExitCode {
-    match io::stdout().write_all(crate::web::openapi_document().as_bytes()) {
+/// Prints a document.
+fn print(document: &str) -> ExitCode {
+    match io::stdout().write_all(document.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => unavailable("could not write", &error),
     }

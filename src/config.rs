@@ -8,6 +8,7 @@ mod audit;
 pub(crate) mod diff;
 mod digest;
 pub mod edit;
+mod keys;
 mod limits;
 mod masks;
 mod network;

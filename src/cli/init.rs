@@ -16,6 +16,12 @@ use crate::fault::with_causes;
 use crate::packs::Pack;
 use crate::tls;
 
+/// What editors check the file against while it is written; `countersign config-schema` prints the same.
+const SCHEMA: &str = concat!(
+    "https://raw.githubusercontent.com/countersign/countersign/v",
+    env!("CARGO_PKG_VERSION"),
+    "/docs/countersign.schema.json"
+);
 /// Where the password of the upstream role is looked for.
 const PASSWORD: &str = "COUNTERSIGN_UPSTREAM_PASSWORD";
 
@@ -108,6 +114,7 @@ fn starter(args: &InitArgs, with_password: bool) -> Result<String, Failure> {
         false => format!("# password = {{ env = \"{PASSWORD}\" }}    # or {{ file = \"upstream.password\" }}"),
     };
     let mut text = include_str!("init/starter.toml")
+        .replace("@SCHEMA@", SCHEMA)
         .replace("@NAME@", &quoted(&name))
         .replace("@UPSTREAM@", &quoted(&args.upstream))
         .replace("# @PASSWORD@", &password);

@@ -9,19 +9,38 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::keys::{self, Form, Keys};
 use super::limits::SESSIONS_MAX;
 use super::oidc::Links;
 use super::problem::Report;
-use super::reader::{Keys, Section};
+use super::reader::Section;
 use super::{
     DatabaseAuth, GroupsFrom, Network, SslMode, TlsConfig, UpstreamConfig, UserConfig, secret, token, upstream,
 };
 
-pub(super) const TLS_KEYS: Keys =
-    Keys { table: "[tls]", known: &["cert", "key", "client_ca", "require"], unavailable: &[] };
-pub(super) const USER_KEYS: Keys = Keys {
+pub(super) static TLS_KEYS: Keys = Keys {
+    table: "[tls]",
+    known: &[
+        keys::required("cert", Form::Text),
+        keys::required("key", Form::Text),
+        keys::optional("client_ca", Form::Text),
+        keys::optional("require", Form::Flag),
+    ],
+    unavailable: &[],
+};
+pub(super) static USER_KEYS: Keys = Keys {
     table: "[[users]]",
-    known: &["name", "email", "groups", "password", "web_password", "certificate", "tokens", "sessions", "oidc"],
+    known: &[
+        keys::required("name", Form::Text),
+        keys::optional("email", Form::Text),
+        keys::optional("groups", Form::Texts),
+        keys::optional("password", Form::OneKey(&secret::PASSWORD_KEYS)),
+        keys::optional("web_password", Form::OneKey(&secret::WEB_PASSWORD_KEYS)),
+        keys::optional("certificate", Form::OneOrMore),
+        keys::optional("tokens", Form::Entries(&token::TOKEN_KEYS)),
+        keys::optional("sessions", Form::Number(1, SESSIONS_MAX)),
+        keys::optional("oidc", Form::Text),
+    ],
     unavailable: &[],
 };
 
@@ -125,7 +144,7 @@ pub(super) fn user(
 
 /// Reads the `postgres://` URL of a key.
 pub(super) fn upstream(section: &Section<'_>, key: &str, directory: &Path) -> Option<UpstreamConfig> {
-    let url = section.required(key, section.text(key))?;
+    let url = section.needed(key, section.text(key))?;
     let parsed = upstream::parse(&url.value, directory);
     let upstream = parsed.map_err(|error| {
         let message = format!("\"{key}\" in {} {}", section.title, error.message);

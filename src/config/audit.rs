@@ -7,24 +7,25 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::reader::{Keys, Section};
+use super::keys::{self, Form, Keys, words};
+use super::reader::Section;
 use super::{Secret, SinkConfig, secret, sinks};
 use crate::audit::{CHECKPOINT_AFTER, Literals, LiteralsKey, PublicKey, Signer, SigningKey};
 
-pub(super) const AUDIT_KEYS: Keys = Keys {
+pub(super) static AUDIT_KEYS: Keys = Keys {
     table: "[audit]",
     known: &[
-        "fail_open",
-        "record_results",
-        "retention",
-        "signing_key",
-        "former_signing_key",
-        "checkpoint",
-        "durability",
-        "readers",
-        "outcomes",
-        "literals_key",
-        "sinks",
+        keys::optional("fail_open", Form::Flag),
+        keys::optional("record_results", Form::Word(|| vec!["none"])),
+        keys::optional("retention", Form::Duration),
+        keys::optional("signing_key", Form::OneKey(&secret::SECRET_KEYS)),
+        keys::optional("former_signing_key", Form::OneKey(&secret::SECRET_KEYS)),
+        keys::optional("checkpoint", Form::Duration),
+        keys::optional("durability", Form::Word(|| words(&DURABILITIES))),
+        keys::optional("readers", Form::Texts),
+        keys::optional("outcomes", Form::Word(|| words(&OUTCOMES))),
+        keys::optional("literals_key", Form::OneKey(&secret::SECRET_KEYS)),
+        keys::optional("sinks", Form::Repeated(&sinks::SINK_KEYS)),
     ],
     unavailable: &[],
 };

@@ -4,25 +4,31 @@
 
 use std::time::Duration;
 
-use super::reader::{Keys, Section};
+use super::keys::{self, Form, Keys};
+use super::reader::Section;
 
-pub(super) const LIMIT_KEYS: Keys = Keys {
+pub(super) static LIMIT_KEYS: Keys = Keys {
     table: "[limits]",
     known: &[
-        "sessions",
-        "sessions_per_user",
-        "unauthenticated",
-        "failures_per_address",
-        "failures_per_user",
-        "idle_timeout",
-        "idle_in_transaction_timeout",
-        "request_mib",
+        keys::optional("sessions", Form::Number(1, SESSIONS_MAX)),
+        keys::optional("sessions_per_user", Form::Number(1, SESSIONS_MAX)),
+        keys::optional("unauthenticated", Form::Number(1, SESSIONS_MAX)),
+        keys::optional("failures_per_address", Form::Number(1, FAILURES_MAX)),
+        keys::optional("failures_per_user", Form::Number(1, FAILURES_MAX)),
+        keys::optional("idle_timeout", Form::Duration),
+        keys::optional("idle_in_transaction_timeout", Form::Duration),
+        keys::optional("request_mib", Form::Number(1, REQUEST_MIB_MAX)),
     ],
     unavailable: &[],
 };
-pub(super) const TCP_KEYS: Keys = Keys {
+pub(super) static TCP_KEYS: Keys = Keys {
     table: "[tcp]",
-    known: &["keepalive_idle", "keepalive_interval", "keepalive_count", "user_timeout"],
+    known: &[
+        keys::optional("keepalive_idle", Form::Duration),
+        keys::optional("keepalive_interval", Form::Duration),
+        keys::optional("keepalive_count", Form::Number(1, 100)),
+        keys::optional("user_timeout", Form::Duration),
+    ],
     unavailable: &[],
 };
 

@@ -8,22 +8,37 @@ use std::sync::Arc;
 use countersign_policy::mask::{JsonMask, JsonPath, MaskKind, MaskRule, Predicates};
 use countersign_policy::rule::{ColumnGlob, Glob};
 
-use super::reader::{Keys, Section};
+use super::keys::{self, Form, Keys, words};
+use super::reader::Section;
 use super::rules::{Known, NO_REVIEWER, globs};
 
-pub(super) const MASK_KEYS: Keys = Keys {
+pub(super) static MASK_KEYS: Keys = Keys {
     table: "[[masks]]",
-    known: &["name", "columns", "mask", "except_groups", "predicates", "reviewers"],
+    known: &[
+        keys::required("name", Form::Text),
+        keys::required("columns", Form::FilledTexts),
+        keys::required("mask", Form::Either(&[Form::Word(mask_words), Form::OneKey(&MASK_VALUE_KEYS)])),
+        keys::optional("except_groups", Form::Texts),
+        keys::optional("predicates", Form::Word(|| words(&Predicates::ALL))),
+        keys::optional("reviewers", Form::Texts),
+    ],
     unavailable: &[],
 };
 /// `mask` where it is a table: a mask with a parameter.
-pub(super) const MASK_VALUE_KEYS: Keys =
-    Keys { table: "mask of [[masks]]", known: &["text", "json"], unavailable: &[] };
+pub(super) static MASK_VALUE_KEYS: Keys = Keys {
+    table: "mask of [[masks]]",
+    known: &[keys::optional("text", Form::Text), keys::optional("json", Form::WordMap(mask_words))],
+    unavailable: &[],
+};
 
 /// Longest fixed text, in bytes: that of a `name`, so that it fits every type of text.
 const TEXT_BYTES_MAX: usize = 63;
 /// Most paths of one mask.
 const PATHS_MAX: usize = 64;
+
+fn mask_words() -> Vec<&'static str> {
+    MaskKind::ALL.iter().map(MaskKind::as_str).collect()
+}
 
 /// What `[masking]` says for all masks.
 pub(super) struct Shared {

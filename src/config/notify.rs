@@ -10,30 +10,58 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::reader::{Keys, Section};
+use super::keys::{self, Form, Keys};
+use super::reader::Section;
 use super::{Network, Secret, access, oidc, secret};
 
-pub(super) const NOTIFY_KEYS: Keys =
-    Keys { table: "[notify]", known: &["retention", "give_up_after", "webhooks", "teams", "slack"], unavailable: &[] };
-pub(super) const WEBHOOK_KEYS: Keys = Keys {
+/// The address of a receiver, which may be a secret.
+const URL: &[Form] = &[Form::Text, Form::OneKey(&secret::SECRET_KEYS)];
+pub(super) static NOTIFY_KEYS: Keys = Keys {
+    table: "[notify]",
+    known: &[
+        keys::optional("retention", Form::Duration),
+        keys::optional("give_up_after", Form::Duration),
+        keys::optional("webhooks", Form::Repeated(&WEBHOOK_KEYS)),
+        keys::optional("teams", Form::Table(&TEAMS_KEYS)),
+        keys::optional("slack", Form::Table(&SLACK_KEYS)),
+    ],
+    unavailable: &[],
+};
+pub(super) static WEBHOOK_KEYS: Keys = Keys {
     table: "[[notify.webhooks]]",
-    known: &["name", "url", "secret", "former_secret", "include_statement", "allow_addresses", "ca"],
+    known: &[
+        keys::required("name", Form::Text),
+        keys::required("url", Form::Either(URL)),
+        keys::required("secret", Form::OneKey(&secret::SECRET_KEYS)),
+        keys::optional("former_secret", Form::OneKey(&secret::SECRET_KEYS)),
+        keys::optional("include_statement", Form::Flag),
+        keys::optional("allow_addresses", Form::OneOrMore),
+        keys::optional("ca", Form::Text),
+    ],
     unavailable: &[],
 };
 
-pub(super) const TEAMS_KEYS: Keys =
-    Keys { table: "[notify.teams]", known: &["url", "include_statement", "allow_addresses", "ca"], unavailable: &[] };
-pub(super) const SLACK_KEYS: Keys = Keys {
+pub(super) static TEAMS_KEYS: Keys = Keys {
+    table: "[notify.teams]",
+    known: &[
+        keys::required("url", Form::OneKey(&secret::SECRET_KEYS)),
+        keys::optional("include_statement", Form::Flag),
+        keys::optional("allow_addresses", Form::OneOrMore),
+        keys::optional("ca", Form::Text),
+    ],
+    unavailable: &[],
+};
+pub(super) static SLACK_KEYS: Keys = Keys {
     table: "[notify.slack]",
     known: &[
-        "bot_token",
-        "app_token",
-        "signing_secret",
-        "channels",
-        "include_statement",
-        "url",
-        "allow_addresses",
-        "ca",
+        keys::required("bot_token", Form::OneKey(&secret::SECRET_KEYS)),
+        keys::optional("app_token", Form::OneKey(&secret::SECRET_KEYS)),
+        keys::optional("signing_secret", Form::OneKey(&secret::SECRET_KEYS)),
+        keys::optional("channels", Form::Texts),
+        keys::optional("include_statement", Form::Flag),
+        keys::optional("url", Form::Either(URL)),
+        keys::optional("allow_addresses", Form::OneOrMore),
+        keys::optional("ca", Form::Text),
     ],
     unavailable: &[],
 };
@@ -247,7 +275,7 @@ pub(super) fn endpoint(section: &Section<'_>, directory: &Path) -> Option<Endpoi
         true => section.text("url").map(|text| Secret::new(text.value)),
         false => section.has("url").then(|| secret::secret(section, "url", directory)).flatten(),
     };
-    let url = section.required("url", url);
+    let url = section.needed("url", url);
     let is_safe =
         url.as_ref().is_none_or(|url| oidc::is_safe(url.expose()) && reqwest::Url::parse(url.expose()).is_ok());
     if !is_safe {

@@ -11,12 +11,23 @@ use std::path::{Path, PathBuf};
 
 use axum::http::Uri;
 
-use super::reader::{Keys, Section};
+use super::keys::{self, Form, Keys, words};
+use super::reader::Section;
 use super::{Secret, UserConfig, secret};
 
-pub(super) const OIDC_KEYS: Keys = Keys {
+pub(super) static OIDC_KEYS: Keys = Keys {
     table: "[web.oidc]",
-    known: &["name", "issuer", "client_id", "client_secret", "scopes", "user_claim", "groups_claim", "groups", "ca"],
+    known: &[
+        keys::optional("name", Form::Text),
+        keys::required("issuer", Form::Text),
+        keys::required("client_id", Form::Text),
+        keys::optional("client_secret", Form::OneKey(&secret::SECRET_KEYS)),
+        keys::optional("scopes", Form::Texts),
+        keys::optional("user_claim", Form::Word(|| words(USER_CLAIMS))),
+        keys::optional("groups_claim", Form::Text),
+        keys::optional("groups", Form::TextMap),
+        keys::optional("ca", Form::Text),
+    ],
     unavailable: &[],
 };
 

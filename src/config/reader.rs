@@ -9,17 +9,8 @@ use std::time::Duration;
 
 use toml_edit::{Item, TableLike};
 
+use super::keys::{Form, Keys};
 use super::problem::{Report, did_you_mean};
-
-/// The keys of a kind of table.
-pub(super) struct Keys {
-    /// How the table is written, for messages and documentation: `[web]`, `[[rules]]`.
-    pub(super) table: &'static str,
-    /// Keys with an effect.
-    pub(super) known: &'static [&'static str],
-    /// Keys of the documentation that have no effect in this version, and are therefore refused.
-    pub(super) unavailable: &'static [&'static str],
-}
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -56,7 +47,7 @@ impl<'a> Section<'a> {
     ) -> Self {
         let section = Self { report, title, at, table, keys };
         for (key, _) in table.iter() {
-            if keys.known.contains(&key) {
+            if keys.key(key).is_some() {
                 continue;
             }
             let at = section.key_at(key);
@@ -65,7 +56,7 @@ impl<'a> Section<'a> {
                 report.problem(&at, key, message, Some("remove it, nothing would enforce it".to_owned()));
             } else {
                 let message = format!("unknown key \"{key}\" in {}", section.title);
-                report.problem(&at, key, message, did_you_mean(key, keys.known.iter().copied()));
+                report.problem(&at, key, message, did_you_mean(key, keys.names()));
             }
         }
         section
@@ -92,8 +83,14 @@ impl<'a> Section<'a> {
         self.report.problem(&self.key_at(key), key, message, hint);
     }
 
+    /// A debug build fails where a key is read as something else than the table of keys says.
+    fn declared(&self, key: &str, fits: &dyn Fn(Form) -> bool) {
+        let fits = || self.keys.key(key).is_some_and(|key| key.form.may_be(fits));
+        debug_assert!(fits(), "\"{key}\" of {} is declared as something else, or not at all", self.keys.table);
+    }
+
     fn item(&self, key: &str) -> Option<(&'a Item, Range<usize>)> {
-        debug_assert!(self.keys.known.contains(&key), "{key} is not documented for {}", self.keys.table);
+        debug_assert!(self.keys.key(key).is_some(), "{key} is not documented for {}", self.keys.table);
         let item = self.table.get(key)?;
         Some((item, item.span().unwrap_or_else(|| self.key_at(key))))
     }
@@ -109,6 +106,7 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn text(&self, key: &str) -> Option<Spanned<String>> {
+        self.declared(key, &|form| form.is_string());
         self.read(key, "a string", |item| item.as_str().map(str::to_owned)).filter(|text| {
             let empty = text.value.is_empty();
             if empty {
@@ -119,6 +117,7 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn flag(&self, key: &str) -> Option<bool> {
+        self.declared(key, &|form| matches!(form, Form::Flag));
         self.read(key, "true or false", Item::as_bool).map(|flag| flag.value)
     }
 
@@ -127,6 +126,10 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn number(&self, key: &str, valid: RangeInclusive<u32>) -> Option<u32> {
+        self.declared(
+            key,
+            &|form| matches!(form, Form::Number(least, most) if least == *valid.start() && most == *valid.end()),
+        );
         let number = self.read(key, "a number", Item::as_integer)?;
         let found = u32::try_from(number.value).ok().filter(|found| valid.contains(found));
         if found.is_none() {
@@ -139,6 +142,9 @@ impl<'a> Section<'a> {
 
     /// An array of strings.
     pub(super) fn list(&self, key: &str) -> Option<Vec<Spanned<String>>> {
+        self.declared(key, &|form| {
+            matches!(form, Form::Texts | Form::FilledTexts | Form::OneOrMore | Form::WordList(_))
+        });
         let (item, at) = self.item(key)?;
         let Some(array) = item.as_array() else {
             let found = article(item.type_name());
@@ -177,6 +183,7 @@ impl<'a> Section<'a> {
 
     /// A string, or an array of strings.
     pub(super) fn one_or_more(&self, key: &str) -> Option<Vec<Spanned<String>>> {
+        self.declared(key, &|form| matches!(form, Form::OneOrMore));
         match self.item(key)?.0.as_str() {
             Some(_) => self.text(key).map(|text| vec![text]),
             None => self.list(key),
@@ -189,6 +196,7 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn duration(&self, key: &str) -> Option<Duration> {
+        self.declared(key, &|form| matches!(form, Form::Duration | Form::DurationOrNever));
         let text = self.text(key)?;
         let duration = crate::duration::parse(&text.value);
         if duration.is_none() {
@@ -205,18 +213,23 @@ impl<'a> Section<'a> {
 
     /// A duration, or `"never"` for none at all.
     pub(super) fn duration_or_none(&self, key: &str) -> Option<Duration> {
+        self.declared(key, &|form| matches!(form, Form::DurationOrNever));
         let never = self.text_quietly(key).is_some_and(|text| text.value == "never");
         if never { Some(Duration::ZERO) } else { self.duration(key) }
     }
 
     /// One of a few words.
     pub(super) fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Option<T> {
+        self.declared(key, &|form| matches!(form, Form::Word(_)));
         let text = self.text(key)?;
         self.pick(key, &text, choices)
     }
 
     /// Looks a word up among the valid ones, or reports it.
     pub(super) fn pick<T: Copy>(&self, key: &str, text: &Spanned<String>, choices: &[(&str, T)]) -> Option<T> {
+        if self.keys.key(key).is_some() {
+            self.declared(key, &|form| form.has_words(choices.iter().map(|(word, _)| *word)));
+        }
         let found = choices.iter().find(|(word, _)| *word == text.value).map(|(_, choice)| *choice);
         if found.is_none() {
             let words = || choices.iter().map(|(word, _)| *word);
@@ -235,6 +248,7 @@ impl<'a> Section<'a> {
 
     /// A table under a key.
     pub(super) fn section(&self, key: &str, title: String, keys: &'static Keys) -> Option<Section<'a>> {
+        self.declared(key, &|form| form.is_table(keys));
         let table = self.read(key, "a table", Item::as_table_like)?;
         let at = if table.at.is_empty() { self.key_at(key) } else { table.at };
         Some(Section::open(self.report, table.value, at, title, keys))
@@ -242,6 +256,7 @@ impl<'a> Section<'a> {
 
     /// The tables of `[key.NAME]`, by name.
     pub(super) fn named(&self, key: &str, keys: &'static Keys) -> Vec<(String, Section<'a>)> {
+        self.declared(key, &|form| matches!(form, Form::Named(own) if own.table == keys.table));
         let Some(tables) = self.read(key, "a table of tables", Item::as_table_like) else { return Vec::new() };
         let mut named = Vec::new();
         for (name, item) in tables.value.iter() {
@@ -257,6 +272,7 @@ impl<'a> Section<'a> {
 
     /// A table of strings, under keys of any name.
     pub(super) fn texts(&self, key: &str) -> Option<Vec<(String, Spanned<String>)>> {
+        self.declared(key, &|form| matches!(form, Form::TextMap | Form::WordMap(_)));
         let table = self.read(key, "a table of strings", Item::as_table_like)?;
         let mut texts = Vec::new();
         for (name, item) in table.value.iter() {
@@ -275,6 +291,7 @@ impl<'a> Section<'a> {
 
     /// The tables of `[[key]]`, each titled by its `name`.
     pub(super) fn repeated(&self, key: &str, keys: &'static Keys) -> Vec<Section<'a>> {
+        self.declared(key, &|form| matches!(form, Form::Repeated(own) if own.table == keys.table));
         let expected = format!("written as [[{key}]]");
         let Some(tables) = self.read(key, &expected, Item::as_array_of_tables) else { return Vec::new() };
         let open = |table: &'a toml_edit::Table| {
@@ -287,6 +304,7 @@ impl<'a> Section<'a> {
 
     /// The entries of an array of strings and tables.
     pub(super) fn entries(&self, key: &str, keys: &'static Keys) -> Vec<Entry<'a>> {
+        self.declared(key, &|form| matches!(form, Form::Entries(own) if own.table == keys.table));
         let Some(array) = self.read(key, "an array of tables", Item::as_array) else { return Vec::new() };
         let mut entries = Vec::new();
         for value in array.value {
@@ -305,6 +323,7 @@ impl<'a> Section<'a> {
 
     /// A point in time, as TOML has it or in quotes.
     pub(super) fn moment(&self, key: &str) -> Option<Spanned<String>> {
+        self.declared(key, &|form| matches!(form, Form::Moment));
         let text =
             |item: &Item| item.as_datetime().map(ToString::to_string).or_else(|| item.as_str().map(str::to_owned));
         self.read(key, "a time such as 2027-01-31T00:00:00Z", text)
@@ -312,6 +331,12 @@ impl<'a> Section<'a> {
 
     /// A value that must be there.
     pub(super) fn required<T>(&self, key: &str, value: Option<T>) -> Option<T> {
+        debug_assert!(self.keys.key(key).is_some_and(|key| key.is_required), "\"{key}\" is declared optional");
+        self.needed(key, value)
+    }
+
+    /// A value that must be there because of what else stands in the table.
+    pub(super) fn needed<T>(&self, key: &str, value: Option<T>) -> Option<T> {
         if value.is_none() && !self.has(key) {
             self.report.problem(&self.at, key, format!("{} lacks \"{key}\"", self.title), None);
         }

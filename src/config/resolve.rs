@@ -1,7 +1,6 @@
 //! The file as a whole → [`Config`].
 //!
-//! Never stops at the first problem. Invariant: every key that is read here is listed in [`KEYS`], and every key listed
-//! there is read.
+//! Never stops at the first problem. Invariant: what is read is what the tables of keys say.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -15,18 +14,13 @@ use toml_edit::Document;
 use super::access::{self, TLS_KEYS, USER_KEYS};
 use super::audit::{self, AUDIT_KEYS, AuditConfig};
 use super::digest;
+use super::keys::{self, Form, Keys, words};
 use super::limits::{self, LIMIT_KEYS, SESSIONS_MAX, TCP_KEYS};
-#[cfg(test)]
-use super::masks::MASK_VALUE_KEYS;
 use super::masks::{self, MASK_KEYS, Shared};
 use super::notify::{self, NOTIFY_KEYS, NotifyConfig};
-#[cfg(test)]
-use super::notify::{SLACK_KEYS, TEAMS_KEYS, WEBHOOK_KEYS};
-#[cfg(test)]
-use super::oidc::OIDC_KEYS;
 use super::oidc::{self, Links};
 use super::problem::{ConfigProblems, Report};
-use super::reader::{Keys, Section, Spanned};
+use super::reader::{Section, Spanned};
 use super::rules::{ACTIONS, Known, MODES, NO_REVIEWER, RULE_KEYS, STAGES};
 use super::store::{self, STORE_KEYS};
 use super::web::{self, WEB_KEYS};
@@ -35,93 +29,82 @@ use super::{
     secret, values,
 };
 
-const TOP_KEYS: Keys = Keys {
+pub(super) static TOP_KEYS: Keys = Keys {
     table: "the file",
     known: &[
-        "listen",
-        "data_dir",
-        "dangerous_plaintext",
-        "drain_timeout",
-        "reuse_port",
-        "proxy_protocol_from",
-        "limits",
-        "tcp",
-        "web",
-        "tls",
-        "store",
-        "audit",
-        "review",
-        "masking",
-        "users",
-        "databases",
-        "rules",
-        "masks",
-        "notify",
+        keys::optional("listen", Form::OneOrMore),
+        keys::optional("data_dir", Form::Text),
+        keys::optional("dangerous_plaintext", Form::Flag),
+        keys::optional("drain_timeout", Form::Duration),
+        keys::optional("reuse_port", Form::Flag),
+        keys::optional("proxy_protocol_from", Form::OneOrMore),
+        keys::optional("limits", Form::Table(&LIMIT_KEYS)),
+        keys::optional("tcp", Form::Table(&TCP_KEYS)),
+        keys::optional("web", Form::Table(&WEB_KEYS)),
+        keys::optional("tls", Form::Table(&TLS_KEYS)),
+        keys::optional("store", Form::Table(&STORE_KEYS)),
+        keys::optional("audit", Form::Table(&AUDIT_KEYS)),
+        keys::optional("review", Form::Table(&REVIEW_KEYS)),
+        keys::optional("masking", Form::Table(&MASKING_KEYS)),
+        keys::optional("users", Form::Repeated(&USER_KEYS)),
+        keys::optional("databases", Form::Named(&DATABASE_KEYS)),
+        keys::optional("rules", Form::Repeated(&RULE_KEYS)),
+        keys::optional("masks", Form::Repeated(&MASK_KEYS)),
+        keys::optional("notify", Form::Table(&NOTIFY_KEYS)),
     ],
     unavailable: &[],
 };
-const REVIEW_KEYS: Keys = Keys {
+static REVIEW_KEYS: Keys = Keys {
     table: "[review]",
-    known: &["admins_bypass", "console_decides", "force_groups", "grant_max"],
+    known: &[
+        keys::optional("admins_bypass", Form::Flag),
+        keys::optional("console_decides", Form::Flag),
+        keys::optional("force_groups", Form::Texts),
+        keys::optional("grant_max", Form::DurationOrNever),
+    ],
     unavailable: &[],
 };
-const MASKING_KEYS: Keys = Keys { table: "[masking]", known: &["hash_key", "detect_foreign"], unavailable: &[] };
+static MASKING_KEYS: Keys = Keys {
+    table: "[masking]",
+    known: &[
+        keys::optional("hash_key", Form::OneKey(&secret::SECRET_KEYS)),
+        keys::optional("detect_foreign", Form::Flag),
+    ],
+    unavailable: &[],
+};
 /// As many clients as come and go at the same time at most databases.
 const KEPT_CONNECTIONS: u32 = 10;
-const DATABASE_KEYS: Keys = Keys {
+static DATABASE_KEYS: Keys = Keys {
     table: "[databases.NAME]",
     known: &[
-        "upstream",
-        "password",
-        "groups",
-        "default",
-        "unparsed",
-        "review",
-        "stage",
-        "sessions",
-        "kept_connections",
-        "auth",
-        "groups_from",
-        "literals",
-        "correlation",
+        keys::required("upstream", Form::Text),
+        keys::optional("password", Form::OneKey(&secret::SECRET_KEYS)),
+        keys::required("groups", Form::Texts),
+        keys::optional("default", Form::Word(|| words(ACTIONS))),
+        keys::optional("unparsed", Form::Word(|| words(&ACTIONS[1..]))),
+        keys::optional("review", Form::Table(&DATABASE_REVIEW_KEYS)),
+        keys::optional("stage", Form::Word(|| words(STAGES))),
+        keys::optional("sessions", Form::Number(1, SESSIONS_MAX)),
+        keys::optional("kept_connections", Form::Number(0, SESSIONS_MAX)),
+        keys::optional("auth", Form::Word(|| words(access::AUTHS))),
+        keys::optional("groups_from", Form::Word(|| words(access::GROUPS_FROM))),
+        keys::optional("literals", Form::Word(|| words(&audit::LITERALS))),
+        keys::optional("correlation", Form::Word(|| words(&access::CORRELATIONS))),
     ],
     unavailable: &["allow_encodings"],
 };
-const DATABASE_REVIEW_KEYS: Keys = Keys {
+static DATABASE_REVIEW_KEYS: Keys = Keys {
     table: "review of [databases.NAME]",
-    known: &["groups", "timeout", "mode", "hold_budget", "grant_max", "unbound_settings"],
+    known: &[
+        keys::optional("groups", Form::Texts),
+        keys::optional("timeout", Form::Duration),
+        keys::optional("mode", Form::Word(|| words(MODES))),
+        keys::optional("hold_budget", Form::Duration),
+        keys::optional("grant_max", Form::DurationOrNever),
+        keys::optional("unbound_settings", Form::Texts),
+    ],
     unavailable: &[],
 };
-
-/// Every kind of table with its keys, for the documentation's test.
-#[cfg(test)]
-pub(super) const KEYS: &[&Keys] = &[
-    &TOP_KEYS,
-    &LIMIT_KEYS,
-    &TCP_KEYS,
-    &WEB_KEYS,
-    &OIDC_KEYS,
-    &TLS_KEYS,
-    &STORE_KEYS,
-    &AUDIT_KEYS,
-    &super::sinks::SINK_KEYS,
-    &REVIEW_KEYS,
-    &MASKING_KEYS,
-    &USER_KEYS,
-    &DATABASE_KEYS,
-    &DATABASE_REVIEW_KEYS,
-    &RULE_KEYS,
-    &MASK_KEYS,
-    &MASK_VALUE_KEYS,
-    &NOTIFY_KEYS,
-    &WEBHOOK_KEYS,
-    &TEAMS_KEYS,
-    &SLACK_KEYS,
-    &super::token::TOKEN_KEYS,
-    &secret::PASSWORD_KEYS,
-    &secret::WEB_PASSWORD_KEYS,
-    &secret::SECRET_KEYS,
-];
 
 /// How long sessions may finish what they are doing after the proxy was told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);

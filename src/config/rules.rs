@@ -11,37 +11,38 @@ use countersign_policy::rule::{
 use countersign_policy::{Effect, Effects};
 
 use super::PUBLIC;
+use super::keys::{self, Form, Keys, words};
 use super::problem::did_you_mean;
-use super::reader::{Keys, Section, Spanned};
+use super::reader::{Section, Spanned};
 
-pub(super) const RULE_KEYS: Keys = Keys {
+pub(super) static RULE_KEYS: Keys = Keys {
     table: "[[rules]]",
     known: &[
-        "name",
-        "databases",
-        "users",
-        "groups",
-        "except_groups",
-        "applications",
-        "in_transaction",
-        "hours",
-        "effects",
-        "relations",
-        "columns",
-        "access",
-        "functions",
-        "no_where",
-        "max_rows",
-        "masked_predicate",
-        "text",
-        "action",
-        "message",
-        "reviewers",
-        "approvals",
-        "timeout",
-        "mode",
-        "justification",
-        "stage",
+        keys::required("name", Form::Text),
+        keys::optional("databases", Form::FilledTexts),
+        keys::optional("users", Form::FilledTexts),
+        keys::optional("groups", Form::FilledTexts),
+        keys::optional("except_groups", Form::Texts),
+        keys::optional("applications", Form::FilledTexts),
+        keys::optional("in_transaction", Form::Flag),
+        keys::optional("hours", Form::FilledTexts),
+        keys::optional("effects", Form::WordList(effect_words)),
+        keys::optional("relations", Form::FilledTexts),
+        keys::optional("columns", Form::FilledTexts),
+        keys::optional("access", Form::Word(|| words(ACCESSES))),
+        keys::optional("functions", Form::FilledTexts),
+        keys::optional("no_where", Form::Flag),
+        keys::optional("max_rows", Form::Number(0, u32::MAX)),
+        keys::optional("masked_predicate", Form::Flag),
+        keys::optional("text", Form::Text),
+        keys::required("action", Form::Word(|| words(ACTIONS))),
+        keys::optional("message", Form::Text),
+        keys::optional("reviewers", Form::Texts),
+        keys::optional("approvals", Form::Number(1, 1000)),
+        keys::optional("timeout", Form::Duration),
+        keys::optional("mode", Form::Word(|| words(MODES))),
+        keys::optional("justification", Form::Word(|| words(JUSTIFICATIONS))),
+        keys::optional("stage", Form::Word(|| words(STAGES))),
     ],
     unavailable: &[],
 };
@@ -50,6 +51,10 @@ pub(super) const ACTIONS: &[(&str, Action)] =
     &[("allow", Action::Allow), ("hold", Action::Hold), ("deny", Action::Deny)];
 pub(super) const MODES: &[(&str, Mode)] = &[("wait", Mode::Wait), ("resubmit", Mode::Resubmit), ("auto", Mode::Auto)];
 pub(super) const STAGES: &[(&str, Stage)] = &[("observe", Stage::Observe), ("enforce", Stage::Enforce)];
+fn effect_words() -> Vec<&'static str> {
+    Effect::ALL.iter().map(|effect| effect.as_str()).collect()
+}
+
 const JUSTIFICATIONS: &[(&str, Justification)] =
     &[("required", Justification::Required), ("optional", Justification::Optional)];
 const ACCESSES: &[(&str, RelationAccess)] =

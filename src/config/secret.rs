@@ -12,18 +12,38 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::reader::{Keys, Section};
+use super::keys::{self, Form, Keys};
+use super::reader::Section;
 use super::{Secret, WebPassword};
 use crate::identity::password;
 
 /// A secret that is kept elsewhere.
-pub(super) const SECRET_KEYS: Keys = Keys { table: "secret", known: &["env", "file"], unavailable: &[] };
+pub(super) static SECRET_KEYS: Keys = Keys {
+    table: "secret",
+    known: &[keys::optional("env", Form::Text), keys::optional("file", Form::Text)],
+    unavailable: &[],
+};
 /// A user's password.
-pub(super) const PASSWORD_KEYS: Keys = Keys { table: "password", known: &["env", "file", "scram"], unavailable: &[] };
+pub(super) static PASSWORD_KEYS: Keys = Keys {
+    table: "password",
+    known: &[
+        keys::optional("env", Form::Text),
+        keys::optional("file", Form::Text),
+        keys::optional("scram", Form::Text),
+    ],
+    unavailable: &[],
+};
 
 /// A user's password on the page.
-pub(super) const WEB_PASSWORD_KEYS: Keys =
-    Keys { table: "web_password", known: &["argon2", "env", "file"], unavailable: &[] };
+pub(super) static WEB_PASSWORD_KEYS: Keys = Keys {
+    table: "web_password",
+    known: &[
+        keys::optional("argon2", Form::Text),
+        keys::optional("env", Form::Text),
+        keys::optional("file", Form::Text),
+    ],
+    unavailable: &[],
+};
 
 const FILE_MAX: u64 = 64 * 1024;
 const ITERATIONS_MIN: u32 = 4096;

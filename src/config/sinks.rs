@@ -4,13 +4,22 @@
 
 use std::path::{Path, PathBuf};
 
-use super::reader::{Keys, Section, Spanned};
+use super::keys::{self, Form, Keys, words};
+use super::reader::{Section, Spanned};
 use super::{Secret, secret};
 use crate::audit::KINDS;
 
-pub(super) const SINK_KEYS: Keys = Keys {
+pub(super) static SINK_KEYS: Keys = Keys {
     table: "[[audit.sinks]]",
-    known: &["name", "to", "url", "kinds", "authorization", "secret", "ca"],
+    known: &[
+        keys::required("name", Form::Text),
+        keys::required("to", Form::Word(|| words(&SPEAKS))),
+        keys::optional("url", Form::Text),
+        keys::optional("kinds", Form::WordList(|| KINDS.to_vec())),
+        keys::optional("authorization", Form::OneKey(&secret::SECRET_KEYS)),
+        keys::optional("secret", Form::OneKey(&secret::SECRET_KEYS)),
+        keys::optional("ca", Form::Text),
+    ],
     unavailable: &[],
 };
 
@@ -93,9 +102,9 @@ fn sink(section: &Section<'_>, directory: &Path) -> Option<SinkConfig> {
     let secret_of = |key: &str| section.has(key).then(|| secret::secret(section, key, directory)).flatten();
     let to = match speaks? {
         Speaks::Stdout => SinkTarget::Stdout,
-        Speaks::Syslog => SinkTarget::Syslog(syslog(section, &section.required("url", url)?)?),
-        Speaks::Otlp => SinkTarget::Otlp(http(section, section.required("url", url)?)?),
-        Speaks::Webhook => SinkTarget::Webhook(http(section, section.required("url", url)?)?),
+        Speaks::Syslog => SinkTarget::Syslog(syslog(section, &section.needed("url", url)?)?),
+        Speaks::Otlp => SinkTarget::Otlp(http(section, section.needed("url", url)?)?),
+        Speaks::Webhook => SinkTarget::Webhook(http(section, section.needed("url", url)?)?),
     };
     Some(SinkConfig {
         name: name?.value,

@@ -5,10 +5,19 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::reader::{Keys, Section};
+use super::keys::{self, Form, Keys};
+use super::reader::Section;
 use super::{UpstreamConfig, access, secret};
 
-pub(super) const STORE_KEYS: Keys = Keys { table: "[store]", known: &["url", "password", "lease"], unavailable: &[] };
+pub(super) static STORE_KEYS: Keys = Keys {
+    table: "[store]",
+    known: &[
+        keys::optional("url", Form::Text),
+        keys::optional("password", Form::OneKey(&secret::SECRET_KEYS)),
+        keys::optional("lease", Form::Duration),
+    ],
+    unavailable: &[],
+};
 
 /// How long a proxy that does not renew its lease is taken for alive.
 const LEASE: Duration = Duration::from_secs(10);

@@ -6,6 +6,7 @@ use countersign_policy::rule::{Action, Mode, Stage};
 use super::*;
 
 mod notify;
+mod schema;
 
 const MINIMAL: &str = r#"
 [[users]]
@@ -330,9 +331,9 @@ fn the_mask_key_is_made_when_a_hash_needs_it() {
 #[test]
 fn every_key_is_documented() {
     let page = include_str!("../../docs/configuration.md");
-    for keys in resolve::KEYS {
+    for keys in schema::tables() {
         assert!(page.contains(&format!("`{}`", keys.table)) || keys.table == "the file", "{}", keys.table);
-        for key in keys.known {
+        for key in keys.names() {
             assert!(page.contains(&format!("| `{key}`")), "\"{key}\" of {}", keys.table);
         }
     }

@@ -6,11 +6,24 @@ use std::ops::Range;
 
 use jiff::Timestamp;
 
-use super::reader::{Entry, Keys, Section};
+use super::keys::{self, Form, Keys};
+use super::reader::{Entry, Section};
 use crate::identity::{Scope, Scopes};
 
-pub(super) const TOKEN_KEYS: Keys =
-    Keys { table: "tokens", known: &["sha256", "name", "scopes", "expires"], unavailable: &[] };
+pub(super) static TOKEN_KEYS: Keys = Keys {
+    table: "tokens",
+    known: &[
+        keys::required("sha256", Form::Text),
+        keys::optional("name", Form::Text),
+        keys::optional("scopes", Form::WordList(scope_words)),
+        keys::optional("expires", Form::Moment),
+    ],
+    unavailable: &[],
+};
+
+fn scope_words() -> Vec<&'static str> {
+    Scope::ALL.iter().map(|scope| scope.as_str()).collect()
+}
 
 /// A bearer token, by its digest.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,20 +7,21 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
+use super::keys::{self, Form, Keys};
 use super::problem::Report;
-use super::reader::{Keys, Section};
+use super::reader::Section;
 use super::{Network, OidcConfig, access, oidc, values};
 
-pub(super) const WEB_KEYS: Keys = Keys {
+pub(super) static WEB_KEYS: Keys = Keys {
     table: "[web]",
     known: &[
-        "listen",
-        "public_url",
-        "session_timeout",
-        "forwarded_from",
-        "calls_per_caller",
-        "calls_per_address",
-        "oidc",
+        keys::optional("listen", Form::Text),
+        keys::optional("public_url", Form::Text),
+        keys::optional("session_timeout", Form::Duration),
+        keys::optional("forwarded_from", Form::OneOrMore),
+        keys::optional("calls_per_caller", Form::Number(1, CALLS_MAX)),
+        keys::optional("calls_per_address", Form::Number(1, CALLS_MAX)),
+        keys::optional("oidc", Form::Table(&oidc::OIDC_KEYS)),
     ],
     unavailable: &[],
 };

@@ -7,6 +7,7 @@ mod browser;
 mod catalog;
 mod clients;
 mod differential;
+mod documents;
 mod fuzz;
 mod masking;
 mod notify;
