@@ -2,6 +2,8 @@
 //!
 //! Never repeats a document: what is tested is read from its page.
 
+mod architecture;
+mod links;
 mod schema;
 
 use std::path::{Path, PathBuf};
