@@ -8,6 +8,7 @@ mod audit;
 pub(crate) mod diff;
 mod digest;
 pub mod edit;
+mod email;
 mod keys;
 mod limits;
 mod masks;
@@ -41,6 +42,8 @@ use crate::audit::Literals;
 
 pub use self::access::Correlation;
 pub use self::audit::{AuditConfig, Durability, Outcomes};
+pub(crate) use self::email::mailbox;
+pub use self::email::{EmailConfig, EmailTls};
 pub use self::limits::{LimitsConfig, TcpConfig};
 pub use self::network::Network;
 pub use self::notify::{Endpoint, NotifyConfig, SigningSecret, SlackConfig, TeamsConfig, WebhookConfig};

@@ -4,12 +4,14 @@
 //! from there. Invariant: every task that delivers is joined before [`Notifier::run`] returns.
 
 mod courier;
+mod email;
 mod event;
 mod guard;
 mod http;
 mod pace;
 pub mod payload;
 pub(crate) mod slack;
+mod smtp;
 mod teams;
 mod webhook;
 mod words;
@@ -25,6 +27,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use self::courier::Courier;
+use self::email::{EMAIL, Email};
 use self::event::Story;
 use self::http::Outcome;
 use self::slack::desk::{self, Deed};
@@ -179,6 +182,9 @@ impl Notifier {
             .collect();
         let teams = config.notify.teams.as_ref();
         targets.extend(teams.map(|teams| target(TEAMS.to_owned(), Arc::new(Teams::new(teams, &public_url)))));
+        let email = config.notify.email.as_ref();
+        let email = email.map(|email| Arc::new(Email::new(email, &self.review, &self.outbox, &public_url)));
+        targets.extend(email.map(|email| target(EMAIL.to_owned(), email)));
         let slack = config.notify.slack.as_ref();
         let slack = slack.map(|slack| Arc::new(Slack::new(slack, &self.review, &self.outbox, &public_url)));
         self.slack.store(slack.clone());
@@ -247,7 +253,8 @@ impl Notifier {
 fn names(config: &NotifyConfig) -> Vec<String> {
     let webhooks = config.webhooks.iter().map(|webhook| webhook_name(&webhook.name));
     let teams = config.teams.iter().map(|_| TEAMS.to_owned());
-    webhooks.chain(teams).chain(config.slack.iter().map(|_| SLACK.to_owned())).collect()
+    let email = config.email.iter().map(|_| EMAIL.to_owned());
+    webhooks.chain(teams).chain(email).chain(config.slack.iter().map(|_| SLACK.to_owned())).collect()
 }
 
 fn webhook_name(name: &str) -> String {

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rustls::client::WantsClientCert;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpStream;
@@ -109,15 +110,7 @@ pub fn connector(upstream: &UpstreamConfig) -> Result<TlsConnector, TlsError> {
         (Check::Chain | Check::ChainAndName, Some(path)) => certificates(path)?,
         (Check::Chain | Check::ChainAndName, None) => system_roots()?,
     };
-    let verifier = UpstreamVerifier::new(check, roots, provider()).map_err(|source| TlsError::RootCertificate {
-        path: root_cert.map(Path::to_owned).unwrap_or_default(),
-        source,
-    })?;
-    let builder = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(TlsError::Provider)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier));
+    let builder = client_builder(check, roots, root_cert)?;
     let client = match &upstream.ssl_identity {
         None => builder.with_no_client_auth(),
         Some(SslIdentity { cert, key }) => {
@@ -126,6 +119,29 @@ pub fn connector(upstream: &UpstreamConfig) -> Result<TlsConnector, TlsError> {
         }
     };
     Ok(TlsConnector::from(Arc::new(client)))
+}
+
+/// Makes the connector for any other server: its certificate must lead to a root of that file, or of the system, and be made
+/// for its name.
+///
+/// # Errors
+/// [`TlsError`] naming the file that is missing or wrong.
+pub fn strict_connector(ca: Option<&Path>) -> Result<TlsConnector, TlsError> {
+    let roots = ca.map_or_else(system_roots, certificates)?;
+    let client = client_builder(Check::ChainAndName, roots, ca)?.with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(client)))
+}
+
+fn client_builder(
+    check: Check,
+    roots: Vec<CertificateDer<'static>>,
+    path: Option<&Path>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsError> {
+    let unusable = |source| TlsError::RootCertificate { path: path.map(Path::to_owned).unwrap_or_default(), source };
+    let verifier = UpstreamVerifier::new(check, roots, provider()).map_err(unusable)?;
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+    let builder = builder.map_err(TlsError::Provider)?.dangerous();
+    Ok(builder.with_custom_certificate_verifier(Arc::new(verifier)))
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {

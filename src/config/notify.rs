@@ -10,6 +10,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::email::{self, EMAIL_KEYS, EmailConfig};
 use super::keys::{self, Form, Keys};
 use super::reader::Section;
 use super::{Network, Secret, access, oidc, secret};
@@ -24,6 +25,7 @@ pub(super) static NOTIFY_KEYS: Keys = Keys {
         keys::optional("webhooks", Form::Repeated(&WEBHOOK_KEYS)),
         keys::optional("teams", Form::Table(&TEAMS_KEYS)),
         keys::optional("slack", Form::Table(&SLACK_KEYS)),
+        keys::optional("email", Form::Table(&EMAIL_KEYS)),
     ],
     unavailable: &[],
 };
@@ -91,11 +93,20 @@ pub struct NotifyConfig {
     pub teams: Option<TeamsConfig>,
     /// `[notify.slack]`.
     pub slack: Option<SlackConfig>,
+    /// `[notify.email]`.
+    pub email: Option<EmailConfig>,
 }
 
 impl Default for NotifyConfig {
     fn default() -> Self {
-        Self { retention: RETENTION, give_up_after: GIVE_UP_AFTER, webhooks: Vec::new(), teams: None, slack: None }
+        Self {
+            retention: RETENTION,
+            give_up_after: GIVE_UP_AFTER,
+            webhooks: Vec::new(),
+            teams: None,
+            slack: None,
+            email: None,
+        }
     }
 }
 
@@ -195,6 +206,9 @@ pub(super) fn notify(section: &Section<'_>, directory: &Path) -> NotifyConfig {
         slack: section
             .section("slack", SLACK_KEYS.table.to_owned(), &SLACK_KEYS)
             .and_then(|one| slack(&one, directory)),
+        email: section
+            .section("email", EMAIL_KEYS.table.to_owned(), &EMAIL_KEYS)
+            .and_then(|one| email::email(&one, directory)),
     }
 }
 

@@ -4,6 +4,7 @@
 //! event is the same however often, to whom, and by which proxy it is told.
 
 use countersign_policy::analysis::without_literals;
+use jiff::Timestamp;
 
 use crate::review::{
     AccessRequest, Comment, GrantId, GrantRecord, GrantState, GrantTransition, RequestId, Review, ReviewError, State,
@@ -81,9 +82,14 @@ pub(super) async fn find(review: &Review, event: &Event) -> Result<Found, Review
     if subject.is_deciding_vote() {
         return Ok(Found::WithAnother);
     }
-    let id = format!("msg_{}_{}_{}", event.subject, event.what, event.at.as_microsecond());
-    let story = Story { id, kind: kind(event), event: event.clone(), subject };
+    let story =
+        Story { id: id(&event.subject, &event.what, event.at), kind: kind(event), event: event.clone(), subject };
     Ok(Found::Story(Box::new(story)))
+}
+
+/// The id of an event.
+pub(super) fn id(subject: &str, what: &str, at: Timestamp) -> String {
+    format!("msg_{subject}_{what}_{}", at.as_microsecond())
 }
 
 /// The type of an event: `access_request.created`, `grant.active`, `config.changed`.

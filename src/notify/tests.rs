@@ -1,7 +1,9 @@
 //! Targets that are played by servers on this machine.
 
 mod burst;
+mod email;
 mod people;
+mod post;
 mod receiver;
 mod slack;
 mod socket;

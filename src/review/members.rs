@@ -107,6 +107,12 @@ impl Review {
         self.sees_all(groups) || !demanded_groups(&request.reviewers, &on).is_empty()
     }
 
+    /// Whether a person's vote would count for any of these demands on that database.
+    #[must_use]
+    pub fn is_asked(&self, database: &str, demands: &[ReviewerDemand], name: &str) -> bool {
+        !demanded_groups(demands, &self.groups_on(database, name)).is_empty()
+    }
+
     /// Whether a person of that name and in those groups may know of the grant.
     #[must_use]
     pub fn may_see_grant(&self, grant: &GrantRecord, name: &str, groups: &[String]) -> bool {

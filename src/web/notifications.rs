@@ -24,7 +24,7 @@ use crate::store::outbox::{About, Delivery, DeliveryFilter, DeliveryState};
 pub(super) struct DeliveryView {
     /// Its number.
     pub(super) id: i64,
-    /// The target, as `webhook NAME`, `teams` or `slack`.
+    /// The target, as `webhook NAME`, `teams`, `slack` or `email`.
     pub(super) target: String,
     /// What it is about.
     pub(super) about: About,

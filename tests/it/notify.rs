@@ -3,6 +3,8 @@
 #[path = "../../src/notify/tests/receiver.rs"]
 mod receiver;
 
+mod email;
+
 use std::process::Stdio;
 
 use hmac::{Hmac, Mac};

@@ -33,6 +33,42 @@ fn webhooks_are_checked() {
 }
 
 #[test]
+fn mail_is_encrypted_on_its_way_and_goes_to_addresses() {
+    let email =
+        |more: &str| format!("[notify.email]\nhost = \"mail.example.com\"\nfrom = \"cs@example.com\"\n{more}\n");
+    let read = |text: &str| with("", text).unwrap().notify.email.unwrap();
+    let plain = read(&email(""));
+    assert_eq!((plain.port, plain.tls, plain.people), (587, EmailTls::StartTls, true));
+    assert_eq!(read(&email("tls = \"implicit\"")).port, 465);
+    let here = "[notify.email]\nhost = \"127.0.0.1\"\ntls = \"none\"\nfrom = \"cs@example.com\"\n";
+    assert_eq!((read(here).port, with("", here).unwrap().warnings), (25, Vec::<String>::new()));
+    let open = "[notify.email] would send mail in plaintext to another machine";
+    check("", &email("tls = \"none\""), open);
+    check_warning("", &email("tls = \"none\"\ndangerous_plaintext = true"), "in plaintext to another machine");
+    let login = "username = \"cs\"\npassword = { env = \"PATH\" }";
+    assert!(read(&email(login)).login.is_some());
+    let told = "[notify.email] would send its password in plaintext";
+    check("", &email(&format!("tls = \"none\"\ndangerous_plaintext = true\n{login}")), told);
+    check("", &email("username = \"cs\""), "\"username\" in [notify.email] is without \"password\"");
+    check(
+        "",
+        &email("username = \"cs\"\npassword = \"x\""),
+        "\"password\" in [notify.email] stands in the file in clear",
+    );
+    check("", &email("people = false"), "[notify.email] writes to nobody");
+    check("", &email("tls = \"ssl\""), "\"ssl\" is not a value of \"tls\" in [notify.email]");
+    check("", &email("port = 70000"), "\"port\" in [notify.email] must be from 1 to 65535");
+    for (address, shown) in [
+        ("nobody", "nobody"),
+        ("a@b.example\\r\\nRCPT TO:<c@d.example>", "a@b.example\\r\\nRCPT TO:<c@d.example>"),
+        ("dba@exämple.com", "dba@exämple.com"),
+    ] {
+        check("", &email(&format!("to = [\"{address}\"]")), &format!("\"{shown}\" is not a mail address"));
+    }
+    check_warning("", &email("include_statement = true"), "with their literals and parameters");
+}
+
+#[test]
 fn slack_and_teams_are_checked() {
     let token = "[notify.slack]\nbot_token = { env = \"PATH\" }\n";
     check("", token, "\"bot_token\" in [notify.slack] is not the token of a bot (xoxb-…)");
