@@ -223,7 +223,8 @@ fn text(report: &Report, colour: Colour) -> String {
         let _ok = writeln!(out, "note: {note}");
     }
     let verdict = if report.is_intact() { colour.green("intact") } else { colour.red("NOT INTACT") };
-    let _ok = writeln!(out, "{verdict}: {} records in {} segments", report.records, report.segments);
+    let plural = if report.segments == 1 { "" } else { "s" };
+    let _ok = writeln!(out, "{verdict}: {} records in {} segment{plural}", report.records, report.segments);
     if let (Some(seq), Some(hash)) = (report.last_seq, &report.last_hash) {
         let _ok = writeln!(out, "last record as an anchor: {seq}:{hash}");
     }
@@ -249,7 +250,7 @@ mod tests {
         assert_eq!(verify(dir.path(), Known::default(), Format::Text), Exit::Ok);
         let report = audit::verify(dir.path(), Known::default()).unwrap();
         assert!(text(&report, Colour::Off).starts_with(
-            "note: there is no signature in it\nintact: 2 records in 1 segments\nlast record as an anchor: 2:"
+            "note: there is no signature in it\nintact: 2 records in 1 segment\nlast record as an anchor: 2:"
         ));
 
         let segment = dir.path().join("000001.jsonl");

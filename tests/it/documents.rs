@@ -3,8 +3,11 @@
 //! Never repeats a document: what is tested is read from its page.
 
 mod architecture;
+mod cookbook;
 mod links;
+mod names;
 mod schema;
+mod transcripts;
 
 use std::path::{Path, PathBuf};
 

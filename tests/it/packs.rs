@@ -3,104 +3,32 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use countersign::catalog::{CatalogOptions, CatalogService};
 use countersign::config::Config;
-use countersign::database::Database as Judged;
-use countersign::estimate::Question;
 use countersign::packs::Pack;
-use countersign_policy::Verdict;
-use countersign_policy::analysis::{AnalysisContext, NothingPrepared, analyze};
-use countersign_policy::grant::Grants;
 use countersign_policy::moment::Moment;
-use countersign_policy::subject::Subject;
-use countersign_policy::verdict::{Case, Estimate};
 
+use crate::support::bench::{Bench, SETTING};
 use crate::support::config::{environment, password};
 use crate::support::proxy::{Launch, Proxy};
 use crate::support::server::{Database, UPSTREAM_PASSWORD};
 
-const SETTING: &str = r#"
-[[users]]
-name = "alice"
-groups = ["engineering"]
-[[users]]
-name = "bob"
-groups = ["reviewers"]
-[databases.shop]
-upstream = "postgres://shop@localhost/shop"
-groups = ["engineering", "agents", "privacy", "maintainers", "release"]
-default = "allow"
-unparsed = "hold"
-review = { groups = ["reviewers"] }
-"#;
+/// What a pack makes of statements.
+struct Table(Bench);
 
-/// One pack over the sample shop.
-struct Bench {
-    config: Config,
-    database: Judged,
-    _shop: Database,
-}
-
-impl Bench {
+impl Table {
     async fn with(pack: Pack) -> Self {
-        let shop = Database::create().await;
-        shop.direct().await.batch_execute("ANALYZE").await.expect("statistics");
-        let config = Config::parse(Path::new("countersign.toml"), &format!("{SETTING}\n{}", pack.text()))
-            .unwrap_or_else(|problems| panic!("{problems}"));
-        let settings = shop.config();
-        let catalog = CatalogService::start(&settings, None, CatalogOptions::default()).await;
-        catalog.status().expect("catalog");
-        Self { config, database: Judged::new(catalog, &settings, None), _shop: shop }
-    }
-
-    /// `allow`, `hold` or `deny` for a member of that group.
-    async fn verdict(&self, group: &str, text: &str) -> &'static str {
-        let subject = Subject {
-            user: "alice".to_owned(),
-            groups: vec![group.to_owned()],
-            database: "shop".to_owned(),
-            application: String::new(),
-        };
-        let (catalog, search_path) = (self.database.catalog(), ["pg_catalog".to_owned(), "public".to_owned()]);
-        let context = AnalysisContext { catalog: &catalog, search_path: &search_path, prepared: &NothingPrepared };
-        let analysis = analyze(text, &context);
-        let masks = self.database.masks(&self.config, &subject);
-        let case = |rows| Case {
-            serial: 1,
-            subject: &subject,
-            text,
-            analysis: &analysis,
-            masks: &masks,
-            catalog: &catalog,
-            moment: Moment { in_transaction: Some(false), local: None },
-            rows,
-            approval: None,
-            grants: Grants::default(),
-        };
-        let mut judgement = self.config.policy.judge(case(None));
-        if judgement.estimate == Estimate::Wanted {
-            let role = countersign::demo::shop::SHOP_ROLE.to_owned();
-            let (types, values) = (Vec::new(), Vec::new());
-            let collects = analysis.statements.first().map(|known| known.collects.clone()).unwrap_or_default();
-            let question =
-                Question { text: text.into(), types, values, role, search_path: search_path.to_vec(), collects };
-            judgement = self.config.policy.judge(case(Some(self.database.estimator().rows(&question).await)));
-        }
-        match judgement.verdict {
-            Verdict::Allow(_) => "allow",
-            Verdict::Hold(_) => "hold",
-            Verdict::Deny(_) => "deny",
-        }
+        Self(Bench::with(pack.text()).await)
     }
 
     /// Every statement gets what stands before it.
     #[track_caller]
     fn check<'a>(&'a self, group: &'a str, table: &'a str) -> impl Future<Output = ()> + 'a {
         let caller = std::panic::Location::caller();
+        let moment = Moment { in_transaction: Some(false), local: None };
         async move {
             for line in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
                 let (expected, text) = line.split_once(' ').expect("a verdict and a statement");
-                assert_eq!(self.verdict(group, text).await, expected, "{group}: {text} (table at {caller})");
+                assert_eq!(self.0.verdict(group, moment, text).await, expected, "{group}: {text} (table at {caller})");
             }
         }
     }
@@ -125,7 +53,7 @@ const EVERYDAY: &str = "
 
 #[tokio::test]
 async fn read_only() {
-    let bench = Bench::with(Pack::ReadOnly).await;
+    let bench = Table::with(Pack::ReadOnly).await;
     bench.check("engineering", EVERYDAY).await;
     bench
         .check(
@@ -161,7 +89,7 @@ async fn read_only() {
 
 #[tokio::test]
 async fn writes_need_review() {
-    let bench = Bench::with(Pack::WritesNeedReview).await;
+    let bench = Table::with(Pack::WritesNeedReview).await;
     bench.check("engineering", EVERYDAY).await;
     bench
         .check(
@@ -193,7 +121,7 @@ async fn writes_need_review() {
 
 #[tokio::test]
 async fn ddl_frozen() {
-    let bench = Bench::with(Pack::DdlFrozen).await;
+    let bench = Table::with(Pack::DdlFrozen).await;
     bench.check("engineering", EVERYDAY).await;
     bench
         .check(
@@ -217,7 +145,7 @@ async fn ddl_frozen() {
 
 #[tokio::test]
 async fn pii_strict() {
-    let bench = Bench::with(Pack::PiiStrict).await;
+    let bench = Table::with(Pack::PiiStrict).await;
     bench.check("engineering", EVERYDAY).await;
     bench
         .check(
@@ -260,7 +188,7 @@ async fn pii_strict() {
 
 #[tokio::test]
 async fn ai_agent() {
-    let bench = Bench::with(Pack::AiAgent).await;
+    let bench = Table::with(Pack::AiAgent).await;
     bench.check("agents", EVERYDAY).await;
     bench
         .check(

@@ -3,6 +3,7 @@
 //! Never decides whether a test passes. Invariant: whatever is started here ends with the test process.
 
 pub mod api;
+pub mod bench;
 pub mod certificates;
 pub mod client;
 pub mod config;

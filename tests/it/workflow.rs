@@ -94,7 +94,7 @@ fn check(marker: &str, language: &str, wanted: &str) {
 }
 
 /// Compares what stands behind a marker of the page, or writes it there.
-fn check_page(page: &str, marker: &str, language: &str, wanted: &str) {
+pub fn check_page(page: &str, marker: &str, language: &str, wanted: &str) {
     static WRITING: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _one_at_a_time = WRITING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let path = in_repository(page);
