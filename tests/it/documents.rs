@@ -36,7 +36,7 @@ fn pages() -> Vec<(String, String)> {
 }
 
 /// What stands in the fenced blocks of that language, each with the line that it begins on.
-fn blocks(text: &str, language: &str) -> Vec<(usize, String)> {
+pub(crate) fn blocks(text: &str, language: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut open: Option<(bool, usize, String)> = None;
     for (number, line) in text.lines().enumerate() {

@@ -11,6 +11,7 @@ mod documents;
 mod fuzz;
 mod masking;
 mod notify;
+mod packaging;
 mod packs;
 mod pipeline;
 mod proxy;

@@ -11,6 +11,7 @@ use super::*;
 use crate::config::{Endpoint, Network, Secret, SigningSecret, WebhookConfig};
 use crate::notify::guard::{Lookup, System};
 use crate::notify::webhook::Webhook;
+use crate::store::tests::both::Place;
 
 fn config(url: &str) -> WebhookConfig {
     let secret = SigningSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
@@ -70,6 +71,25 @@ async fn an_hour_without_the_target_loses_nothing_and_keeps_the_order() {
     for (request, kinds) in taken {
         assert_eq!(kinds, ["access_request.created", "access_request.approved"], "{request}");
     }
+}
+
+#[tokio::test]
+async fn of_several_proxies_on_one_store_each_event_is_told_by_one() {
+    let receiver = Receiver::answering(200).await;
+    let place = Place::postgres().await;
+    let lease = Duration::from_secs(600);
+    let tell = || Webhook::with_lookup(&config(&receiver.url()), "https://countersign.example.com", Arc::new(System));
+    let mut one = Stage::on(Bench::node(&place, lease).await, Arc::new(tell())).await;
+    let mut two = Stage::on(Bench::node(&place.elsewhere(), lease).await, Arc::new(tell())).await;
+    for _ in 0..20 {
+        one.ask("dba").await;
+        two.ask("dba").await;
+    }
+    // Neither knows of the other but by the store; each claims as much as it gets.
+    tokio::join!(one.deliver(), two.deliver());
+    let ids: BTreeSet<_> = receiver.calls().iter().map(|call| call.header("webhook-id").to_owned()).collect();
+    assert_eq!((ids.len(), receiver.calls().len()), (40, 40));
+    assert_eq!(one.count(DeliveryState::Delivered).await, 40);
 }
 
 #[tokio::test]
