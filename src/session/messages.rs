@@ -45,7 +45,14 @@ pub(super) fn rejected(by: &str, group: &str, reason: &str) -> Bytes {
     } else {
         format!("statement rejected by {by} ({group})")
     };
-    error(sqlstate::INSUFFICIENT_PRIVILEGE, &message, Some(reason), None)
+    error(sqlstate::INSUFFICIENT_PRIVILEGE, &message, Some(&without_controls(reason)), None)
+}
+
+/// What a person wrote, for a terminal that prints messages as they come: nothing in it moves the cursor.
+fn without_controls(text: &str) -> String {
+    let is_plain = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    let show = |c: char| if is_plain(c) { c.to_string() } else { crate::visible::spelt(c) };
+    text.chars().map(show).collect()
 }
 
 pub(super) fn expired(after: Duration) -> Bytes {
@@ -310,6 +317,13 @@ mod tests {
         let message = not_utf8(text);
         let wanted = format!("encoding \"UTF8\": {shown}\0");
         assert!(message.windows(wanted.len()).any(|bytes| bytes == wanted.as_bytes()), "{message:?}");
+    }
+
+    #[test]
+    fn a_reason_moves_no_cursor_and_keeps_its_lines() {
+        let told = |reason: &str| String::from_utf8_lossy(&rejected("bob", "dba-team", reason)).into_owned();
+        let shown = told("no\u{1b}[2J\u{7}\r\nask \u{201c}J\u{fc}rgen\u{201d}\tfirst");
+        assert!(shown.contains("no<U+001B>[2J<U+0007>\\r\nask \u{201c}J\u{fc}rgen\u{201d}\tfirst"), "{shown}");
     }
 
     #[test]

@@ -219,18 +219,33 @@ fn text(entry: &Entry, colour: Colour) -> String {
         "request",
         "grant",
         "session",
+        "client_address",
+        "with",
+        "accepted",
+        "method",
+        "path",
+        "status",
+        "revision",
         "verdict",
         "effects",
         "rules",
+        "observed",
+        "unmasked_by",
+        "groups",
         "approve",
+        "forced",
         "from",
         "to",
+        "approvers",
         "outcome",
         "detail",
         "rows",
+        "masked_cells",
         "permitted",
+        "segment",
+        "told_at",
     ] {
-        if let Some(shown) = entry.shown(key) {
+        if let Some(shown) = entry.shown(key).filter(|shown| !shown.is_empty()) {
             words.push(format!("{}={}", colour.dim(key), visible_line(&shown, colour)));
         }
     }
@@ -268,6 +283,26 @@ mod tests {
             text(&verdict, Colour::Off),
             "2026-01-02 03:04:05  verdict        alice@shop  session=7-1  verdict=hold  effects=delete  rules=writes  statement=DELETE FROM t\\nWHERE id = 1"
         );
+    }
+
+    #[test]
+    fn what_an_auditor_looks_for_is_shown() {
+        let shown = |line: &str| text(&entry(line), Colour::Off);
+        let vote = shown(
+            r#"{"at":"2026-01-02T03:04:05Z","kind":"vote","by":"bob","groups":["dba-team"],"approve":true,"forced":true}"#,
+        );
+        assert!(vote.ends_with("bob  groups=dba-team  approve=true  forced=true"), "{vote}");
+        let verdict = shown(
+            r#"{"at":"2026-01-02T03:04:05Z","kind":"verdict","user":"eve","verdict":"allow","unmasked_by":["01KAN"]}"#,
+        );
+        assert!(verdict.ends_with("eve  verdict=allow  unmasked_by=01KAN"), "{verdict}");
+        let call = shown(
+            r#"{"at":"2026-01-02T03:04:05Z","kind":"api_call","user":"","client_address":"::1","with":"","method":"POST","path":"/api/v1/\u001b[2J","status":401}"#,
+        );
+        assert!(call.ends_with("client_address=::1  method=POST  path=/api/v1/<U+001B>[2J  status=401"), "{call}");
+        let way_in =
+            shown(r#"{"at":"2026-01-02T03:04:05Z","kind":"sign_in","user":"bob","with":"oidc","accepted":false}"#);
+        assert!(way_in.ends_with("bob  with=oidc  accepted=false"), "{way_in}");
     }
 
     #[test]

@@ -292,11 +292,21 @@ fn commands(line: &str) -> Vec<Vec<String>> {
     parts.map(words).filter(|words| words.first().is_some_and(|word| word == "countersign")).collect()
 }
 
+/// What clap has against a command; prose may name one without all that it needs.
+fn fault(words: &[String]) -> Option<String> {
+    use clap::error::ErrorKind::{
+        DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion, MissingRequiredArgument,
+    };
+    let harmless = [DisplayHelp, DisplayVersion, DisplayHelpOnMissingArgumentOrSubcommand, MissingRequiredArgument];
+    let error = Cli::try_parse_from(words).err().filter(|error| !harmless.contains(&error.kind()))?;
+    Some(format!("{}: {}", words.join(" "), error.kind()))
+}
+
 #[test]
 fn every_command_of_the_documentation_is_one() {
     let (mut findings, mut count) = (Vec::new(), 0);
+    let inline = Regex::new("`(countersign [a-z][^`]*)`").expect("a pattern");
     for (path, text) in pages() {
-        let inline = Regex::new("`(countersign [a-z][^`]*)`").expect("a pattern");
         let prose = inline.captures_iter(&text).map(|found| found[1].to_owned());
         let blocks = typed(&text).into_iter().flat_map(|(_, lines)| {
             let has_prompt = lines.iter().any(|line| line.starts_with("$ "));
@@ -308,21 +318,7 @@ fn every_command_of_the_documentation_is_one() {
             for words in commands(&line).into_iter().filter(|words| words.len() > 1) {
                 count += 1;
                 let words: Vec<_> = words.into_iter().filter(|word| word != "…").collect();
-                if let Err(error) = Cli::try_parse_from(&words) {
-                    use clap::error::ErrorKind::{
-                        DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion, MissingRequiredArgument,
-                    };
-                    // Prose may name a command without all that it needs.
-                    let harmless = [
-                        DisplayHelp,
-                        DisplayVersion,
-                        DisplayHelpOnMissingArgumentOrSubcommand,
-                        MissingRequiredArgument,
-                    ];
-                    if !harmless.contains(&error.kind()) {
-                        findings.push(format!("{path}: {}: {}", words.join(" "), error.kind()));
-                    }
-                }
+                findings.extend(fault(&words).map(|fault| format!("{path}: {fault}")));
             }
         }
     }
