@@ -197,3 +197,47 @@ fn the_chart_is_of_this_version_and_asks_for_what_the_program_serves() {
     assert!(pods.contains("runAsUser: 65532") && pods.contains("fsGroup: 65532"));
     assert_eq!(texts(&chart["sources"]), [env!("CARGO_PKG_REPOSITORY")]);
 }
+
+#[test]
+fn the_oldest_rust_that_will_do_is_the_same_everywhere() {
+    let manifest = read("Cargo.toml");
+    let least = between(&manifest, "rust-version = \"", "\"").into_iter().next().expect("a version");
+    assert!(read("CONTRIBUTING.md").contains(&format!("\nRust {least} or later.\n")));
+    assert!(read("docs/releasing.md").contains(&format!("`cargo +{least} check ")));
+}
+
+#[test]
+fn the_bill_of_materials_names_what_the_program_is_made_of_and_nothing_else() {
+    let output = Command::new(in_repository("scripts/sbom")).output().expect("python3");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let bill: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let program = &bill["metadata"]["component"];
+    assert_eq!((&program["name"], &program["version"]), (&json!("countersign"), &json!(env!("CARGO_PKG_VERSION"))));
+    let components = bill["components"].as_array().expect("components");
+    let names: BTreeSet<_> = components.iter().map(|one| one["name"].as_str().expect("a name")).collect();
+    for part in ["ring", "rustls", "pg_query", "libsqlite3-sys", "countersign-policy", "countersign-protocol"] {
+        assert!(names.contains(part), "{part} is part of the program");
+    }
+    // Tests only; or a second way to encrypt.
+    for other in ["rcgen", "proptest", "criterion", "openssl", "native-tls", "aws-lc-rs"] {
+        assert!(!names.contains(other), "{other}");
+    }
+    let ours = |name: &str| name.starts_with("countersign");
+    for one in components.iter().filter(|one| !ours(one["name"].as_str().expect("a name"))) {
+        assert!(one["licenses"][0]["expression"].is_string(), "{one}");
+        assert_eq!(one["hashes"][0]["content"].as_str().map(str::len), Some(64), "{one}");
+    }
+}
+
+#[test]
+fn who_opens_an_issue_is_asked_what_is_needed_and_led_elsewhere_with_a_hole() {
+    for form in ["bug", "idea"] {
+        let form = yaml(&format!(".github/ISSUE_TEMPLATE/{form}.yml"));
+        let questions = form["body"].as_array().expect("questions").iter().filter(|one| one["type"] != "markdown");
+        assert!(form["name"].is_string() && form["description"].is_string());
+        assert!(questions.clone().count() > 0 && questions.clone().all(|one| one["id"].is_string()), "{form}");
+    }
+    let elsewhere = yaml(".github/ISSUE_TEMPLATE/config.yml");
+    let address = elsewhere["contact_links"][0]["url"].as_str().expect("an address");
+    assert_eq!(address, format!("{}/security/advisories/new", env!("CARGO_PKG_REPOSITORY")));
+}
