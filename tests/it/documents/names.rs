@@ -117,6 +117,25 @@ fn messages_of_the_questions_are_those_of_the_program() {
 }
 
 #[test]
+fn messages_of_the_page_of_errors_are_those_of_the_program() {
+    let source = source().replace("\\\"", "\"");
+    let rest = r#"NAME|VALUE|…|\bID\b|bob|\(?dba-team\)?|security-team|EXECUTED|30 minutes|\b\d+\b|"x"|0x|\$2"#;
+    let rest = Regex::new(rest).expect("a pattern");
+    let text = page("docs/errors.md");
+    let (mut missing, mut count) = (Vec::new(), 0);
+    for message in column(&text, "message") {
+        for piece in rest.split(&message).map(|piece| piece.trim_matches([' ', '"'])).filter(|piece| piece.len() > 8) {
+            count += 1;
+            if !source.contains(piece) {
+                missing.push(format!("{message}: {piece}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "the program never says: {missing:#?}");
+    assert!(count > 60, "only {count} messages");
+}
+
+#[test]
 fn alerts_are_about_metrics_that_there_are() {
     let rules = page("docs/alerts.yml");
     let metrics: BTreeSet<String> = column(&page("docs/metrics.md"), "name").into_iter().collect();
