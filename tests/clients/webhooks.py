@@ -17,7 +17,7 @@ for line in sys.stdin:
     webhook = Webhook(call["secret"])
     event = webhook.verify(call["body"], call["headers"])
     validator.validate(event)
-    for changed in (call["body"].replace("shop", "shoq", 1), call["body"] + " "):
+    for changed in (call["body"].replace("type", "typf", 1), call["body"] + " "):
         try:
             webhook.verify(changed, call["headers"])
         except WebhookVerificationError:

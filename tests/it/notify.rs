@@ -322,3 +322,48 @@ async fn a_statement_runs_when_a_reviewer_presses_the_button_and_not_when_anothe
     assert_eq!((&request["votes"][0]["by"], &request["votes"][0]["surface"]), (&"bob".into(), &"slack".into()));
     assert!(!proxy.log().contains("canary-5521"), "{}", proxy.log());
 }
+
+#[tokio::test]
+async fn grants_are_told_from_asking_to_the_end_and_so_is_another_configuration() {
+    let receiver = Receiver::answering(200).await;
+    let proxy = proxy(&receiver).await;
+    let post = async |who: &str, path: String, body: Value| proxy.api(who).call(Method::POST, &path, Some(body)).await;
+    let ask = json!({"database": "shop", "for": "30m", "rules": ["writes-need-review"], "reason": "ticket 7"});
+    let asked = post("alice", "/grants".to_owned(), ask.clone()).await;
+    let id = asked.body["id"].as_str().expect("an id").to_owned();
+    assert_eq!(post("bob", format!("/grants/{id}/approve"), json!({})).await.status, 200);
+    assert_eq!(post("bob", format!("/grants/{id}/revoke"), json!({"reason": "done"})).await.status, 200);
+    let again = post("alice", "/grants".to_owned(), ask).await;
+    let other = again.body["id"].as_str().expect("an id").to_owned();
+    assert_eq!(post("bob", format!("/grants/{other}/reject"), json!({"reason": "enough"})).await.status, 200);
+    let calls = taken(&receiver, 5).await;
+    let kinds = verified(&calls, SECRET).await;
+    let of = |grant: &str| -> Vec<&str> {
+        let told = calls.iter().zip(&kinds).filter(|(call, _)| call.json()["data"]["grant"]["id"] == grant);
+        told.map(|(_, kind)| kind.as_str()).collect()
+    };
+    assert_eq!(of(&id), ["grant.requested", "grant.active", "grant.revoked"]);
+    assert_eq!(of(&other), ["grant.requested", "grant.rejected"]);
+    // Of a file that means the same nothing is told: what comes next is about the one that does not.
+    let reloads = || proxy.log().matches("configuration reloaded").count();
+    proxy.signal(rustix::process::Signal::HUP);
+    within("a reload", async {
+        while reloads() < 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    proxy.edit("\"merge\", \"copy_in\"", "\"merge\"");
+    proxy.signal(rustix::process::Signal::HUP);
+    within("another reload", async {
+        while reloads() < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let calls = taken(&receiver, 6).await;
+    let last = calls[5].json();
+    assert_eq!((verified(&calls[5..], SECRET).await, calls.len()), (vec!["config.changed".to_owned()], 6));
+    let revision = last["data"]["config"]["revision"].as_str().expect("a revision").to_owned();
+    assert!(proxy.log().contains(&revision), "{last}");
+}

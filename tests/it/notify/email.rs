@@ -163,6 +163,30 @@ async fn a_request_is_one_thread_for_who_decides_who_asked_and_the_list() {
     assert!(!proxy.log().contains("canary-5521"), "{}", proxy.log());
 }
 
+#[tokio::test]
+async fn a_grant_is_one_thread_too() {
+    let mut mailbox = Mailbox::start(json!({"tls": "none"})).await;
+    let proxy = Proxy::start(&fragment(mailbox.port, "tls = \"none\"")).await;
+    let ask = json!({"database": "shop", "for": "30m", "rules": ["writes-need-review"], "reason": "ticket 7"});
+    let asked = proxy.api("alice").call(Method::POST, "/grants", Some(ask)).await;
+    let path = format!("/grants/{}/approve", asked.body["id"].as_str().expect("an id"));
+    let first = mailbox.taken_by(3).await;
+    let who: Vec<_> = first.iter().map(|(to, _)| to.as_str()).collect();
+    assert_eq!(who, ["bob@example.com", "dave@example.com", "frank@example.com"]);
+    let subject = first[0].1.header("Subject").to_owned();
+    assert!(subject.starts_with("Grant: ") && subject.ends_with(", alice on shop"), "{subject}");
+    assert!(first[0].1.part("text/plain").contains(&format!("{}/grants", proxy.web())), "{}", first[0].1.0);
+    assert_eq!(proxy.api("bob").call(Method::POST, &path, Some(json!({}))).await.status, 200);
+    let given = mailbox.taken_by(3).await;
+    let who: Vec<_> = given.iter().map(|(to, _)| to.as_str()).collect();
+    assert_eq!(who, ["alice@example.com", "dave@example.com", "frank@example.com"]);
+    for (_, mail) in &given {
+        assert_eq!(mail.header("References"), first[0].1.header("Message-ID"));
+        assert_eq!(mail.header("Subject"), format!("Re: {subject}"));
+        assert_eq!(mail.header("X-Countersign-Event"), "grant.active");
+    }
+}
+
 /// Waits until this has become of the newest delivery: its state and the server's answer.
 async fn until(proxy: &Proxy, state: &str, answer: &str) -> Value {
     let found = async {
