@@ -48,12 +48,14 @@ def make_requests(dsn, count):
 class Streams:
     """Streams of events that are read and thrown away."""
 
-    def __init__(self, web, token, count):
+    def __init__(self, web, tokens, count):
         where = urllib.parse.urlsplit(web)
         self.received = 0
         self.sockets = []
-        call = f"GET /api/v1/events HTTP/1.1\r\nHost: {where.netloc}\r\nAuthorization: Bearer {token}\r\n\r\n"
-        for _ in range(count):
+        for number in range(count):
+            # One person has 64 at most.
+            token = tokens[number % len(tokens)]
+            call = f"GET /api/v1/events HTTP/1.1\r\nHost: {where.netloc}\r\nAuthorization: Bearer {token}\r\n\r\n"
             stream = socket.create_connection((where.hostname, where.port))
             stream.sendall(call.encode())
             assert b" 200 " in stream.recv(4096).split(b"\r\n")[0], "a stream was refused"
@@ -94,8 +96,9 @@ def comment(web, token, ids):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ["--pid", "--web", "--token", "--dsn"]:
+    for name in ["--pid", "--web", "--dsn"]:
         arguments.add_argument(name, required=True)
+    arguments.add_argument("--token", required=True, nargs="+", help="of as many people as pages / 64")
     arguments.add_argument("--requests", type=int, default=10_000)
     arguments.add_argument("--pages", type=int, default=500)
     arguments.add_argument("--seconds", type=float, default=20.0)
@@ -108,10 +111,10 @@ def main():
     streams = Streams(given.web, given.token, given.pages)
     report(f"and {given.pages} pages are open", given.pid, given.seconds)
     listing = urllib.request.Request(
-        f"{given.web}/api/v1/requests?status=PENDING&limit=50", headers={"Authorization": f"Bearer {given.token}"}
+        f"{given.web}/api/v1/requests?status=PENDING&limit=50", headers={"Authorization": f"Bearer {given.token[0]}"}
     )
     ids = [request["id"] for request in json.load(urllib.request.urlopen(listing))["requests"]]
-    report("and ten comments a second", given.pid, given.seconds, comment(given.web, given.token, ids))
+    report("and ten comments a second", given.pid, given.seconds, comment(given.web, given.token[0], ids))
     print(json.dumps({"events_received": streams.received}))
 
 

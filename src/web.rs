@@ -34,6 +34,7 @@ mod run;
 mod server;
 mod session;
 mod slack;
+mod streams;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -103,7 +104,7 @@ pub struct ApiState {
     /// Of which addresses strangers were told of lately.
     strangers: Arc<Failures>,
     /// Room for streams of events.
-    streams: Arc<Semaphore>,
+    streams: streams::Streams,
     /// Held while the configuration file is changed.
     configuring: Arc<tokio::sync::Mutex<()>>,
     /// Room for searches in the audit trail, each of which reads files.
@@ -137,7 +138,7 @@ impl ApiState {
         let sessions = Arc::new(Sessions::new(Arc::clone(&callers)));
         let database_passwords = Passwords::new(Arc::clone(&callers));
         let pace = Arc::new(pace::Pace::new(&config.load().web));
-        let streams = Arc::new(Semaphore::new(events::STREAMS_MAX));
+        let streams = streams::Streams::default();
         let configuring = Arc::default();
         let searches = Arc::new(Semaphore::new(audit::SEARCHES_MAX));
         let (passwords, provider, strangers, readiness) = Default::default();

@@ -4,7 +4,6 @@
 //! or the token it was opened with, and when the proxy does.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
@@ -14,15 +13,14 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use tokio::sync::broadcast::{self, error::RecvError};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 use super::caller::{Caller, Credentials};
+use super::streams::Place;
 use super::{ApiState, Problem};
 use crate::identity::{Principal, Scope};
 use crate::review::{Actor, Changed, ReviewError, Surface};
 
-/// Streams that may be open at a time.
-pub(super) const STREAMS_MAX: usize = 1024;
 /// How often something is sent when nothing happens, and how soon an ended session is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// How soon a browser comes back after the connection broke.
@@ -37,7 +35,7 @@ struct Watcher {
     credentials: Credentials,
     changes: broadcast::Receiver<Changed>,
     leaving: watch::Receiver<bool>,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 pub(super) async fn stream(
@@ -45,11 +43,12 @@ pub(super) async fn stream(
     Extension(Leaving(leaving)): Extension<Leaving>,
     caller: Caller,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let permit = Arc::clone(&state.streams).try_acquire_owned().map_err(|_full| {
+    let full = || {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Too many pages are open; reload this one later")
-    })?;
+    };
+    let place = state.streams.take(&caller.principal.name).ok_or_else(full)?;
     let changes = state.review.watch();
-    let watcher = Watcher { state, credentials: caller.credentials, changes, leaving, _permit: permit };
+    let watcher = Watcher { state, credentials: caller.credentials, changes, leaving, _place: place };
     let first = Event::default().event("hello").retry(RETRY).data("{}");
     let events = unfold((Some(first), watcher), |(first, mut watcher)| async move {
         let event = match first {

@@ -52,3 +52,20 @@ async fn changes_are_told_to_those_they_concern_until_they_may_not_know() {
     assert_eq!(site.get("/api/v1/events", "").await.0, 401);
     site.stop().await;
 }
+
+#[tokio::test]
+async fn one_person_does_not_take_the_streams_of_all() {
+    let site = Site::start().await;
+    let mut open = Vec::new();
+    loop {
+        let answer = site.request(Method::GET, "/api/v1/events", "alice").send().await.unwrap();
+        if answer.status().as_u16() == 503 {
+            break;
+        }
+        open.push(answer);
+        assert!(open.len() < 200, "there is no end");
+    }
+    drop(watch(&site, "bob").await);
+    drop(open);
+    site.stop().await;
+}

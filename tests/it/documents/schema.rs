@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use countersign::config::Config;
 use toml_edit::{DocumentMut, Item, Table, Value};
 
-use super::{blocks, in_repository, pages};
+use super::{blocks, in_repository, page, pages};
 
 /// What the schema has against each of the configurations.
 fn objections(texts: &[String], more: &[&str]) -> Vec<Vec<String>> {
@@ -55,6 +55,8 @@ fn every_configuration_of_the_documentation_fits() {
         .collect();
     assert!(named.len() >= 10, "only {} were found", named.len());
     check_accepted(&named, &["--fragments"]);
+    let shipped = ["deploy/debian/countersign.toml", "deploy/compose/countersign.toml"];
+    check_accepted(&shipped.map(|path| (path.to_owned(), page(path))), &[]);
 }
 
 #[test]
