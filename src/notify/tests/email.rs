@@ -6,7 +6,7 @@ use crate::config::{EmailConfig, EmailTls, Secret, mailbox};
 use crate::notify::email::Email;
 use crate::review::fixture::{PEOPLE, config};
 
-pub(super) fn settings(post: &Post) -> EmailConfig {
+fn settings(post: &Post) -> EmailConfig {
     EmailConfig {
         host: "127.0.0.1".to_owned(),
         port: post.port,

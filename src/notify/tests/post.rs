@@ -54,11 +54,6 @@ impl Post {
         self.heard.lock().unwrap().lines.clone()
     }
 
-    /// How many messages came.
-    pub(super) fn count(&self) -> usize {
-        self.heard.lock().unwrap().messages.len()
-    }
-
     /// The messages that were taken or not, with the dots that were added.
     pub(super) fn messages(&self) -> Vec<String> {
         self.heard.lock().unwrap().messages.clone()
