@@ -3,6 +3,7 @@
 //! Never decides anything and never reads SQL: it writes down what it is given, in the order it is given.
 //! Invariant: [`Audit::record_durable`] returns `Ok` only after its record, and all before it, are on stable storage.
 
+mod frequent;
 mod history;
 mod keeper;
 mod literals;

@@ -15,6 +15,7 @@ use rand::{Rng as _, RngCore as _};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 
+use crate::bell::Bell;
 use crate::telemetry::CANCEL_REQUESTS;
 
 /// What BackendKeyData carries and a CancelRequest repeats.
@@ -47,6 +48,7 @@ struct Registered {
     asked: watch::Sender<u64>,
     /// Up to which of them the session has taken notice.
     taken: watch::Receiver<u64>,
+    bell: Arc<Bell>,
 }
 
 impl CancelRegistry {
@@ -57,9 +59,14 @@ impl CancelRegistry {
     }
 
     /// Makes a key for a new session, with the process id of its backend, or one made up, and a secret of that many
-    /// bytes. The session can be cancelled until the listener is dropped.
+    /// bytes. The session can be cancelled until the listener is dropped; its bell is rung when it is.
     #[must_use]
-    pub fn register(&self, process_id: Option<i32>, secret_len: usize) -> (CancelKey, CancelListener) {
+    pub(crate) fn register(
+        &self,
+        process_id: Option<i32>,
+        secret_len: usize,
+        bell: Arc<Bell>,
+    ) -> (CancelKey, CancelListener) {
         let process_id = process_id.unwrap_or_else(|| rand::rng().random_range(1..=i32::MAX));
         let (asked, asking) = watch::channel(0);
         let (taken, taking) = watch::channel(0);
@@ -71,10 +78,10 @@ impl CancelRegistry {
                 break Bytes::from(secret);
             }
         };
-        same.push(Registered { secret: secret.clone(), asked, taken: taking });
+        same.push(Registered { secret: secret.clone(), asked, taken: taking, bell });
         let key = CancelKey { process_id, secret };
         let sessions = Arc::clone(&self.sessions);
-        (key.clone(), CancelListener { key, asking, given: 0, taken, sessions })
+        (key.clone(), CancelListener { key, asking, given: 0, confirmed: 0, taken, sessions })
     }
 
     /// Wakes the session that has this key, if there is one. A wrong key costs a look-up and a comparison that takes as
@@ -87,6 +94,7 @@ impl CancelRegistry {
                 *asked += 1;
                 number = *asked;
             });
+            session.bell.ring();
             Some(CancelNotice { number, taken: session.taken.clone() })
         });
         let outcome = if notice.is_some() { "match" } else { "mismatch" };
@@ -137,37 +145,29 @@ pub struct CancelListener {
     asking: watch::Receiver<u64>,
     /// Up to which cancel it has been told.
     given: u64,
+    /// Up to which others know that.
+    confirmed: u64,
     taken: watch::Sender<u64>,
     sessions: Sessions,
 }
 
 impl CancelListener {
-    /// Waits for the next cancel; several that came since the last call count as one. The call after that says that the
-    /// session has acted on it.
-    ///
-    /// # Cancel safety
-    /// Cancel safe: a cancel that arrives while the future is dropped is returned by the next call.
-    pub async fn recv(&mut self) {
-        self.confirm();
-        if self.asking.changed().await.is_err() {
-            // Unreachable while registered, which is as long as this lives; waiting forever is the harmless answer.
-            std::future::pending::<()>().await;
-        }
-        self.given = *self.asking.borrow_and_update();
-    }
-
-    /// Takes a cancel that has already come, without waiting; for a session that turns idle and wants to forget it.
+    /// Takes a cancel that has come; several that came since the last call count as one.
     pub fn try_recv(&mut self) -> bool {
         self.confirm();
         let came = self.asking.has_changed().unwrap_or(false);
-        self.given = *self.asking.borrow_and_update();
+        if came {
+            self.given = *self.asking.borrow_and_update();
+        }
         came
     }
 
-    /// Lets those know who wait for the session to notice what it has been given.
-    fn confirm(&mut self) {
-        let given = self.given;
-        self.taken.send_if_modified(|taken| std::mem::replace(taken, given) != given);
+    /// The session has acted on what it has been given: lets those know who wait for that.
+    pub fn confirm(&mut self) {
+        if self.confirmed != self.given {
+            self.confirmed = self.given;
+            self.taken.send_replace(self.given);
+        }
     }
 }
 
@@ -198,8 +198,8 @@ mod tests {
     async fn only_the_whole_key_cancels() {
         for secret_len in [4, 32] {
             let registry = CancelRegistry::new();
-            let (key, mut listener) = registry.register(Some(7), secret_len);
-            let (other, mut other_listener) = registry.register(Some(key.process_id), secret_len);
+            let (key, mut listener) = registry.register(Some(7), secret_len, Arc::default());
+            let (other, mut other_listener) = registry.register(Some(key.process_id), secret_len, Arc::default());
             let wrong = |process_id, secret: Bytes| {
                 assert!(registry.cancel(&CancelKey { process_id, secret }).is_none());
             };
@@ -209,7 +209,7 @@ mod tests {
             wrong(0, key.secret.clone());
             assert!(!listener.try_recv() && !other_listener.try_recv());
             assert!(registry.cancel(&key).is_some());
-            listener.recv().await;
+            assert!(listener.try_recv());
             assert!(!other_listener.try_recv(), "backends of two servers have the same process id");
             assert!(registry.cancel(&other).is_some() && other_listener.try_recv());
             drop(other_listener);
@@ -219,22 +219,24 @@ mod tests {
 
     #[tokio::test]
     async fn cancels_are_kept_and_counted_once() {
-        let registry = CancelRegistry::new();
-        let (key, mut listener) = registry.register(None, 4);
-        assert!(listener.recv().now_or_never().is_none(), "nothing came yet");
+        let (registry, bell) = (CancelRegistry::new(), Arc::<Bell>::default());
+        let rings = || std::future::poll_fn(|cx| bell.poll(cx)).now_or_never().is_some();
+        let (key, mut listener) = registry.register(None, 4, Arc::clone(&bell));
+        assert!(!rings());
+        assert!(!listener.try_recv(), "nothing came yet");
         assert!(registry.cancel(&key).is_some() && registry.cancel(&key).is_some());
-        listener.recv().await;
-        assert!(listener.recv().now_or_never().is_none(), "two that came together are one");
+        assert!(rings() && listener.try_recv());
+        assert!(!listener.try_recv(), "two that came together are one");
     }
 
     #[tokio::test]
     async fn a_cancel_is_noticed_once_the_session_asks_for_the_next() {
         let registry = CancelRegistry::new();
-        let (key, mut listener) = registry.register(None, 32);
+        let (key, mut listener) = registry.register(None, 32, Arc::default());
         let cancel = || Box::pin(registry.cancel(&key).expect("the key is right").taken());
         let mut first = cancel();
         assert!(first.as_mut().now_or_never().is_none());
-        listener.recv().await;
+        assert!(listener.try_recv());
         assert!(first.as_mut().now_or_never().is_none(), "the session may still be acting on it");
         let mut second = cancel();
         assert!(listener.try_recv());
@@ -247,7 +249,7 @@ mod tests {
     #[test]
     fn keys_are_unique_positive_and_die_with_the_session() {
         let registry = CancelRegistry::new();
-        let sessions: Vec<_> = (0..1000).map(|_| registry.register(None, 32)).collect();
+        let sessions: Vec<_> = (0..1000).map(|_| registry.register(None, 32, Arc::default())).collect();
         assert_eq!(registry.len(), 1000);
         assert!(sessions.iter().all(|(key, _)| key.process_id > 0 && key.secret.len() == 32));
         let keys: Vec<_> = sessions.iter().map(|(key, _)| key.clone()).collect();

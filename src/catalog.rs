@@ -28,6 +28,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 use crate::config::DatabaseConfig;
+use crate::newer::newer;
 use crate::roles::Memberships;
 
 /// Callers of [`CatalogService::refresh`] that can wait in line; more wait for a place.
@@ -153,6 +154,12 @@ impl CatalogService {
     #[must_use]
     pub fn snapshot(&self) -> Arc<Catalog> {
         self.shared.snapshot.load_full()
+    }
+
+    /// The newest snapshot, unless it is the one that is known.
+    #[must_use]
+    pub(crate) fn newer_than(&self, known: &Arc<Catalog>) -> Option<Arc<Catalog>> {
+        newer(&self.shared.snapshot, known)
     }
 
     /// Whether the last attempt to look at the upstream's catalog succeeded. After a failure [`Self::snapshot`] still

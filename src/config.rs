@@ -73,6 +73,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Whether other processes may listen on the same TCP addresses.
     pub reuse_port: bool,
+    /// How many threads serve sessions; `None` leaves it to the number of processors.
+    pub threads: Option<u32>,
     /// How long sessions may finish what they are doing after the proxy was told to stop.
     pub drain_timeout: Duration,
     /// How much of everything there may be.

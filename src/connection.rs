@@ -15,6 +15,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 
 use crate::audit::Record;
+use crate::bell::Bell;
 use crate::cancel::CancelKey;
 use crate::config::CONSOLE;
 use crate::console;
@@ -123,8 +124,10 @@ async fn begin(mut handshake: Box<ClientHandshake>, shared: &Arc<Shared>) -> Opt
         }
     };
     let (database, upstream, origin) = connected;
-    let (entered, orders) = shared.sessions.enter(&name, connected_as(&identity, upstream.cancel.process_id()));
-    let (key, cancels) = shared.cancels.register(upstream.cancel.process_id(), handshake.cancel_secret_len);
+    let bell = Arc::<Bell>::default();
+    let process_id = upstream.cancel.process_id();
+    let (entered, orders) = shared.sessions.enter(&name, connected_as(&identity, process_id), Arc::clone(&bell));
+    let (key, cancels) = shared.cancels.register(process_id, handshake.cancel_secret_len, Arc::clone(&bell));
     if let Err(error) = greet(&mut handshake.stream, &upstream.parameters, &key).await {
         tracing::debug!(%error, "client left during the greeting");
         return None;
@@ -138,7 +141,8 @@ async fn begin(mut handshake: Box<ClientHandshake>, shared: &Arc<Shared>) -> Opt
     let settings = parameters.into_iter().map(|(name, _)| name).collect();
     let (client, client_unread) = (stream, unread);
     let session = name.clone();
-    let parts = Parts { client, client_unread, upstream, origin, cancels, identity, brought, name: session, settings };
+    let parts =
+        Parts { client, client_unread, upstream, origin, bell, cancels, identity, brought, name: session, settings };
     let driver = Driver::new(Arc::clone(shared), database, parts);
     Some(Session { driver, place, entered, orders, user, database: database_name, name })
 }

@@ -97,7 +97,7 @@ pub(crate) async fn serve(mut handshake: Box<ClientHandshake>, shared: Arc<Share
     }
     let session = shared.session_name();
     let (entered, orders) = enter(&handshake, &shared, &session);
-    let (key, _cancels) = shared.cancels.register(None, handshake.cancel_secret_len);
+    let (key, _cancels) = shared.cancels.register(None, handshake.cancel_secret_len, Arc::default());
     let parameters = parameters(&handshake);
     if let Err(error) = greet(&mut handshake.stream, &parameters, &key).await {
         tracing::debug!(%error, "client left during the greeting");
@@ -129,7 +129,7 @@ fn enter(
         process_id: None,
         since: Timestamp::now(),
     };
-    shared.sessions.enter(session, who)
+    shared.sessions.enter(session, who, Arc::default())
 }
 
 fn application(handshake: &ClientHandshake) -> &str {

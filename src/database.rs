@@ -140,6 +140,12 @@ impl Database {
         self.catalog.snapshot()
     }
 
+    /// The newest snapshot, unless it is the one that is known.
+    #[must_use]
+    pub(crate) fn newer_catalog(&self, known: &Arc<Catalog>) -> Option<Arc<Catalog>> {
+        self.catalog.newer_than(known)
+    }
+
     /// Whether the upstream could be asked at the last look.
     #[must_use]
     pub fn is_reachable(&self) -> bool {

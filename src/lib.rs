@@ -5,6 +5,7 @@
 //! judges and plans masks; neither knows the other or this package.
 
 pub mod audit;
+mod bell;
 mod called;
 pub mod cancel;
 pub mod card;
@@ -28,6 +29,7 @@ pub mod limits;
 pub mod listener;
 pub mod live;
 mod lock;
+mod newer;
 mod notify;
 pub mod packs;
 pub mod relay;

@@ -36,6 +36,7 @@ use crate::inherited::Inherited;
 use crate::limits::Places;
 use crate::listener::{self, Listener, Sharing};
 use crate::live::{Live, LiveEvent};
+use crate::newer::newer;
 use crate::notify::Notifier;
 use crate::review::{Review, ReviewError};
 use crate::session::Workroom;
@@ -82,6 +83,11 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn config(&self) -> Arc<Config> {
         self.config.load_full()
+    }
+
+    /// The configuration, unless it is the one that is known.
+    pub(crate) fn newer_config(&self, known: &Arc<Config>) -> Option<Arc<Config>> {
+        newer(&self.config, known)
     }
 
     pub(crate) fn database(&self, name: &str) -> Option<Arc<Database>> {
@@ -416,6 +422,7 @@ fn warn_of_what_stays(old: &Config, new: &Config) {
         ("data_dir", old.data_dir != new.data_dir),
         ("[store]", old.store != new.store),
         ("reuse_port", old.reuse_port != new.reuse_port),
+        ("threads", old.threads != new.threads),
         ("[[audit.sinks]]", old.audit.sinks != new.audit.sinks),
         ("[web] listen", old.web.listen != new.web.listen),
     ];

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use crate::bell::Bell;
 use crate::drain::Phase;
 
 /// What a session is to do.
@@ -50,6 +51,7 @@ struct State {
 struct Entry {
     who: Connected,
     orders: watch::Sender<Order>,
+    bell: Arc<Bell>,
 }
 
 /// The place of a session on the list, until it is dropped.
@@ -66,12 +68,17 @@ impl Sessions {
         Arc::new(Self { state: Mutex::new(state) })
     }
 
-    /// Puts a session on the list; what it is to do is told from now on.
-    pub(crate) fn enter(self: &Arc<Self>, name: &str, who: Connected) -> (Entered, watch::Receiver<Order>) {
+    /// Puts a session on the list; what it is to do is told from now on, with a ring of its bell.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        name: &str,
+        who: Connected,
+        bell: Arc<Bell>,
+    ) -> (Entered, watch::Receiver<Order>) {
         let mut state = self.lock();
         let order = Order { phase: state.phase, is_paused: state.paused.contains(&who.database) };
         let (orders, receiver) = watch::channel(order);
-        state.sessions.insert(name.to_owned(), Entry { who, orders });
+        state.sessions.insert(name.to_owned(), Entry { who, orders, bell });
         (Entered { sessions: Arc::clone(self), name: name.to_owned() }, receiver)
     }
 
@@ -109,6 +116,7 @@ impl Sessions {
         }
         for entry in state.sessions.values().filter(|entry| entry.who.database == database) {
             entry.orders.send_modify(|order| order.is_paused = is_paused);
+            entry.bell.ring();
         }
     }
 
@@ -139,6 +147,7 @@ impl Entry {
             order.phase = order.phase.max(phase);
             moves
         });
+        self.bell.ring();
     }
 }
 
@@ -166,26 +175,26 @@ mod tests {
     #[test]
     fn orders_reach_who_was_there_and_who_comes() {
         let sessions = Sessions::new();
-        let (_one, mut early) = sessions.enter("1", on("shop"));
+        let (_one, mut early) = sessions.enter("1", on("shop"), Arc::default());
         assert_eq!(*early.borrow_and_update(), Order { phase: Phase::Serving, is_paused: false });
         sessions.pause("shop", true);
         assert!(early.has_changed().unwrap());
-        let (_two, late) = sessions.enter("2", on("shop"));
-        let (_three, elsewhere) = sessions.enter("3", on("other"));
+        let (_two, late) = sessions.enter("2", on("shop"), Arc::default());
+        let (_three, elsewhere) = sessions.enter("3", on("other"), Arc::default());
         let paused = |orders: &watch::Receiver<Order>| orders.borrow().is_paused;
         assert!(paused(&early) && paused(&late) && !paused(&elsewhere));
         sessions.pause("shop", false);
         assert!(!paused(&early) && !paused(&late) && !sessions.is_paused("shop"));
         sessions.set_phase(Phase::Draining);
-        let (_four, last) = sessions.enter("4", on("shop"));
+        let (_four, last) = sessions.enter("4", on("shop"), Arc::default());
         assert!([&early, &late, &elsewhere, &last].iter().all(|orders| orders.borrow().phase == Phase::Draining));
     }
 
     #[test]
     fn one_session_is_killed_and_stays_so() {
         let sessions = Sessions::new();
-        let (one, first) = sessions.enter("1", on("shop"));
-        let (_two, second) = sessions.enter("2", on("shop"));
+        let (one, first) = sessions.enter("1", on("shop"), Arc::default());
+        let (_two, second) = sessions.enter("2", on("shop"), Arc::default());
         assert!(sessions.kill("1") && !sessions.kill("3"));
         sessions.set_phase(Phase::Draining);
         assert_eq!((first.borrow().phase, second.borrow().phase), (Phase::Ending, Phase::Draining));

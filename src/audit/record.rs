@@ -12,6 +12,7 @@ use countersign_policy::Effects;
 
 use countersign_policy::verdict::ReviewerDemand;
 
+use super::frequent;
 use crate::review::{GrantId, GrantScope, GrantState, Offer, Parameter, RequestId, State, Surface};
 
 /// One thing that happened. Field names are the keys of the line (`docs/audit.md`).
@@ -421,6 +422,14 @@ struct Body<'a> {
 /// # Errors
 /// When a value cannot be encoded.
 pub(super) fn encode_body(at: Timestamp, record: &Record<'_>, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+    if frequent::encode(at, record, out)? {
+        return Ok(());
+    }
+    encode_slowly(at, record, out)
+}
+
+/// The same of any record.
+pub(super) fn encode_slowly(at: Timestamp, record: &Record<'_>, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     let start = out.len();
     serde_json::to_writer(&mut *out, &Body { at, record })?;
     out.remove(start); // the opening brace; the writer puts its own, with the place in the chain, in front

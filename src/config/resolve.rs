@@ -29,6 +29,9 @@ use super::{
     secret, values,
 };
 
+/// More threads than any machine has processors.
+const THREADS_MAX: u32 = 1_024;
+
 pub(super) static TOP_KEYS: Keys = Keys {
     table: "the file",
     known: &[
@@ -37,6 +40,7 @@ pub(super) static TOP_KEYS: Keys = Keys {
         keys::optional("dangerous_plaintext", Form::Flag),
         keys::optional("drain_timeout", Form::Duration),
         keys::optional("reuse_port", Form::Flag),
+        keys::optional("threads", Form::Number(1, THREADS_MAX)),
         keys::optional("proxy_protocol_from", Form::OneOrMore),
         keys::optional("limits", Form::Table(&LIMIT_KEYS)),
         keys::optional("tcp", Form::Table(&TCP_KEYS)),
@@ -198,6 +202,7 @@ impl<'a> Reading<'a> {
             proxy_protocol_from: access::networks(&self.top, "proxy_protocol_from"),
             data_dir,
             reuse_port: self.top.flag("reuse_port").unwrap_or(false),
+            threads: self.top.number("threads", 1..=THREADS_MAX),
             drain_timeout: self.top.duration("drain_timeout").unwrap_or(DRAIN_TIMEOUT),
             limits,
             tcp,

@@ -55,6 +55,7 @@ pub(crate) fn config(people: &str) -> Config {
         proxy_protocol_from: Vec::new(),
         data_dir: "data".into(),
         reuse_port: false,
+        threads: None,
         drain_timeout: std::time::Duration::from_secs(1),
         limits: LimitsConfig::default(),
         tcp: TcpConfig::default(),

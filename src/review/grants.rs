@@ -20,6 +20,7 @@ use super::{
     ADMIN_GROUP, AccessRequest, Actor, GrantId, GrantRecord, GrantScope, GrantState, GrantTransition, Offer, Review,
     ReviewError, Scope, Vote,
 };
+use crate::newer::newer;
 use crate::store::{GrantFilter, PAGE_MAX};
 
 /// What somebody asks for.
@@ -43,6 +44,12 @@ impl Review {
     #[must_use]
     pub fn grants_in_force(&self) -> Arc<Vec<Arc<Grant>>> {
         self.in_force.load_full()
+    }
+
+    /// The same, unless they are those that are known.
+    #[must_use]
+    pub(crate) fn newer_grants(&self, known: &Arc<Vec<Arc<Grant>>>) -> Option<Arc<Vec<Arc<Grant>>>> {
+        newer(&self.in_force, known)
     }
 
     /// The grant of that id.

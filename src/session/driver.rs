@@ -5,6 +5,7 @@
 //! is awaited here.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -23,6 +24,7 @@ use super::unmasked::Watch;
 use super::words::{BeginRefused, Command, Event, Finished, Identity, Judged, Opening, Ran, Stake, Surroundings};
 use super::workroom;
 use crate::audit::{self, Record, VerdictId};
+use crate::bell::Bell;
 use crate::cancel::CancelListener;
 use crate::card::{Card, Case, Inquiry};
 use crate::clock::reached;
@@ -58,6 +60,8 @@ pub(crate) struct Parts {
     pub(crate) upstream: Upstream,
     /// What the upstream has to be to serve another client afterwards; `None` where it is for this one only.
     pub(crate) origin: Option<Origin>,
+    /// Rung for orders and cancels.
+    pub(crate) bell: Arc<Bell>,
     pub(crate) cancels: CancelListener,
     pub(crate) identity: Identity,
     /// Groups that came with what the client has shown.
@@ -75,6 +79,7 @@ pub(crate) struct Driver {
     sockets: Sockets,
     upstream_cancel: Arc<UpstreamCancel>,
     origin: Option<Origin>,
+    bell: Arc<Bell>,
     cancels: CancelListener,
     /// CancelRequests on their way to the upstream; at most one.
     sending_cancel: JoinSet<()>,
@@ -122,6 +127,7 @@ impl Driver {
             sockets: Sockets::new(parts.client, parts.upstream.stream),
             upstream_cancel: Arc::new(parts.upstream.cancel),
             origin: parts.origin,
+            bell: parts.bell,
             cancels: parts.cancels,
             sending_cancel: JoinSet::new(),
             around,
@@ -241,16 +247,36 @@ impl Driver {
             return Woken::Cancel;
         }
         let deadline = self.machine.deadline();
-        let Self { sockets, machine, cancels, sending_cancel, waiting, .. } = self;
-        tokio::select! {
-            biased;
-            io = std::future::poll_fn(|cx| sockets.poll(machine, cx)) => Woken::Io(io),
-            () = cancels.recv() => Woken::Cancel,
-            Some(_) = sending_cancel.join_next() => Woken::CancelSent,
-            () = review::decided(waiting) => Woken::Decided,
-            Ok(()) = orders.changed() => Woken::Ordered(*orders.borrow_and_update()),
-            () = reached(deadline) => Woken::Tick,
-        }
+        let Self { sockets, machine, bell, cancels, sending_cancel, waiting, .. } = self;
+        cancels.confirm();
+        // What a session waits for all the time is asked for nothing while it says nothing; these are for few, and for a while.
+        let is_calm = sending_cancel.is_empty() && waiting.is_none() && deadline.is_none();
+        let rest = async {
+            tokio::select! {
+                biased;
+                Some(_) = sending_cancel.join_next() => Woken::CancelSent,
+                () = review::decided(waiting) => Woken::Decided,
+                () = reached(deadline) => Woken::Tick,
+            }
+        };
+        let mut rest = std::pin::pin!(rest);
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(io) = sockets.poll(machine, cx) {
+                return Poll::Ready(Woken::Io(io));
+            }
+            while bell.poll(cx).is_ready() {
+                if cancels.try_recv() {
+                    // It may have been rung for both.
+                    bell.ring();
+                    return Poll::Ready(Woken::Cancel);
+                }
+                if orders.has_changed().unwrap_or(false) {
+                    return Poll::Ready(Woken::Ordered(*orders.borrow_and_update()));
+                }
+            }
+            if is_calm { Poll::Pending } else { rest.as_mut().poll(cx) }
+        })
+        .await
     }
 
     /// Lets the session core take in an event, and work off what there is. What may take long does not keep other sessions
@@ -279,12 +305,16 @@ impl Driver {
     fn look_around(&mut self) {
         self.around.now = Timestamp::now();
         self.around.audit_writable = self.shared.audit.health().is_ok();
-        self.around.grants = self.shared.review.grants_in_force();
-        let config = self.shared.config();
-        let catalog = self.database.catalog();
-        let same = Arc::ptr_eq(&config, &self.around.config) && catalog.version() == self.around.catalog.version();
-        if !same {
+        if let Some(grants) = self.shared.review.newer_grants(&self.around.grants) {
+            self.around.grants = grants;
+        }
+        let config = self.shared.newer_config(&self.around.config);
+        let catalog = self.database.newer_catalog(&self.around.catalog);
+        let same = config.is_none() && catalog.is_none();
+        if let Some(config) = config {
             self.around.config = config;
+        }
+        if let Some(catalog) = catalog {
             self.around.catalog = catalog;
         }
         let regrouped = self.groups.look(&mut self.subject, &self.around.config, &self.database);

@@ -20,6 +20,8 @@ use super::machine::QUICK_LEN_MAX;
 use super::names::Generation;
 use super::parked::{Given, runs_a_name};
 
+/// Something for each name that the client gives; a name is looked for several times in each transaction.
+type ByName<T> = HashMap<Bytes, T, ahash::RandomState>;
 /// PostgreSQL cuts names after so many bytes.
 const NAME_LEN_MAX: usize = 63;
 
@@ -106,14 +108,14 @@ struct LongTexts {
 /// the ReadyForQuery of its own cycle or a later one, not by an earlier one.
 #[derive(Default)]
 pub(super) struct Statements {
-    prepared: HashMap<Bytes, PreparedStatement>,
-    portals: HashMap<Bytes, Portal>,
-    sql_prepared: HashMap<Bytes, SqlNamed>,
-    cursors: HashMap<Bytes, SqlNamed>,
+    prepared: ByName<PreparedStatement>,
+    portals: ByName<Portal>,
+    sql_prepared: ByName<SqlNamed>,
+    cursors: ByName<SqlNamed>,
     /// Names of prepared statements that were closed, with the cycle: behind an error nothing is closed.
-    closed: HashMap<Bytes, u64>,
+    closed: ByName<u64>,
     /// The same for cursors, and for portals that may stand in the place of one.
-    closed_cursors: HashMap<Bytes, u64>,
+    closed_cursors: ByName<u64>,
     ids: u64,
     /// At least the bytes that are kept.
     kept: usize,
@@ -324,8 +326,11 @@ impl Statements {
 
     /// A Query replaces the unnamed statement and the unnamed portal.
     pub(super) fn end_unnamed(&mut self) {
-        self.prepared.remove(&b""[..]);
-        self.portals.remove(&b""[..]);
+        // Who sends Queries only has neither, and a name is hashed before it is not found.
+        if !(self.prepared.is_empty() && self.portals.is_empty()) {
+            self.prepared.remove(&b""[..]);
+            self.portals.remove(&b""[..]);
+        }
     }
 
     /// Applies what a statement that has completed changed in the session. `text` is where the statement stands, and

@@ -23,11 +23,11 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::hash::{Hash, RandomState};
+use std::hash::Hash;
 use std::sync::Arc;
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{Equivalent, Weighter};
+use quick_cache::{DefaultHashBuilder, Equivalent, Weighter};
 
 use super::walker::{BRIEF_BUDGET, BUDGET};
 use super::{Analysis, AnalysisContext, Reach, Reading, read, shape};
@@ -46,14 +46,14 @@ thread_local! {
 
 /// A bounded cache of analyses, shared by all sessions of one upstream database.
 pub struct AnalysisCache {
-    entries: Cache<Key, Arc<Analysis>, ByBytes, RandomState, DefaultLifecycle<Key, Arc<Analysis>>>,
+    entries: Cache<Key, Arc<Analysis>, ByBytes, DefaultHashBuilder, DefaultLifecycle<Key, Arc<Analysis>>>,
 }
 
 impl AnalysisCache {
     /// An empty cache for about so many entries, and at most so many bytes of texts and analyses.
     #[must_use]
     pub fn new(entries: usize, bytes: u64) -> Self {
-        let entries = Cache::with(entries, bytes, ByBytes, RandomState::new(), DefaultLifecycle::default());
+        let entries = Cache::with(entries, bytes, ByBytes, DefaultHashBuilder::new(), DefaultLifecycle::default());
         Self { entries }
     }
 

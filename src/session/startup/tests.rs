@@ -51,6 +51,7 @@ fn context_with(tls: Option<TlsConfig>, change: impl FnOnce(&mut Config)) -> Sta
         proxy_protocol_from: Vec::new(),
         data_dir: "/nonexistent".into(),
         reuse_port: false,
+        threads: None,
         drain_timeout: Duration::from_secs(1),
         limits: LimitsConfig::default(),
         tcp: TcpConfig::default(),
