@@ -12,7 +12,7 @@ use lettre::message::Mailbox;
 use super::keys::{self, Form, Keys, words};
 use super::notify::include_statement;
 use super::reader::Section;
-use super::{Secret, secret};
+use super::{Secret, UserConfig, secret};
 
 pub(super) static EMAIL_KEYS: Keys = Keys {
     table: "[notify.email]",
@@ -158,6 +158,15 @@ fn address(section: &Section<'_>, key: &str, text: &str) -> Option<Mailbox> {
         section.problem(key, format!("\"{}\" is not a mail address", crate::visible::line(text)), Some(hint));
     }
     read
+}
+
+/// Whose address cannot be written to, if mail goes to people.
+pub(super) fn unwritable(email: Option<&EmailConfig>, users: &[UserConfig]) -> Option<String> {
+    email.filter(|email| email.people)?;
+    let is_wrong = |user: &&UserConfig| user.email.as_deref().is_some_and(|text| mailbox(text).is_none());
+    let names: Vec<_> = users.iter().filter(is_wrong).map(|user| crate::visible::line(&user.name)).collect();
+    let whose = names.join(", ");
+    (!names.is_empty()).then(|| format!("Nobody writes to {whose}: \"email\" is not a mail address in ASCII."))
 }
 
 /// An address as it can stand in a header and in a command; `None` for any other text.

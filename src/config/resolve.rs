@@ -14,6 +14,7 @@ use toml_edit::Document;
 use super::access::{self, TLS_KEYS, USER_KEYS};
 use super::audit::{self, AUDIT_KEYS, AuditConfig};
 use super::digest;
+use super::email;
 use super::keys::{self, Form, Keys, words};
 use super::limits::{self, LIMIT_KEYS, SESSIONS_MAX, TCP_KEYS};
 use super::masks::{self, MASK_KEYS, Shared};
@@ -25,8 +26,8 @@ use super::rules::{ACTIONS, Known, MODES, NO_REVIEWER, RULE_KEYS, STAGES};
 use super::store::{self, STORE_KEYS};
 use super::web::{self, WEB_KEYS};
 use super::{
-    Config, DatabaseConfig, GroupsFrom, ListenAddress, ReviewConfig, TcpConfig, TlsConfig, UpstreamConfig, rules,
-    secret, values,
+    Config, DatabaseConfig, GroupsFrom, ListenAddress, ReviewConfig, TcpConfig, TlsConfig, UpstreamConfig, UserConfig,
+    rules, secret, values,
 };
 
 /// More threads than any machine has processors.
@@ -211,7 +212,7 @@ impl<'a> Reading<'a> {
             store: store?,
             review,
             audit,
-            notify: self.notify(),
+            notify: self.notify(&users),
             policy: Policy { revision, rules, masks, databases: database_policies },
             users,
             databases,
@@ -264,9 +265,11 @@ impl<'a> Reading<'a> {
         self.section("audit", &AUDIT_KEYS).map(|section| audit::audit(&section, &self.directory)).unwrap_or_default()
     }
 
-    fn notify(&self) -> NotifyConfig {
+    fn notify(&self, users: &[UserConfig]) -> NotifyConfig {
         let section = self.section("notify", &NOTIFY_KEYS);
-        section.map(|section| notify::notify(&section, &self.directory)).unwrap_or_default()
+        let notify = section.map(|section| notify::notify(&section, &self.directory)).unwrap_or_default();
+        email::unwritable(notify.email.as_ref(), users).into_iter().for_each(|warning| self.report.warn(warning));
+        notify
     }
 
     fn review(&self) -> ReviewConfig {

@@ -66,6 +66,11 @@ fn mail_is_encrypted_on_its_way_and_goes_to_addresses() {
         check("", &email(&format!("to = [\"{address}\"]")), &format!("\"{shown}\" is not a mail address"));
     }
     check_warning("", &email("include_statement = true"), "with their literals and parameters");
+    let zoe = "[[users]]\nname = \"zoe\"\nemail = \"zoë@example.com>\"\n";
+    let nobody = "Nobody writes to zoe: \"email\" is not a mail address in ASCII.";
+    check_warning("", &format!("{}{zoe}", email("")), nobody);
+    let list = email("people = false\nto = [\"dba@example.com\"]");
+    assert_eq!(with("", &format!("{list}{zoe}")).unwrap().warnings, Vec::<String>::new());
 }
 
 #[test]
