@@ -41,7 +41,7 @@ use countersign_policy::rule::Policy;
 use crate::audit::Literals;
 
 pub use self::access::Correlation;
-pub use self::audit::{AuditConfig, Durability, Outcomes};
+pub use self::audit::{AuditConfig, Durability, Outcomes, Results};
 pub(crate) use self::email::mailbox;
 pub use self::email::{EmailConfig, EmailTls};
 pub use self::limits::{LimitsConfig, TcpConfig};
@@ -380,5 +380,15 @@ impl Config {
     #[must_use]
     pub fn literals(&self, database: &str) -> Literals {
         self.database(database).map_or(Literals::Redacted, |database| database.literals)
+    }
+
+    /// What the audit trail keeps of the output of statements on a database that needed an approval: no values where it keeps no
+    /// literals.
+    #[must_use]
+    pub fn results(&self, database: &str) -> Results {
+        match self.audit.results {
+            Results::Masked if self.literals(database) != Literals::Full => Results::Counts,
+            results => results,
+        }
     }
 }

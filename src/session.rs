@@ -23,6 +23,7 @@ mod guarded;
 mod held;
 pub(crate) mod hopeless;
 pub(crate) mod justification;
+mod keeping;
 mod looking;
 pub mod machine;
 pub(crate) mod messages;

@@ -95,6 +95,7 @@ fn outcome(number: u64, user: &str) -> Record<'_> {
         duration_ms: 0,
         masked_columns: &[],
         masked_cells: &[],
+        output: None,
         told_at: None,
     }
 }

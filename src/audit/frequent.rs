@@ -26,7 +26,7 @@ thread_local! {
 pub(super) fn encode(at: Timestamp, record: &Record<'_>, out: &mut Vec<u8>) -> Result<bool, serde_json::Error> {
     match record {
         Record::Verdict { .. } => verdict(at, record, out)?,
-        Record::Outcome { verdict: Some(_), .. } => outcome(at, record, out)?,
+        Record::Outcome { verdict: Some(_), output: None, .. } => outcome(at, record, out)?,
         _ => return Ok(false),
     }
     out.push(b'}');
@@ -102,6 +102,7 @@ fn outcome(at: Timestamp, record: &Record<'_>, out: &mut Vec<u8>) -> Result<(), 
         duration_ms,
         masked_columns,
         masked_cells,
+        output: _none,
         told_at,
     } = record
     else {
@@ -347,6 +348,7 @@ mod tests {
                 duration_ms,
                 masked_columns: &masked_columns,
                 masked_cells: &masked_cells,
+                output: None,
                 told_at: told.then_some(at),
             })?;
         }

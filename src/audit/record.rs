@@ -12,7 +12,7 @@ use countersign_policy::Effects;
 
 use countersign_policy::verdict::ReviewerDemand;
 
-use super::frequent;
+use super::{Output, frequent};
 use crate::review::{GrantId, GrantScope, GrantState, Offer, Parameter, RequestId, State, Surface};
 
 /// One thing that happened. Field names are the keys of the line (`docs/audit.md`).
@@ -183,6 +183,9 @@ pub enum Record<'a> {
         /// How many cells were masked, by the name of the rule.
         #[serde(serialize_with = "by_name", skip_serializing_if = "<[_]>::is_empty")]
         masked_cells: &'a [(Arc<str>, u64)],
+        /// What is kept of its output.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        output: Option<&'a Output>,
         /// When it was told, if that was later than it happened: then only how it ended is known, and its
         /// command tag or SQLSTATE.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -484,6 +487,7 @@ mod tests {
                 duration_ms: 3,
                 masked_columns: &["public.customers.email".to_owned()],
                 masked_cells: &[("emails".into(), 2)],
+                output: None,
                 told_at: None,
             },
             r#""at":"2026-01-02T03:04:05Z","kind":"outcome","request":null,"session":"7","number":3,"user":"alice","database":"shop","outcome":"executed","detail":"SELECT 2","rows":2,"duration_ms":3,"masked_columns":["public.customers.email"],"masked_cells":{"emails":2}}"#,

@@ -16,7 +16,7 @@ pub(super) static AUDIT_KEYS: Keys = Keys {
     table: "[audit]",
     known: &[
         keys::optional("fail_open", Form::Flag),
-        keys::optional("record_results", Form::Word(|| vec!["none"])),
+        keys::optional("record_results", Form::Word(|| words(&RESULTS))),
         keys::optional("retention", Form::Duration),
         keys::optional("signing_key", Form::OneKey(&secret::SECRET_KEYS)),
         keys::optional("former_signing_key", Form::OneKey(&secret::SECRET_KEYS)),
@@ -55,6 +55,21 @@ pub enum Outcomes {
 
 const OUTCOMES: [(&str, Outcomes); 2] = [("held", Outcomes::Held), ("all", Outcomes::All)];
 
+/// What is kept of the output of statements that needed an approval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Results {
+    /// Nothing.
+    #[default]
+    None,
+    /// Names of columns, and how much it was.
+    Counts,
+    /// Rows, too, as their client got them.
+    Masked,
+}
+
+const RESULTS: [(&str, Results); 3] =
+    [("none", Results::None), ("counts", Results::Counts), ("masked", Results::Masked)];
+
 /// `literals` of a database.
 pub(super) const LITERALS: [(&str, Literals); 3] =
     [("full", Literals::Full), ("redacted", Literals::Redacted), ("hashed", Literals::Hashed)];
@@ -74,6 +89,8 @@ pub struct AuditConfig {
     pub durability: Durability,
     /// Of which statements the outcome is recorded.
     pub outcomes: Outcomes,
+    /// What is kept of the output of statements that needed an approval.
+    pub results: Results,
     /// How long a record may wait for a signature.
     pub checkpoint: Duration,
     /// How long records are kept; without it, for ever.
@@ -96,6 +113,7 @@ impl Default for AuditConfig {
             fail_open: false,
             durability: Durability::Async,
             outcomes: Outcomes::Held,
+            results: Results::None,
             checkpoint: CHECKPOINT_AFTER,
             retention: None,
             readers: Vec::new(),
@@ -167,15 +185,12 @@ pub(super) fn audit(section: &Section<'_>, directory: &Path) -> AuditConfig {
     if fail_open {
         section.report.warn("Statements run even when the audit cannot be written ([audit] fail_open = true).");
     }
-    if section.text("record_results").is_some_and(|results| results.value != "none") {
-        let hint = "write record_results = \"none\"".to_owned();
-        section.problem("record_results", "recording results is not available in this version", Some(hint));
-    }
     let key_of = |name: &str| section.has(name).then(|| signing_key(section, name, directory)).flatten();
     AuditConfig {
         fail_open,
         durability: section.choice("durability", &DURABILITIES).unwrap_or(none.durability),
         outcomes: section.choice("outcomes", &OUTCOMES).unwrap_or(none.outcomes),
+        results: section.choice("record_results", &RESULTS).unwrap_or(none.results),
         retention: section.duration("retention"),
         readers: section.strings("readers").unwrap_or_default(),
         checkpoint: section.duration("checkpoint").unwrap_or(none.checkpoint),

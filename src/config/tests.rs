@@ -182,7 +182,6 @@ fn a_store_is_embedded_or_a_postgresql() {
 #[test]
 fn keys_that_nothing_enforces_yet_are_refused() {
     check("", "[notify.slack]\n", "[notify.slack] lacks \"bot_token\"");
-    check("", "[audit]\nrecord_results = \"counts\"\n", "recording results is not available in this version");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::decide::{plan_end, proxy, unchanged};
 use super::unsettled::Ending;
 use super::{AccessRequest, Outcome, RequestId, Review, ReviewError, State};
-use crate::audit::Record;
+use crate::audit::{Output, Record};
 use crate::crash_point::{self, CrashPoint};
 use crate::store::Change;
 
@@ -30,6 +30,8 @@ pub struct Execution {
     pub masked_columns: Vec<String>,
     /// How many cells were masked, by the name of the rule.
     pub masked_cells: Vec<(Arc<str>, u64)>,
+    /// What is kept of its output.
+    pub output: Option<Output>,
 }
 
 impl Execution {
@@ -159,6 +161,7 @@ impl Review {
             duration_ms: u64::try_from(execution.duration.as_millis()).unwrap_or(u64::MAX),
             masked_columns: &execution.masked_columns,
             masked_cells: &execution.masked_cells,
+            output: execution.output.as_ref(),
             told_at,
         };
         self.note(ended_at, &record)

@@ -362,6 +362,7 @@ fn outcome_of(request: &AccessRequest, to: State, now: Timestamp) -> Record<'_> 
         duration_ms: 0,
         masked_columns: &[],
         masked_cells: &[],
+        output: None,
         told_at: Some(now),
     }
 }

@@ -25,6 +25,7 @@ fn executed() -> Execution {
         duration: std::time::Duration::from_millis(5),
         masked_columns: vec!["email".to_owned()],
         masked_cells: vec![("emails".into(), 1)],
+        output: None,
     }
 }
 

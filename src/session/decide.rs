@@ -21,6 +21,7 @@ use super::copy_in::CopyIn;
 use super::doubt::conceded;
 use super::expected::{DescribeTarget, Ends, ExecuteReply, Expected, QueryReply, Run};
 use super::hopeless::Hopeless;
+use super::keeping::Keeping;
 use super::looking::Standing;
 use super::machine::{Machine, Stop};
 use super::parked::{Asked, Given, Group, Parked, Shape, asked_execute, readable, runs_a_name};
@@ -373,7 +374,9 @@ impl Machine {
         (id, max_affected): (RequestId, Option<u64>),
         around: &Surroundings,
     ) -> Result<(), Stop> {
-        let run = Run { max_affected, ..Run::new(&parked.asked, Some(id), around) };
+        let results = around.config.results(&self.identity.subject.database);
+        let keeping = Keeping::new(results);
+        let run = Run { max_affected, keeping, ..Run::new(&parked.asked, Some(id), around) };
         match parked.shape {
             Shape::Query(bytes) => self.run_query(&bytes, run, permit, around),
             Shape::Execute { group, execute, portal } => {
@@ -467,7 +470,7 @@ impl Machine {
     /// Ends the record of an approved request that was not run after its run had been recorded.
     pub(super) fn finish_unrun(&mut self, id: RequestId) {
         let outcome = Outcome::Failed(sqlstate::IN_FAILED_TRANSACTION.to_owned());
-        let finished = Finished { id, outcome, rows: 0, masked: Vec::new(), masked_cells: Vec::new() };
+        let finished = Finished { id, outcome, rows: 0, masked: Vec::new(), masked_cells: Vec::new(), output: None };
         self.commands.push_back(Command::Finish(Box::new(finished)));
     }
 }

@@ -431,6 +431,7 @@ impl Driver {
             duration_ms: u64::try_from(self.around.now.duration_since(ran.judged_at).as_millis()).unwrap_or(0),
             masked_columns: &ran.masked,
             masked_cells: &ran.masked_cells,
+            output: None,
             told_at: None,
         };
         if self.shared.audit.record(self.around.now, &record).is_err() {
@@ -581,6 +582,7 @@ impl Driver {
             duration: self.began.take().map_or(Duration::ZERO, |began| began.elapsed()),
             masked_columns: finished.masked,
             masked_cells: finished.masked_cells,
+            output: finished.output,
         };
         if let Err(error) = self.shared.review.finish(finished.id, &execution, Timestamp::now()).await {
             tracing::error!(%error, request = %finished.id, "could not record an outcome");

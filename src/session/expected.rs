@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::copy_in::Doubt;
 use super::guarded::Guard;
+use super::keeping::Keeping;
 use super::names::Generation;
 use super::parked::Asked;
 use super::results::ResultPlan;
@@ -104,6 +105,8 @@ pub(super) struct Run {
     pub(super) masked: Vec<String>,
     /// Rows that were masked, by the rules that masked a cell of each.
     pub(super) masked_rows: Vec<(Arc<[Arc<str>]>, u64)>,
+    /// What is kept of its output, where anything is.
+    pub(super) keeping: Option<Box<Keeping>>,
 }
 
 impl Run {
@@ -120,6 +123,7 @@ impl Run {
             unmasked: Arc::clone(&around.unmasked),
             masked: Vec::new(),
             masked_rows: Vec::new(),
+            keeping: None,
         }
     }
 

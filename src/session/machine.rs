@@ -434,7 +434,9 @@ impl Machine {
         };
         let (rows, masked) = (run.rows, run.masked);
         if let Some(id) = run.access_request {
-            self.commands.push_back(Command::Finish(Box::new(Finished { id, outcome, rows, masked, masked_cells })));
+            let output = run.keeping.map(|keeping| keeping.end());
+            let finished = Finished { id, outcome, rows, masked, masked_cells, output };
+            self.commands.push_back(Command::Finish(Box::new(finished)));
         } else if let Some((number, judged_at)) = run.told {
             let ran = Ran { number, judged_at, outcome, rows, masked, masked_cells };
             self.commands.push_back(Command::Ran(Box::new(ran)));

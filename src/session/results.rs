@@ -109,6 +109,7 @@ impl Machine {
         };
         let ResultPlan::Mask(masking) = plan else { return Ok(()) };
         let (mut taken, mut rows): (usize, u64) = (0, 0);
+        let before = self.to_client.len();
         loop {
             let rest = self.upstream_in.get(taken..).unwrap_or_default();
             let Some(header) = Header::peek(rest, limit)? else { break };
@@ -122,6 +123,9 @@ impl Machine {
             self.upstream_in.advance(taken);
             if run.masked.is_empty() && run.is_told() {
                 run.masked = masking.columns(&around.catalog);
+            }
+            if let Some(keeping) = &mut run.keeping {
+                keeping.take(self.to_client.get(before..).unwrap_or_default());
             }
             run.rows = run.rows.saturating_add(rows);
             run.count_masked(masking.plan.rules(), rows);

@@ -81,12 +81,27 @@ impl Machine {
                 current.rows = current.rows.saturating_add(rows);
             }
         }
+        if run > 0 {
+            self.keep(run);
+        }
         self.pass_bytes(run);
         if self.upstream_pass == 0 && !self.behind_pass.is_empty() {
             let ours = std::mem::take(&mut self.behind_pass);
             self.to_client.extend_from_slice(&ours);
         }
         Ok(())
+    }
+
+    /// Has so many bytes that pass kept for the trail, where that is wanted.
+    fn keep(&mut self, length: usize) {
+        let run = match self.expected.front() {
+            Some(Expected::Query(reply)) => &mut reply.run,
+            Some(Expected::Execute(reply)) => &mut reply.run,
+            _ => return,
+        };
+        if let Some(keeping) = &mut run.keeping {
+            keeping.take(self.upstream_in.get(..length).unwrap_or_default());
+        }
     }
 
     /// Passes on so many bytes as they are.
@@ -220,6 +235,9 @@ impl Machine {
         match frame.tag {
             tag::ROW_DESCRIPTION => {
                 let fields = backend::row_description(frame.body())?;
+                if let Some(keeping) = &mut reply.run.keeping {
+                    keeping.describe(frame.body());
+                }
                 let statement = reply.run.analysis.statements.get(reply.completed);
                 reply.plan = ResultPlan::new(reply.run.masks(around), &around.catalog, &fields, statement);
             }
@@ -373,7 +391,11 @@ impl Machine {
         if run.masked.is_empty() && run.is_told() {
             run.masked = copying.masking().columns(&around.catalog);
         }
+        let before = self.to_client.len();
         let rows = copying.put(&mut self.to_client, frame.body())?;
+        if let Some(keeping) = &mut run.keeping {
+            keeping.take(self.to_client.get(before..).unwrap_or_default());
+        }
         run.rows = run.rows.saturating_add(rows);
         run.count_masked(copying.masking().plan.rules(), rows);
         Ok(())

@@ -13,6 +13,7 @@ use countersign_policy::{Catalog, Effects};
 use jiff::Timestamp;
 
 use super::unmasked::Unmasked;
+use crate::audit::Output;
 use crate::config::Config;
 use crate::estimate::Question;
 use crate::review::{AccessRequest, Agreement, Decision, Misfit, NewRequest, Outcome, Parameter, RequestId};
@@ -131,6 +132,8 @@ pub struct Finished {
     pub masked: Vec<String>,
     /// Cells that were masked, by rule.
     pub masked_cells: Vec<(Arc<str>, u64)>,
+    /// What is kept of its output.
+    pub output: Option<Output>,
 }
 
 /// The end of a request that was allowed at once.

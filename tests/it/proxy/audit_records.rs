@@ -158,6 +158,40 @@ async fn literals_are_in_the_trail_where_nothing_says_otherwise() {
     assert!(!trail.contains("\"digest\""));
 }
 
+/// Runs an approved statement with each protocol; what its outcomes keep of the output.
+async fn outputs(settings: &str) -> Vec<Value> {
+    let fragment = format!("{settings}\n{WRITES_HELD}\n{PII_MASKED}");
+    let mut proxy = Proxy::start(&fragment).await;
+    let mut client = proxy.client("alice").await;
+    let text = "UPDATE customers SET note = 'x' WHERE id IN (1, 2) RETURNING id, email, NULL AS nothing";
+    let held = client.hold(text).await;
+    assert_eq!(proxy.api("bob").approve(&held.id).await, 200);
+    within("the rows", held.outcome()).await.expect("rows");
+    let held = client.hold_execute("DELETE FROM customers WHERE id = $1", vec![Box::new(9_999_999_i32)]).await;
+    assert_eq!(proxy.api("bob").approve(&held.id).await, 200);
+    within("the end", held.outcome()).await.expect("the end");
+    drop(client);
+    let outcomes = records(&mut proxy, "outcome").await;
+    assert!(!whole(&proxy).contains("ada@example.com"), "a masked value is nowhere");
+    outcomes.iter().map(|outcome| outcome["output"].clone()).collect()
+}
+
+#[tokio::test]
+async fn of_the_output_of_what_was_approved_as_much_is_kept_as_is_wanted() {
+    assert_eq!(outputs("").await, [Value::Null, Value::Null]);
+    let counts = outputs("[audit]\nrecord_results = \"counts\"").await;
+    assert_eq!(counts[0]["columns"], json!(["id", "email", "nothing"]));
+    assert!(counts[0]["bytes"].as_u64() > Some(40) && counts[0]["values"].is_null(), "{counts:?}");
+    assert_eq!(counts[1], json!({ "bytes": 0 }));
+    let masked = outputs("[audit]\nrecord_results = \"masked\"").await;
+    assert_eq!(masked[0]["bytes"], counts[0]["bytes"]);
+    let rows = masked[0]["values"].as_array().expect("rows");
+    assert_eq!(rows.len(), 2);
+    assert_eq!((&rows[0][0], &rows[0][2]), (&json!("1"), &Value::Null));
+    assert!(rows[0][1].as_str().is_some_and(|email| email.contains("***@")), "{rows:?}");
+    assert_eq!(masked[1], json!({ "bytes": 0, "values": [] }));
+}
+
 #[tokio::test]
 async fn a_change_of_the_configuration_is_told_with_its_lines() {
     let mut proxy = Proxy::start(WRITES_HELD).await;
@@ -198,6 +232,7 @@ struct Parts {
     demands: Vec<ReviewerDemand>,
     parameters: Vec<Parameter>,
     cells: Vec<(std::sync::Arc<str>, u64)>,
+    output: countersign::audit::Output,
     scope: GrantScope,
     digest: String,
 }
@@ -213,6 +248,12 @@ impl Parts {
             told_at: Some(jiff::Timestamp::UNIX_EPOCH),
             demands: vec![ReviewerDemand { group: "dba-team".to_owned(), approvals: 2 }],
             parameters: vec![value(Some("a")), value(None)],
+            output: countersign::audit::Output {
+                columns: names.clone(),
+                bytes: 7,
+                values: Some(vec![vec![Some("a".to_owned()), None]]),
+                is_cut: true,
+            },
             cells: vec![("emails".into(), 2)],
             scope: GrantScope {
                 rules: some.clone(),
@@ -291,6 +332,7 @@ impl Parts {
                 duration_ms: 1,
                 masked_columns: names,
                 masked_cells: &self.cells,
+                output: Some(&self.output),
                 told_at,
             },
         ]

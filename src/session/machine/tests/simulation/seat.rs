@@ -459,9 +459,9 @@ fn names_another(text: &str) -> bool {
 }
 
 fn finish(finished: Finished, house: &House, now: Timestamp) {
-    let Finished { id, outcome, rows, masked, masked_cells } = finished;
+    let Finished { id, outcome, rows, masked, masked_cells, output } = finished;
     debug_assert!(!matches!(&outcome, Outcome::Executed(tag) if tag.is_empty()), "an outcome has its tag");
     let execution =
-        Execution { outcome, rows, duration: std::time::Duration::ZERO, masked_columns: masked, masked_cells };
+        Execution { outcome, rows, duration: std::time::Duration::ZERO, masked_columns: masked, masked_cells, output };
     house.must(house.review.finish(id, &execution, now));
 }
