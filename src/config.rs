@@ -37,6 +37,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use countersign_policy::rule::Policy;
+use countersign_policy::subject::Subject;
 
 use crate::audit::Literals;
 
@@ -382,12 +383,16 @@ impl Config {
         self.database(database).map_or(Literals::Redacted, |database| database.literals)
     }
 
-    /// What the audit trail keeps of the output of statements on a database that needed an approval: no values where it keeps no
-    /// literals.
+    /// What the audit trail keeps of the output of this client's statements that needed an approval: no values where it keeps no
+    /// literals, nor where a mask does not apply to the client.
     #[must_use]
-    pub fn results(&self, database: &str) -> Results {
+    pub fn results(&self, subject: &Subject) -> Results {
+        let keeps_values = || {
+            self.literals(&subject.database) == Literals::Full
+                && self.policy.masks.iter().all(|mask| mask.applies_to(subject))
+        };
         match self.audit.results {
-            Results::Masked if self.literals(database) != Literals::Full => Results::Counts,
+            Results::Masked if !keeps_values() => Results::Counts,
             results => results,
         }
     }

@@ -30,6 +30,7 @@ use super::statements::PreparedStatement;
 use super::words::{Command, Finished, Judged, Surroundings};
 use super::{calls, choices, copying, guarded, messages, names, unmasked};
 use crate::clock::local_time;
+use crate::config::Results;
 use crate::relay::Request;
 use crate::review::{Outcome, Parameter, RequestId};
 
@@ -374,7 +375,11 @@ impl Machine {
         (id, max_affected): (RequestId, Option<u64>),
         around: &Surroundings,
     ) -> Result<(), Stop> {
-        let results = around.config.results(&self.identity.subject.database);
+        let results = match around.config.results(&self.identity.subject) {
+            // A grant shows its user what is masked, and nobody who reads the trail.
+            Results::Masked if !around.unmasked.is_empty() => Results::Counts,
+            results => results,
+        };
         let keeping = Keeping::new(results);
         let run = Run { max_affected, keeping, ..Run::new(&parked.asked, Some(id), around) };
         match parked.shape {

@@ -53,6 +53,19 @@ async fn taken(receiver: &Receiver, count: usize) -> Vec<Call> {
     within("calls of the webhook", all).await
 }
 
+/// The body of the first call of that path, once there is one.
+async fn first_call(receiver: &Receiver, path: &str) -> Value {
+    let found = async {
+        loop {
+            if let Some(call) = receiver.calls().into_iter().find(|call| call.path == path) {
+                return call.json();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    within(path, found).await
+}
+
 /// What the reference implementation and the schema make of the calls: their types.
 async fn verified(calls: &[Call], secret: &str) -> Vec<String> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -221,18 +234,7 @@ async fn messages_and_cards_can_be_read() {
     let mut alice = proxy.client("alice").await;
     let statement = "/* reason: ticket 4711, wrong address */ UPDATE customers SET note = '<b>moved</b>' WHERE id = 1";
     let held = alice.hold(statement).await;
-    let first = async |path: &str| {
-        let found = async {
-            loop {
-                if let Some(call) = receiver.calls().into_iter().find(|call| call.path == path) {
-                    return call.json();
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        within(path, found).await
-    };
-    let (message, card) = (first("/api/chat.postMessage").await, first("/hook").await);
+    let (message, card) = (first_call(&receiver, "/api/chat.postMessage").await, first_call(&receiver, "/hook").await);
     assert_eq!(proxy.api("bob").approve(&held.id).await, 200);
     assert_eq!(affected(&held.outcome().await.expect("the update")), Some(1));
     let last = async {
@@ -296,20 +298,9 @@ async fn a_statement_runs_when_a_reviewer_presses_the_button_and_not_when_anothe
     let proxy = Proxy::launch(Launch { fragment: &fragment, environment: &environment, ..Launch::default() }).await;
     let mut alice = proxy.client("alice").await;
     let held = alice.hold(UPDATE).await;
-    let called = async |path: &str| {
-        let found = async {
-            loop {
-                if let Some(call) = receiver.calls().into_iter().find(|call| call.path == path) {
-                    return call.json();
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        within(path, found).await
-    };
-    let message = called("/api/chat.postMessage").await;
+    let message = first_call(&receiver, "/api/chat.postMessage").await;
     assert_eq!(press(&proxy, "UEVE", &message).await, 200);
-    let told = called("/api/chat.postEphemeral").await;
+    let told = first_call(&receiver, "/api/chat.postEphemeral").await;
     assert_eq!(
         (&told["user"], told["text"].as_str().is_some_and(|text| text.contains("Nothing has changed"))),
         (&"UEVE".into(), true)

@@ -8,6 +8,7 @@ use countersign::review::{GrantScope, GrantState, Offer, Parameter, Scope, State
 use countersign_policy::verdict::ReviewerDemand;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio_postgres::SimpleQueryMessage;
 
 use crate::support::config::{PII_MASKED, WRITES_HELD};
 use crate::support::proxy::Proxy;
@@ -163,6 +164,9 @@ async fn outputs(settings: &str) -> Vec<Value> {
     let fragment = format!("{settings}\n{WRITES_HELD}\n{PII_MASKED}");
     let mut proxy = Proxy::start(&fragment).await;
     let mut client = proxy.client("alice").await;
+    let direct = proxy.database.direct().await;
+    let address: String =
+        direct.query_one("SELECT email FROM customers WHERE id = 1", &[]).await.expect("an address").get(0);
     let text = "UPDATE customers SET note = 'x' WHERE id IN (1, 2) RETURNING id, email, NULL AS nothing";
     let held = client.hold(text).await;
     assert_eq!(proxy.api("bob").approve(&held.id).await, 200);
@@ -172,7 +176,7 @@ async fn outputs(settings: &str) -> Vec<Value> {
     within("the end", held.outcome()).await.expect("the end");
     drop(client);
     let outcomes = records(&mut proxy, "outcome").await;
-    assert!(!whole(&proxy).contains("ada@example.com"), "a masked value is nowhere");
+    assert!(!whole(&proxy).contains(&address), "a masked value is nowhere");
     outcomes.iter().map(|outcome| outcome["output"].clone()).collect()
 }
 
@@ -190,6 +194,27 @@ async fn of_the_output_of_what_was_approved_as_much_is_kept_as_is_wanted() {
     assert_eq!((&rows[0][0], &rows[0][2]), (&json!("1"), &Value::Null));
     assert!(rows[0][1].as_str().is_some_and(|email| email.contains("***@")), "{rows:?}");
     assert_eq!(masked[1], json!({ "bytes": 0, "values": [] }));
+}
+
+#[tokio::test]
+async fn what_somebody_sees_unmasked_is_not_kept() {
+    let exempt = PII_MASKED.replacen("privacy-officers", "engineering", 1);
+    let mut proxy = Proxy::start(&format!("[audit]\nrecord_results = \"masked\"\n{WRITES_HELD}\n{exempt}")).await;
+    let mut client = proxy.client("alice").await;
+    let held = client.hold("UPDATE customers SET note = 'x' WHERE id = 1 RETURNING email AS seen").await;
+    assert_eq!(proxy.api("bob").approve(&held.id).await, 200);
+    let shown = within("the row", held.outcome()).await.expect("a row");
+    let row = shown.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    });
+    let seen = row.expect("an address");
+    assert!(!seen.contains("***"), "{seen}");
+    drop(client);
+    let outcomes = records(&mut proxy, "outcome").await;
+    assert_eq!(outcomes[0]["output"]["columns"], json!(["seen"]));
+    assert_eq!(outcomes[0]["output"]["values"], Value::Null);
+    assert!(!whole(&proxy).contains(&seen));
 }
 
 #[tokio::test]
