@@ -45,7 +45,7 @@ pub use self::access::Correlation;
 pub use self::audit::{AuditConfig, Durability, Outcomes, Results};
 pub(crate) use self::email::mailbox;
 pub use self::email::{EmailConfig, EmailTls};
-pub use self::limits::{LimitsConfig, TcpConfig};
+pub use self::limits::{LimitsConfig, TcpConfig, UNCOUNTED};
 pub use self::network::Network;
 pub use self::notify::{Endpoint, NotifyConfig, SigningSecret, SlackConfig, TeamsConfig, WebhookConfig};
 pub(crate) use self::oidc::is_safe;

@@ -35,6 +35,7 @@ pub(crate) mod preset;
 mod reading;
 mod refuse;
 mod results;
+mod ruling;
 mod scrub;
 mod settings;
 mod sockets;

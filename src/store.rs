@@ -140,6 +140,8 @@ pub struct NewRecord {
     pub mode: Mode,
     /// What is known for its card so far.
     pub card: Card,
+    /// How much its requester may have undecided, this included; `None` when that is not counted.
+    pub undecided_max: Option<u32>,
 }
 
 /// A change of one request, made only if it is still at `expected_version`.
@@ -332,8 +334,9 @@ pub enum StoreEvent {
 ///
 /// Dropping a future does not undo what was asked for: it may or may not happen.
 pub trait Store: Send + Sync + std::fmt::Debug {
-    /// Stores a request.
-    fn create(&self, new: NewRecord) -> StoreFuture<'_, ()>;
+    /// Stores a request; whether it was, which it is not when its requester has too much undecided: requests and grants that
+    /// wait for votes. Whoever does the same for one user elsewhere is counted, too.
+    fn create(&self, new: NewRecord) -> StoreFuture<'_, bool>;
 
     /// The request of that id.
     fn get(&self, id: RequestId) -> StoreFuture<'_, Option<AccessRequest>>;
@@ -383,8 +386,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// anything else.
     fn recover(&self, now: Timestamp) -> StoreFuture<'_, Vec<(RequestId, Transition)>>;
 
-    /// Stores a grant.
-    fn create_grant(&self, grant: GrantRecord) -> StoreFuture<'_, ()>;
+    /// Stores a grant that is asked for; whether it was, as with [`Store::create`].
+    fn create_grant(&self, grant: GrantRecord, undecided_max: Option<u32>) -> StoreFuture<'_, bool>;
 
     /// The grant of that id.
     fn grant(&self, id: GrantId) -> StoreFuture<'_, Option<GrantRecord>>;

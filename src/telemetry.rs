@@ -23,6 +23,8 @@ pub const VERDICTS: &str = "countersign_verdicts_total";
 pub const MASKED_CELLS: &str = "countersign_masked_cells_total";
 /// Counter with label `to` (a state): transitions of access requests.
 pub const TRANSITIONS: &str = "countersign_request_transitions_total";
+/// Counter: statements that were to be held and were refused, because their user had too much undecided.
+pub const REQUESTS_REFUSED: &str = "countersign_requests_refused_total";
 /// Counter: votes and transitions that the trail was told of only after the process that made them was gone, or had not
 /// heard of it.
 pub const TOLD_LATE: &str = "countersign_told_late_total";
@@ -63,12 +65,13 @@ pub const NOTIFY_DEAD: &str = "countersign_notify_dead";
 pub const NOTIFY_ATTEMPTS: &str = "countersign_notify_attempts_total";
 
 /// Every metric.
-pub const ALL: [&str; 19] = [
+pub const ALL: [&str; 20] = [
     SESSIONS,
     HOLDS_PENDING,
     VERDICTS,
     MASKED_CELLS,
     TRANSITIONS,
+    REQUESTS_REFUSED,
     TOLD_LATE,
     OTHER_RULES,
     AUDIT_LAG_BYTES,
@@ -214,6 +217,7 @@ pub fn init_metrics() -> Result<PrometheusHandle, TelemetryError> {
     metrics::describe_counter!(AUDIT_SINK_DROPPED, "audit records that a sink never passes on");
     metrics::describe_counter!(AUDIT_SINK_FAILURES, "attempts of audit sinks that failed and are repeated");
     metrics::describe_counter!(AUTH_FAILURES, "failed authentications, and clients refused because of them");
+    metrics::describe_counter!(REQUESTS_REFUSED, "statements refused because their user had too much undecided");
     metrics::describe_counter!(STRANGERS_REFUSED, "connections refused because too many had not authenticated");
     metrics::describe_counter!(CANCEL_REQUESTS, "CancelRequests, by whether a session had that key");
     metrics::describe_counter!(API_CALLS, "calls of the HTTP API, by outcome");
@@ -226,7 +230,7 @@ fn begin_at_nothing() {
     for gauge in [SESSIONS, HOLDS_PENDING, OTHER_RULES, AUDIT_LAG_BYTES] {
         metrics::gauge!(gauge).set(0);
     }
-    for counter in [TOLD_LATE, STRANGERS_REFUSED] {
+    for counter in [TOLD_LATE, STRANGERS_REFUSED, REQUESTS_REFUSED] {
         metrics::counter!(counter).increment(0);
     }
     let states = State::ALL.map(|state| state.as_str());

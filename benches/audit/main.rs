@@ -78,6 +78,7 @@ fn verdict<'a>(number: u64, user: &'a str, statement: &'a str) -> Record<'a> {
         rules: &[],
         observed: &[],
         request: None,
+        not_opened: None,
         grant: None,
         unmasked_by: &[],
     }

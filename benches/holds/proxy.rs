@@ -109,7 +109,7 @@ fn config(home: &Path, upstream_port: u16) -> String {
     let token = hex::encode(Sha256::digest(TOKEN));
     format!(
         r#"listen = "127.0.0.1:0"
-limits = {{ sessions = 1000000, unauthenticated = 1000000 }}
+limits = {{ sessions = 1000000, unauthenticated = 1000000, requests_per_user = 1000000 }}
 data_dir = {data_dir:?}
 
 [web]

@@ -96,7 +96,8 @@ async fn at_once(store: Arc<dyn Store>, count: u32) -> Outcome<()> {
     let began = Instant::now();
     let created = requests.iter().map(|request| {
         let binding = Binding(rand::random());
-        store.create(NewRecord { request: request.clone(), binding, mode: Mode::Wait, card: Default::default() })
+        let (mode, card) = (Mode::Wait, Default::default());
+        store.create(NewRecord { request: request.clone(), binding, mode, card, undecided_max: None })
     });
     for outcome in futures_util::future::join_all(created).await {
         outcome?;

@@ -152,7 +152,7 @@ impl Play {
         let at = usize::from(choices.byte()) % self.waiting.len();
         let how = choices.byte() % 8;
         match self.waiting.swap_remove(at) {
-            Command::Open(number, _) => {
+            Command::Open(number, ..) => {
                 self.serial += 1;
                 let id = RequestId(ulid::Ulid(self.serial));
                 self.held = Some(id);
@@ -160,6 +160,7 @@ impl Play {
                     0 => None,
                     1 => Some(Opening::Resubmit(Box::new(self.request(id)), None)),
                     2 => Some(Opening::Ready(id, agreed())),
+                    3 => Some(Opening::TooMany(1)),
                     _ => Some(Opening::Waiting(Box::new(self.request(id)), None)),
                 };
                 self.cause(Event::Opened(number, opening));

@@ -44,6 +44,8 @@ pub const UNDEFINED_TABLE: &str = "42P01";
 pub const UNDEFINED_PARAMETER: &str = "42P02";
 /// `too_many_connections`.
 pub const TOO_MANY_CONNECTIONS: &str = "53300";
+/// `configuration_limit_exceeded`.
+pub const CONFIGURATION_LIMIT_EXCEEDED: &str = "53400";
 /// `program_limit_exceeded`.
 pub const LIMIT_EXCEEDED: &str = "54000";
 /// `query_canceled`.

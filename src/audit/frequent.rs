@@ -47,6 +47,7 @@ fn verdict(at: Timestamp, record: &Record<'_>, out: &mut Vec<u8>) -> Result<(), 
         rules,
         observed,
         request,
+        not_opened,
         grant,
         unmasked_by,
     } = record
@@ -80,6 +81,9 @@ fn verdict(at: Timestamp, record: &Record<'_>, out: &mut Vec<u8>) -> Result<(), 
     match request {
         Some(request) => other(r#","request":"#, request, out)?,
         None => out.extend_from_slice(br#","request":null"#),
+    }
+    if let Some(not_opened) = not_opened {
+        text(r#","not_opened":"#, not_opened, out);
     }
     if let Some(grant) = grant {
         text(r#","grant":"#, grant, out);
@@ -321,6 +325,7 @@ mod tests {
                 rules: &rules,
                 observed: &observed,
                 request: requested.then(|| RequestId(ulid::Ulid::from_parts(1_767_323_045_120, 7))),
+                not_opened: digest.as_deref(),
                 grant: grant.as_deref(),
                 unmasked_by: &unmasked_by,
             })?;

@@ -130,8 +130,11 @@ pub enum Record<'a> {
         rules: &'a [String],
         /// Names of observed rules that would have held or denied it.
         observed: &'a [String],
-        /// The access request, when it was judged again after an approval.
+        /// The access request: the one that it waits for, or after an approval the one that it rests on.
         request: Option<RequestId>,
+        /// Why what is held has none: `unjustified`, `too_many`, `unavailable`. Neither for the first statement of a batch.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        not_opened: Option<&'a str>,
         /// The grant that lifted its hold.
         #[serde(skip_serializing_if = "Option::is_none")]
         grant: Option<&'a str>,
@@ -470,6 +473,7 @@ mod tests {
                 rules: &["writes".to_owned()],
                 observed: &[],
                 request: None,
+                not_opened: None,
                 grant: None,
                 unmasked_by: &[],
             },

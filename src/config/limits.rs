@@ -12,6 +12,7 @@ pub(super) static LIMIT_KEYS: Keys = Keys {
     known: &[
         keys::optional("sessions", Form::Number(1, SESSIONS_MAX)),
         keys::optional("sessions_per_user", Form::Number(1, SESSIONS_MAX)),
+        keys::optional("requests_per_user", Form::Number(1, SESSIONS_MAX)),
         keys::optional("unauthenticated", Form::Number(1, SESSIONS_MAX)),
         keys::optional("failures_per_address", Form::Number(1, FAILURES_MAX)),
         keys::optional("failures_per_user", Form::Number(1, FAILURES_MAX)),
@@ -34,6 +35,8 @@ pub(super) static TCP_KEYS: Keys = Keys {
 
 /// More sessions than any process has descriptors for.
 pub(super) const SESSIONS_MAX: u32 = 1_000_000;
+/// So many undecided requests of one user that nobody counts them.
+pub const UNCOUNTED: u32 = SESSIONS_MAX;
 /// As many failures per minute as no person and no program makes by mistake.
 const FAILURES_MAX: u32 = 100_000;
 /// Largest Query, Parse or Bind that may be allowed: what a session keeps under its names has room for it.
@@ -46,6 +49,8 @@ pub struct LimitsConfig {
     pub sessions: u32,
     /// Sessions of one user, unless the user says otherwise.
     pub sessions_per_user: Option<u32>,
+    /// Access requests and grants of one user that wait for votes.
+    pub requests_per_user: u32,
     /// Connections that have not authenticated yet.
     pub unauthenticated: u32,
     /// Failed authentications per minute after which an address is refused.
@@ -65,6 +70,7 @@ impl Default for LimitsConfig {
         Self {
             sessions: 1000,
             sessions_per_user: None,
+            requests_per_user: 100,
             unauthenticated: 200,
             failures_per_address: 10,
             failures_per_user: 10,
@@ -107,6 +113,7 @@ pub(super) fn limits(section: Option<&Section<'_>>) -> LimitsConfig {
     LimitsConfig {
         sessions: section.number("sessions", 1..=SESSIONS_MAX).unwrap_or(default.sessions),
         sessions_per_user: section.number("sessions_per_user", 1..=SESSIONS_MAX),
+        requests_per_user: section.number("requests_per_user", 1..=SESSIONS_MAX).unwrap_or(default.requests_per_user),
         unauthenticated: section.number("unauthenticated", 1..=SESSIONS_MAX).unwrap_or(default.unauthenticated),
         failures_per_address: section
             .number("failures_per_address", 1..=FAILURES_MAX)
@@ -126,5 +133,13 @@ pub(super) fn tcp(section: Option<&Section<'_>>) -> TcpConfig {
         keepalive_interval: section.duration("keepalive_interval").unwrap_or(default.keepalive_interval),
         keepalive_count: section.number("keepalive_count", 1..=100).unwrap_or(default.keepalive_count),
         user_timeout: section.duration("user_timeout"),
+    }
+}
+
+impl LimitsConfig {
+    /// How much one user may have undecided, where that is counted.
+    #[must_use]
+    pub fn undecided_max(&self) -> Option<u32> {
+        Some(self.requests_per_user).filter(|most| *most < UNCOUNTED)
     }
 }

@@ -50,6 +50,12 @@ pub enum ReviewError {
     /// It cannot be a comment.
     #[error("a comment has from 1 to {COMMENT_CHARS_MAX} characters")]
     BadComment,
+    /// The person has as much undecided as the configuration allows.
+    #[error("you have {limit} requests that nobody has decided, which is as many as [limits] requests_per_user allows")]
+    TooManyUndecided {
+        /// How many are allowed.
+        limit: u32,
+    },
     /// Too much was written about it.
     #[error("too much has been written about this request")]
     TooMany,

@@ -18,7 +18,8 @@ use crate::audit::Audit;
 use crate::called::{Call, CallError, Called};
 use crate::card::{Card, Inquiry};
 use crate::config::{
-    AuditConfig, Config, LimitsConfig, NotifyConfig, ReviewConfig, TcpConfig, TokenConfig, UserConfig, WebConfig,
+    AuditConfig, Config, LimitsConfig, NotifyConfig, ReviewConfig, TcpConfig, TokenConfig, UNCOUNTED, UserConfig,
+    WebConfig,
 };
 use crate::notify::Notifier;
 use crate::store::outbox::Outbox;
@@ -57,7 +58,7 @@ pub(crate) fn config(people: &str) -> Config {
         reuse_port: false,
         threads: None,
         drain_timeout: std::time::Duration::from_secs(1),
-        limits: LimitsConfig::default(),
+        limits: LimitsConfig { requests_per_user: UNCOUNTED, ..LimitsConfig::default() },
         tcp: TcpConfig::default(),
         web: WebConfig::at(([127, 0, 0, 1], 0).into(), "https://countersign.example.com".to_owned()),
         tls: None,

@@ -108,7 +108,10 @@ impl Review {
             votes: Vec::new(),
             transitions: vec![first],
         };
-        self.store.create_grant(grant.clone()).await?;
+        let limits = self.config.load().limits;
+        if !self.store.create_grant(grant.clone(), limits.undecided_max()).await? {
+            return Err(ReviewError::TooManyUndecided { limit: limits.requests_per_user });
+        }
         self.note_grant(&grant)?;
         Ok(grant)
     }

@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::identity::people::People;
 use crate::roles::Roles;
 use crate::store::{Filter, NewRecord, Past, Store, Viewer, WaitingOn};
-use crate::telemetry::TRANSITIONS;
+use crate::telemetry::{REQUESTS_REFUSED, TRANSITIONS};
 use countersign_policy::verdict::ReviewerDemand;
 
 /// Decides access requests; shared by every session and surface.
@@ -69,6 +69,8 @@ pub enum Opened {
     },
     /// It needs a reason and has none; nothing is stored.
     Unjustified,
+    /// Its requester has as much undecided as `[limits] requests_per_user` says; nothing is stored.
+    TooMany(u32),
     /// It is stored and does not wait: the client is told to send it again once it is approved.
     Resubmit(AccessRequest),
     /// The same was asked for before and is not decided yet: nothing new is stored, and it does not wait.
@@ -129,20 +131,24 @@ impl Review {
             let open = self.justified_again(open, &new, now).await?;
             return Ok(Opened::Joined(open));
         }
+        let limits = self.config.load().limits;
         if new.mode == Mode::Resubmit {
-            let record = record_of(new, now);
+            let record = record_of(new, now, limits.undecided_max());
             let request = record.request.clone();
-            self.store_new(record).await?;
-            return Ok(Opened::Resubmit(request));
+            return Ok(match self.store_new(record).await? {
+                true => Opened::Resubmit(request),
+                false => Opened::TooMany(limits.requests_per_user),
+            });
         }
         // Who waits on the wire is asked at once; who does not wait has the time to give it.
         if unjustified {
             return Ok(Opened::Unjustified);
         }
-        let record = record_of(new, now);
+        let record = record_of(new, now, limits.undecided_max());
         let waiting = self.pending.park(record.request.clone());
         match self.store_new(record).await {
-            Ok(()) => Ok(Opened::Waiting(waiting)),
+            Ok(true) => Ok(Opened::Waiting(waiting)),
+            Ok(false) => Ok(Opened::TooMany(limits.requests_per_user)),
             Err(error) => {
                 // Whether it was stored is not known; the sweep withdraws it in case it was.
                 drop(waiting);
@@ -319,15 +325,21 @@ impl Review {
         }
     }
 
-    async fn store_new(&self, record: NewRecord) -> Result<(), ReviewError> {
+    /// Whether there was room for it.
+    async fn store_new(&self, record: NewRecord) -> Result<bool, ReviewError> {
         let request = record.request.clone();
-        self.store.create(record).await?;
+        if !self.store.create(record).await? {
+            tracing::warn!(user = %request.user, "a user has as many undecided requests as one may have");
+            metrics::counter!(REQUESTS_REFUSED).increment(1);
+            return Ok(false);
+        }
         request.votes.iter().try_for_each(|vote| self.note_vote(&request, vote))?;
-        request.transitions.iter().try_for_each(|transition| self.note_transition(request.id, transition))
+        request.transitions.iter().try_for_each(|transition| self.note_transition(request.id, transition))?;
+        Ok(true)
     }
 
     async fn self_approve(&self, new: NewRequest, now: Timestamp) -> Result<Opened, ReviewError> {
-        let mut record = record_of(new, now);
+        let mut record = record_of(new, now, None);
         let request = &mut record.request;
         let reason = Some(BYPASS.to_owned());
         request.votes.push(Vote {
@@ -363,7 +375,7 @@ fn to_microseconds(at: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
 }
 
-fn record_of(new: NewRequest, now: Timestamp) -> NewRecord {
+fn record_of(new: NewRequest, now: Timestamp, undecided_max: Option<u32>) -> NewRecord {
     let created_at = to_microseconds(now);
     let timeout = SignedDuration::try_from(new.timeout).unwrap_or(SignedDuration::MAX);
     let expires_at = to_microseconds(created_at.checked_add(timeout).unwrap_or(Timestamp::MAX));
@@ -405,5 +417,5 @@ fn record_of(new: NewRequest, now: Timestamp) -> NewRecord {
         transitions: vec![opened],
         outcome: None,
     };
-    NewRecord { request, binding: new.binding, mode: new.mode, card: new.card }
+    NewRecord { request, binding: new.binding, mode: new.mode, card: new.card, undecided_max }
 }

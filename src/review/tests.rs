@@ -234,8 +234,7 @@ fn a_ticket_is_for_exactly_the_same_statement_and_is_used_once() {
         assert_eq!(bench.ask("dba").await, id, "the same statement joins the open request");
         bench.review.approve(id, &actor("bob"), None, at(1)).await.unwrap();
 
-        let other =
-            NewRequest { binding: countersign_policy::grant::Binding([8; 32]), ..new_request("dba", Mode::Resubmit) };
+        let other = NewRequest { binding: Binding([8; 32]), ..new_request("dba", Mode::Resubmit) };
         assert!(matches!(bench.review.open(other, at(2)).await.unwrap(), Opened::Resubmit(_)));
         let other = NewRequest { user: "maya".to_owned(), ..new_request("dba", Mode::Resubmit) };
         assert!(matches!(bench.review.open(other, at(2)).await.unwrap(), Opened::Resubmit(_)));
@@ -250,6 +249,35 @@ fn a_ticket_is_for_exactly_the_same_statement_and_is_used_once() {
         assert_ne!(one.is_ok(), two.is_ok());
         let opened = bench.review.open(new_request("dba", Mode::Resubmit), at(4)).await.unwrap();
         assert!(matches!(opened, Opened::Joined(request) if request.id != id), "the stricter one is still open");
+    });
+}
+
+#[test]
+fn nobody_asks_for_more_than_people_can_decide() {
+    run(async {
+        let bench = Bench::new();
+        let mut few = config(PEOPLE);
+        few.limits.requests_per_user = 2;
+        bench.config.store(Arc::new(few));
+        let nth = |n: u8, mode| NewRequest { binding: Binding([n; 32]), ..new_request("dba", mode) };
+        let open = async |new| bench.review.open(new, at(0)).await.unwrap();
+        let Opened::Resubmit(first) = open(nth(1, Mode::Resubmit)).await else { panic!() };
+        let Opened::Waiting(second) = open(nth(2, Mode::Auto)).await else { panic!() };
+        for mode in [Mode::Wait, Mode::Auto, Mode::Resubmit] {
+            let opened = open(nth(3, mode)).await;
+            assert!(matches!(opened, Opened::TooMany(2)), "{opened:?}");
+        }
+        bench.review.park(second.request.id, at(1)).await.unwrap();
+        assert!(matches!(open(nth(3, Mode::Resubmit)).await, Opened::TooMany(2)), "who leaves it open has it still");
+        let filter = Filter { limit: 10, ..Filter::default() };
+        assert_eq!(bench.review.list(filter).await.unwrap().len(), 2, "nothing is stored");
+
+        assert!(matches!(open(nth(1, Mode::Resubmit)).await, Opened::Joined(found) if found.id == first.id));
+        let of_another = NewRequest { user: "maya".to_owned(), ..nth(3, Mode::Resubmit) };
+        assert!(matches!(open(of_another).await, Opened::Resubmit(_)));
+        bench.review.approve(first.id, &actor("bob"), None, at(1)).await.unwrap();
+        assert!(matches!(open(nth(3, Mode::Resubmit)).await, Opened::Resubmit(_)), "what is decided leaves room");
+        assert!(matches!(open(nth(1, Mode::Resubmit)).await, Opened::Ticket { .. }), "and runs");
     });
 }
 

@@ -14,7 +14,6 @@ use countersign_protocol::backend::TransactionStatus;
 use countersign_protocol::frontend::{self, tag};
 use countersign_protocol::{Frame, response, sqlstate};
 
-use super::decide::Ruling;
 use super::hopeless::Hopeless;
 use super::machine::{Machine, Stop};
 use super::messages;
@@ -137,10 +136,7 @@ impl Machine {
             return Some(messages::wrong_choice(&wrong));
         }
         match self.judge(asked, around).verdict {
-            Verdict::Deny(denial) if denial.rule.is_some() => match self.rule(asked, None, around) {
-                Ruling::Refuse(error) => Some(error),
-                Ruling::Run(_) | Ruling::Park(_) | Ruling::Ask(_) | Ruling::Fail(_) => None,
-            },
+            Verdict::Deny(denial) if denial.rule.is_some() => self.refused(asked, around),
             Verdict::Allow(_) | Verdict::Hold(_) | Verdict::Deny(_) => None,
         }
     }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_policy::analysis::NotUnderstood;
-use countersign_policy::grant::{Approval, Binding, Grants};
+use countersign_policy::grant::Grants;
 use countersign_policy::moment::Moment;
-use countersign_policy::verdict::{Case, Estimate, HoldTerms, Judgement, Rows, Verdict};
+use countersign_policy::verdict::{Case, Estimate, Judgement, Verdict};
 use countersign_policy::{Analysis, Permit};
 use countersign_protocol::Frame;
 use countersign_protocol::backend::TransactionStatus;
@@ -20,15 +20,15 @@ use jiff::SignedDuration;
 use super::copy_in::CopyIn;
 use super::doubt::conceded;
 use super::expected::{DescribeTarget, Ends, ExecuteReply, Expected, QueryReply, Run};
-use super::hopeless::Hopeless;
 use super::keeping::Keeping;
 use super::looking::Standing;
 use super::machine::{Machine, Stop};
-use super::parked::{Asked, Given, Group, Parked, Shape, asked_execute, readable, runs_a_name};
+use super::parked::{Asked, Group, Parked, Shape, asked_execute, readable, runs_a_name};
 use super::results::ResultPlan;
+use super::ruling::{Meaning, Ruling};
 use super::statements::PreparedStatement;
-use super::words::{Command, Finished, Judged, Surroundings};
-use super::{calls, choices, copying, guarded, messages, names, unmasked};
+use super::words::{Command, Finished, Surroundings};
+use super::{calls, choices, guarded, messages, names};
 use crate::clock::local_time;
 use crate::config::Results;
 use crate::relay::Request;
@@ -38,24 +38,8 @@ use crate::review::{Outcome, Parameter, RequestId};
 pub(super) const PREPARED_EARLIER: &str = "it was prepared when names may have meant something else";
 /// Why a portal is not understood after names have changed.
 pub(super) const BOUND_EARLIER: &str = "it was bound when names meant something else";
-/// Why there is no estimate where nobody could wait for one.
-const NOT_ASKED: Rows = Rows::Unavailable("the planner was not asked before it was approved");
 /// How long after one load of the catalog an unknown name may ask for the next.
 const CATALOG_RELOAD_INTERVAL: SignedDuration = SignedDuration::from_millis(200);
-
-/// What a verdict means for the session.
-pub(super) enum Ruling {
-    Run(Permit),
-    Park(HoldTerms),
-    /// It is to be held, once the values of these custom settings are known.
-    Ask(Vec<String>),
-    Refuse(Bytes),
-    /// It can only fail.
-    Fail(Hopeless),
-}
-
-/// An approval, and the binding of what is judged with it now.
-pub(super) type Approved<'a> = Option<(&'a Given, Binding)>;
 
 impl Machine {
     /// Analyses a text under the session's names; `None` when it takes long, or when the catalog is loaded again first,
@@ -92,11 +76,8 @@ impl Machine {
             denied @ Verdict::Deny(_) => denied,
         };
         // What can only fail does so when it is executed, and is recorded then.
-        let (_, Ruling::Refuse(_)) = self.ruling(denied, text, analysis, around) else { return None };
-        match self.rule(&asked, None, around) {
-            Ruling::Refuse(error) => Some(error),
-            Ruling::Run(_) | Ruling::Park(_) | Ruling::Ask(_) | Ruling::Fail(_) => None,
-        }
+        let (_, Meaning::Refuse(_)) = self.ruling(denied, text, analysis, around) else { return None };
+        self.refused(&asked, around)
     }
 
     /// The judgement of it as it stands; nothing is recorded.
@@ -112,7 +93,13 @@ impl Machine {
         matches!(judgement.verdict, Verdict::Allow(_)) && judgement.estimate != Estimate::Wanted
     }
 
-    fn case<'a>(&'a self, serial: u64, text: &'a str, analysis: &'a Analysis, around: &'a Surroundings) -> Case<'a> {
+    pub(super) fn case<'a>(
+        &'a self,
+        serial: u64,
+        text: &'a str,
+        analysis: &'a Analysis,
+        around: &'a Surroundings,
+    ) -> Case<'a> {
         let (masks, catalog) = (&*around.masks, &*around.catalog);
         let moment = self.moment(around);
         let grants = Grants {
@@ -131,84 +118,6 @@ impl Machine {
         Moment {
             in_transaction: known.then_some(self.status != TransactionStatus::Idle),
             local: around.config.policy.asks_for_time().then(|| local_time(around.now)),
-        }
-    }
-
-    /// Judges for good, and records the judgement.
-    pub(super) fn rule(&mut self, asked: &Asked, approved: Approved<'_>, around: &Surroundings) -> Ruling {
-        let (text, analysis) = (&asked.text, &asked.analysis);
-        if !around.audit_writable && !around.config.audit.fail_open {
-            return Ruling::Refuse(messages::record_unavailable());
-        }
-        self.serial = self.serial.saturating_add(1);
-        let access_request = approved.as_ref().map(|(given, _)| given.id);
-        let approval = approved.map(|(given, now)| {
-            (Approval { request: given.id.to_string(), binding: given.binding, met: given.met.clone() }, now)
-        });
-        // Whoever could wait for an estimate has one.
-        let rows = asked.rows.or(Some(NOT_ASKED));
-        let case = Case { rows, approval, ..self.case(self.serial, text, analysis, around) };
-        let judgement = around.config.policy.judge(case);
-        let grant = match &judgement.verdict {
-            Verdict::Allow(permit) => permit.granted_by().map(str::to_owned),
-            Verdict::Hold(_) | Verdict::Deny(_) => None,
-        };
-        let (verdict, ruling) = self.ruling(judgement.verdict, text, analysis, around);
-        if let Ruling::Park(_) = &ruling
-            && let Some(names) = self.wants_settings(asked, around)
-        {
-            return Ruling::Ask(names);
-        }
-        let unmasked_by = unmasked::used(verdict, analysis, around);
-        self.commands.push_back(Command::Record(Box::new(Judged {
-            number: self.serial,
-            statement: Arc::clone(text),
-            parameters: asked.values(),
-            effects: analysis.effects(),
-            verdict,
-            rules: judgement.matched,
-            observed: judgement.observed,
-            access_request,
-            grant,
-            unmasked_by,
-        })));
-        ruling
-    }
-
-    /// What a verdict means here: some statements can only fail, and some must not run whatever the policy says.
-    fn ruling(
-        &self,
-        verdict: Verdict,
-        text: &str,
-        analysis: &Analysis,
-        around: &Surroundings,
-    ) -> (&'static str, Ruling) {
-        if let Some(setting) = names::changes_reading(analysis) {
-            return ("deny", Ruling::Refuse(messages::pinned(setting)));
-        }
-        if let Some(wrong) = names::wrong_choice(analysis) {
-            return ("error", Ruling::Refuse(messages::wrong_choice(&wrong)));
-        }
-        let is_settled = match &verdict {
-            Verdict::Allow(_) => true,
-            Verdict::Deny(denial) => denial.rule.is_some(),
-            Verdict::Hold(_) => false,
-        };
-        // While this session has changed the catalog in an open transaction, it may see objects that the catalog does not;
-        // that makes no text valid.
-        let can_tell = |hopeless: &Hopeless| !self.catalog_stale || hopeless.sqlstate == sqlstate::SYNTAX_ERROR;
-        if !is_settled && let Some(hopeless) = Hopeless::of(text, analysis).filter(can_tell) {
-            return ("error", Ruling::Fail(hopeless));
-        }
-        let ruling = match verdict {
-            Verdict::Allow(permit) => ("allow", Ruling::Run(permit)),
-            Verdict::Hold(_) if self.in_failed_block() => return refused(messages::failed_block()),
-            Verdict::Hold(terms) => ("hold", Ruling::Park(terms)),
-            Verdict::Deny(denial) => return refused(messages::denied(&denial)),
-        };
-        match analysis.statements.iter().find_map(|statement| copying::refusal(around, statement)) {
-            Some(refusal) => refused(refusal),
-            None => ruling,
         }
     }
 
@@ -256,7 +165,8 @@ impl Machine {
             Ruling::Run(permit) => {
                 self.run_query(&frame.bytes, Run::allowed(&asked, self.serial, around), permit, around)
             }
-            Ruling::Park(_) if self.begins_batch(frame, &asked.analysis) => {
+            Ruling::Park(holding) if self.begins_batch(frame, &asked.analysis) => {
+                self.record_unopened(holding);
                 self.begin_batch(&asked.text);
                 Ok(())
             }
@@ -264,9 +174,9 @@ impl Machine {
                 self.ask_settings(frame, names);
                 Ok(())
             }
-            Ruling::Park(terms) => {
+            Ruling::Park(holding) => {
                 asked.parameters = calls::arguments(frame);
-                self.park(Shape::Query(frame.bytes.clone()), asked, terms, around);
+                self.park(Shape::Query(frame.bytes.clone()), asked, holding, around);
                 Ok(())
             }
             Ruling::Refuse(error) => {
@@ -324,12 +234,12 @@ impl Machine {
                 self.ask_settings(frame, names);
                 Ok(())
             }
-            Ruling::Park(terms) => {
+            Ruling::Park(holding) => {
                 asked.parameters = self.readable_parameters(&portal)?;
                 asked.bind = self.bind_of(&portal);
                 let group = std::mem::take(&mut self.group);
                 let shape = Shape::Execute { group, execute: frame.bytes.clone(), portal };
-                self.park(shape, asked, terms, around);
+                self.park(shape, asked, holding, around);
                 Ok(())
             }
             Ruling::Refuse(error) => {
@@ -478,10 +388,6 @@ impl Machine {
         let finished = Finished { id, outcome, rows: 0, masked: Vec::new(), masked_cells: Vec::new(), output: None };
         self.commands.push_back(Command::Finish(Box::new(finished)));
     }
-}
-
-fn refused(error: Bytes) -> (&'static str, Ruling) {
-    ("deny", Ruling::Refuse(error))
 }
 
 /// The messages of one Execute.

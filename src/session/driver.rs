@@ -343,7 +343,9 @@ impl Driver {
             match command {
                 Command::Record(judged) => *recorded = self.record(&judged).or(recorded.take()),
                 // What has to be kept meanwhile is given back when it is done: a session that waits stays small.
-                Command::Open(number, request) => Box::pin(self.open(number, request)).await,
+                Command::Open(number, request, judged) => {
+                    *recorded = Box::pin(self.open(number, request, judged)).await.or(recorded.take());
+                }
                 Command::Withdraw(id) => Box::pin(self.withdraw(id)).await,
                 Command::LeaveOpen(id) => Box::pin(self.leave_open(id)).await,
                 Command::Begin(id) => Box::pin(self.begin(id)).await,
@@ -399,6 +401,7 @@ impl Driver {
             rules: &judged.rules,
             observed: &judged.observed,
             request: judged.access_request,
+            not_opened: judged.not_opened,
             grant: judged.grant.as_deref(),
             unmasked_by: &judged.unmasked_by,
         };
@@ -452,7 +455,7 @@ impl Driver {
         self.work(Some(Event::Estimated(rows))).await;
     }
 
-    async fn open(&mut self, number: u64, mut request: Box<NewRequest>) {
+    async fn open(&mut self, number: u64, mut request: Box<NewRequest>, judged: Box<Judged>) -> Option<audit::Written> {
         let (card, inquiry) = (request.card.clone(), std::mem::take(&mut request.inquiry));
         let uses_approvals = request.mode != Mode::Wait;
         let opening = match self.shared.review.open(*request, self.around.now).await {
@@ -472,6 +475,7 @@ impl Driver {
             Ok(Opened::Ticket { id, agreement }) => Some(Opening::Ready(id, agreement)),
             Ok(Opened::SelfApproved { id, met }) => Some(Opening::Ready(id, Agreement { met, ..Agreement::default() })),
             Ok(Opened::Unjustified) => Some(Opening::Unjustified),
+            Ok(Opened::TooMany(limit)) => Some(Opening::TooMany(limit)),
             Ok(Opened::Resubmit(request)) => {
                 let misfit = self.misfit(&request, &card).await;
                 self.gather(request.id, card, inquiry);
@@ -487,7 +491,9 @@ impl Driver {
             }
         };
         self.look_around();
+        let recorded = self.record(&judged.opened(opening.as_ref()));
         self.work(Some(Event::Opened(number, opening))).await;
+        recorded
     }
 
     /// An approval of the same that does not fit; without an answer of the store its requester has to find out.

@@ -6,22 +6,23 @@
 use std::sync::Arc;
 
 use countersign_policy::Analysis;
-use countersign_policy::verdict::HoldTerms;
 use countersign_protocol::backend::TransactionStatus;
 
-use super::decide::{PREPARED_EARLIER, Ruling};
+use super::decide::PREPARED_EARLIER;
 use super::doubt::conceded;
 use super::machine::{Draining, Machine, Stop, next_notice};
 use super::messages;
 use super::parked::{
     ApprovedRequest, Asked, Gate, Given, Held, OpeningRequest, Parked, Releasing, RequestFacts, Shape,
 };
+use super::ruling::{Holding, Ruling};
 use super::words::{BeginRefused, Command, Opening, Surroundings};
 use crate::card::Subjects;
 use crate::review::{Agreement, Decision, RequestId};
 
 impl Machine {
-    pub(super) fn park(&mut self, shape: Shape, asked: Asked, mut terms: HoldTerms, around: &Surroundings) {
+    pub(super) fn park(&mut self, shape: Shape, asked: Asked, holding: Holding, around: &Surroundings) {
+        let Holding { mut terms, judged } = holding;
         terms.mode = self.mode(terms.mode);
         // What was forwarded before it is answered while it waits.
         self.flush_upstream();
@@ -45,7 +46,7 @@ impl Machine {
         let (number, mode) = (self.serial, terms.mode);
         let mut request = asked.request(facts, terms, subjects);
         request.card.settings = self.shown_settings(&asked, around);
-        self.commands.push_back(Command::Open(number, Box::new(request)));
+        self.commands.push_back(Command::Open(number, Box::new(request), judged));
         let parked = Parked { shape, asked, binding, mode };
         self.gate = Gate::Opening(Box::new(OpeningRequest { parked, number }));
     }
@@ -86,6 +87,10 @@ impl Machine {
                 self.refuse_parked(parked, error);
             }
             Some(Opening::Unjustified) => self.refuse_parked(parked, messages::unjustified()),
+            Some(Opening::TooMany(limit)) => {
+                let error = messages::too_many_undecided(&self.identity.subject.user, limit);
+                self.refuse_parked(parked, error);
+            }
             Some(Opening::Ready(id, agreement)) => self.approved(parked, id, agreement),
         }
     }
@@ -164,13 +169,18 @@ impl Machine {
                 self.commands.push_back(Command::Begin(id));
                 self.gate = Gate::Releasing(Box::new(Releasing { notice, parked, given, permit }));
             }
-            Ruling::Park(terms) if edit.is_none() => {
+            Ruling::Park(holding) if edit.is_none() => {
                 self.commands.push_back(Command::Revoke(id));
-                self.park(parked.shape, parked.asked, terms, around);
+                self.park(parked.shape, parked.asked, holding, around);
             }
             // Others would have to approve it, and its requester has not asked for that text; or it reads other settings by
             // now, of which nobody has seen the values.
-            Ruling::Ask(_) | Ruling::Park(_) => {
+            Ruling::Park(holding) => {
+                self.record_unopened(holding);
+                self.commands.push_back(Command::Revoke(id));
+                self.refuse_parked(parked, messages::approval_unusable());
+            }
+            Ruling::Ask(_) => {
                 self.commands.push_back(Command::Revoke(id));
                 self.refuse_parked(parked, messages::approval_unusable());
             }

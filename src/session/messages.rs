@@ -92,6 +92,17 @@ pub(super) fn unjustified() -> Bytes {
     error(sqlstate::INSUFFICIENT_PRIVILEGE, "statement needs a reason", Some(detail), Some(hint))
 }
 
+/// Its requester has so much undecided that nothing more is asked of people.
+pub(super) fn too_many_undecided(user: &str, limit: u32) -> Bytes {
+    let detail = format!(
+        "User \"{user}\" has {limit} access requests and grants that nobody has decided, which is as many as one user may have."
+    );
+    let hint = "Withdraw what is no longer needed (countersign requests cancel), or wait until people have decided; \
+                [limits] requests_per_user is how many there may be.";
+    let message = "too many access requests wait for approval";
+    error(sqlstate::CONFIGURATION_LIMIT_EXCEEDED, message, Some(&detail), Some(hint))
+}
+
 /// Told before what a reviewer has changed is run.
 pub(super) fn edited_notice(edit: &Edit) -> Bytes {
     let mut out = BytesMut::new();

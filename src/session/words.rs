@@ -59,9 +59,9 @@ pub struct Identity {
 pub enum Command {
     /// Write an audit record of a judgement.
     Record(Box<Judged>),
-    /// Record a held request and wait for its decision; answered by [`Event::Opened`] with the same number, then
-    /// [`Event::Decided`].
-    Open(u64, Box<NewRequest>),
+    /// Record a held request, then the judgement with what became of it, and wait for its decision; answered by
+    /// [`Event::Opened`] with the same number, then [`Event::Decided`].
+    Open(u64, Box<NewRequest>, Box<Judged>),
     /// The requester withdrew it.
     Withdraw(RequestId),
     /// Record durably that it runs now; answered by [`Event::Begun`].
@@ -111,8 +111,10 @@ pub struct Judged {
     pub rules: Vec<String>,
     /// Observed rules that would have held or denied.
     pub observed: Vec<String>,
-    /// The access request it rests on, if it was judged again after an approval.
+    /// The access request it rests on, if it was judged again after an approval, or that it waits for.
     pub access_request: Option<RequestId>,
+    /// Why there is none although it is held.
+    pub not_opened: Option<&'static str>,
     /// The grant that lifted its hold.
     pub grant: Option<String>,
     /// The grants that let it show values of masked columns.
@@ -223,6 +225,8 @@ pub enum Opening {
     Ready(RequestId, Agreement),
     /// It needs a reason and has none; nothing was recorded.
     Unjustified,
+    /// Its requester has so much undecided that nothing was recorded.
+    TooMany(u32),
     /// It is recorded; the client is to send it again once it is approved. Likewise.
     Resubmit(Box<AccessRequest>, Option<Misfit>),
 }
@@ -234,4 +238,27 @@ pub enum BeginRefused {
     Unusable,
     /// Store or audit cannot be written.
     Unavailable,
+}
+
+impl Opening {
+    /// The access request that was opened or found, or why there is none.
+    pub fn request(&self) -> Result<RequestId, &'static str> {
+        match self {
+            Self::Waiting(request, _) | Self::Resubmit(request, _) => Ok(request.id),
+            Self::Ready(id, _) => Ok(*id),
+            Self::Unjustified => Err("unjustified"),
+            Self::TooMany(_) => Err("too_many"),
+        }
+    }
+}
+
+impl Judged {
+    /// The same with what became of the request that was to be opened for it; `None` when it could not be recorded.
+    #[must_use]
+    pub fn opened(self, opening: Option<&Opening>) -> Self {
+        match opening.map_or(Err("unavailable"), Opening::request) {
+            Ok(id) => Self { access_request: Some(id), not_opened: None, ..self },
+            Err(why) => Self { access_request: None, not_opened: Some(why), ..self },
+        }
+    }
 }

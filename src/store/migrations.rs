@@ -41,6 +41,7 @@ pub(super) const SQLITE: &[Migration] = &[
     migration!(10, "sqlite/0010-grants-told.sql"),
     migration!(11, "sqlite/0011-passwords.sql"),
     migration!(12, "sqlite/0012-outbox.sql"),
+    migration!(13, "sqlite/0013-undecided.sql"),
 ];
 
 /// Of the shared store.
@@ -57,6 +58,7 @@ pub(super) const POSTGRES: &[Migration] = &[
     migration!(10, "postgres/0010-passwords.sql"),
     migration!(11, "postgres/0011-outbox.sql"),
     migration!(12, "postgres/0012-anchors.sql"),
+    migration!(13, "postgres/0013-undecided.sql"),
 ];
 
 const _: () = assert!(is_numbered(SQLITE) && is_numbered(POSTGRES), "migrations are numbered 1, 2, 3 …");

@@ -93,7 +93,7 @@ impl PostgresStore {
         self.query(text, parameters).await?.iter().map(request_from).collect()
     }
 
-    async fn insert(&self, new: NewRecord) -> Result<(), StoreError> {
+    async fn insert(&self, new: NewRecord) -> Result<bool, StoreError> {
         let request = &new.request;
         check_history(request)?;
         let groups: Vec<&str> = request.reviewers.iter().map(|demand| demand.group.as_str()).collect();
@@ -122,10 +122,11 @@ impl PostgresStore {
                     &request.shape,
                     &facts::encode_rules(request)?,
                     &facts::encode_card(&new.card)?,
+                    &new.undecided_max.map(i64::from),
                 ],
             )
             .await?;
-        if made.is_empty() { Err(StoreError::LeaseLost) } else { Ok(()) }
+        made.first().map_or(Err(StoreError::LeaseLost), |row| Ok(row.try_get(0)?))
     }
 
     /// The compare-and-set.
@@ -237,7 +238,7 @@ async fn write(conn: &Conn, change: &Change, from: Option<State>, node: i64) -> 
 }
 
 impl Store for PostgresStore {
-    fn create(&self, new: NewRecord) -> StoreFuture<'_, ()> {
+    fn create(&self, new: NewRecord) -> StoreFuture<'_, bool> {
         Box::pin(self.insert(new))
     }
 
@@ -365,8 +366,13 @@ impl Store for PostgresStore {
         })
     }
 
-    fn create_grant(&self, grant: GrantRecord) -> StoreFuture<'_, ()> {
-        Box::pin(async move { self.query(queries::GIVE, &[&rows::grants([(None, &grant)])?]).await.map(drop) })
+    fn create_grant(&self, grant: GrantRecord, undecided_max: Option<u32>) -> StoreFuture<'_, bool> {
+        Box::pin(async move {
+            let (rows, user) = (rows::grants([(None, &grant)])?, storable(&grant.user));
+            let (now, most) = (grant.created_at.as_microsecond(), undecided_max.map(i64::from));
+            let made = self.query(queries::GIVE, &[&rows, &user, &now, &most]).await?;
+            Ok(!made.is_empty())
+        })
     }
 
     fn grant(&self, id: GrantId) -> StoreFuture<'_, Option<GrantRecord>> {

@@ -54,6 +54,17 @@ pub(super) fn insert(connection: &Connection, new: &NewRecord) -> Result<(), Sto
     request.transitions.iter().try_for_each(|transition| insert_transition(connection, request.id, transition))
 }
 
+/// Whether a user has less undecided at that moment.
+pub(super) fn has_room(connection: &Connection, user: &str, now: Timestamp, most: u32) -> Result<bool, StoreError> {
+    let undecided: u32 = connection
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM requests WHERE requester = ?1 AND state = 'PENDING' AND expires_at > ?2 \
+             UNION ALL SELECT 1 FROM grants WHERE grantee = ?1 AND state = 'REQUESTED' AND expires_at > ?2 LIMIT ?3)",
+        )?
+        .query_row(params![user, now.as_microsecond(), most], |row| row.get(0))?;
+    Ok(undecided < most)
+}
+
 pub(super) fn insert_comment(connection: &Connection, id: RequestId, comment: &Comment) -> Result<(), StoreError> {
     connection
         .prepare_cached(

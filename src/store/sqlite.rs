@@ -71,10 +71,16 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn create(&self, new: NewRecord) -> StoreFuture<'_, ()> {
+    fn create(&self, new: NewRecord) -> StoreFuture<'_, bool> {
         self.write(move |connection| {
-            check_history(&new.request)?;
-            rows::insert(connection, &new)
+            let request = &new.request;
+            check_history(request)?;
+            if let Some(most) = new.undecided_max
+                && !rows::has_room(connection, &request.user, request.created_at, most)?
+            {
+                return Ok(false);
+            }
+            rows::insert(connection, &new).map(|()| true)
         })
     }
 
@@ -173,8 +179,15 @@ impl Store for SqliteStore {
         })
     }
 
-    fn create_grant(&self, grant: GrantRecord) -> StoreFuture<'_, ()> {
-        self.write(move |connection| grants::insert(connection, &grant))
+    fn create_grant(&self, grant: GrantRecord, undecided_max: Option<u32>) -> StoreFuture<'_, bool> {
+        self.write(move |connection| {
+            if let Some(most) = undecided_max
+                && !rows::has_room(connection, &grant.user, grant.created_at, most)?
+            {
+                return Ok(false);
+            }
+            grants::insert(connection, &grant).map(|()| true)
+        })
     }
 
     fn grant(&self, id: GrantId) -> StoreFuture<'_, Option<GrantRecord>> {

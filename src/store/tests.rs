@@ -8,6 +8,7 @@ mod model;
 mod nodes;
 mod outbox;
 mod told;
+mod undecided;
 mod waiting;
 
 use super::*;
@@ -56,7 +57,7 @@ fn transition(from: Option<State>, to: State) -> Transition {
 }
 
 fn record(request: AccessRequest) -> NewRecord {
-    NewRecord { request, binding: Binding([1; 32]), mode: Mode::Wait, card: Card::default() }
+    NewRecord { request, binding: Binding([1; 32]), mode: Mode::Wait, card: Card::default(), undecided_max: None }
 }
 
 fn change(id: u128, version: u64, from: State, to: State) -> Change {

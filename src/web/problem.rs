@@ -89,6 +89,7 @@ impl From<ReviewError> for Problem {
             ReviewError::AlreadyJustified => (StatusCode::CONFLICT, "already-justified"),
             ReviewError::NotRequester => (StatusCode::FORBIDDEN, "not-requester"),
             ReviewError::BadComment => (StatusCode::UNPROCESSABLE_ENTITY, "bad-comment"),
+            ReviewError::TooManyUndecided { .. } => (StatusCode::CONFLICT, "too-many-undecided"),
             ReviewError::TooMany => (StatusCode::CONFLICT, "too-many"),
             ReviewError::Changed { .. } => (StatusCode::CONFLICT, "changed"),
             ReviewError::BadEdit => (StatusCode::UNPROCESSABLE_ENTITY, "bad-edit"),

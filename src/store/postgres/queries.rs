@@ -28,9 +28,15 @@ macro_rules! add_rows {
              SELECT made.id, x.seq, x.from_state, x.to_state, x.person, x.surface, x.at, x.reason FROM made, \
              json_to_recordset(",
             $transitions,
-            "::text::json) AS x(seq bigint, from_state text, to_state text, person text, surface text, at bigint, reason text)) \
-             SELECT pg_catalog.pg_notify('countersign', made.id) FROM made"
+            "::text::json) AS x(seq bigint, from_state text, to_state text, person text, surface text, at bigint, reason text))"
         )
+    };
+}
+
+/// Tells the other proxies of what is in `made`.
+macro_rules! tell {
+    () => {
+        " SELECT pg_catalog.pg_notify('countersign', made.id) FROM made"
     };
 }
 
@@ -139,19 +145,23 @@ pub(super) const RESUBMITTABLE: &str = concat!(
 );
 
 /// A new request: `$1` to `$12` its columns, `$13` the node, `$14` and `$15` groups and numbers of its demands, `$16` votes,
-/// `$17` transitions, `$18` shape, `$19` rules, `$20` card.
+/// `$17` transitions, `$18` shape, `$19` rules, `$20` card, `$21` how much its requester may have undecided. Yields whether there
+/// was room for it.
 pub(super) const CREATE: &str = concat!(
     fence!("$13"),
-    ", made AS (INSERT INTO countersign.requests (id, state, version, requester, database, binding, mode, facts, created_at, \
+    ", room AS MATERIALIZED (SELECT fence.id, $21::bigint IS NULL OR countersign.has_room($4, $9::bigint, $21::bigint) AS there \
+     FROM fence), \
+     made AS (INSERT INTO countersign.requests (id, state, version, requester, database, binding, mode, facts, created_at, \
      expires_at, decided_at, outcome, node, reviewers, shape, rules) \
      SELECT $1, $2, $3::bigint, $4, $5, $6::bytea, $7, $8, $9::bigint, $10::bigint, $11::bigint, $12, \
-     CASE WHEN $7 <> 'resubmit' THEN fence.id END, $14::text[], $18, $19 FROM fence \
+     CASE WHEN $7 <> 'resubmit' THEN room.id END, $14::text[], $18, $19 FROM room WHERE room.there \
      RETURNING id), \
      card AS (INSERT INTO countersign.cards (request, card) SELECT made.id, $20 FROM made), \
      demand AS (INSERT INTO countersign.demands (request, seq, grp, approvals) \
      SELECT made.id, x.seq, x.grp, x.approvals FROM made, \
      unnest($14::text[], $15::bigint[]) WITH ORDINALITY AS x(grp, approvals, seq))",
-    add_rows!("$16", "$17")
+    add_rows!("$16", "$17"),
+    " SELECT room.there, (SELECT pg_catalog.pg_notify('countersign', made.id) FROM made) FROM room"
 );
 
 /// What `given` adds to the grants.
@@ -197,15 +207,17 @@ pub(super) const CHANGE: &str = concat!(
     " RETURNING id)",
     grant_tellings!("$11", "given"),
     add_rows!("$9", "$10"),
+    tell!(),
     ", (SELECT count(pg_catalog.pg_notify('countersign', 'grants')) FROM given) AS told"
 );
 
-/// New grants: `$1`.
+/// New grants: `$1`; `$2` of whom, `$3` now, `$4` how much they may have undecided.
 pub(super) const GIVE: &str = concat!(
-    "WITH given AS (INSERT INTO countersign.grants (id, state, version, grantee, database, expires_at, record) \
-     SELECT x.id, x.state, x.version, x.grantee, x.database, x.expires_at, x.record FROM ",
+    "WITH room AS MATERIALIZED (SELECT $4::bigint IS NULL OR countersign.has_room($2, $3::bigint, $4::bigint) AS there), \
+     given AS (INSERT INTO countersign.grants (id, state, version, grantee, database, expires_at, record) \
+     SELECT x.id, x.state, x.version, x.grantee, x.database, x.expires_at, x.record FROM room, ",
     grant_rows!("$1"),
-    " RETURNING id)",
+    " WHERE room.there RETURNING id)",
     grant_tellings!("$1", "given"),
     " SELECT pg_catalog.pg_notify('countersign', 'grants') FROM given"
 );
@@ -236,7 +248,8 @@ pub(super) const BEGIN: &str = concat!(
     ", node = fence.id FROM fence",
     at_version!(),
     " RETURNING r.id)",
-    add_rows!("$9", "$10")
+    add_rows!("$9", "$10"),
+    tell!()
 );
 
 /// State and version of `$1`.

@@ -49,7 +49,7 @@ async fn a_grant_is_read_back_as_it_was_written_and_found_by_what_it_is() {
         let active = GrantRecord { user: "bob".to_owned(), ..after(&grant(2), GrantState::Active) };
         let ended = GrantRecord { database: "other".to_owned(), ..after(&grant(3), GrantState::Rejected) };
         for made in [grant(1), active, ended.clone()] {
-            store.create_grant(made).await.unwrap();
+            store.create_grant(made, None).await.unwrap();
         }
         assert_eq!(store.grant(ended.id).await.unwrap(), Some(ended.clone()));
         assert_eq!(store.grant(GrantId(ulid::Ulid(9))).await.unwrap(), None);
@@ -67,7 +67,7 @@ async fn a_grant_is_read_back_as_it_was_written_and_found_by_what_it_is() {
 async fn a_grant_is_replaced_at_its_version_and_as_the_state_table_says() {
     for place in Place::both().await {
         let store = place.open().await;
-        store.create_grant(grant(1)).await.unwrap();
+        store.create_grant(grant(1), None).await.unwrap();
         let active = after(&grant(1), GrantState::Active);
         assert!(store.replace_grant(active.clone()).await.unwrap());
         assert!(!store.replace_grant(after(&grant(1), GrantState::Rejected)).await.unwrap());
@@ -119,7 +119,7 @@ async fn other_proxies_are_told_of_grants() {
     let place = Place::postgres().await;
     let (store, other) = (place.open().await, place.elsewhere().open().await);
     let mut events = other.subscribe().unwrap();
-    store.create_grant(grant(1)).await.unwrap();
+    store.create_grant(grant(1), None).await.unwrap();
     assert_eq!(events.recv().await.unwrap(), StoreEvent::Grants);
     assert!(other.replace_grant(after(&grant(1), GrantState::Active)).await.unwrap());
     assert_eq!(events.recv().await.unwrap(), StoreEvent::Grants);

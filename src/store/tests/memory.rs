@@ -133,9 +133,23 @@ impl Shelf {
         found
     }
 
-    fn create(&mut self, new: NewRecord, node: u64) -> Result<(), StoreError> {
+    fn has_room(&self, user: &str, now: Timestamp, most: u32) -> bool {
+        let requests = self.requests.values().map(|row| &row.request);
+        let requests =
+            requests.filter(|open| open.state == State::Pending && open.user == user && open.expires_at > now);
+        let grants = self.grants.values();
+        let grants =
+            grants.filter(|open| open.state == GrantState::Requested && open.user == user && open.expires_at > now);
+        requests.count() + grants.count() < most as usize
+    }
+
+    fn create(&mut self, new: NewRecord, node: u64) -> Result<bool, StoreError> {
         check_history(&new.request)?;
         self.holds_lease(node)?;
+        let (user, now) = (&new.request.user, new.request.created_at);
+        if new.undecided_max.is_some_and(|most| !self.has_room(user, now, most)) {
+            return Ok(false);
+        }
         if self.requests.contains_key(&new.request.id) {
             return Err(StoreError::Invalid("request id"));
         }
@@ -144,7 +158,7 @@ impl Shelf {
         self.cards.insert(new.request.id, new.card);
         self.commits.push(Commit::Request { before: None, after: new.request.clone() });
         self.requests.insert(new.request.id, Row { request: new.request, binding: new.binding, mode: new.mode, node });
-        Ok(())
+        Ok(true)
     }
 
     fn apply(&mut self, change: Change, node: u64) -> Result<Option<AccessRequest>, StoreError> {
@@ -322,7 +336,7 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn create(&self, new: NewRecord) -> StoreFuture<'_, ()> {
+    fn create(&self, new: NewRecord) -> StoreFuture<'_, bool> {
         self.call(|shelf, node| shelf.create(new, node))
     }
 
@@ -436,12 +450,15 @@ impl Store for MemoryStore {
         self.call(|shelf, node| Ok(shelf.reap(node)))
     }
 
-    fn create_grant(&self, grant: GrantRecord) -> StoreFuture<'_, ()> {
-        self.call(|shelf, node| {
+    fn create_grant(&self, grant: GrantRecord, undecided_max: Option<u32>) -> StoreFuture<'_, bool> {
+        self.call(move |shelf, node| {
+            if undecided_max.is_some_and(|most| !shelf.has_room(&grant.user, grant.created_at, most)) {
+                return Ok(false);
+            }
             shelf.must_tell_grant(node, (None, &grant));
             shelf.commits.push(Commit::Grant { before: None, after: grant.clone() });
             shelf.grants.insert(grant.id, grant);
-            Ok(())
+            Ok(true)
         })
     }
 

@@ -13,7 +13,7 @@ use crate::store::migrations::{Migration, POSTGRES, SQLITE};
 
 /// What stands in each file, for ever: the first digits of its SHA-256. A new file gets a line here, an old line is never
 /// changed.
-const WRITTEN: [(&str, &str); 24] = [
+const WRITTEN: [(&str, &str); 26] = [
     ("sqlite/0001-requests.sql", "bee0198f9731115d"),
     ("sqlite/0002-grants.sql", "10023c772d9d04d2"),
     ("sqlite/0003-lists.sql", "bbc7d05bce0ec697"),
@@ -26,6 +26,7 @@ const WRITTEN: [(&str, &str); 24] = [
     ("sqlite/0010-grants-told.sql", "5d3727aab294081c"),
     ("sqlite/0011-passwords.sql", "a838c14389186610"),
     ("sqlite/0012-outbox.sql", "19298a64e15ac33e"),
+    ("sqlite/0013-undecided.sql", "84ceaf667849ef24"),
     ("postgres/0001-requests.sql", "e7c592a76957ed1c"),
     ("postgres/0002-grants.sql", "93d2b0fa61f6b875"),
     ("postgres/0003-edits.sql", "f4d7813f6e6f56dc"),
@@ -38,6 +39,7 @@ const WRITTEN: [(&str, &str); 24] = [
     ("postgres/0010-passwords.sql", "c2f2650b46cf9ab9"),
     ("postgres/0011-outbox.sql", "1f5e85f9aa7a7855"),
     ("postgres/0012-anchors.sql", "ee913a55010443d1"),
+    ("postgres/0013-undecided.sql", "7c5e8d2eeb4b9f01"),
 ];
 
 fn source(path: &str) -> std::path::PathBuf {

@@ -40,7 +40,7 @@ enum Call {
     Expire(Timestamp, u32),
     NextExpiry,
     Decided(Vec<RequestId>),
-    Give(GrantRecord),
+    Give(GrantRecord, Option<u32>),
     Replace(GrantRecord),
     Grants(GrantFilter),
 }
@@ -63,7 +63,7 @@ impl Call {
                 decided.dedup_by_key(|request| request.id);
                 decided
             })),
-            Self::Give(grant) => text(store.create_grant(grant).await),
+            Self::Give(grant, undecided_max) => text(store.create_grant(grant, undecided_max).await),
             Self::Replace(grant) => text(store.replace_grant(grant).await),
             Self::Grants(filter) => text(store.grants(filter).await),
         }
@@ -137,7 +137,8 @@ impl Caller {
         }
         let binding = Binding([self.rng.random_range(0..6); 32]);
         let mode = self.pick(&[Mode::Wait, Mode::Resubmit, Mode::Auto]);
-        Call::Create(NewRecord { binding, mode, ..record(made) })
+        let undecided_max = self.maybe(|this| this.rng.random_range(1..9));
+        Call::Create(NewRecord { binding, mode, undecided_max, ..record(made) })
     }
 
     fn change(&mut self) -> Call {
@@ -230,7 +231,7 @@ impl Caller {
             transitions: vec![first],
         };
         self.grants.push(grant.clone());
-        Call::Give(grant)
+        Call::Give(grant, self.maybe(|this| this.rng.random_range(1..9)))
     }
 
     fn replace(&mut self) -> Call {

@@ -93,7 +93,7 @@ async fn every_change_is_told_to_every_target_and_none_that_was_not_made() {
         store.vote_and_transition(Change { comment: Some(remark), ..plain(2, 2) }).await.unwrap().unwrap();
         store.vote_and_transition(change(2, 3, State::Pending, State::Approved)).await.unwrap().unwrap();
         store.vote_and_transition(change(2, 4, State::Approved, State::Executing)).await.unwrap().unwrap();
-        store.create_grant(grant(7)).await.unwrap();
+        store.create_grant(grant(7), None).await.unwrap();
         let step = GrantTransition {
             from: Some(GrantState::Requested),
             to: GrantState::Cancelled,

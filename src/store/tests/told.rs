@@ -87,7 +87,7 @@ async fn what_is_untold_becomes_that_of_another_when_its_node_is_gone() {
 /// Grant 5, which carol has approved: its making, her vote and the transition that follows from it.
 async fn granted(store: &dyn Store) -> [Telling; 3] {
     let asked = super::grants::grant(5);
-    store.create_grant(asked.clone()).await.unwrap();
+    store.create_grant(asked.clone(), None).await.unwrap();
     let mut active = super::grants::after(&asked, GrantState::Active);
     let vote = Vote { by: "carol".to_owned(), at: at(2), ..a_vote() };
     active.votes.push(vote.clone());

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio_postgres::SimpleQueryMessage;
 
+use crate::support::client::request_id;
 use crate::support::config::{PII_MASKED, WRITES_HELD};
 use crate::support::proxy::Proxy;
 use crate::support::{schema, within};
@@ -333,6 +334,7 @@ impl Parts {
                 rules: names,
                 observed: names,
                 request: Some(request),
+                not_opened: Some("too_many"),
                 grant: Some("0000000000000000000000000B"),
                 unmasked_by: names,
             },
@@ -454,4 +456,43 @@ fn every_kind_of_record_is_described_with_every_key() {
     assert_eq!(written.keys().cloned().collect::<BTreeSet<_>>(), known);
     assert_eq!(schema::kinds(), known);
     assert_eq!(schema::keys(), written, "a key that is described is written, and the other way round");
+}
+
+#[tokio::test]
+async fn a_verdict_that_holds_names_its_request_or_why_there_is_none() {
+    const AGAIN: &str = "DELETE FROM payments WHERE id = 1";
+    let reasons = "[[rules]]\nname = \"why\"\neffects = [\"delete\"]\naction = \"hold\"\nreviewers = [\"dba-team\"]\n\
+                   justification = \"required\"\nrelations = [\"public.orders\"]\n";
+    let mut proxy = Proxy::start(&format!("{WRITES_HELD}{reasons}[limits]\nrequests_per_user = 1\n")).await;
+    let mut waits = proxy.client("alice").await;
+    let held = waits.hold("DELETE FROM payments WHERE id = 2").await;
+    let other = proxy.client("alice").await;
+    other.client.simple_query("SET countersign.mode = 'resubmit'").await.expect("a setting");
+    assert_eq!(other.refusal(AGAIN).await.code().code(), "53400");
+    let bob = proxy.api("bob");
+    assert_eq!(bob.approve(&held.id).await, 200);
+    let first = held.id.clone();
+    held.outcome().await.expect("it runs");
+    let id = request_id(other.refusal(AGAIN).await.detail().unwrap_or_default()).expect("an id");
+    assert_eq!(request_id(other.refusal(AGAIN).await.detail().unwrap_or_default()).as_ref(), Some(&id));
+    assert_eq!(bob.approve(&id).await, 200);
+    other.client.simple_query(AGAIN).await.expect("it runs");
+    waits.refusal("DELETE FROM orders WHERE false").await;
+    drop((waits, other));
+
+    let verdicts = records(&mut proxy, "verdict").await;
+    let of = |text: &str| -> Vec<Value> {
+        let found = verdicts.iter().filter(|verdict| verdict["statement"] == text);
+        found.map(|verdict| json!([verdict["verdict"], verdict["request"], verdict["not_opened"]])).collect()
+    };
+    let [waited, allowed] = [json!(["hold", first, null]), json!(["allow", first, null])];
+    assert_eq!(of("DELETE FROM payments WHERE id = 2"), [waited, allowed]);
+    let (held, allowed) = (json!(["hold", id, null]), json!(["allow", id, null]));
+    assert_eq!(of(AGAIN), [json!(["hold", null, "too_many"]), held.clone(), held.clone(), held, allowed]);
+    assert_eq!(of("DELETE FROM orders WHERE false"), [json!(["hold", null, "unjustified"])]);
+    let opened = records_again(&proxy, "transition");
+    let opened =
+        opened.iter().filter(|transition| transition["to"] == "PENDING").map(|opened| opened["request"].clone());
+    assert_eq!(opened.collect::<Vec<_>>(), [json!(first), json!(id)], "each can be joined");
+    schema::check_trail(&proxy.data_dir().join("audit"));
 }

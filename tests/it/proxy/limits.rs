@@ -1,15 +1,20 @@
 //! Nobody gets more than the limits allow, and everybody is told which one it was.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
+use reqwest::Method;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::client::{TestClient, refusal_of};
 use crate::support::config::{WRITES_HELD, password};
-use crate::support::proxy::Proxy;
+use crate::support::proxy::{Launch, Proxy};
+use crate::support::server::Database;
+use crate::support::shared_store::SharedStore;
 use crate::support::wire::WireClient;
 use crate::support::within;
 
@@ -91,4 +96,64 @@ async fn a_statement_that_is_too_large_fails_alone() {
     assert_eq!(frames[0].field(b'C').as_deref(), Some("54000"), "{frames:?}");
     let frames = wire.query(&format!("SELECT length('{}')", "x".repeat(900 << 10))).await;
     assert!(frames.iter().any(|frame| frame.tag == b'D'), "what is just small enough runs");
+}
+
+const REFUSED: &str = "countersign_requests_refused_total";
+const FEW: &str = "[limits]\nrequests_per_user = 3\n";
+
+/// Asks for approval of so many different statements on each of these sessions at once; the SQLSTATEs of the answers.
+async fn ask(clients: &[TestClient], each: usize) -> BTreeMap<String, usize> {
+    let asks = clients.iter().enumerate().flat_map(|(index, client)| {
+        let text = move |n| format!("DELETE FROM payments WHERE id = {n} AND {index} = {index}");
+        (0..each).map(move |n| async move { client.refusal(&text(n)).await })
+    });
+    let mut told = BTreeMap::new();
+    for refusal in futures_util::future::join_all(asks).await {
+        *told.entry(refusal.code().code().to_owned()).or_default() += 1;
+    }
+    told
+}
+
+#[tokio::test]
+async fn nobody_fills_the_inbox_of_reviewers() {
+    let store = SharedStore::create().await;
+    let fragment = format!("{WRITES_HELD}{FEW}{}", store.fragment("10m"));
+    let launch = || Launch { fragment: &fragment, ..Launch::default() };
+    let resubmit = |text: String| text.replace("mode = \"wait\"", "mode = \"resubmit\"");
+    let database = Database::create().await;
+    let one = Proxy::in_front_of(database.clone(), launch(), resubmit).await;
+    let two = Proxy::in_front_of(database, launch(), resubmit).await;
+    let mut clients = Vec::new();
+    for proxy in [&one, &two, &one, &two] {
+        clients.push(proxy.client("alice").await);
+    }
+    let told = ask(&clients, 5).await;
+    assert_eq!(told, BTreeMap::from([("42501".to_owned(), 3), ("53400".to_owned(), 17)]), "3 are asked for");
+
+    let refusal = clients[0].refusal("DELETE FROM payments").await;
+    assert_eq!(refusal.message(), "too many access requests wait for approval");
+    assert!(refusal.detail().is_some_and(|detail| detail.contains("\"alice\" has 3 ")), "{refusal:?}");
+    assert!(refusal.hint().is_some_and(|hint| hint.contains("requests cancel")), "{refusal:?}");
+    let refused = [one.metric(REFUSED).await, two.metric(REFUSED).await];
+    assert!(refused.iter().sum::<f64>() >= 18.0, "{refused:?}");
+    let call = json!({"database": "shop", "statement": "DELETE FROM orders"});
+    let called = two.api("alice").call(Method::POST, "/requests", Some(call)).await;
+    assert_eq!((called.status, &called.body["sqlstate"]), (422, &json!("53400")), "{}", called.body);
+    let grant = json!({"database": "shop", "for": "10m", "reason": "many"});
+    let asked = two.api("alice").call(Method::POST, "/grants", Some(grant)).await;
+    assert_eq!(asked.status, 409, "{}", asked.body);
+
+    let waiting = two.api("bob").call(Method::GET, "/requests?status=PENDING", None).await;
+    let ids: Vec<_> =
+        waiting.body["requests"].as_array().expect("requests").iter().map(|one| one["id"].clone()).collect();
+    assert_eq!(ids.len(), 3, "{}", waiting.body);
+    let told = clients[1].refusal("SELECT 1; DELETE FROM payments WHERE false").await;
+    assert_eq!(told.code().code(), "53400");
+    assert_eq!(clients[1].value("SELECT 'fine'").await.as_deref(), Some("fine"), "what nobody has to approve runs");
+    assert_eq!(two.api("bob").reject(ids[0].as_str().expect("an id"), "no").await, 200);
+    assert_eq!(
+        clients[3].refusal("DELETE FROM orders WHERE false").await.code().code(),
+        "42501",
+        "there is room again"
+    );
 }

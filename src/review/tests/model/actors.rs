@@ -81,7 +81,7 @@ pub(super) async fn session(scene: Scene, new: NewRequest, manner: Manner) -> Re
     match scene.review.open(new, scene.now()).await? {
         Opened::Ticket { id, agreement } => execute(&scene, (id, true), &text, agreement.edit, &manner).await,
         Opened::SelfApproved { id, .. } => execute(&scene, (id, false), &text, None, &manner).await,
-        Opened::Resubmit(_) | Opened::Joined(_) | Opened::Unjustified => Ok(()),
+        Opened::Resubmit(_) | Opened::Joined(_) | Opened::Unjustified | Opened::TooMany(_) => Ok(()),
         Opened::Waiting(mut waiting) => {
             let id = waiting.request.id;
             for _turn in 0..manner.patience {

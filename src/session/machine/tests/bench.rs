@@ -158,13 +158,14 @@ impl Stage {
         self.to_client.extend_from_slice(&self.machine.client_output().split());
         self.to_upstream.extend_from_slice(&self.machine.upstream_output().split());
         while let Some(command) = self.machine.next_command() {
-            self.asked.push(match command {
+            let asked = match command {
                 // Rows tell as much.
                 Command::CountMasked(_) | Command::Ran(_) => continue,
                 Command::Record(judged) => judged.verdict.to_owned(),
-                Command::Open(number, request) => {
+                Command::Open(number, request, judged) => {
                     self.opening = Some(number);
-                    if request.mode == Mode::Resubmit { "Open(resubmit)" } else { "Open" }.to_owned()
+                    let open = if request.mode == Mode::Resubmit { "Open(resubmit)" } else { "Open" };
+                    format!("{} {open}", judged.verdict)
                 }
                 Command::Withdraw(_) => "Withdraw".to_owned(),
                 Command::LeaveOpen(_) => "LeaveOpen".to_owned(),
@@ -184,7 +185,8 @@ impl Stage {
                 Command::ShutUpstream => "Shut".to_owned(),
                 Command::GiveBack => "GiveBack".to_owned(),
                 Command::Close => "Close".to_owned(),
-            });
+            };
+            self.asked.push(asked);
         }
     }
 

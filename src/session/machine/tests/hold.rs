@@ -138,7 +138,7 @@ fn a_late_decision_changes_nothing() {
 
 #[test]
 fn an_approval_does_not_serve_what_was_redefined_since() {
-    check(&format!("{HELD}! approved\n= Refresh\n! redefined\n= hold Revoke Open\n! opened\n< N 00000"));
+    check(&format!("{HELD}! approved\n= Refresh\n! redefined\n= Revoke hold Open\n! opened\n< N 00000"));
 }
 
 #[test]

@@ -245,6 +245,7 @@ impl Seat {
             rules: &judged.rules,
             observed: &judged.observed,
             request: judged.access_request,
+            not_opened: judged.not_opened,
             grant: judged.grant.as_deref(),
             unmasked_by: &judged.unmasked_by,
         };
@@ -261,7 +262,9 @@ impl Seat {
         let review = &house.review;
         let event = match command {
             Command::Record(judged) => self.record(&judged, house, now),
-            Command::Open(number, request) => return Some(self.open(number, *request, house, now)),
+            Command::Open(number, request, judged) => {
+                return Some(self.open(number, (*request, *judged), house, now));
+            }
             Command::Begin(id) => return Some(self.begin(id, house, now)),
             Command::Rebind(id, binding) => {
                 house.must(review.rebind(id, binding));
@@ -318,28 +321,27 @@ impl Seat {
         }
     }
 
-    fn open(&mut self, number: u64, request: NewRequest, house: &House, now: Timestamp) -> Done {
-        let Some(opened) = house.must(house.review.open(request, now)) else {
-            self.answer(Some(Event::Opened(number, None)));
-            return Done::Nothing;
-        };
-        let (id, opening) = match opened {
-            Opened::Unjustified => {
-                self.answer(Some(Event::Opened(number, Some(Opening::Unjustified))));
-                return Done::Nothing;
-            }
+    fn open(&mut self, number: u64, (request, judged): (NewRequest, Judged), house: &House, now: Timestamp) -> Done {
+        let opening = house.must(house.review.open(request, now)).map(|opened| self.opening(opened));
+        let failed = self.record(&judged.opened(opening.as_ref()), house, now);
+        self.answer(failed);
+        let opened = opening.as_ref().and_then(|opening| opening.request().ok());
+        self.answer(Some(Event::Opened(number, opening)));
+        opened.map_or(Done::Nothing, Done::Opened)
+    }
+
+    fn opening(&mut self, opened: Opened) -> Opening {
+        match opened {
+            Opened::Unjustified => Opening::Unjustified,
+            Opened::TooMany(limit) => Opening::TooMany(limit),
             Opened::Waiting(Waiting { request, wait }) => {
                 self.waiting = Some(wait);
-                (request.id, Opening::Waiting(Box::new(request), None))
+                Opening::Waiting(Box::new(request), None)
             }
-            Opened::Ticket { id, agreement } => (id, Opening::Ready(id, agreement)),
-            Opened::SelfApproved { id, met } => (id, Opening::Ready(id, Agreement { met, ..Agreement::default() })),
-            Opened::Resubmit(request) | Opened::Joined(request) => {
-                (request.id, Opening::Resubmit(Box::new(request), None))
-            }
-        };
-        self.answer(Some(Event::Opened(number, Some(opening))));
-        Done::Opened(id)
+            Opened::Ticket { id, agreement } => Opening::Ready(id, agreement),
+            Opened::SelfApproved { id, met } => Opening::Ready(id, Agreement { met, ..Agreement::default() }),
+            Opened::Resubmit(request) | Opened::Joined(request) => Opening::Resubmit(Box::new(request), None),
+        }
     }
 
     fn begin(&mut self, id: RequestId, house: &House, now: Timestamp) -> Done {
