@@ -63,6 +63,7 @@ fn catalog() -> Catalog {
             doubted: false,
             body: None,
             prelude: None,
+            behind: Box::default(),
             kind: 'f',
             returns: 25,
             arguments: 1,

@@ -3,6 +3,7 @@
 //! Never loads anything: `countersign::catalog` fills it over a side connection and publishes it whole.
 //! Invariant: a look-up that finds nothing means "not known", which the analysis treats as not understood.
 
+mod behind;
 mod belief;
 mod checked;
 mod stamps;
@@ -14,6 +15,7 @@ use crate::analysis::StatementAnalysis;
 use crate::effect::{Effect, Effects};
 use crate::settings_read::SettingsRead;
 
+pub use self::behind::Behind;
 pub use self::belief::doubt;
 pub use self::stamps::{Stamp, Stamps};
 
@@ -189,6 +191,8 @@ pub struct Function {
     pub body: Option<SqlBody>,
     /// What a call runs besides; of a user's function.
     pub prelude: Option<Box<Prelude>>,
+    /// The functions that a user's operator, cast or aggregate is made of; none of a function.
+    pub behind: Box<[Behind]>,
 }
 
 /// What a call of a function runs before the function itself.

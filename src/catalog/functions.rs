@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use countersign_policy::catalog::{Function, Oid, Prelude, SqlBody, Volatility, doubt};
+use countersign_policy::catalog::{Behind, Function, Oid, Prelude, SqlBody, Volatility, doubt};
+use countersign_policy::name::QualifiedName;
 use tokio_postgres::types::Type as PgType;
 use tokio_postgres::{Client, GenericClient, Row};
 
@@ -139,6 +140,7 @@ fn function(row: &Row, bodies: &SqlBodies) -> Result<Function, CatalogError> {
         doubted: false,
         body: body(row, bodies)?,
         prelude: prelude(row)?,
+        behind: behind(row)?,
     })
 }
 
@@ -179,6 +181,15 @@ fn prelude(row: &Row) -> Result<Option<Box<Prelude>>, CatalogError> {
     let checks: Vec<Oid> = field::<Option<Vec<Oid>>>(row, 17, WHAT)?.unwrap_or_default();
     let runs = defaults.is_some() || !checks.is_empty();
     Ok(runs.then(|| Box::new(Prelude { defaults, checks })))
+}
+
+/// What an operator, cast or aggregate is made of.
+fn behind(row: &Row) -> Result<Box<[Behind]>, CatalogError> {
+    let oids: Vec<Oid> = field::<Option<Vec<Oid>>>(row, 18, WHAT)?.unwrap_or_default();
+    let schemas: Vec<&str> = field::<Option<Vec<&str>>>(row, 19, WHAT)?.unwrap_or_default();
+    let names: Vec<&str> = field::<Option<Vec<&str>>>(row, 20, WHAT)?.unwrap_or_default();
+    let named = schemas.into_iter().zip(names).map(|(schema, name)| QualifiedName::new(schema, name));
+    Ok(oids.into_iter().zip(named).map(|(oid, name)| Behind { oid, name }).collect())
 }
 
 #[cfg(test)]

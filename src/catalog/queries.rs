@@ -223,7 +223,7 @@ ORDER BY t.oid";
 /// Functions; operators that did not come with the server, under their names; and users' functions
 /// of casts, by either type, and those that run when a value of a type is made, as `cast:` and the type's name. `stamp` changes with the body of a
 /// user's function. The last two columns are the defaults of its arguments, and the functions in the checks of domains in its
-/// signature, also inside of rows, arrays and ranges. A user's aggregate is as volatile as the most volatile of the functions it is made of (`i` < `s` <
+/// signature, also inside of rows, arrays and ranges; then OIDs, schemas and names of the functions that an operator, cast or aggregate of users is made of. A user's aggregate is as volatile as the most volatile of the functions it is made of (`i` < `s` <
 /// `v`), and written in the language of one of them that is not C, if there is any.
 pub(super) const FUNCTIONS: &str = with_called!(
     "\
@@ -240,35 +240,45 @@ SELECT p.oid, n.nspname, p.proname, COALESCE(g.volatility, p.provolatile::pg_cat
     CASE WHEN p.oid >= 16384 THEN ARRAY(
         SELECT DISTINCT k.function FROM checked k
         WHERE k.type = p.prorettype OR k.type = ANY (p.proargtypes) OR k.type = ANY (p.proallargtypes)
-        ORDER BY 1) END
+        ORDER BY 1) END, g.oids, g.schemas, g.names
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
     JOIN pg_catalog.pg_language l ON l.oid = p.prolang
     LEFT JOIN LATERAL (
         SELECT pg_catalog.max(f.provolatile::pg_catalog.text) AS volatility,
-            pg_catalog.max(m.lanname::pg_catalog.text) FILTER (WHERE m.lanname NOT IN ('c', 'internal')) AS language
+            pg_catalog.max(m.lanname::pg_catalog.text) FILTER (WHERE m.lanname NOT IN ('c', 'internal')) AS language,
+            pg_catalog.array_agg(f.oid ORDER BY f.oid) AS oids,
+            pg_catalog.array_agg(s.nspname::pg_catalog.text ORDER BY f.oid) AS schemas,
+            pg_catalog.array_agg(f.proname::pg_catalog.text ORDER BY f.oid) AS names
         FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc f ON f.oid IN (a.aggtransfn, a.aggfinalfn,
                 a.aggcombinefn, a.aggserialfn, a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)
             JOIN pg_catalog.pg_language m ON m.oid = f.prolang
+            JOIN pg_catalog.pg_namespace s ON s.oid = f.pronamespace
         WHERE p.prokind = 'a' AND p.oid >= 16384 AND a.aggfnoid = p.oid) g ON true
 UNION ALL
 SELECT o.oid, n.nspname, o.oprname, p.provolatile::pg_catalog.text, l.lanname, p.prosecdef, 'f', o.oprresult,
-    p.pronargs, false, pg_catalog.concat_ws('/', o.xmin, p.xmin), NULL, NULL, NULL, p.oid, NULL, NULL, NULL
+    p.pronargs, false, pg_catalog.concat_ws('/', o.xmin, p.xmin), NULL, NULL, NULL, p.oid, NULL, NULL, NULL,
+    ARRAY[p.oid], ARRAY[s.nspname::pg_catalog.text], ARRAY[p.proname::pg_catalog.text]
 FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
     JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+    JOIN pg_catalog.pg_namespace s ON s.oid = p.pronamespace
 WHERE o.oid >= 16384
 UNION ALL
 SELECT c.oid, n.nspname, 'cast:' || t.typname, p.provolatile::pg_catalog.text, l.lanname, p.prosecdef, 'f',
-    c.casttarget, p.pronargs, false, pg_catalog.concat_ws('/', c.xmin, p.xmin), NULL, NULL, NULL, p.oid, NULL, NULL, NULL
+    c.casttarget, p.pronargs, false, pg_catalog.concat_ws('/', c.xmin, p.xmin), NULL, NULL, NULL, p.oid, NULL, NULL, NULL,
+    ARRAY[p.oid], ARRAY[s.nspname::pg_catalog.text], ARRAY[p.proname::pg_catalog.text]
 FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
     JOIN pg_catalog.pg_type t ON t.oid IN (c.castsource, c.casttarget)
         AND (t.oid >= 16384 OR GREATEST(c.castsource, c.casttarget) < 16384)
     JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang
-WHERE p.oid >= 16384
+    JOIN pg_catalog.pg_namespace s ON s.oid = p.pronamespace
+WHERE p.oid >= 16384 OR c.oid >= 16384
 UNION ALL
 SELECT t.oid, n.nspname, 'cast:' || t.typname, p.provolatile::pg_catalog.text, l.lanname, p.prosecdef, 'f', t.oid,
-    p.pronargs, false, p.xmin::pg_catalog.text, NULL, NULL, NULL, p.oid, NULL, NULL, NULL
+    p.pronargs, false, p.xmin::pg_catalog.text, NULL, NULL, NULL, p.oid, NULL, NULL, NULL,
+    ARRAY[p.oid], ARRAY[s.nspname::pg_catalog.text], ARRAY[p.proname::pg_catalog.text]
 FROM checked k JOIN pg_catalog.pg_type t ON t.oid = k.type JOIN pg_catalog.pg_proc p ON p.oid = k.function
     JOIN pg_catalog.pg_language l ON l.oid = p.prolang JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+    JOIN pg_catalog.pg_namespace s ON s.oid = p.pronamespace
 ORDER BY 1, 3, 15"
 );
 

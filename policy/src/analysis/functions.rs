@@ -152,6 +152,7 @@ impl<'a> Walker<'a> {
             result = read.clone().and(arguments);
         }
         for (_, function) in candidates.iter().filter(|(_, function)| !function.built_in) {
+            self.behind(function);
             if !matches!(executes, Hidden::Read(_)) || !function.is_in_c() {
                 result.absorb(&self.invoke_user(name, function, arguments, shadowed));
             }
@@ -198,6 +199,26 @@ impl<'a> Walker<'a> {
             return Lineage::Unknown("it comes from a function that reads on its own");
         }
         if builtins::is_blind(name) { Lineage::CLEAR } else { arguments.clone() }
+    }
+
+    /// A user's operator, cast or aggregate calls the functions that it is made of. What an extension has in C for its own
+    /// types computes.
+    fn behind(&mut self, function: &Function) {
+        let computes = function.is_in_c() && function.volatility != Volatility::Volatile;
+        for behind in &function.behind {
+            let QualifiedName { schema, name } = &behind.name;
+            if self.catalog().user_function(behind.oid).is_some() {
+                if !computes {
+                    self.is_called(behind.oid);
+                }
+                continue;
+            }
+            self.function(schema, name);
+            if builtins::is_dangerous(name) || builtins::runs_queries(name) {
+                self.may_write(&Lineage::Unknown("a function of the server reads on its own"));
+                self.reads(&Lineage::Unknown("a function of the server reads on its own"));
+            }
+        }
     }
 
     pub(super) fn invoke_user(
@@ -260,6 +281,7 @@ impl<'a> Walker<'a> {
             if name == "#=" && self.catalog().has_checked_types() {
                 self.effect(Effect::FunctionCall);
             }
+            self.behind(function);
             // Operators of extensions compute.
             if !function.is_in_c() || function.volatility == Volatility::Volatile {
                 self.function(&schema, name);

@@ -104,6 +104,7 @@ mod tests {
             doubted: false,
             body: None,
             prelude: None,
+            behind: Box::default(),
         };
         ("public".to_owned(), name.to_owned(), function)
     }

@@ -239,3 +239,77 @@ async fn a_parameter_that_runs_code_is_not_bound_unasked() {
     let left: i64 = direct.query_one("SELECT count(*) FROM payments", &[]).await.expect("count").get(0);
     assert_eq!(left, 833);
 }
+
+const NAMED: &str = r#"
+[[rules]]
+name = "not-that-one"
+functions = ["public.secret_sauce", "pg_catalog.pg_ls_dir"]
+action = "deny"
+"#;
+
+/// A rule on a function finds it behind whatever calls it by another name.
+#[tokio::test]
+async fn a_function_is_found_behind_operators_casts_aggregates_triggers_and_defaults() {
+    let proxy = Proxy::start(NAMED).await;
+    let direct = proxy.database.direct().await;
+    let code = "CREATE FUNCTION secret_sauce(int, int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN 1; END';
+        CREATE FUNCTION secret_sauce(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN 1; END';
+        CREATE FUNCTION secret_sauce() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+        CREATE FUNCTION plain(int, int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN 1; END';
+        CREATE FUNCTION within(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT secret_sauce($1, $2)';
+        CREATE OPERATOR public.<~> (LEFTARG = int, RIGHTARG = int, FUNCTION = secret_sauce);
+        CREATE OPERATOR public.<+> (LEFTARG = int, RIGHTARG = int, FUNCTION = plain);
+        CREATE OPERATOR public.<-> (LEFTARG = int, RIGHTARG = int, FUNCTION = within);
+        CREATE OPERATOR public.!! (RIGHTARG = text, FUNCTION = pg_ls_dir);
+        CREATE AGGREGATE by_state(int) (SFUNC = secret_sauce, STYPE = int);
+        CREATE AGGREGATE by_final(int) (SFUNC = plain, STYPE = int, FINALFUNC = secret_sauce);
+        CREATE AGGREGATE by_combine(int) (SFUNC = plain, STYPE = int, COMBINEFUNC = secret_sauce, PARALLEL = SAFE);
+        CREATE AGGREGATE by_moving(int) (SFUNC = plain, STYPE = int, MSFUNC = plain, MSTYPE = int, MINVFUNC = plain,
+            MFINALFUNC = secret_sauce);
+        CREATE AGGREGATE harmless(int) (SFUNC = plain, STYPE = int);
+        CREATE TYPE parcel AS (n int);
+        CREATE FUNCTION unpack(parcel) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT secret_sauce(1)';
+        CREATE CAST (parcel AS int) WITH FUNCTION unpack(parcel);
+        CREATE DOMAIN checked AS int CHECK (secret_sauce(VALUE) = 1);
+        CREATE TABLE watched (n int); CREATE TABLE filled (m int, n int DEFAULT secret_sauce(1));
+        CREATE TABLE indexed (n int); CREATE INDEX ON indexed (secret_sauce(n));
+        CREATE TRIGGER watch BEFORE INSERT ON watched FOR EACH ROW EXECUTE FUNCTION secret_sauce();
+        CREATE TABLE calm (n int DEFAULT plain(1, 2));
+        GRANT ALL ON watched, filled, indexed, calm TO PUBLIC";
+    direct.batch_execute(code).await.expect("definitions");
+    let client = proxy.client("alice").await;
+    assert_eq!(client.refusal("SELECT does_not_exist_4711()").await.code().code(), "42883");
+    for statement in [
+        "SELECT secret_sauce(1)",
+        "SELECT 1 <~> 2",
+        "SELECT 1 OPERATOR(public.<~>) 2",
+        "SELECT 1 <-> 2",
+        "SELECT !! '/'",
+        "SELECT 1 WHERE 1 <~> ANY (ARRAY[1])",
+        "SELECT by_state(1)",
+        "SELECT public.by_final(1) FROM products",
+        "SELECT by_combine(1) OVER () FROM products",
+        "SELECT by_moving(n) OVER (ROWS 1 PRECEDING) FROM generate_series(1, 2) n",
+        "WITH w AS (SELECT by_state(1)) SELECT 1",
+        "SELECT ROW(1)::parcel::int",
+        "SELECT CAST(ROW(1)::parcel AS int)",
+        "SELECT 1::checked",
+        "INSERT INTO watched VALUES (1)",
+        "INSERT INTO filled (m) VALUES (1)",
+        "INSERT INTO indexed VALUES (1)",
+        "COPY watched FROM PROGRAM 'echo 1'",
+    ] {
+        let refusal = client.refusal(statement).await;
+        assert_eq!(refusal.message(), "statement denied by rule \"not-that-one\"", "{statement}");
+    }
+    for (statement, value) in [
+        ("SELECT 1 <+> 2", "1"),
+        ("SELECT harmless(1)", "1"),
+        ("SELECT sum(id) > 0 FROM products", "t"),
+        ("SELECT '1'::int + 2 - 3 * 1", "0"),
+        ("SELECT '1'::money::numeric > 0", "t"),
+        ("INSERT INTO calm DEFAULT VALUES RETURNING n", "1"),
+    ] {
+        assert_eq!(client.value(statement).await.as_deref(), Some(value), "{statement}");
+    }
+}

@@ -220,6 +220,7 @@ fn function(
         doubted: false,
         body: None,
         prelude: None,
+        behind: Box::default(),
         kind: 'f',
         returns,
         arguments: 1,

@@ -214,6 +214,7 @@ pub fn catalog(version: u64) -> Catalog {
             doubted: false,
             body: None,
             prelude: None,
+            behind: Box::default(),
             kind: 'f',
             returns: 25,
             arguments: 1,
