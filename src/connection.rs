@@ -39,6 +39,8 @@ const CANCEL_NOTICE: Duration = Duration::from_secs(5);
 
 /// How long a client may take to read its greeting, or why there is none.
 const GREETING: Duration = Duration::from_secs(10);
+/// The ParameterStatus that tells who was logged in.
+const LOGIN_ROLE: &str = "session_authorization";
 
 /// A client that was just accepted.
 pub(crate) struct Newcomer {
@@ -115,7 +117,7 @@ async fn begin(mut handshake: Box<ClientHandshake>, shared: &Arc<Shared>) -> Opt
         }
     };
     let name = shared.session_name();
-    let identity = identity(&handshake, &name, shared);
+    let mut identity = identity(&handshake, &name, shared);
     let connected = match connect(&mut handshake, &identity.subject, shared).await {
         Ok(connected) => connected,
         Err(refusal) => {
@@ -124,6 +126,7 @@ async fn begin(mut handshake: Box<ClientHandshake>, shared: &Arc<Shared>) -> Opt
         }
     };
     let (database, upstream, origin) = connected;
+    identity.login_role = upstream.parameters.iter().find(|(name, _)| name == LOGIN_ROLE).map(|(_, role)| role.clone());
     let bell = Arc::<Bell>::default();
     let process_id = upstream.cancel.process_id();
     let (entered, orders) = shared.sessions.enter(&name, connected_as(&identity, process_id), Arc::clone(&bell));
@@ -179,7 +182,8 @@ fn identity(handshake: &ClientHandshake, name: &str, shared: &Shared) -> Identit
         application: parameter(handshake, "application_name").unwrap_or_default().to_owned(),
     };
     let session = name.to_owned();
-    Identity { subject, session, client_address: handshake.peer.clone(), public_url: shared.public_url() }
+    let (client_address, public_url) = (handshake.peer.clone(), shared.public_url());
+    Identity { subject, session, client_address, public_url, login_role: None }
 }
 
 fn connected_as(identity: &Identity, process_id: Option<i32>) -> Connected {

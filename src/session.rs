@@ -24,6 +24,7 @@ mod held;
 pub(crate) mod hopeless;
 pub(crate) mod justification;
 mod keeping;
+mod login_role;
 mod looking;
 pub mod machine;
 pub(crate) mod messages;

@@ -79,6 +79,7 @@ pub fn machine() -> Machine {
         session: "s-1".to_owned(),
         client_address: "127.0.0.1".to_owned(),
         public_url: "http://countersign.test".to_owned(),
+        login_role: Some("shop_rw".to_owned()),
     };
     Machine::new(identity, bytes::BytesMut::new(), bytes::BytesMut::new())
 }

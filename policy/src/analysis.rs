@@ -44,6 +44,7 @@ mod rebound;
 mod redefined;
 mod relations;
 mod rewrite;
+mod roles;
 mod second_opinion;
 mod settings;
 pub(crate) mod shape;
@@ -52,6 +53,7 @@ mod tells;
 mod utility;
 mod walker;
 
+pub use self::roles::ChangedRole;
 pub use cache::AnalysisCache;
 pub use collected::Collects;
 pub use copy::{CopyFormat, ForceQuote};
@@ -239,6 +241,8 @@ pub struct StatementAnalysis {
     pub not_understood: Option<NotUnderstood>,
     /// What it changes in the session that later statements depend on, in order.
     pub session_changes: Vec<SessionChange>,
+    /// Roles that it alters, renames, drops, or takes what they own from.
+    pub changed_roles: Vec<ChangedRole>,
     /// Columns whose values decide which rows come back or in which order (WHERE, JOIN, GROUP BY, ORDER BY, …), or whether
     /// the statement fails.
     pub predicates: Lineage,

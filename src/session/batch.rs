@@ -132,6 +132,9 @@ impl Machine {
         if let Some(setting) = names::changes_reading(&asked.analysis) {
             return Some(messages::pinned(setting));
         }
+        if let Some(refusal) = self.changes_login_role(&asked.analysis, around) {
+            return Some(refusal);
+        }
         if let Some(wrong) = names::wrong_choice(&asked.analysis) {
             return Some(messages::wrong_choice(&wrong));
         }

@@ -253,6 +253,13 @@ pub(super) fn pinned(setting: &str) -> Bytes {
     error(sqlstate::CANT_CHANGE_RUNTIME_PARAM, &message, None, Some(hint))
 }
 
+pub(super) fn login_role() -> Bytes {
+    let message = "the role that the proxy logs in with cannot be changed through the proxy";
+    let detail = "ALTER, RENAME, DROP and DROP OWNED of it could keep the proxy from logging in again.";
+    let hint = "Name another role, or change it on a direct connection, together with the configuration of the proxy.";
+    error(sqlstate::INSUFFICIENT_PRIVILEGE, message, Some(detail), Some(hint))
+}
+
 pub(super) fn not_supported(message: &str) -> Bytes {
     error(sqlstate::FEATURE_NOT_SUPPORTED, message, None, None)
 }

@@ -128,6 +128,9 @@ impl Machine {
         if let Some(setting) = names::changes_reading(analysis) {
             return ("deny", Meaning::Refuse(messages::pinned(setting)));
         }
+        if let Some(refusal) = self.changes_login_role(analysis, around) {
+            return refused(refusal);
+        }
         if let Some(wrong) = names::wrong_choice(analysis) {
             return ("error", Meaning::Refuse(messages::wrong_choice(&wrong)));
         }

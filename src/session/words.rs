@@ -52,6 +52,8 @@ pub struct Identity {
     pub client_address: String,
     /// Base of links to access requests.
     pub public_url: String,
+    /// The role that was logged in upstream, as the upstream says.
+    pub login_role: Option<String>,
 }
 
 /// What the session asks its driver to do, in order.

@@ -17,6 +17,7 @@ use crate::name::QualifiedName;
 impl Walker<'_> {
     pub(super) fn definition_statement(&mut self, kind: &NodeEnum) {
         self.changes(SessionChange::Catalog);
+        self.changes_roles(kind);
         match kind {
             NodeEnum::DropStmt(drop) => self.drop(drop),
             NodeEnum::TruncateStmt(truncate) => {

@@ -260,6 +260,7 @@ impl<'a> Walker<'a> {
         for change in &inner.session_changes {
             self.changes(change.clone());
         }
+        inner.changed_roles.iter().for_each(|role| self.changes_role(role.clone()));
     }
 
     /// Adds what the inner statement names, without its effects on the statement. `instead`, when not empty, replaces

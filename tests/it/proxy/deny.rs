@@ -4,6 +4,7 @@ use bytes::BytesMut;
 use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend;
 
+use crate::support::client::refusal_of;
 use crate::support::config::WRITES_HELD;
 use crate::support::proxy::Proxy;
 use crate::support::wire::{Pipeline, tags};
@@ -312,4 +313,64 @@ async fn a_function_is_found_behind_operators_casts_aggregates_triggers_and_defa
     ] {
         assert_eq!(client.value(statement).await.as_deref(), Some(value), "{statement}");
     }
+}
+
+/// What keeps the proxy from logging in again is for nobody, whatever the rules allow.
+#[tokio::test]
+async fn the_role_of_the_proxy_is_not_changed_through_it() {
+    let proxy = Proxy::start("").await;
+    let direct = proxy.database.direct().await;
+    let code = "CREATE FUNCTION lockout() RETURNS void LANGUAGE sql AS 'ALTER ROLE shop_rw PASSWORD NULL'";
+    direct.batch_execute(code).await.expect("a function");
+    let client = proxy.client("alice").await;
+    let message = "the role that the proxy logs in with cannot be changed through the proxy";
+    for statement in [
+        "ALTER ROLE shop_rw PASSWORD 'x'",
+        "alter user SHOP_RW with encrypted password 'x'",
+        "ALTER ROLE \"shop_rw\" NOLOGIN",
+        "ALTER ROLE U&\"sh\\006fp_rw\" VALID UNTIL '2000-01-01'",
+        "ALTER ROLE U&\"sh!006fp_rw\" UESCAPE '!' CONNECTION LIMIT 0",
+        "ALTER ROLE CURRENT_USER PASSWORD 'x'",
+        "ALTER ROLE CURRENT_ROLE PASSWORD 'x'",
+        "ALTER USER SESSION_USER SET search_path = evil",
+        "ALTER /* x */ ROLE shop_rw IN DATABASE shop SET role = 'none'",
+        "ALTER ROLE ALL SET default_transaction_read_only = on",
+        "ALTER ROLE shop_rw RESET ALL",
+        "ALTER ROLE shop_rw RENAME TO mine",
+        "ALTER GROUP shop_rw RENAME TO mine",
+        "ALTER GROUP shop_rw ADD USER alice",
+        "DROP ROLE IF EXISTS nobody_4711, shop_rw",
+        "DROP USER shop_rw",
+        "DROP OWNED BY shop_rw",
+        "DROP OWNED BY CURRENT_USER CASCADE",
+        "SELECT 1; ALTER ROLE shop_rw PASSWORD 'x'",
+        "BEGIN; SET LOCAL ROLE none; ALTER ROLE CURRENT_USER PASSWORD 'x'; COMMIT",
+        "SELECT lockout()",
+        "UPDATE pg_authid SET rolpassword = NULL WHERE rolname = 'shop_rw'",
+        "DELETE FROM pg_catalog.pg_db_role_setting",
+    ] {
+        let refusal = client.refusal(statement).await;
+        assert_eq!((refusal.code().code(), refusal.message()), ("42501", message), "{statement}");
+    }
+    let refused = client.client.execute("ALTER ROLE shop_rw PASSWORD 'x'", &[]).await.expect_err("refused");
+    assert_eq!(refusal_of(refused).message(), message, "in the extended protocol");
+    client.client.simple_query("SET countersign.batch = on; BEGIN").await.expect("a batch");
+    assert_eq!(client.refusal("ALTER ROLE shop_rw PASSWORD 'x'").await.message(), message);
+    client.client.simple_query("ROLLBACK").await.expect("an end");
+
+    // These are the server's to refuse: its role may not do them.
+    for statement in
+        ["ALTER ROLE somebody_else_4711 PASSWORD 'x'", "DROP ROLE somebody_else_4711", "CREATE ROLE one_more"]
+    {
+        assert_ne!(client.refusal(statement).await.message(), message, "{statement}");
+    }
+    for statement in [
+        "ALTER TABLE payments ALTER COLUMN id SET STATISTICS 10",
+        "SELECT rolname FROM pg_roles LIMIT 1",
+        "SELECT 'alter role shop_rw'",
+    ] {
+        client.client.simple_query(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+    assert!(!proxy.database.log().contains(": ALTER ROLE shop_rw"), "nothing of it arrived");
+    drop(proxy.client("bob").await);
 }

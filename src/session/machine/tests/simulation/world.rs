@@ -193,6 +193,7 @@ impl World {
             session: format!("s-{}", self.sessions),
             client_address: "local".to_owned(),
             public_url: "http://countersign.test".to_owned(),
+            login_role: Some("shop_rw".to_owned()),
         };
         Seat::new(identity, self.around())
     }
