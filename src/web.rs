@@ -30,6 +30,7 @@ mod peer;
 mod problem;
 mod ready;
 mod remarks;
+mod room;
 mod run;
 mod server;
 mod session;
@@ -260,6 +261,18 @@ struct Health {
     status: &'static str,
     /// `ok` or `unreachable`.
     store: &'static str,
+}
+
+/// The answer of `GET /livez`.
+#[derive(Serialize, ToSchema)]
+struct Live {
+    /// Always `ok`.
+    status: &'static str,
+}
+
+/// Asks nothing of disk, store or database: no restart would bring one of them back.
+async fn live() -> Json<Live> {
+    Json(Live { status: "ok" })
 }
 
 async fn health(State(state): State<ApiState>) -> Result<Json<Health>, Problem> {

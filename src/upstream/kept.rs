@@ -21,8 +21,10 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 const AGE_MAX: Duration = Duration::from_secs(3600);
 /// One that has waited for longer is asked whether it is still there.
 const FRESH: Duration = Duration::from_secs(2);
-/// How long an upstream may take to forget a client, or to answer that it is there.
+/// How long an upstream may take to forget a client.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a client waits for connections to answer that they are there, however many are asked.
+const ASKING_MAX: Duration = Duration::from_secs(2);
 
 /// Returns a row, which is unexpected, when the session has a schema of temporary tables, be it empty.
 const NOT_UNLESS_CLEAN: &str = "SELECT WHERE pg_catalog.pg_my_temp_schema() <> 0::pg_catalog.oid";
@@ -64,13 +66,17 @@ impl Kept {
         self.limit
     }
 
-    /// The one that was used last of those that were opened with these settings, if it is still there.
+    /// The one that was used last of those that were opened with these settings, if it is still there. When an upstream does
+    /// not answer in time, none that would have to be asked is kept any longer.
     pub(crate) async fn take(&self, settings: &Settings) -> Option<(Upstream, Origin)> {
+        let until = Instant::now() + ASKING_MAX;
         loop {
             let waiting = self.take_one(settings)?;
-            let since = waiting.since;
-            if let Some(found) = waiting.wake(since.elapsed() > FRESH).await {
-                return Some(found);
+            let is_asked = waiting.since.elapsed() > FRESH;
+            match waiting.wake(is_asked.then_some(until)).await {
+                Awoken::Here(found) => return Some(*found),
+                Awoken::Gone => {}
+                Awoken::Silent => self.lock().retain(|kept| kept.since.elapsed() <= FRESH),
             }
         }
     }
@@ -122,23 +128,35 @@ impl Kept {
     }
 }
 
+/// What became of a connection that has waited.
+enum Awoken {
+    Here(Box<(Upstream, Origin)>),
+    /// Its upstream has closed it, or said something.
+    Gone,
+    /// Its upstream does not answer.
+    Silent,
+}
+
 impl Waiting {
     fn is_over(&self) -> bool {
         self.since.elapsed() > IDLE_MAX || self.origin.born.elapsed() > AGE_MAX
     }
 
-    /// `None` when its upstream has closed it, or said something.
-    async fn wake(self, asked: bool) -> Option<(Upstream, Origin)> {
+    /// Asks whether it is still there if there is a time until when.
+    async fn wake(self, asked: Option<Instant>) -> Awoken {
         let Self { origin, stream, cancel, .. } = self;
         if !stream.is_silent() {
-            return None;
+            return Awoken::Gone;
         }
         let mut upstream = Upstream { stream, unread: BytesMut::new(), parameters: origin.parameters.clone(), cancel };
-        if asked {
-            let answered = tokio::time::timeout(PATIENCE, exchange(upstream, "", &origin)).await;
-            upstream = answered.ok()?.ok()?;
+        if let Some(until) = asked {
+            upstream = match tokio::time::timeout_at(until.into(), exchange(upstream, "", &origin)).await {
+                Ok(Ok(upstream)) => upstream,
+                Ok(Err(_broken)) => return Awoken::Gone,
+                Err(_elapsed) => return Awoken::Silent,
+            };
         }
-        Some((upstream, origin))
+        Awoken::Here(Box::new((upstream, origin)))
     }
 }
 
@@ -184,3 +202,6 @@ async fn exchange(upstream: Upstream, text: &str, origin: &Origin) -> Result<Ups
     let parameters = origin.parameters.clone();
     Ok(Upstream { stream: wire.stream, unread: BytesMut::new(), parameters, cancel })
 }
+
+#[cfg(test)]
+mod tests;

@@ -176,6 +176,9 @@ fn of_notifications() -> Vec<Endpoint> {
 fn open() -> Vec<Endpoint> {
     vec![
         Endpoint::get("/api/openapi.json", "openapi", openapi::show).does("This document").answers::<Document>(),
+        Endpoint::get("/livez", "liveness", super::live)
+            .does("Whether the process answers, whatever else is away")
+            .answers::<super::Live>(),
         Endpoint::get("/healthz", "health", super::health)
             .does("Whether the process serves")
             .answers::<super::Health>()

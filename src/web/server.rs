@@ -5,22 +5,25 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::events::Leaving;
 use super::peer::Peer;
+use super::room::{Place, Room, Watch};
 use super::{ApiState, router};
 
-/// Connections served at the same time; further ones wait to be accepted.
+/// Connections at the same time. For one more, one on which nothing is served is ended.
 const CONNECTIONS_MAX: usize = 2048;
 
 /// How long the header of a call may take, and a connection may be idle between calls.
@@ -44,18 +47,32 @@ pub async fn serve(
     state: ApiState,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
+    serve_at_most(CONNECTIONS_MAX, listener, state, shutdown).await
+}
+
+pub(super) async fn serve_at_most(
+    most: usize,
+    listener: TcpListener,
+    state: ApiState,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "API listens");
     let router = router(state);
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let room = Room::new(most);
     let (farewell, leaving) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
-        // All branches are cancel safe: a permit and a connection are either taken or not.
+        // All branches are cancel safe: a connection is either taken or not.
         tokio::select! {
-            (stream, peer, permit) = accept(&listener, &room) => {
-                let router = router.clone().layer(Extension(Peer(peer))).layer(Extension(Leaving(leaving.clone())));
-                connections.spawn(connection(stream, router, leaving.clone(), permit));
+            (stream, peer) = accept(&listener) => {
+                let Some(place) = room.enter(peer.ip()) else {
+                    tracing::warn!("connection refused: calls are served on as many as there may be");
+                    continue;
+                };
+                let router = router.clone().layer(middleware::from_fn_with_state(place.watch(), watched));
+                let router = router.layer(Extension(Peer(peer))).layer(Extension(Leaving(leaving.clone())));
+                connections.spawn(connection(stream, router, leaving.clone(), place));
             }
             Some(_ended) = connections.join_next() => {}
             () = &mut shutdown => break,
@@ -70,15 +87,15 @@ pub async fn serve(
     Ok(())
 }
 
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
-    // The semaphore is never closed, so the permit is always there.
-    let permit = Arc::clone(room).acquire_owned().await.ok();
+async fn watched(axum::extract::State(watch): axum::extract::State<Watch>, request: Request, next: Next) -> Response {
+    let answer = next.run(watch.arrives(request)).await;
+    watch.answers(answer)
+}
+
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => return (stream, peer, permit),
+            Ok(accepted) => return accepted,
             Err(error) => {
                 tracing::warn!(error = %error, "could not accept API connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -87,21 +104,20 @@ async fn accept(
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    router: Router,
-    mut leaving: watch::Receiver<bool>,
-    _permit: Option<OwnedSemaphorePermit>,
-) {
+async fn connection(stream: TcpStream, router: Router, mut leaving: watch::Receiver<bool>, place: Place) {
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut serving = std::pin::pin!(serving);
-    // Both are cancel safe: the connection is polled on, and the signal stays set.
+    // All are cancel safe: the connection is polled on, and the signals stay set.
     let ended = tokio::select! {
         ended = serving.as_mut() => Some(ended),
+        () = place.lost() => {
+            tracing::debug!("API connection ended to make room");
+            return;
+        }
         () = async { drop(leaving.wait_for(|leaving| *leaving).await) } => None,
     };
     let ended = match ended {

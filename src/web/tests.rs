@@ -14,6 +14,7 @@ mod looks;
 mod notifications;
 mod oidc;
 mod page;
+mod room;
 mod slack;
 mod table;
 
@@ -33,6 +34,11 @@ struct Site {
 
 impl Site {
     async fn start() -> Self {
+        Self::with_room(100).await
+    }
+
+    /// One that has so many connections at a time.
+    async fn with_room(most: usize) -> Self {
         crate::telemetry::install_crypto_provider();
         let bench = Bench::new();
         let state = bench.site();
@@ -40,7 +46,7 @@ impl Site {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(serve(listener, state, async {
+        let served = tokio::spawn(server::serve_at_most(most, listener, state, async {
             let _dropped = stopped.await;
         }));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -207,6 +213,7 @@ async fn lists_show_what_concerns_the_caller() {
 #[tokio::test]
 async fn health_and_metrics_need_no_token() {
     let site = Site::start().await;
+    assert_eq!(site.get("/livez", "").await, (200, json!({"status": "ok"})));
     assert_eq!(site.get("/healthz", "").await, (200, json!({"status": "ok", "store": "ok"})));
     assert_eq!(site.get("/metrics", "").await.0, 200);
     site.stop().await;
