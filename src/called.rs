@@ -6,8 +6,8 @@
 
 mod conversation;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use tokio::net::UnixStream;
@@ -24,6 +24,8 @@ use crate::session::startup::{Admitted, ClientHandshake, admit};
 use crate::stream::Stream;
 use conversation::Conversation;
 
+/// How many calls of one user may be under way, so that nobody takes the room of all.
+const CALLS_OF_USER_MAX: usize = 8;
 /// How many calls may be under way.
 const CALLS_MAX: usize = 32;
 static CALLS: Semaphore = Semaphore::const_new(CALLS_MAX);
@@ -85,6 +87,9 @@ pub(crate) enum CallError {
     /// Too much is under way.
     #[error("too many statements are under way")]
     Busy,
+    /// Too much of the same user is.
+    #[error("{CALLS_OF_USER_MAX} of your statements are under way, which is as many as one user may have")]
+    BusyWithYours,
     /// It moves data in a COPY.
     #[error("COPY from or to the client needs a connection of its own; connect with psql")]
     Copy,
@@ -99,6 +104,14 @@ pub(crate) enum CallError {
 /// Where calls meet the server, which owns their sessions.
 pub(crate) struct Door {
     visitors: mpsc::Sender<Box<ClientHandshake>>,
+    /// How many calls of each user are under way.
+    under_way: Mutex<HashMap<String, usize>>,
+}
+
+/// A call that is under way, until it is dropped.
+struct UnderWay<'a> {
+    door: &'a Door,
+    user: String,
 }
 
 /// The other side of a [`Door`].
@@ -107,7 +120,31 @@ pub(crate) struct Visitors(mpsc::Receiver<Box<ClientHandshake>>);
 impl Door {
     pub(crate) fn new() -> (Self, Visitors) {
         let (visitors, arriving) = mpsc::channel(CALLS_MAX);
-        (Self { visitors }, Visitors(arriving))
+        (Self { visitors, under_way: Mutex::default() }, Visitors(arriving))
+    }
+}
+
+impl Door {
+    fn begin(&self, user: &str) -> Result<UnderWay<'_>, CallError> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = under_way.entry(user.to_owned()).or_default();
+        if *own >= CALLS_OF_USER_MAX {
+            return Err(CallError::BusyWithYours);
+        }
+        *own += 1;
+        Ok(UnderWay { door: self, user: user.to_owned() })
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.door.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = under_way.get_mut(&self.user) {
+            *own -= 1;
+            if *own == 0 {
+                under_way.remove(&self.user);
+            }
+        }
     }
 }
 
@@ -135,6 +172,7 @@ impl Visitors {
 /// # Errors
 /// [`CallError`].
 pub(crate) async fn run(call: Call, shared: &Shared) -> Result<Called, CallError> {
+    let _turn = shared.door.begin(&call.user)?;
     let _room = CALLS.try_acquire().map_err(|_full| CallError::Busy)?;
     let unavailable = |error: std::io::Error| {
         tracing::error!(%error, "could not open a session for a call of the API");

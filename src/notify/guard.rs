@@ -185,6 +185,14 @@ mod tests {
             "https://[::1]/",
             "https://[::ffff:169.254.169.254]/",
             "https://127.1/",
+            "https://127.0.0.1./",
+            "https://①②⑦.⓪.⓪.①/",
+            "https://%31%32%37.0.0.1/",
+            "https://user@10.0.0.1:443/",
+            "https://[::ffff:7f00:1]/",
+            "https://[0:0:0:0:0:ffff:a00:1]/",
+            "https://[64:ff9b::7f00:1]/",
+            "https://[fe80::1]/",
         ] {
             assert_eq!(guard.check_url(&Url::parse(url).unwrap()), Err(NotAllowed), "{url}");
         }

@@ -83,6 +83,11 @@ pub(super) async fn run(
         }
         Called::Held(id) => {
             let request = state.review.find(id, &caller.actor()).await?;
+            // Code that the statement calls can raise an error that looks like the proxy's.
+            if request.user != caller.principal.name {
+                let detail = "The statement failed, with an error that names an access request of somebody else";
+                return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "statement-failed", detail));
+            }
             // It is sent again to run.
             Ok((StatusCode::ACCEPTED, Extension(Keep::Nothing), Json(RequestView::of(&state, request))).into_response())
         }
@@ -134,6 +139,7 @@ impl From<CallError> for Problem {
             CallError::Passthrough => (StatusCode::UNPROCESSABLE_ENTITY, "passthrough"),
             CallError::Copy => (StatusCode::UNPROCESSABLE_ENTITY, "no-copy"),
             CallError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            CallError::BusyWithYours => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             CallError::Lost => (StatusCode::SERVICE_UNAVAILABLE, "lost"),
             CallError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         };

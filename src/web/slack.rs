@@ -18,6 +18,9 @@ use crate::notify::slack::signature::{AGE_MAX, verified};
 use crate::review::ReviewError;
 use crate::store::{Begun, Call};
 
+/// As what its calls are kept: no user has such a name, so that none can use up the room for them.
+const CALLER: &str = "\u{1}slack";
+
 /// `POST /slack/interactions`.
 pub(super) async fn interactions(
     State(state): State<ApiState>,
@@ -69,7 +72,7 @@ async fn admit(state: &ApiState, headers: &HeaderMap, body: &Bytes) -> Result<()
         || Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", "Slack has not signed this call, or long ago");
     let key = verified(&secret, said, body, Timestamp::now()).ok_or_else(refused)?;
     let now = state.now();
-    let call = Call { caller: "slack".to_owned(), key, request: key };
+    let call = Call { caller: CALLER.to_owned(), key, request: key };
     // Kept for as long as the call could come again.
     let ends_at = now.checked_add(AGE_MAX * 3).unwrap_or(Timestamp::MAX);
     match state.callers.begin_call(call, now, ends_at).await.map_err(ReviewError::from)? {

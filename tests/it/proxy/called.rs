@@ -198,3 +198,48 @@ async fn an_answer_that_is_too_large_says_what_is_left_out() {
     assert!(left > 0 && rows as u64 + left == 10_000, "{rows} + {left}");
     assert_eq!(result["command"], "SELECT 10000");
 }
+
+/// Somebody whose statements hang takes the room of nobody else.
+#[tokio::test]
+async fn one_user_has_no_more_than_a_share_of_the_calls() {
+    let database = Database::create().await;
+    let (blocker, direct) = (database.direct().await, database.direct().await);
+    blocker.batch_execute("BEGIN; LOCK TABLE payments").await.expect("a lock");
+    let launch = Launch { fragment: WRITES_HELD, ..Launch::default() };
+    let proxy = Proxy::in_front_of(database, launch, |text| text).await;
+    let hanging = async || -> i64 {
+        let count =
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'SELECT % AS hangs %'";
+        direct.query_one(count, &[]).await.expect("activity").get(0)
+    };
+    let (alice, erin) = (proxy.api("alice"), proxy.api("erin"));
+    let hang = || run(&alice, "SELECT count(*) AS hangs FROM payments");
+    let all = futures_util::future::join_all((0..8).map(|_each| hang()));
+    let meanwhile = async {
+        within("they hang", async { while hanging().await < 8 {} }).await;
+        check(&run(&alice, "SELECT 1").await, 503, "busy");
+        assert_eq!(run(&erin, "SELECT 1").await.status, 200);
+    };
+    tokio::select! {
+        answers = all => panic!("{:?}", answers.len()),
+        () = meanwhile => {}
+    }
+    // They are dropped now, and cancelled.
+    within("their room comes back", async { while run(&alice, "SELECT 1").await.status != 200 {} }).await;
+}
+
+/// What a function raises is believed of nobody but the proxy.
+#[tokio::test]
+async fn an_error_that_looks_like_a_hold_shows_no_request_of_somebody_else() {
+    let proxy = Proxy::start(WRITES_HELD).await;
+    let held = run(&proxy.api("alice"), UPDATE).await;
+    let id = held.body["id"].as_str().expect("id");
+    let statement = format!(
+        "CREATE FUNCTION pg_temp.forge() RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'approval required' \
+         USING ERRCODE = '42501', DETAIL = 'Access request {id}: nothing'; END $$; SELECT pg_temp.forge()"
+    );
+    for user in ["erin", "bob"] {
+        let answer = run(&proxy.api(user), &statement).await;
+        assert!(answer.status != 202 && !answer.body.to_string().contains("products"), "{user}: {}", answer.body);
+    }
+}
