@@ -6,7 +6,7 @@
 use bytes::BytesMut;
 use countersign_protocol::backend::{self, TransactionStatus, tag};
 use countersign_protocol::row::Cells;
-use countersign_protocol::{Frame, response};
+use countersign_protocol::{Frame, FrameRef, response};
 
 use super::bytes_in::{LENGTH_MAX, frames_of};
 
@@ -73,7 +73,7 @@ fn error_response(frame: &Frame) {
     let code = backend::error_field(frame.body(), b'C');
     let detail = backend::error_field(frame.body(), b'D');
     let mut out = BytesMut::new();
-    response::keep_fields(&mut out, frame, b"SVC", "hidden");
+    response::keep_fields(&mut out, FrameRef { tag: frame.tag, bytes: &frame.bytes }, b"SVC", "hidden");
     let kept = Frame::take(&mut out, |_| LENGTH_MAX + 64).ok().flatten().expect("a whole frame");
     assert!(out.is_empty() && kept.tag == frame.tag);
     assert_eq!(backend::error_field(kept.body(), b'M'), Some(&b"hidden"[..]), "the message is replaced");

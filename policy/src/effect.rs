@@ -194,7 +194,13 @@ impl Effects {
 
     /// The members in the documented order.
     pub fn iter(self) -> impl Iterator<Item = Effect> {
-        Effect::ALL.iter().copied().filter(move |effect| self.contains(*effect))
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            // Where an effect stands in the list is its bit.
+            let effect = Effect::ALL.get(usize::try_from(rest.trailing_zeros()).ok()?);
+            rest &= rest.wrapping_sub(1);
+            effect.copied()
+        })
     }
 }
 
@@ -215,6 +221,15 @@ impl fmt::Debug for Effects {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_set_yields_its_members_in_the_order_of_the_list() {
+        let all: Effects = Effect::ALL.iter().copied().collect();
+        assert!(all.iter().eq(Effect::ALL.iter().copied()));
+        assert_eq!(Effects::NONE.iter().next(), None);
+        let some = Effects::of(&[Effect::Unknown, Effect::Delete, Effect::Select]);
+        assert!(some.iter().eq([Effect::Select, Effect::Delete, Effect::Unknown]));
+    }
 
     #[test]
     fn the_documented_list_is_the_list() {

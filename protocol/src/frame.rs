@@ -68,6 +68,38 @@ impl Frame {
     }
 }
 
+/// One whole frame, where it stands in the buffer it was read into.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct FrameRef<'a> {
+    /// Type byte.
+    pub tag: u8,
+    /// The frame as it was on the wire, header included.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> FrameRef<'a> {
+    /// The first frame in the buffer, which stays there; `None` while it is not complete.
+    ///
+    /// # Errors
+    /// As [`Header::peek`].
+    pub fn peek(buffer: &'a [u8], limit: impl FnOnce(u8) -> u32) -> Result<Option<Self>, ProtocolError> {
+        let header = Header::peek(buffer, limit)?;
+        Ok(header.and_then(|header| Some(Self { tag: header.tag, bytes: buffer.get(..header.frame_len)? })))
+    }
+
+    /// The body: everything after the length field.
+    #[must_use]
+    pub fn body(&self) -> &'a [u8] {
+        self.bytes.get(HEADER_LEN..).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for FrameRef<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Frame({}, {} bytes)", char::from(self.tag).escape_default(), self.bytes.len())
+    }
+}
+
 impl std::fmt::Debug for Frame {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Frame({}, {} bytes)", char::from(self.tag).escape_default(), self.bytes.len())
@@ -91,7 +123,11 @@ mod tests {
     }
 
     fn take_all(buffer: &mut BytesMut, into: &mut Vec<(u8, Vec<u8>)>) {
-        while let Some(frame) = Frame::take(buffer, |_| 1 << 20).unwrap() {
+        loop {
+            let seen = FrameRef::peek(buffer, |_| 1 << 20).unwrap().map(|frame| (frame.tag, frame.bytes.to_vec()));
+            let taken = Frame::take(buffer, |_| 1 << 20).unwrap();
+            assert_eq!(seen, taken.as_ref().map(|frame| (frame.tag, frame.bytes.to_vec())));
+            let Some(frame) = taken else { return };
             into.push((frame.tag, frame.body().to_vec()));
         }
     }

@@ -20,4 +20,4 @@ pub mod value;
 mod cursor;
 
 pub use error::ProtocolError;
-pub use frame::{Frame, Header};
+pub use frame::{Frame, FrameRef, Header};

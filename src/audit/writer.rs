@@ -232,7 +232,9 @@ impl Writer {
         let start = self.out.len();
         let mut prev = [0; 64];
         hex::encode_to_slice(self.last_hash, &mut prev).map_err(io::Error::other)?;
-        write!(self.out, "{{\"seq\":{},\"prev\":\"", self.next_seq)?;
+        self.out.extend_from_slice(br#"{"seq":"#);
+        self.out.extend_from_slice(itoa::Buffer::new().format(self.next_seq).as_bytes());
+        self.out.extend_from_slice(br#","prev":""#);
         self.out.extend_from_slice(&prev);
         self.out.extend_from_slice(b"\",");
         Ok(start)

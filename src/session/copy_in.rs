@@ -5,9 +5,10 @@
 //! the upstream knows. Invariant: before anything more is sent for the client, it is known which of its messages were read.
 //! Source: PostgreSQL manual, "COPY Operations".
 
+use bytes::Bytes;
 use countersign_protocol::backend;
 use countersign_protocol::frontend::tag;
-use countersign_protocol::{Frame, sqlstate};
+use countersign_protocol::{Frame, FrameRef, sqlstate};
 
 use super::expected::Expected;
 use super::machine::{Machine, Stop};
@@ -47,7 +48,7 @@ pub(super) struct Doubt {
     /// Ours were sent.
     asked: bool,
     /// The last ReadyForQuery since then.
-    kept: Option<Frame>,
+    kept: Option<Bytes>,
     /// CloseComplete has come.
     counted: bool,
 }
@@ -124,7 +125,7 @@ impl Machine {
     }
 
     /// The request that reads CopyData, if one does, has failed with this ErrorResponse.
-    pub(super) fn copy_failed(&mut self, error: &Frame) -> Result<(), Stop> {
+    pub(super) fn copy_failed(&mut self, error: FrameRef<'_>) -> Result<(), Stop> {
         let sent = std::mem::take(&mut self.copy_sent);
         if let Some(frame_tag) = sent.fail
             && is_interruption(error)
@@ -152,7 +153,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn doubt_reply(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
+    pub(super) fn doubt_reply(&mut self, frame: FrameRef<'_>, around: &Surroundings) -> Result<(), Stop> {
         let Some(Expected::CopySyncs(doubt)) = self.expected.front() else { return Err(unexpected(frame)) };
         match frame.tag {
             backend::tag::READY_FOR_QUERY if doubt.counted => {
@@ -160,11 +161,12 @@ impl Machine {
                 self.learn_status(frame, around)
             }
             backend::tag::READY_FOR_QUERY => {
-                let answer = if doubt.asked { doubt.kept.replace(frame.clone()) } else { Some(frame.clone()) };
+                let answer = Bytes::copy_from_slice(frame.bytes);
+                let answer = if doubt.asked { doubt.kept.replace(answer) } else { Some(answer) };
                 if let Some(answer) = answer {
                     // With its Sync the client has ended the pipeline.
                     self.skipping = false;
-                    self.to_client.extend_from_slice(&answer.bytes);
+                    self.to_client.extend_from_slice(&answer);
                 }
                 Ok(())
             }
@@ -178,7 +180,7 @@ impl Machine {
 }
 
 /// Whether the COPY failed because of our CopyFail.
-fn is_interruption(error: &Frame) -> bool {
+fn is_interruption(error: FrameRef<'_>) -> bool {
     let message = backend::error_field(error.body(), b'M').unwrap_or_default();
     message.windows(relay::INTERRUPTION.len()).any(|part| part == relay::INTERRUPTION.as_bytes())
 }

@@ -9,7 +9,7 @@ use countersign_policy::Analysis;
 use countersign_policy::analysis::syntax;
 use countersign_protocol::backend::{self, TransactionStatus, tag};
 use countersign_protocol::frontend::{self, Execute};
-use countersign_protocol::{Frame, Header, frame, sqlstate};
+use countersign_protocol::{FrameRef, Header, frame, sqlstate};
 
 use super::expected::{ExecuteReply, Expected, QueryReply, Run};
 use super::machine::{Machine, Stop};
@@ -117,7 +117,7 @@ impl Machine {
     }
 
     /// Takes in a reply to a Query that is watched over; false when it is to be looked at as any other.
-    pub(super) fn guard_reply(&mut self, frame: &Frame) -> Result<bool, Stop> {
+    pub(super) fn guard_reply(&mut self, frame: FrameRef<'_>) -> Result<bool, Stop> {
         let Some(Expected::Query(reply)) = self.expected.front() else { return Ok(false) };
         let QueryReply { run, completed, failed, plan, guard: Some(guard), .. } = &mut **reply else {
             return Ok(false);
@@ -134,7 +134,7 @@ impl Machine {
                 *plan = ResultPlan::Unknown;
                 *completed = completed.saturating_add(1);
                 match guard.count(if is_counted { affected(command_tag) } else { Some(0) }) {
-                    None => guard.kept = Some((frame.bytes.clone(), command_tag.to_owned())),
+                    None => guard.kept = Some((Bytes::copy_from_slice(frame.bytes), command_tag.to_owned())),
                     Some(error) => {
                         self.to_client.extend_from_slice(&error);
                         run.outcome = Some(Err(sqlstate::LIMIT_EXCEEDED.to_owned()));
@@ -167,7 +167,7 @@ impl Machine {
     }
 
     /// The Query has been answered up to its ReadyForQuery: its transaction is ended, or goes on.
-    fn guarded_has_run(&mut self, ready: &Frame) -> Result<bool, Stop> {
+    fn guarded_has_run(&mut self, ready: FrameRef<'_>) -> Result<bool, Stop> {
         let status = backend::ready_for_query(ready.body())?;
         let Some(Expected::Query(reply)) = self.expected.front() else { return Ok(false) };
         let QueryReply { run, failed, guard: Some(guard), .. } = &mut **reply else { return Ok(false) };
@@ -209,7 +209,7 @@ impl Machine {
     }
 
     /// Takes in an error while a Query is watched over; false when the client is to see it.
-    pub(super) fn guard_error(&mut self, error: &Frame) -> Result<bool, Stop> {
+    pub(super) fn guard_error(&mut self, error: FrameRef<'_>) -> Result<bool, Stop> {
         let Some(Expected::Query(reply)) = self.expected.front() else { return Ok(false) };
         let Some(guard) = &mut reply.guard else { return Ok(false) };
         match guard.phase {

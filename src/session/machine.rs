@@ -270,7 +270,7 @@ impl Machine {
     /// The same of a text that was found to take long, so that [`Machine::step`] left it.
     #[must_use]
     pub fn interrupted(&self) -> Option<usize> {
-        self.lengthy().filter(|_| self.laborious && self.postponed.is_some())
+        (self.laborious && self.postponed.is_some()).then(|| self.lengthy())?
     }
 
     fn has_whole_frame(&self) -> bool {

@@ -3,7 +3,8 @@
 //! Never ends the client's transaction, and never lets it see the answer. Invariant: an answer that is not what was asked for
 //! ends the session.
 
-use countersign_protocol::Frame;
+use bytes::Bytes;
+use countersign_protocol::FrameRef;
 use countersign_protocol::backend::{self, tag};
 
 use super::expected::{Expected, OwnReply};
@@ -30,12 +31,12 @@ impl Machine {
         }
     }
 
-    pub(super) fn own_reply(&mut self, frame: &Frame) -> Result<(), Stop> {
+    pub(super) fn own_reply(&mut self, frame: FrameRef<'_>) -> Result<(), Stop> {
         let Some(Expected::Own(reply)) = self.expected.front() else { return Err(unexpected(frame)) };
         let done = match frame.tag {
             tag::PARSE_COMPLETE | tag::BIND_COMPLETE | tag::COMMAND_COMPLETE => false,
             tag::DATA_ROW => {
-                reply.row = Some(frame.bytes.slice(countersign_protocol::frame::HEADER_LEN..));
+                reply.row = Some(Bytes::copy_from_slice(frame.body()));
                 false
             }
             tag::CLOSE_COMPLETE => {

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use countersign_policy::analysis::StatementAnalysis;
 use countersign_policy::mask::MaskSet;
 use countersign_policy::{Analysis, Effect, Effects};
-use countersign_protocol::Frame;
+use countersign_protocol::FrameRef;
 use countersign_protocol::backend::error_field;
 use countersign_protocol::response::keep_fields;
 
@@ -32,9 +32,9 @@ const CONSTANT: &[&str] = &[
 
 impl Machine {
     /// The message as the client may see it.
-    pub(super) fn scrubbed(&mut self, frame: &Frame, around: &Surroundings) -> Bytes {
+    pub(super) fn scrubbed(&mut self, frame: FrameRef<'_>, around: &Surroundings) -> Bytes {
         if !around.all_masks.touches_database() || is_about_the_text(frame) || !self.concerns_masked(around) {
-            return frame.bytes.clone();
+            return Bytes::copy_from_slice(frame.bytes);
         }
         let mut out = BytesMut::new();
         let message = error_field(frame.body(), b'M').unwrap_or_default();
@@ -74,7 +74,7 @@ impl Machine {
 /// Whether PostgreSQL complains about the statement as it is written, before it has looked at any row: names that there are
 /// not, wrong constants. Only its parser says where in the text; what is raised while rows are read, by a function or a
 /// cast, has no position, and an inner statement's is of another kind.
-fn is_about_the_text(frame: &Frame) -> bool {
+fn is_about_the_text(frame: FrameRef<'_>) -> bool {
     let field = |code: u8| error_field(frame.body(), code);
     let sqlstate = field(b'C').unwrap_or_default();
     let of_parser = sqlstate.starts_with(b"42") || matches!(sqlstate, b"22P02" | b"22007");

@@ -5,7 +5,7 @@
 //! Source: PostgreSQL manual, "Extended Query".
 
 use bytes::Bytes;
-use countersign_protocol::Frame;
+use countersign_protocol::FrameRef;
 use countersign_protocol::backend;
 
 use super::copy_in::CopyIn;
@@ -17,7 +17,7 @@ use super::words::Surroundings;
 use crate::review::Outcome;
 
 impl Machine {
-    pub(super) fn error_response(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
+    pub(super) fn error_response(&mut self, frame: FrameRef<'_>, around: &Surroundings) -> Result<(), Stop> {
         let error = self.scrubbed(frame, around);
         let severity = backend::error_field(frame.body(), b'V').unwrap_or_default();
         if matches!(severity, b"FATAL" | b"PANIC") {

@@ -6,7 +6,7 @@
 
 use bytes::Buf;
 use countersign_protocol::backend::{self, TransactionStatus, tag};
-use countersign_protocol::{Frame, Header, sqlstate};
+use countersign_protocol::{FrameRef, Header, sqlstate};
 
 use super::copy_in::CopyIn;
 use super::copying::Copying;
@@ -44,17 +44,24 @@ impl Machine {
             if self.rows_wait()? {
                 return Ok(());
             }
-            match Header::peek(&self.upstream_in, limit)? {
+            let length = match Header::peek(&self.upstream_in, limit)? {
                 Some(header) if header.frame_len > LOOKED_INTO_MAX => {
                     let hint = "Select fewer or smaller columns.";
                     let message = "a row with masked columns is too large to be masked";
                     return Err(Stop(messages::fatal(sqlstate::LIMIT_EXCEEDED, message, Some(hint))));
                 }
-                Some(_) => {}
-                None => return Ok(()),
-            }
-            let Some(frame) = Frame::take(&mut self.upstream_in, limit)? else { return Ok(()) };
-            self.upstream_frame(&frame, around)?;
+                Some(header) if header.frame_len <= self.upstream_in.len() => header.frame_len,
+                Some(_) | None => return Ok(()),
+            };
+            // The buffer is set aside while one of its frames is looked at: nothing is counted or copied for it.
+            let mut input = std::mem::take(&mut self.upstream_in);
+            let looked_at = match FrameRef::peek(&input, limit)? {
+                Some(frame) => self.upstream_frame(frame, around),
+                None => Ok(()),
+            };
+            input.advance(length);
+            self.upstream_in = input;
+            looked_at?;
         }
     }
 
@@ -134,7 +141,7 @@ impl Machine {
         }
     }
 
-    fn upstream_frame(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
+    fn upstream_frame(&mut self, frame: FrameRef<'_>, around: &Surroundings) -> Result<(), Stop> {
         match frame.tag {
             tag::NOTIFICATION_RESPONSE => {
                 self.pass(frame);
@@ -168,12 +175,12 @@ impl Machine {
         }
     }
 
-    fn pass(&mut self, frame: &Frame) {
-        self.to_client.extend_from_slice(&frame.bytes);
+    fn pass(&mut self, frame: FrameRef<'_>) {
+        self.to_client.extend_from_slice(frame.bytes);
     }
 
     /// A reply of one message that completes its entry.
-    fn acknowledged(&mut self, frame: &Frame, wanted: u8) -> Result<(), Stop> {
+    fn acknowledged(&mut self, frame: FrameRef<'_>, wanted: u8) -> Result<(), Stop> {
         if frame.tag != wanted {
             return Err(unexpected(frame));
         }
@@ -182,7 +189,7 @@ impl Machine {
         Ok(())
     }
 
-    fn parameter_status(&mut self, frame: &Frame) -> Result<(), Stop> {
+    fn parameter_status(&mut self, frame: FrameRef<'_>) -> Result<(), Stop> {
         let (name, value) = backend::parameter_status(frame.body())?;
         let pinned = match name {
             b"standard_conforming_strings" => value == b"on",
@@ -199,7 +206,7 @@ impl Machine {
         Ok(())
     }
 
-    fn ready(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
+    fn ready(&mut self, frame: FrameRef<'_>, around: &Surroundings) -> Result<(), Stop> {
         if frame.tag != tag::READY_FOR_QUERY {
             return Err(unexpected(frame));
         }
@@ -208,7 +215,7 @@ impl Machine {
         self.learn_status(frame, around)
     }
 
-    pub(super) fn learn_status(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
+    pub(super) fn learn_status(&mut self, frame: FrameRef<'_>, around: &Surroundings) -> Result<(), Stop> {
         self.status = backend::ready_for_query(frame.body())?;
         self.status_moved = self.expected.may_change_transaction();
         let in_transaction = self.status != TransactionStatus::Idle;
@@ -227,19 +234,25 @@ impl Machine {
         Ok(())
     }
 
-    fn query_reply(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
+    fn query_reply(&mut self, frame: FrameRef<'_>, around: &Surroundings) -> Result<(), Stop> {
         if self.guard_reply(frame)? {
             return Ok(());
         }
         let Some(Expected::Query(reply)) = self.expected.front() else { return Err(unexpected(frame)) };
         match frame.tag {
             tag::ROW_DESCRIPTION => {
-                let fields = backend::row_description(frame.body())?;
                 if let Some(keeping) = &mut reply.run.keeping {
                     keeping.describe(frame.body());
                 }
-                let statement = reply.run.analysis.statements.get(reply.completed);
-                reply.plan = ResultPlan::new(reply.run.masks(around), &around.catalog, &fields, statement);
+                reply.plan = match reply.run.masks(around) {
+                    // Nothing depends on what the columns are.
+                    masks if !masks.touches_database() => ResultPlan::Pass,
+                    masks => {
+                        let statement = reply.run.analysis.statements.get(reply.completed);
+                        let fields = backend::row_description(frame.body())?;
+                        ResultPlan::new(masks, &around.catalog, &fields, statement)
+                    }
+                };
             }
             tag::COPY_OUT_RESPONSE => {
                 let statement = reply.run.analysis.statements.get(reply.completed);
@@ -252,7 +265,7 @@ impl Machine {
             tag::FUNCTION_CALL_RESPONSE if reply.is_call => reply.run.outcome = Some(Ok("FunctionCall".to_owned())),
             tag::DATA_ROW => return self.data_row(frame),
             tag::COMMAND_COMPLETE | tag::EMPTY_QUERY_RESPONSE => {
-                if frame.tag == tag::COMMAND_COMPLETE {
+                if frame.tag == tag::COMMAND_COMPLETE && reply.run.is_told() {
                     reply.run.outcome = Some(Ok(backend::command_complete(frame.body())?.to_owned()));
                 }
                 reply.plan = ResultPlan::Unknown;
@@ -268,7 +281,7 @@ impl Machine {
         Ok(())
     }
 
-    fn query_done(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
+    fn query_done(&mut self, frame: FrameRef<'_>, around: &Surroundings) -> Result<(), Stop> {
         let Some(Expected::Query(reply)) = self.expected.pop() else { return Err(unexpected(frame)) };
         let QueryReply { run, completed, guard, .. } = *reply;
         self.copy_ended(&run);
@@ -313,7 +326,7 @@ impl Machine {
         }
     }
 
-    fn execute_reply(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
+    fn execute_reply(&mut self, frame: FrameRef<'_>, around: &Surroundings) -> Result<(), Stop> {
         let Some(Expected::Execute(reply)) = self.expected.front() else { return Err(unexpected(frame)) };
         match frame.tag {
             tag::COPY_OUT_RESPONSE => {
@@ -337,7 +350,7 @@ impl Machine {
         Ok(())
     }
 
-    fn execute_done(&mut self, frame: &Frame, command_tag: String) -> Result<(), Stop> {
+    fn execute_done(&mut self, frame: FrameRef<'_>, command_tag: String) -> Result<(), Stop> {
         let Some(Expected::Execute(reply)) = self.expected.pop() else { return Err(unexpected(frame)) };
         if let Some(limit) = reply.run.max_affected
             && let Some(error) = guarded::excess_of(frame.tag, &command_tag, limit)
@@ -366,7 +379,7 @@ impl Machine {
     }
 
     /// A row that neither passed nor was masked together with others: there is no plan for it.
-    fn data_row(&mut self, frame: &Frame) -> Result<(), Stop> {
+    fn data_row(&mut self, frame: FrameRef<'_>) -> Result<(), Stop> {
         let plan = match self.expected.front() {
             Some(Expected::Query(reply)) => &reply.plan,
             Some(Expected::Execute(reply)) => &reply.plan,
@@ -381,7 +394,7 @@ impl Machine {
     }
 
     /// Rows of a COPY with masked columns; of any other, they pass before they come here.
-    fn copy_data(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
+    fn copy_data(&mut self, frame: FrameRef<'_>, around: &Surroundings) -> Result<(), Stop> {
         let (plan, run) = match self.expected.front() {
             Some(Expected::Query(reply)) => (&mut reply.plan, &mut reply.run),
             Some(Expected::Execute(reply)) => (&mut reply.plan, &mut reply.run),
@@ -401,7 +414,7 @@ impl Machine {
         Ok(())
     }
 
-    fn describe_reply(&mut self, frame: &Frame) -> Result<(), Stop> {
+    fn describe_reply(&mut self, frame: FrameRef<'_>) -> Result<(), Stop> {
         let Some(Expected::Describe(target)) = self.expected.front() else { return Err(unexpected(frame)) };
         match (frame.tag, &*target) {
             (tag::PARAMETER_DESCRIPTION, DescribeTarget::Statement(name, id)) => {
@@ -436,7 +449,7 @@ impl Machine {
     }
 
     /// The columns that the proxy asked for: they complete the plan of the Execute behind.
-    fn own_describe_reply(&mut self, frame: &Frame, around: &Surroundings) -> Result<(), Stop> {
+    fn own_describe_reply(&mut self, frame: FrameRef<'_>, around: &Surroundings) -> Result<(), Stop> {
         if !matches!(frame.tag, tag::ROW_DESCRIPTION | tag::NO_DATA) {
             return Err(unexpected(frame));
         }
@@ -452,14 +465,14 @@ impl Machine {
     }
 }
 
-fn described(frame: &Frame) -> Result<Described, Stop> {
+fn described(frame: FrameRef<'_>) -> Result<Described, Stop> {
     Ok(match frame.tag {
         tag::ROW_DESCRIPTION => Described::Fields(backend::row_description(frame.body())?.into()),
         _ => Described::NoData,
     })
 }
 
-pub(super) fn unexpected(frame: &Frame) -> Stop {
+pub(super) fn unexpected(frame: FrameRef<'_>) -> Stop {
     let message = format!("the database sent an unexpected message of type 0x{:02X}", frame.tag);
     Stop(messages::fatal(sqlstate::PROTOCOL_VIOLATION, &message, None))
 }
