@@ -7,13 +7,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use rand::{Rng as _, RngCore as _};
 use subtle::ConstantTimeEq as _;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::bell::Bell;
 use crate::telemetry::CANCEL_REQUESTS;
@@ -44,11 +45,25 @@ type Sessions = Arc<DashMap<i32, Vec<Registered>>>;
 
 struct Registered {
     secret: Bytes,
-    /// How many cancels came.
-    asked: watch::Sender<u64>,
-    /// Up to which of them the session has taken notice.
-    taken: watch::Receiver<u64>,
+    cancels: Arc<Cancels>,
     bell: Arc<Bell>,
+}
+
+/// What a session shares with those who cancel it.
+#[derive(Debug, Default)]
+struct Cancels {
+    /// How many came.
+    asked: AtomicU64,
+    /// Up to which of them the session has taken notice; all there can be, once it has ended.
+    taken: AtomicU64,
+    noticed: Notify,
+}
+
+impl Cancels {
+    fn take_notice(&self, up_to: u64) {
+        self.taken.store(up_to, Ordering::Release);
+        self.noticed.notify_waiters();
+    }
 }
 
 impl CancelRegistry {
@@ -68,9 +83,9 @@ impl CancelRegistry {
         bell: Arc<Bell>,
     ) -> (CancelKey, CancelListener) {
         let process_id = process_id.unwrap_or_else(|| rand::rng().random_range(1..=i32::MAX));
-        let (asked, asking) = watch::channel(0);
-        let (taken, taking) = watch::channel(0);
-        let mut same = self.sessions.entry(process_id).or_default();
+        let cancels = Arc::<Cancels>::default();
+        // More than one would need two servers, or a key that was made up.
+        let mut same = self.sessions.entry(process_id).or_insert_with(|| Vec::with_capacity(1));
         let secret = loop {
             let mut secret = vec![0; secret_len];
             rand::rng().fill_bytes(&mut secret);
@@ -78,10 +93,10 @@ impl CancelRegistry {
                 break Bytes::from(secret);
             }
         };
-        same.push(Registered { secret: secret.clone(), asked, taken: taking, bell });
+        same.push(Registered { secret: secret.clone(), cancels: Arc::clone(&cancels), bell });
         let key = CancelKey { process_id, secret };
         let sessions = Arc::clone(&self.sessions);
-        (key.clone(), CancelListener { key, asking, given: 0, confirmed: 0, taken, sessions })
+        (key.clone(), CancelListener { key, cancels, given: 0, confirmed: 0, sessions })
     }
 
     /// Wakes the session that has this key, if there is one. A wrong key costs a look-up and a comparison that takes as
@@ -89,13 +104,9 @@ impl CancelRegistry {
     pub fn cancel(&self, key: &CancelKey) -> Option<CancelNotice> {
         let notice = self.sessions.get(&key.process_id).and_then(|same| {
             let session = same.iter().find(|session| bool::from(session.secret.ct_eq(&key.secret)))?;
-            let mut number = 0;
-            session.asked.send_modify(|asked| {
-                *asked += 1;
-                number = *asked;
-            });
+            let number = session.cancels.asked.fetch_add(1, Ordering::AcqRel) + 1;
             session.bell.ring();
-            Some(CancelNotice { number, taken: session.taken.clone() })
+            Some(CancelNotice { number, cancels: Arc::clone(&session.cancels) })
         });
         let outcome = if notice.is_some() { "match" } else { "mismatch" };
         metrics::counter!(CANCEL_REQUESTS, "outcome" => outcome).increment(1);
@@ -125,7 +136,7 @@ impl fmt::Debug for CancelRegistry {
 #[derive(Debug)]
 pub struct CancelNotice {
     number: u64,
-    taken: watch::Receiver<u64>,
+    cancels: Arc<Cancels>,
 }
 
 impl CancelNotice {
@@ -133,21 +144,26 @@ impl CancelNotice {
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub async fn taken(mut self) {
-        // An error means that the session has ended.
-        let _ = self.taken.wait_for(|taken| *taken >= self.number).await;
+    pub async fn taken(self) {
+        loop {
+            // Before the look, so that what is noticed behind it wakes.
+            let noticed = self.cancels.noticed.notified();
+            if self.cancels.taken.load(Ordering::Acquire) >= self.number {
+                return;
+            }
+            noticed.await;
+        }
     }
 }
 
 /// A session's ear for cancels; dropping it ends the key's life.
 pub struct CancelListener {
     key: CancelKey,
-    asking: watch::Receiver<u64>,
+    cancels: Arc<Cancels>,
     /// Up to which cancel it has been told.
     given: u64,
     /// Up to which others know that.
     confirmed: u64,
-    taken: watch::Sender<u64>,
     sessions: Sessions,
 }
 
@@ -155,10 +171,9 @@ impl CancelListener {
     /// Takes a cancel that has come; several that came since the last call count as one.
     pub fn try_recv(&mut self) -> bool {
         self.confirm();
-        let came = self.asking.has_changed().unwrap_or(false);
-        if came {
-            self.given = *self.asking.borrow_and_update();
-        }
+        let asked = self.cancels.asked.load(Ordering::Acquire);
+        let came = asked != self.given;
+        self.given = asked;
         came
     }
 
@@ -166,7 +181,7 @@ impl CancelListener {
     pub fn confirm(&mut self) {
         if self.confirmed != self.given {
             self.confirmed = self.given;
-            self.taken.send_replace(self.given);
+            self.cancels.take_notice(self.given);
         }
     }
 }
@@ -185,6 +200,8 @@ impl Drop for CancelListener {
                 same.remove();
             }
         }
+        // Whoever has cancelled it in this moment waits for nothing.
+        self.cancels.take_notice(u64::MAX);
     }
 }
 

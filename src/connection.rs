@@ -32,7 +32,7 @@ use crate::session::words::Identity;
 use crate::sessions::{Connected, Entered, Order};
 use crate::stream::ClientStream;
 use crate::telemetry::SESSIONS;
-use crate::upstream::{self, Origin, Upstream, UpstreamError};
+use crate::upstream::{self, Origin, Reported, Upstream, UpstreamError};
 
 /// How long the end of a CancelRequest's connection is put off until the session has noticed.
 const CANCEL_NOTICE: Duration = Duration::from_secs(5);
@@ -236,7 +236,7 @@ async fn connect(
         error_response(&mut out, &error.fields());
         out.freeze()
     })?;
-    let origin = Origin { settings, parameters: upstream.parameters.clone(), born: Instant::now() };
+    let origin = Origin { settings, reported: Reported::new(&upstream.parameters), born: Instant::now() };
     Ok((database, upstream, Some(origin)))
 }
 

@@ -65,6 +65,8 @@ pub struct Database {
     cards: SidePool,
     views: Arc<KeptViews>,
     masks: DashMap<Selection, Compiled>,
+    /// What sessions share to whom no mask applies.
+    no_masks: Arc<MaskSet>,
     tally: Tally,
     kept: Kept,
 }
@@ -81,9 +83,9 @@ impl Database {
         let views = Arc::new(KeptViews::new(Arc::clone(&analyses)));
         let ahead = Arc::clone(&views);
         catalog.prepare_with(move |newest| ahead.prepare(newest));
-        let (masks, tally) = (DashMap::new(), Tally::default());
+        let (masks, no_masks, tally) = Default::default();
         let kept = Kept::new(config.kept_connections as usize);
-        Self { upstream, groups_from, catalog, analyses, estimator, looker, cards, views, masks, tally, kept }
+        Self { upstream, groups_from, catalog, analyses, estimator, looker, cards, views, masks, no_masks, tally, kept }
     }
 
     /// Connections that wait for their next client.
@@ -211,7 +213,7 @@ impl Database {
 
     fn compiled(&self, config: &Config, selection: Selection, rules: Vec<&MaskRule>) -> Arc<MaskSet> {
         if rules.is_empty() {
-            return Arc::default();
+            return Arc::clone(&self.no_masks);
         }
         let catalog = self.catalog();
         if let Some(known) = self.masks.get(&selection)

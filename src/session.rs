@@ -4,6 +4,7 @@
 //! Invariant: transaction status is always the upstream's last word, never our guess.
 
 mod batch;
+mod buffers;
 mod calls;
 pub(crate) mod choices;
 mod client_side;

@@ -26,7 +26,7 @@ mod relay_login;
 mod wire;
 
 pub use error::UpstreamError;
-pub(crate) use kept::{Kept, Origin};
+pub(crate) use kept::{Kept, Origin, Reported};
 pub use relay_login::{AuthenticationRequest, LoginRelay};
 
 use dial::Route;
@@ -146,10 +146,12 @@ struct Key {
 }
 
 impl Key {
-    fn read(body: &Bytes) -> Result<Self, UpstreamError> {
+    fn read(body: &[u8]) -> Result<Self, UpstreamError> {
         match body.split_first_chunk() {
             Some((process_id, secret)) if (4..=256).contains(&secret.len()) => {
-                Ok(Self { process_id: i32::from_be_bytes(*process_id), secret: body.slice_ref(secret) })
+                // A copy: the bytes it came in are not to live as long as the connection.
+                let secret = Bytes::copy_from_slice(secret);
+                Ok(Self { process_id: i32::from_be_bytes(*process_id), secret })
             }
             Some(_) | None => Err(UpstreamError::Protocol("malformed BackendKeyData")),
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use countersign_policy::grant::Grant;
 use countersign_policy::rule::{Justification, Mode};
@@ -53,7 +54,12 @@ pub struct Review {
     pub(super) peers: Peers,
     /// Tells who watches.
     pub(super) feed: Feed,
+    /// Room for requests that are being recorded.
+    pub(super) opening: Semaphore,
 }
+
+/// Requests of sessions that are recorded at the same time: the store writes about as many at once.
+const OPENING_MAX: usize = 256;
 
 /// What became of a request that is to be held.
 #[derive(Debug)]
@@ -103,7 +109,18 @@ impl Review {
             told,
             peers,
             feed,
+            opening: Semaphore::new(OPENING_MAX),
         })
+    }
+
+    /// Waits for room to record a request. Without a limit the memory of a burst would be that of all its requests being
+    /// recorded at once, which is many times what the holds take that are left of it.
+    ///
+    /// # Cancel safety
+    /// Cancel safe; whoever comes again stands behind those who wait.
+    pub(crate) async fn room_to_open(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.opening.acquire().await.ok()
     }
 
     /// Takes in a request whose verdict is Hold.

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::groups::Groups;
 use super::machine::Machine;
-use super::sockets::{Io, Sockets};
+use super::sockets::{self, Io, Sockets};
 use super::unmasked::Watch;
 use super::words::{BeginRefused, Command, Event, Finished, Identity, Judged, Opening, Ran, Stake, Surroundings};
 use super::workroom;
@@ -81,8 +81,8 @@ pub(crate) struct Driver {
     origin: Option<Origin>,
     bell: Arc<Bell>,
     cancels: CancelListener,
-    /// CancelRequests on their way to the upstream; at most one.
-    sending_cancel: JoinSet<()>,
+    /// A CancelRequest on its way to the upstream.
+    sending_cancel: Option<JoinSet<()>>,
     machine: Machine,
     around: Surroundings,
     masks: Watch,
@@ -129,7 +129,7 @@ impl Driver {
             origin: parts.origin,
             bell: parts.bell,
             cancels: parts.cancels,
-            sending_cancel: JoinSet::new(),
+            sending_cancel: None,
             around,
             masks: Watch::new(),
             groups: Groups::new(parts.brought),
@@ -197,7 +197,7 @@ impl Driver {
                     Some(mut waiting) => {
                         let id = waiting.id();
                         let decision = waiting.decision().await;
-                        self.tell_decision(id, &decision).await;
+                        Box::pin(self.tell_decision(id, &decision)).await;
                         Event::Decided(id, decision)
                     }
                     None => continue,
@@ -215,18 +215,22 @@ impl Driver {
     async fn give_back(self: Box<Self>, origin: Origin) {
         let Self { sockets, mut machine, upstream_cancel, database, .. } = *self;
         let stream = sockets.part_from_client(&mut machine).await;
-        let (parameters, cancel) = (origin.parameters.clone(), UpstreamCancel::clone(&upstream_cancel));
-        let upstream = Upstream { stream, unread: BytesMut::new(), parameters, cancel };
+        let cancel = UpstreamCancel::clone(&upstream_cancel);
+        let upstream = Upstream { stream, unread: BytesMut::new(), parameters: Vec::new(), cancel };
         database.kept().give_back(upstream, origin).await;
     }
 
     /// Ends both connections. A cancel of what runs must reach the upstream before that.
     async fn part(self: Box<Self>) {
-        let Self { sockets, mut machine, mut sending_cancel, gives_back, .. } = *self;
+        let Self { sockets, mut machine, sending_cancel, gives_back, .. } = *self;
         if gives_back {
             frontend::put_empty(machine.upstream_output(), frontend::tag::TERMINATE);
         }
-        let sent = async { while sending_cancel.join_next().await.is_some() {} };
+        let sent = async {
+            if let Some(mut sending) = sending_cancel {
+                while sending.join_next().await.is_some() {}
+            }
+        };
         let sent = tokio::time::timeout(CANCEL_WAIT, sent);
         let (_, ()) = futures_util::future::join(sent, sockets.part(&mut machine)).await;
     }
@@ -250,11 +254,11 @@ impl Driver {
         let Self { sockets, machine, bell, cancels, sending_cancel, waiting, .. } = self;
         cancels.confirm();
         // What a session waits for all the time is asked for nothing while it says nothing; these are for few, and for a while.
-        let is_calm = sending_cancel.is_empty() && waiting.is_none() && deadline.is_none();
+        let is_calm = sending_cancel.is_none() && waiting.is_none() && deadline.is_none();
         let rest = async {
             tokio::select! {
                 biased;
-                Some(_) = sending_cancel.join_next() => Woken::CancelSent,
+                () = sent(sending_cancel) => Woken::CancelSent,
                 () = review::decided(waiting) => Woken::Decided,
                 () = reached(deadline) => Woken::Tick,
             }
@@ -292,6 +296,11 @@ impl Driver {
                 }
             }
         };
+        // Few do that: the others keep no place for it.
+        Box::pin(self.work_long(length, event)).await;
+    }
+
+    async fn work_long(&mut self, length: usize, event: Option<Event>) {
         let _room = self.shared.workroom.enter(length).await;
         workroom::lengthy(|| {
             self.machine.step(event, &self.around);
@@ -344,6 +353,10 @@ impl Driver {
                 Command::Record(judged) => *recorded = self.record(&judged).or(recorded.take()),
                 // What has to be kept meanwhile is given back when it is done: a session that waits stays small.
                 Command::Open(number, request, judged) => {
+                    // As many at a time as the store takes at once: the others wait small.
+                    sockets::give_back_buffers(&mut self.machine);
+                    let shared = Arc::clone(&self.shared);
+                    let _room = shared.review.room_to_open().await;
                     *recorded = Box::pin(self.open(number, request, judged)).await.or(recorded.take());
                 }
                 Command::Withdraw(id) => Box::pin(self.withdraw(id)).await,
@@ -365,7 +378,7 @@ impl Driver {
                     // It may arrive late, and hit whoever has the connection then.
                     self.origin = None;
                     let cancel = Arc::clone(&self.upstream_cancel);
-                    self.sending_cancel.spawn(async move {
+                    self.sending_cancel.get_or_insert_with(JoinSet::new).spawn(async move {
                         if let Err(error) = cancel.cancel().await {
                             tracing::warn!(%error, "could not cancel upstream");
                         }
@@ -610,4 +623,16 @@ impl Driver {
         self.look_around();
         self.work(Some(Event::CatalogRefreshed)).await;
     }
+}
+
+/// Completes when the CancelRequest has been sent, or could not be; never while there is none.
+///
+/// # Cancel safety
+/// Cancel safe.
+async fn sent(sending: &mut Option<JoinSet<()>>) {
+    match sending {
+        Some(requests) => while requests.join_next().await.is_some() {},
+        None => std::future::pending().await,
+    }
+    *sending = None;
 }

@@ -47,7 +47,8 @@ impl Machine {
         let mut request = asked.request(facts, terms, subjects);
         request.card.settings = self.shown_settings(&asked, around);
         self.commands.push_back(Command::Open(number, Box::new(request), judged));
-        let parked = Parked { shape, asked, binding, mode };
+        let mut parked = Parked { shape, asked, binding, mode };
+        parked.give_back_buffers();
         self.gate = Gate::Opening(Box::new(OpeningRequest { parked, number }));
     }
 

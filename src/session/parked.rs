@@ -15,6 +15,7 @@ use countersign_protocol::frontend::{Bind, bound_values, format_of};
 use countersign_protocol::{frame, value};
 use jiff::Timestamp;
 
+use super::buffers;
 use super::expected::Expected;
 use super::guarded;
 use super::justification;
@@ -172,6 +173,20 @@ pub(super) struct Parked {
     pub(super) binding: Binding,
     /// How its requester waits.
     pub(super) mode: Mode,
+}
+
+impl Parked {
+    /// Gives back what it was read with: people take longer to decide than a buffer should be kept for.
+    pub(super) fn give_back_buffers(&mut self) {
+        match &mut self.shape {
+            Shape::Query(query) => buffers::alone(query),
+            Shape::Execute { execute, .. } => buffers::alone(execute),
+        }
+        buffers::alone(&mut self.asked.parameter_part);
+        if let Some((bind, _)) = &mut self.asked.bind {
+            buffers::alone(bind);
+        }
+    }
 }
 
 /// An approval that was given.

@@ -1,7 +1,7 @@
 //! The two sockets of a session: what is read into the session core, and what it wants written.
 //!
 //! Never looks into a message. Invariant: while much waits to be written to one side, the other is not read; that is
-//! what bounds the memory of a session.
+//! what bounds the memory of a session. One that waits has no buffers.
 
 use std::io;
 use std::pin::Pin;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use super::buffers;
 use super::machine::Machine;
 use crate::stream::{ClientStream, UpstreamStream};
 
@@ -18,8 +19,6 @@ use crate::stream::{ClientStream, UpstreamStream};
 const READ_LEN: usize = 64 << 10;
 /// While more than this waits to be written to one side, the other side is not read.
 const UNSENT_LEN_MAX: usize = 256 << 10;
-/// Buffers that have grown beyond this are given back when they are empty.
-const KEPT_LEN_MAX: usize = 8 << 10;
 /// How long a client may take to read its last bytes.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -67,6 +66,17 @@ impl Sockets {
 
     /// Writes what can be written, then reads what may be read; ready when bytes came or a side ended.
     pub(super) fn poll(&mut self, machine: &mut Machine, cx: &mut Context<'_>) -> Poll<Io> {
+        let polled = self.poll_both(machine, cx);
+        if polled.is_ready() {
+            buffers::lend(machine.client_output());
+            buffers::lend(machine.upstream_output());
+        } else {
+            give_back_buffers(machine);
+        }
+        polled
+    }
+
+    fn poll_both(&mut self, machine: &mut Machine, cx: &mut Context<'_>) -> Poll<Io> {
         if poll_write(&mut self.upstream, machine.upstream_output(), cx).is_err() {
             // Why it closed may still be there to be read.
             return match poll_read(&mut self.upstream, machine.upstream_input(), cx) {
@@ -139,6 +149,14 @@ async fn part(stream: &mut (impl AsyncWrite + Unpin), last: &[u8]) {
     let _ = stream.shutdown().await;
 }
 
+/// Gives back what is empty, of a session that waits.
+pub(super) fn give_back_buffers(machine: &mut Machine) {
+    buffers::take_back(machine.client_input());
+    buffers::take_back(machine.upstream_input());
+    buffers::take_back(machine.client_output());
+    buffers::take_back(machine.upstream_output());
+}
+
 fn poll_read(
     stream: &mut (impl AsyncRead + Unpin),
     into: &mut BytesMut,
@@ -154,6 +172,7 @@ fn poll_read(
     SCRATCH.with_borrow_mut(|scratch| {
         let mut buffer = ReadBuf::new(scratch);
         std::task::ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+        buffers::lend(into);
         into.extend_from_slice(buffer.filled());
         Poll::Ready(Ok(buffer.filled().len()))
     })
@@ -171,9 +190,6 @@ fn poll_write(stream: &mut (impl AsyncWrite + Unpin), from: &mut BytesMut, cx: &
             Poll::Ready(Err(error)) => return Err(error),
             Poll::Pending => return Ok(()),
         }
-    }
-    if from.capacity() > KEPT_LEN_MAX {
-        *from = BytesMut::new();
     }
     if wrote && let Poll::Ready(Err(error)) = Pin::new(stream).poll_flush(cx) {
         return Err(error);

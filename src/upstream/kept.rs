@@ -36,8 +36,32 @@ pub(crate) type Settings = Vec<(String, String)>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) settings: Settings,
-    pub(crate) parameters: Vec<(String, String)>,
+    pub(crate) reported: Reported,
     pub(crate) born: Instant,
+}
+
+/// What a server reported at its start, in one piece: each session has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reported(Box<str>);
+
+impl Reported {
+    pub(crate) fn new(parameters: &[(String, String)]) -> Self {
+        // PostgreSQL ends texts with that byte, so that there is none in them.
+        Self(parameters.iter().flat_map(|(name, value)| [name, "\0", value, "\0"]).collect())
+    }
+
+    fn contains(&self, name: &str, value: &str) -> bool {
+        self.pairs().any(|pair| pair == (name, value))
+    }
+
+    fn parameters(&self) -> Vec<(String, String)> {
+        self.pairs().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut texts = self.0.split_terminator('\0');
+        std::iter::from_fn(move || texts.next().zip(texts.next()))
+    }
 }
 
 struct Waiting {
@@ -117,8 +141,8 @@ impl Kept {
         let _nothing_arrives = self.arriving.write().await;
         let closing: Vec<Waiting> = self.lock().drain(..).collect();
         let any = !closing.is_empty();
-        for Waiting { origin, stream, cancel, .. } in closing {
-            part(Upstream { stream, unread: BytesMut::new(), parameters: origin.parameters, cancel }).await;
+        for Waiting { stream, cancel, .. } in closing {
+            part(Upstream { stream, unread: BytesMut::new(), parameters: Vec::new(), cancel }).await;
         }
         any
     }
@@ -148,7 +172,8 @@ impl Waiting {
         if !stream.is_silent() {
             return Awoken::Gone;
         }
-        let mut upstream = Upstream { stream, unread: BytesMut::new(), parameters: origin.parameters.clone(), cancel };
+        let mut upstream =
+            Upstream { stream, unread: BytesMut::new(), parameters: origin.reported.parameters(), cancel };
         if let Some(until) = asked {
             upstream = match tokio::time::timeout_at(until.into(), exchange(upstream, "", &origin)).await {
                 Ok(Ok(upstream)) => upstream,
@@ -183,7 +208,7 @@ async fn forget(upstream: Upstream, origin: &Origin) -> Result<Upstream, Upstrea
 
 /// Has it answer a Query that returns no rows. What it then reports of itself must be what it has reported at its start.
 async fn exchange(upstream: Upstream, text: &str, origin: &Origin) -> Result<Upstream, UpstreamError> {
-    let Upstream { stream, unread, cancel, .. } = upstream;
+    let Upstream { stream, unread, parameters, cancel } = upstream;
     let mut wire = Wire { stream, unread };
     let mut query = BytesMut::new();
     frontend::put_query(&mut query, text);
@@ -191,7 +216,14 @@ async fn exchange(upstream: Upstream, text: &str, origin: &Origin) -> Result<Ups
     loop {
         match wire.receive().await? {
             (b'C' | b'I' | b'A' | b'T', _) => {}
-            (b'S', body) if origin.parameters.contains(&wire::parameter_status(&body)?) => {}
+            (b'S', body) => {
+                let (name, value) = wire::parameter_status(&body)?;
+                if !origin.reported.contains(&name, &value) {
+                    return Err(UpstreamError::Protocol(
+                        "an upstream that was to be kept reports other settings than before",
+                    ));
+                }
+            }
             (b'Z', body) if body.as_ref() == b"I" => break,
             _ => return Err(UpstreamError::Protocol("unexpected answer of an upstream that was to be kept")),
         }
@@ -199,7 +231,6 @@ async fn exchange(upstream: Upstream, text: &str, origin: &Origin) -> Result<Ups
     if !wire.unread.is_empty() {
         return Err(UpstreamError::Protocol("unexpected message behind ReadyForQuery"));
     }
-    let parameters = origin.parameters.clone();
     Ok(Upstream { stream: wire.stream, unread: BytesMut::new(), parameters, cancel })
 }
 

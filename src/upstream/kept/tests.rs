@@ -14,7 +14,7 @@ async fn kept(count: usize, waited: Duration) -> (Kept, TcpListener, Vec<TcpStre
         let stream = UpstreamStream::Tcp(TcpStream::connect(address).await.unwrap());
         ends.push(listener.accept().await.unwrap().0);
         let now = Instant::now();
-        let origin = Origin { settings: Settings::default(), parameters: Vec::new(), born: now };
+        let origin = Origin { settings: Settings::default(), reported: Reported::new(&[]), born: now };
         let cancel = UpstreamCancel { route: Route::Plain(address), connect_timeout: PATIENCE, key: None };
         kept.lock().push(Waiting { origin, stream, cancel, since: now.checked_sub(waited).unwrap() });
     }
@@ -47,4 +47,17 @@ async fn those_that_are_gone_are_passed_over() {
     }
     assert!(kept.take(&Settings::default()).await.is_some());
     assert_eq!(kept.lock().len(), 0);
+}
+
+#[test]
+fn what_was_reported_is_known_again_and_nothing_else_is() {
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let parameters = [pair("TimeZone", "Etc/UTC"), pair("application_name", ""), pair("is_superuser", "off")];
+    let reported = Reported::new(&parameters);
+    assert_eq!(reported.parameters(), parameters);
+    assert!(parameters.iter().all(|(name, value)| reported.contains(name, value)));
+    for (name, value) in [("is_superuser", "on"), ("Etc/UTC", "application_name"), ("", "is_superuser"), ("off", "")] {
+        assert!(!reported.contains(name, value), "{name} {value}");
+    }
+    assert_eq!(Reported::new(&[]).parameters(), []);
 }
