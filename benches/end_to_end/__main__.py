@@ -1,6 +1,7 @@
 """pgbench against PostgreSQL directly, through a bare relay, through PgBouncer and through Countersign, in turns.
 
-Needs a release build (`scripts/bench end-to-end` makes it), PostgreSQL's programs, and PgBouncer for its column.
+Needs a release build (`scripts/bench end-to-end` makes it), PostgreSQL's programs, PgBouncer for its column, and strace for
+the system calls.
 """
 
 import sys
@@ -16,6 +17,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import calls
 import measure
 import report
 import servers
@@ -69,6 +71,21 @@ def measured_with(workload, server):
     return workload == "rows" or "masked" not in server.name
 
 
+def counted(every, workloads, directory, seconds):
+    """System calls of every proxy; nothing without strace."""
+    if not calls.strace():
+        print("strace is missing, system calls are left out: apt-get install strace", file=sys.stderr)
+        return []
+    counts = []
+    for workload in (workload for workload in workloads if workload in calls.WORKLOADS):
+        for server in every[1:]:
+            if measured_with(workload, server):
+                counts.append(calls.run(workload, server, every[0], directory, seconds))
+                total = sum(counts[-1]["calls"].values())
+                print(f"calls    {workload:<14} {server.name:<36} {total:>10.2f}", file=sys.stderr, flush=True)
+    return counts
+
+
 def main():
     options = arguments()
     workloads = options.workload or list(measure.WORKLOADS)
@@ -84,9 +101,10 @@ def main():
                 for server in turn:
                     one = measure.run(workload, server, every[0], home.path, options.seconds)
                     results.append({"round": number, **one})
-                    print(f"round {number + 1}  {workload:<12} {server.name:<36} {one['per_second']:>10.1f}/s"
+                    print(f"round {number + 1}  {workload:<14} {server.name:<36} {one['per_second']:>10.1f}/s"
                           f"  proxy {one.get('proxy_us', 0):>9.1f} µs  backend {one['backend_us']:>9.1f} µs",
                           file=sys.stderr, flush=True)
+        counts = counted(every, workloads, home.path, options.seconds)
         names = [server.name for server in every]
         version = subprocess.run([servers.directory_of_programs() / "postgres", "--version"], capture_output=True,
                                  text=True, check=True).stdout.split()[2]
@@ -97,11 +115,11 @@ def main():
         "seconds for each measurement": options.seconds,
         "load of the machine while measuring (1 min)": report.spread([one["load"] for one in results], 1),
     }
-    text = report.summary(results, names, conditions)
+    text = report.summary(results, counts, names, conditions)
     out = options.out or ROOT / "benches" / "runs" / datetime.date.today().isoformat()
     out.mkdir(parents=True, exist_ok=True)
     (out / "end_to_end.md").write_text(text, encoding="utf-8")
-    raw = json.dumps({"conditions": conditions, "results": results}, indent=1, ensure_ascii=False)
+    raw = json.dumps({"conditions": conditions, "results": results, "calls": counts}, indent=1, ensure_ascii=False)
     (out / "end_to_end.json").write_text(raw + "\n", encoding="utf-8")
     print(text)
 

@@ -1,5 +1,6 @@
 """One run of one workload through one server: what the client saw, and what it cost."""
 
+import math
 import os
 import re
 import subprocess
@@ -7,6 +8,9 @@ import time
 from pathlib import Path
 
 from servers import ROLE, client_environment
+
+# Up to so many clients, logins cost nothing beside the transactions of some seconds.
+FEW_CLIENTS = 8
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -16,6 +20,10 @@ WORKLOADS = {
     "S extended": ("pgbench -S, extended, 8 clients", ["-S", "-M", "extended", "-c", "8"]),
     "S prepared": ("pgbench -S, prepared, 8 clients", ["-S", "-M", "prepared", "-c", "8"]),
     "S simple 1": ("pgbench -S, simple, 1 client", ["-S", "-M", "simple", "-c", "1"]),
+    "S simple 64": ("pgbench -S, simple, 64 clients", ["-S", "-M", "simple", "-c", "64"]),
+    "S prepared 64": ("pgbench -S, prepared, 64 clients", ["-S", "-M", "prepared", "-c", "64"]),
+    "S simple 256": ("pgbench -S, simple, 256 clients", ["-S", "-M", "simple", "-c", "256"]),
+    "S prepared 256": ("pgbench -S, prepared, 256 clients", ["-S", "-M", "prepared", "-c", "256"]),
     "N simple": ("pgbench -N (tpcb-like), simple, 8 clients", ["-N", "-M", "simple", "-c", "8"]),
     "connect": ("pgbench -S -C, simple, 8 clients: a connection for each transaction", ["-S", "-C", "-M", "simple", "-c", "8"]),
     "rows": ("SELECT of 1,000,000 rows × 6 columns, 145 MB", None),
@@ -54,18 +62,9 @@ def peak_kb(pid):
     return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1))
 
 
-def run(workload, server, postgres, directory, seconds):
-    """One measurement as a dictionary of numbers."""
-    arguments = WORKLOADS[workload][1]
-    if arguments is None:
-        script = Path(directory) / "rows.sql"
-        script.write_text(SELECT_ROWS + ";\n")
-        arguments = ["-M", "simple", "-c", "1", "-f", str(script), "-t", "1"]
-    else:
-        arguments = [*arguments, "-T", str(seconds)]
+def pgbench(arguments, server, postgres, directory):
+    """One run of pgbench, and what it cost: dictionary of transactions, elapsed and CPU seconds, and what pgbench says."""
     proxy = None if server is postgres else server.pid
-    if proxy:
-        reset_peak(proxy)
     before = (cpu_seconds(proxy) if proxy else 0.0, backend_seconds(postgres.pid))
     begin = time.monotonic()
     answer = subprocess.run(["pgbench", "-n", "-j", "1", *arguments], env=client_environment(server.port),
@@ -76,14 +75,47 @@ def run(workload, server, postgres, directory, seconds):
     # Backends end a moment after their clients; what they used counts.
     time.sleep(0.2)
     after = (cpu_seconds(proxy) if proxy else 0.0, backend_seconds(postgres.pid))
-    transactions = int(re.search(r"actually processed: (\d+)", answer.stdout).group(1))
-    result = {
-        "workload": workload, "server": server.name, "transactions": transactions,
-        "seconds": round(elapsed, 3), "load": os.getloadavg()[0],
-        "latency_us": 1e3 * float(re.search(r"latency average = ([\d.]+) ms", answer.stdout).group(1)),
-        "per_second": float(re.search(r"tps = ([\d.]+)", answer.stdout).group(1)),
-        "backend_us": 1e6 * (after[1] - before[1]) / transactions,
+    return {
+        "transactions": int(re.search(r"actually processed: (\d+)", answer.stdout).group(1)), "elapsed": elapsed,
+        "proxy": after[0] - before[0], "backend": after[1] - before[1], "told": answer.stdout,
     }
-    if proxy:
-        result |= {"proxy_us": 1e6 * (after[0] - before[0]) / transactions, "peak_kb": peak_kb(proxy)}
+
+
+def arguments_of(workload, directory):
+    """Arguments of pgbench, without how long."""
+    arguments = WORKLOADS[workload][1]
+    if arguments is None:
+        script = Path(directory) / "rows.sql"
+        script.write_text(SELECT_ROWS + ";\n")
+        return ["-M", "simple", "-c", "1", "-f", str(script)]
+    return arguments
+
+
+def run(workload, server, postgres, directory, seconds):
+    """One measurement as a dictionary of numbers."""
+    arguments = arguments_of(workload, directory)
+    clients = int(arguments[arguments.index("-c") + 1])
+    if server is not postgres:
+        reset_peak(server.pid)
+    many = clients > FEW_CLIENTS
+    # With so many clients their logins are a large part of what a run costs: a run of logins alone is taken off.
+    logins = None
+    if many:
+        # PgBouncer keeps the connections of the first.
+        for _ in range(2):
+            logins = pgbench([*arguments, "-t", "1"], server, postgres, directory)
+    # pgbench's clock begins before the logins.
+    longer = math.ceil(seconds + logins["elapsed"]) if logins else seconds
+    length = ["-t", "1"] if workload == "rows" else ["-T", str(longer)]
+    one = pgbench([*arguments, *length], server, postgres, directory)
+    spent = {name: one[name] - (logins[name] if logins else 0) for name in ("transactions", "proxy", "backend")}
+    result = {
+        "workload": workload, "server": server.name, "transactions": one["transactions"],
+        "seconds": round(one["elapsed"], 3), "load": os.getloadavg()[0],
+        "latency_us": 1e3 * float(re.search(r"latency average = ([\d.]+) ms", one["told"]).group(1)),
+        "per_second": float(re.search(r"tps = ([\d.]+)", one["told"]).group(1)),
+        "backend_us": 1e6 * spent["backend"] / spent["transactions"],
+    }
+    if server is not postgres:
+        result |= {"proxy_us": 1e6 * spent["proxy"] / spent["transactions"], "peak_kb": peak_kb(server.pid)}
     return result

@@ -53,15 +53,39 @@ def table(results, workload, servers):
     return "\n".join(lines)
 
 
-def summary(results, servers, conditions):
+def table_of_calls(calls, servers):
+    """How many system calls a transaction takes, and which most of them are."""
+    workloads = [workload for workload in WORKLOADS if any(one["workload"] == workload for one in calls)]
+    lines = [
+        "### System calls of the proxy for each transaction",
+        "",
+        "Counted in a pass of its own, in which the proxy is slowed down by being traced.",
+        "",
+        "| | " + " | ".join(WORKLOADS[workload][0] for workload in workloads) + " |",
+        "|---|" + "---|" * len(workloads),
+    ]
+    for server in servers:
+        cells = []
+        for workload in workloads:
+            by_name = next((one["calls"] for one in of(calls, workload, server)), None)
+            most = sorted((by_name or {}).items(), key=lambda pair: -pair[1])
+            shown = ", ".join(f"{name} {count:.2f}" for name, count in most if count >= 0.05)
+            cells.append(f"**{sum(by_name.values()):.2f}**: {shown}" if by_name else "–")
+        if any(cell != "–" for cell in cells):
+            lines.append(f"| {server} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def summary(results, calls, servers, conditions):
     """The whole report as Markdown."""
     facts = "\n".join(f"* {name}: {value}" for name, value in conditions.items())
     workloads = [workload for workload in WORKLOADS if any(one["workload"] == workload for one in results)]
-    tables = "\n\n".join(table(results, workload, servers) for workload in workloads)
+    tables = [table(results, workload, servers) for workload in workloads]
+    tables = "\n\n".join(tables + ([table_of_calls(calls, servers)] if calls else []))
     return f"""# End to end
 
 Median over rounds (smallest–largest). Ratios are made within a round. CPU is user and system time of all threads of the
-process, for each transaction.
+process, for each transaction; with more than 8 clients without that of their logins.
 
 {facts}
 

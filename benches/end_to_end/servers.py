@@ -124,7 +124,7 @@ def start_postgres(home):
         check=True, stdout=subprocess.DEVNULL, cwd=directory, env=clean_environment(), **home.as_account())
     port, log = free_port(), directory / "log"
     settings = {
-        "port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": directory, "max_connections": 200,
+        "port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": directory, "max_connections": 700,
         "shared_buffers": "512MB", "fsync": "off", "autovacuum": "off", "max_wal_size": "4GB",
     }
     arguments = [f"--{name}={value}" for name, value in settings.items()]
@@ -184,8 +184,8 @@ auth_type = scram-sha-256
 auth_file = {users}
 pool_mode = session
 server_reset_query =
-default_pool_size = 50
-max_client_conn = 200
+default_pool_size = 300
+max_client_conn = 600
 ignore_startup_parameters = extra_float_digits
 """)
     home.give(users)

@@ -28,12 +28,12 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects and authenticates with SCRAM-SHA-256, as any client does.
-    pub(crate) async fn connect(address: SocketAddr) -> Outcome<Self> {
+    /// Connects under that name of an application, and authenticates with SCRAM-SHA-256 where it is asked to.
+    pub(crate) async fn connect(address: SocketAddr, application: &str) -> Outcome<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let mut client = Self { stream, unread: BytesMut::new() };
-        let parameters = [("user", REQUESTER), ("database", DATABASE), ("application_name", "holds")];
+        let parameters = [("user", REQUESTER), ("database", DATABASE), ("application_name", application)];
         client.send(|out| frontend::startup_message(parameters, out)).await?;
         client.authenticate().await?;
         while client.receive().await?.tag != tag::READY_FOR_QUERY {}
@@ -43,7 +43,9 @@ impl Client {
     async fn authenticate(&mut self) -> Outcome<()> {
         // What the exchange asks for is the same each time: begin, answer, believe.
         let mut scram = ScramSha256::new(PASSWORD.as_bytes(), ChannelBinding::unsupported());
-        self.authentication().await?;
+        if self.authentication().await?.0 == AUTHENTICATION_OK {
+            return Ok(());
+        }
         let first = scram.message().to_vec();
         self.send(|out| frontend::sasl_initial_response(SCRAM_SHA_256, &first, out)).await?;
         let (_, challenge) = self.authentication().await?;

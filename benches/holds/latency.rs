@@ -19,7 +19,7 @@ pub(crate) async fn measure(binary: &Path, count: usize) -> Outcome<Figures> {
     postgres.execute(SUPERUSER, TABLE).await?;
     let proxy = Proxy::start(binary, postgres.port(), postgres.password()).await?;
     let approver = Approver::new(proxy.web());
-    let mut client = Client::connect(proxy.address()?).await?;
+    let mut client = Client::connect(proxy.address()?, "holds").await?;
     let (mut after_answer, mut after_asking) = (Vec::new(), Vec::new());
     for _ in 0..count {
         client.query(UPDATE).await?;

@@ -1,5 +1,5 @@
-//! Measures holds against the real program: `scale` parks one statement in each of many sessions at once and approves
-//! them all; `latency` approves one at a time in front of a real PostgreSQL.
+//! Measures sessions and holds against the real program: `scale` opens many sessions, parks one statement in each at once
+//! and approves them all; `latency` approves one at a time in front of a real PostgreSQL.
 //!
 //! Never part of the product. Invariant: a figure is printed only after it was shown that nothing ran before its
 //! approval and that everything ran exactly once after it.
@@ -9,6 +9,7 @@ mod client;
 mod figures;
 mod latency;
 mod proxy;
+mod relay;
 mod scale;
 mod stub;
 
@@ -36,7 +37,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
-    /// One held statement in each of many sessions; a stub stands in for their upstream connections
+    /// Many sessions, idle, then with one held statement each; a stub stands in for their upstream connections
     Scale {
         /// How many sessions
         #[arg(long, default_value_t = 10_000)]

@@ -77,12 +77,9 @@ impl Proxy {
         self.ready.web
     }
 
-    /// Resident memory in kB: now (`VmRSS`) or at its highest (`VmHWM`).
+    /// See [`memory_kb`].
     pub(crate) fn memory_kb(&self, field: &str) -> Outcome<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        let number = line.and_then(|line| line.split_whitespace().next()).ok_or("no such field in /proc")?;
-        Ok(number.parse()?)
+        memory_kb(self.child.id(), field)
     }
 
     /// CPU time of all its threads so far, in ms.
@@ -94,6 +91,14 @@ impl Proxy {
         }
         Ok(total_ns / 1e6)
     }
+}
+
+/// Resident memory of a process in kB: now (`VmRSS`) or at its highest (`VmHWM`).
+pub(crate) fn memory_kb(process: u32, field: &str) -> Outcome<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let number = line.and_then(|line| line.split_whitespace().next()).ok_or("no such field in /proc")?;
+    Ok(number.parse()?)
 }
 
 impl Drop for Proxy {

@@ -1,4 +1,4 @@
-//! Many sessions, each with one held statement: memory for each, time to release each.
+//! Many sessions, idle, then each with one held statement: memory for each, time to release each.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -16,6 +16,7 @@ use crate::approver::{Approved, Approver};
 use crate::client::Client;
 use crate::figures::Figures;
 use crate::proxy::Proxy;
+use crate::relay::Relay;
 use crate::stub::{self, Ran};
 
 const TABLE: &str = "CREATE TABLE accounts (id int PRIMARY KEY, balance int)";
@@ -23,7 +24,9 @@ const TABLE: &str = "CREATE TABLE accounts (id int PRIMARY KEY, balance int)";
 const LOGINS: usize = 64;
 /// Files open besides those of sessions.
 const OTHER_FILES: u64 = 100;
-/// How long the proxy is left alone before its memory is read.
+/// How the clients of the bare relay call themselves: by its end the stub knows a session.
+const RELAYED: &str = "holds via countersign";
+/// How long a process is left alone before its memory is read.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// A session whose statement is held.
@@ -46,16 +49,23 @@ pub(crate) async fn measure(binary: &Path, sessions: usize, approvers: usize) ->
     postgres.execute(SUPERUSER, TABLE).await?;
     let ran = Ran::default();
     let stub = stub::start(SocketAddr::from(([127, 0, 0, 1], postgres.port())), ran.clone())?;
-    let proxy = Proxy::start(binary, stub, postgres.password()).await?;
     let mut figures = Figures::default();
     figures.note("sessions", sessions as f64, "");
+    let relayed = relayed(&binary.with_file_name("examples").join("bare_relay"), stub, sessions).await?;
+    figures.note("memory for one idle session of the bare relay", relayed, "kB");
+    let proxy = Proxy::start(binary, stub, postgres.password()).await?;
     figures.note("approvals under way at once", approvers as f64, "");
 
-    let empty = memory(&proxy).await?;
+    settle().await;
+    let empty = proxy.memory_kb("VmRSS")?;
     let begin = Instant::now();
-    let clients = connect(proxy.address()?, sessions).await?;
+    let clients = connect(proxy.address()?, "holds", sessions).await?;
     figures.note("all connected after", begin.elapsed().as_secs_f64(), "s");
-    let idle = memory(&proxy).await?;
+    settle().await;
+    let idle = proxy.memory_kb("VmRSS")?;
+    figures.note("memory of the proxy without sessions", empty, "kB");
+    figures.note("memory for one idle session", (idle - empty) / sessions as f64, "kB");
+    figures.note("memory for one idle session, over the relay's", (idle - empty) / sessions as f64 - relayed, "kB");
     ran.take();
 
     let (begin, cpu) = (Instant::now(), proxy.cpu_ms()?);
@@ -63,7 +73,10 @@ pub(crate) async fn measure(binary: &Path, sessions: usize, approvers: usize) ->
     figures.note("all held after", begin.elapsed().as_secs_f64(), "s");
     figures.note("CPU of the proxy to hold one", (proxy.cpu_ms()? - cpu) / sessions as f64, "ms");
     figures.note_times("statement sent to notice, all at once", held.iter().map(|held| held.waited).collect());
-    let parked = memory(&proxy).await?;
+    settle().await;
+    let parked = proxy.memory_kb("VmRSS")?;
+    figures.note("memory for one hold, besides", (parked - idle) / sessions as f64, "kB");
+    figures.note("memory of the proxy with all held", parked, "kB");
     if !ran.take().is_empty() {
         return Err("something ran before it was approved".into());
     }
@@ -79,17 +92,22 @@ pub(crate) async fn measure(binary: &Path, sessions: usize, approvers: usize) ->
     ran_once(&ran, sessions)?;
     figures.note("ran exactly once", sessions as f64, "");
 
-    figures.note("memory of the proxy without sessions", empty, "kB");
-    figures.note("memory for one idle session", (idle - empty) / sessions as f64, "kB");
-    figures.note("memory for one hold, besides", (parked - idle) / sessions as f64, "kB");
-    figures.note("memory of the proxy with all held", parked, "kB");
     figures.note("memory of the proxy at its highest", proxy.memory_kb("VmHWM")?, "kB");
     Ok(figures)
 }
 
-async fn memory(proxy: &Proxy) -> Outcome<f64> {
+async fn settle() {
     tokio::time::sleep(SETTLE).await;
-    proxy.memory_kb("VmRSS")
+}
+
+/// What an idle session of the bare relay takes, in kB: the least that there can be.
+async fn relayed(binary: &Path, stub: u16, sessions: usize) -> Outcome<f64> {
+    let relay = Relay::start(binary, stub)?;
+    settle().await;
+    let empty = relay.memory_kb()?;
+    let _clients = connect(relay.address(), RELAYED, sessions).await?;
+    settle().await;
+    Ok((relay.memory_kb()? - empty) / sessions as f64)
 }
 
 /// Makes room for so many open files, here and in the processes started from here.
@@ -107,14 +125,14 @@ fn allow_files(wanted: u64) -> Outcome<()> {
 }
 
 /// Logs all sessions in, and lets each run one statement, so that it is as idle as a session in use is.
-async fn connect(address: SocketAddr, sessions: usize) -> Outcome<Vec<Client>> {
+async fn connect(address: SocketAddr, application: &'static str, sessions: usize) -> Outcome<Vec<Client>> {
     let places = Arc::new(Semaphore::new(LOGINS));
     let mut logins = JoinSet::new();
     for _ in 0..sessions {
         let places = Arc::clone(&places);
         logins.spawn(async move {
             let _place = places.acquire().await?;
-            let mut client = Client::connect(address).await?;
+            let mut client = Client::connect(address, application).await?;
             client.query("SELECT 1").await?;
             client.completed().await?;
             Outcome::Ok(client)

@@ -24,6 +24,23 @@ const BACKLOG: u32 = 4096;
 /// Largest startup packet and message.
 const LEN_MAX: u32 = 1 << 20;
 
+/// What PostgreSQL 15 reports of itself.
+const PARAMETERS: [(&str, &str); 13] = [
+    ("application_name", "holds via countersign"),
+    ("client_encoding", "UTF8"),
+    ("DateStyle", "ISO, MDY"),
+    ("default_transaction_read_only", "off"),
+    ("in_hot_standby", "off"),
+    ("integer_datetimes", "on"),
+    ("IntervalStyle", "postgres"),
+    ("is_superuser", "on"),
+    ("server_encoding", "UTF8"),
+    ("server_version", "15.0"),
+    ("session_authorization", "postgres"),
+    ("standard_conforming_strings", "on"),
+    ("TimeZone", "Etc/UTC"),
+];
+
 /// How often each text was run.
 #[derive(Clone, Default)]
 pub(crate) struct Ran {
@@ -116,9 +133,7 @@ async fn session(mut stream: TcpStream, ran: &Ran) -> Outcome<()> {
 fn greeting() -> BytesMut {
     let mut out = BytesMut::new();
     put_message(&mut out, tag::AUTHENTICATION, &0_u32.to_be_bytes());
-    for (name, value) in
-        [("client_encoding", "UTF8"), ("standard_conforming_strings", "on"), ("server_version", "15.0")]
-    {
+    for (name, value) in PARAMETERS {
         put_message(&mut out, tag::PARAMETER_STATUS, format!("{name}\0{value}\0").as_bytes());
     }
     put_message(&mut out, tag::BACKEND_KEY_DATA, &[0; 8]);
