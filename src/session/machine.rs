@@ -235,6 +235,12 @@ impl Machine {
         }
     }
 
+    /// Whether everything that was sent to the upstream has been answered.
+    #[must_use]
+    pub(super) fn is_owed_nothing(&self) -> bool {
+        self.expected.is_empty()
+    }
+
     /// Whether a request of this session is waiting for people.
     #[must_use]
     pub fn is_held(&self) -> bool {

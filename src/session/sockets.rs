@@ -1,7 +1,7 @@
 //! The two sockets of a session: what is read into the session core, and what it wants written.
 //!
 //! Never looks into a message. Invariant: while much waits to be written to one side, the other is not read; that is
-//! what bounds the memory of a session. One that waits has no buffers.
+//! what bounds the memory of a session. One that waits for its client, or for people, has no buffers.
 
 use std::io;
 use std::pin::Pin;
@@ -70,7 +70,7 @@ impl Sockets {
         if polled.is_ready() {
             buffers::lend(machine.client_output());
             buffers::lend(machine.upstream_output());
-        } else {
+        } else if machine.is_owed_nothing() {
             give_back_buffers(machine);
         }
         polled
