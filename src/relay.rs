@@ -10,21 +10,21 @@ use countersign_protocol::Frame;
 use countersign_protocol::frontend::{self, Target, tag};
 
 /// What is decided and forwarded as one: a Query, or the extended-protocol messages up to and including one Execute.
-pub struct Request {
+pub struct Request<'a> {
     serial: u64,
-    bytes: Bytes,
+    bytes: &'a [u8],
     /// What is sent later: see [`Relay::forward_rest`].
     rest: Option<Bytes>,
 }
 
-impl Request {
+impl<'a> Request<'a> {
     /// Names the bytes of one request; `serial` is the number its case is judged under.
-    pub(crate) fn new(serial: u64, bytes: Bytes) -> Self {
+    pub(crate) fn new(serial: u64, bytes: &'a [u8]) -> Self {
         Self { serial, bytes, rest: None }
     }
 
     /// The same in two parts, of which the second waits.
-    pub(crate) fn in_two(serial: u64, bytes: Bytes, rest: Bytes) -> Self {
+    pub(crate) fn in_two(serial: u64, bytes: &'a [u8], rest: Bytes) -> Self {
         Self { serial, bytes, rest: Some(rest) }
     }
 }
@@ -89,12 +89,12 @@ impl Relay {
     ///
     /// # Errors
     /// The permit is for another request; nothing is written.
-    pub fn forward(&mut self, request: &Request, permit: Permit) -> Result<(), WrongPermit> {
+    pub fn forward(&mut self, request: Request<'_>, permit: Permit) -> Result<(), WrongPermit> {
         if permit.serial() != request.serial {
             return Err(WrongPermit);
         }
-        self.out.extend_from_slice(&request.bytes);
-        self.rest.clone_from(&request.rest);
+        self.out.extend_from_slice(request.bytes);
+        self.rest = request.rest;
         Ok(())
     }
 

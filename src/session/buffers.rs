@@ -41,6 +41,12 @@ pub(super) fn take_back(from: &mut BytesMut) {
     }
 }
 
+/// Takes a buffer back of which nothing is needed any more.
+pub(super) fn done_with(buffer: &mut BytesMut) {
+    buffer.clear();
+    take_back(buffer);
+}
+
 /// Keeps bytes by themselves, where they are few and may be a small part of what they came in.
 pub(super) fn alone(bytes: &mut Bytes) {
     const FEW: usize = 64 << 10;

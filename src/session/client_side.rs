@@ -11,9 +11,9 @@ use countersign_protocol::backend::TransactionStatus;
 use countersign_protocol::frontend::{Bind, Execute, Parse, Target, tag};
 use countersign_protocol::{Frame, Header, sqlstate};
 
+use super::buffers;
 use super::copy_in::{CopyIn, belongs_in_copy};
-use super::decide::PREPARED_EARLIER;
-use super::doubt::{conceded, with_parameter_types};
+use super::doubt::with_parameter_types;
 use super::expected::{DescribeTarget, Expected};
 use super::machine::{Draining, Machine, Stop};
 use super::messages;
@@ -340,14 +340,12 @@ impl Machine {
             self.fail_extended(messages::not_supported("portal name is reserved"));
             return Ok(());
         }
-        if self.statements.is_unsettled_statement(cut(bind.statement)) {
+        let name = cut(bind.statement);
+        if self.statements.is_unsettled_statement(name) {
             self.postpone(frame);
             return Ok(());
         }
-        if self.statements.statement(cut(bind.statement)).is_none() {
-            self.statements.adopt_sql_prepared(cut(bind.statement));
-        }
-        let Some(statement) = self.statements.statement(cut(bind.statement)).cloned() else {
+        let Some(mut statement) = self.statements.bound(name) else {
             self.fail_extended(messages::unknown_statement(bind.statement));
             return Ok(());
         };
@@ -355,17 +353,22 @@ impl Machine {
             self.fail_extended(messages::too_much_kept());
             return Ok(());
         }
-        let Some(statement) = self.planned_now(statement, around) else {
-            self.postponed = Some(frame.clone());
-            return Ok(());
-        };
-        if let Some(known) = self.statements.statement(cut(bind.statement)) {
-            *known = statement.clone();
+        let generation = self.names.generation(&around.catalog);
+        if statement.generation != generation {
+            let Some(anew) = self.planned_now(statement, generation, around) else {
+                self.postponed = Some(frame.clone());
+                return Ok(());
+            };
+            if let Some(known) = self.statements.statement(name) {
+                *known = anew.clone();
+            }
+            statement = anew;
         }
         let portal = Portal {
             id: NameId::default(),
             statement,
             bind: frame.bytes.clone(),
+            parameter_part: frame.bytes.slice_ref(bind.parameter_part),
             result_formats: bind.result_formats,
             fields: None,
             approved: None,
@@ -380,21 +383,6 @@ impl Machine {
         }
         self.collect(frame, Expected::Bind(undo));
         Ok(())
-    }
-
-    /// The statement as Bind plans it, under the names and the catalog of this moment: what a portal executes is fixed
-    /// when it is bound. `None` when the catalog is loaded again first.
-    fn planned_now(&mut self, statement: PreparedStatement, around: &Surroundings) -> Option<PreparedStatement> {
-        let generation = self.names.generation(&around.catalog);
-        if statement.generation == generation {
-            return Some(statement);
-        }
-        let analysis = if statement.named_by_sql {
-            Arc::new(conceded(&statement.analysis, PREPARED_EARLIER))
-        } else {
-            with_parameter_types(self.analyze(&statement.text, around)?, &statement.parameter_types, around)
-        };
-        Some(PreparedStatement { analysis, generation, ..statement })
     }
 
     fn describe(&mut self, frame: &Frame) -> Result<(), Stop> {
@@ -436,10 +424,7 @@ impl Machine {
             self.postpone(frame);
             return Ok(());
         }
-        if self.statements.portal(name).is_none() {
-            self.statements.adopt_cursor(name);
-        }
-        if self.statements.portal(name).is_none() {
+        if self.statements.portal(name).is_none() && !self.statements.adopt_cursor(name) {
             self.fail_extended(messages::unknown_portal(execute.portal));
             return Ok(());
         }
@@ -448,6 +433,7 @@ impl Machine {
 
     /// Keeps a message that executes nothing until the message that makes its reply visible.
     fn collect(&mut self, frame: &Frame, entry: Expected) {
+        buffers::lend(&mut self.group.bytes);
         relay::collect(&mut self.group.bytes, frame);
         self.group.expected.push(entry);
         let limit = if self.group.is_undecided() { UNDECIDED_LEN_MAX } else { GROUP_LEN_MAX };
@@ -467,8 +453,9 @@ impl Machine {
             self.refuse_extended(messages::bound_undecided());
             return;
         }
-        let group = std::mem::take(&mut self.group);
+        let mut group = std::mem::take(&mut self.group);
         self.relay.describe(&group.bytes);
+        buffers::done_with(&mut group.bytes);
         self.in_pipeline = true;
         group.expected.into_iter().for_each(|entry| self.expect(entry));
     }

@@ -18,17 +18,18 @@ use countersign_protocol::{frame, sqlstate};
 use jiff::SignedDuration;
 
 use super::copy_in::CopyIn;
-use super::doubt::conceded;
+use super::doubt::{conceded, with_parameter_types};
 use super::expected::{DescribeTarget, Ends, ExecuteReply, Expected, QueryReply, Run};
 use super::keeping::Keeping;
 use super::looking::Standing;
 use super::machine::{Machine, Stop};
+use super::names::Generation;
 use super::parked::{Asked, Group, Parked, Shape, asked_execute, readable, runs_a_name};
 use super::results::ResultPlan;
 use super::ruling::{Meaning, Ruling};
 use super::statements::PreparedStatement;
 use super::words::{Command, Finished, Surroundings};
-use super::{calls, choices, guarded, messages, names};
+use super::{buffers, calls, choices, guarded, messages, names};
 use crate::clock::local_time;
 use crate::config::Results;
 use crate::relay::Request;
@@ -56,6 +57,22 @@ impl Machine {
             return None;
         }
         Some(analysis)
+    }
+
+    /// The statement as Bind plans it, under the names and the catalog of this moment: what a portal executes is fixed
+    /// when it is bound. `None` when the catalog is loaded again first.
+    pub(super) fn planned_now(
+        &mut self,
+        statement: PreparedStatement,
+        generation: Generation,
+        around: &Surroundings,
+    ) -> Option<PreparedStatement> {
+        let analysis = if statement.named_by_sql {
+            Arc::new(conceded(&statement.analysis, PREPARED_EARLIER))
+        } else {
+            with_parameter_types(self.analyze(&statement.text, around)?, &statement.parameter_types, around)
+        };
+        Some(PreparedStatement { analysis, generation, ..statement })
     }
 
     /// The refusal of a statement that is denied whatever its parameters are.
@@ -201,7 +218,7 @@ impl Machine {
             self.refuse_extended(messages::bound_undecided());
             return Ok(());
         }
-        let mut asked = asked_execute(known)?;
+        let mut asked = asked_execute(known);
         let (id, approved) = (known.id, known.approved.clone());
         if runs_a_name(&asked.analysis) && self.statements.is_any_unsettled() {
             self.postpone(frame);
@@ -303,14 +320,17 @@ impl Machine {
     fn run_query(&mut self, bytes: &Bytes, run: Run, permit: Permit, around: &Surroundings) -> Result<(), Stop> {
         let guard = self.guard_query(&run);
         let split = guard.is_some().then(|| guarded::split(&run)).flatten();
-        let request = match split {
-            Some((counted, end)) => Request::in_two(permit.serial(), counted, end),
+        match split {
+            Some((counted, end)) => {
+                let request = Request::in_two(permit.serial(), &counted, end);
+                self.forward(request, permit)?;
+            }
             None => {
                 let marked = self.marked(bytes, &run, around);
-                Request::new(permit.serial(), marked.unwrap_or_else(|| bytes.clone()))
+                let request = Request::new(permit.serial(), marked.as_ref().unwrap_or(bytes));
+                self.forward(request, permit)?;
             }
-        };
-        self.forward(&request, permit)?;
+        }
         self.in_pipeline = false;
         let is_call = bytes.first() == Some(&tag::FUNCTION_CALL);
         if !is_call {
@@ -329,15 +349,15 @@ impl Machine {
         around: &Surroundings,
     ) -> Result<(), Stop> {
         let plan = self.plan_execute(&messages.portal, &run.analysis, around);
-        let mut bytes = messages.group.bytes;
+        let Group { mut bytes, expected, .. } = messages.group;
         let describe = plan.is_none();
         if describe {
             frontend::put_describe(&mut bytes, Target::Portal(&messages.portal));
         }
         bytes.extend_from_slice(&messages.execute);
-        let request = Request::new(permit.serial(), bytes.freeze());
-        self.forward(&request, permit)?;
-        messages.group.expected.into_iter().for_each(|entry| self.expect(entry));
+        self.forward(Request::new(permit.serial(), &bytes), permit)?;
+        buffers::done_with(&mut bytes);
+        expected.into_iter().for_each(|entry| self.expect(entry));
         if describe {
             let id = self.statements.portal(&messages.portal).map(|known| known.id);
             self.expect(Expected::OwnDescribe(DescribeTarget::Portal(messages.portal.clone(), id)));
@@ -349,7 +369,7 @@ impl Machine {
         Ok(())
     }
 
-    fn forward(&mut self, request: &Request, permit: Permit) -> Result<(), Stop> {
+    fn forward(&mut self, request: Request<'_>, permit: Permit) -> Result<(), Stop> {
         self.relay.forward(request, permit).map_err(|error| {
             tracing::error!(%error, "a request was about to leave without its permit");
             Stop(messages::fatal(sqlstate::INTERNAL_ERROR, "internal error of the proxy", None))

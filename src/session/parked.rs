@@ -11,15 +11,15 @@ use countersign_policy::rule::Mode;
 use countersign_policy::subject::Subject;
 use countersign_policy::verdict::{HoldTerms, ReviewerDemand, Rows};
 use countersign_policy::{Analysis, Effect, Permit};
-use countersign_protocol::frontend::{Bind, bound_values, format_of};
-use countersign_protocol::{frame, value};
+use countersign_protocol::frontend::{bound_values, format_of};
+use countersign_protocol::value;
 use jiff::Timestamp;
 
 use super::buffers;
 use super::expected::Expected;
 use super::guarded;
 use super::justification;
-use super::machine::{Machine, Stop};
+use super::machine::Machine;
 use super::names::Generation;
 use super::statements::{NameId, Portal, Undo};
 use super::words::Surroundings;
@@ -144,6 +144,12 @@ impl Group {
         Self { bytes, expected, ..Self::default() }
     }
 
+    /// Keeps its bytes by themselves, and gives back what they were collected in.
+    fn keep_alone(&mut self) {
+        let alone = BytesMut::from(self.bytes.as_ref());
+        buffers::done_with(&mut std::mem::replace(&mut self.bytes, alone));
+    }
+
     /// Whether the Bind that makes this portal is among them.
     pub(super) fn binds(&self, portal: &[u8]) -> bool {
         self.expected.iter().any(|entry| matches!(entry, Expected::Bind(Undo::Portal(name, ..)) if name == portal))
@@ -180,7 +186,10 @@ impl Parked {
     pub(super) fn give_back_buffers(&mut self) {
         match &mut self.shape {
             Shape::Query(query) => buffers::alone(query),
-            Shape::Execute { execute, .. } => buffers::alone(execute),
+            Shape::Execute { group, execute, .. } => {
+                group.keep_alone();
+                buffers::alone(execute);
+            }
         }
         buffers::alone(&mut self.asked.parameter_part);
         if let Some((bind, _)) = &mut self.asked.bind {
@@ -385,23 +394,19 @@ impl Asked {
 }
 
 /// What an Execute of this portal asks for.
-pub(super) fn asked_execute(portal: &Portal) -> Result<Asked, Stop> {
+pub(super) fn asked_execute(portal: &Portal) -> Asked {
     let statement = &portal.statement;
-    let parameter_part = match portal.bind.get(frame::HEADER_LEN..) {
-        None => Bytes::new(),
-        Some(body) => portal.bind.slice_ref(Bind::read(body)?.parameter_part),
-    };
-    Ok(Asked {
+    Asked {
         text: Arc::clone(&statement.text),
         analysis: Arc::clone(&statement.analysis),
         generation: statement.generation,
         named_by_sql: statement.named_by_sql,
-        parameter_part,
+        parameter_part: portal.parameter_part.clone(),
         given: Values::Bound(Arc::clone(&statement.parameter_types)),
         parameters: Vec::new(),
         rows: None,
         bind: None,
-    })
+    }
 }
 
 /// Facts of the session that belong to the record of a request.

@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_policy::Analysis;
-use countersign_policy::analysis::{PreparedLookup, SessionChange, StatementAnalysis};
+use countersign_policy::analysis::{PreparedLookup, StatementAnalysis};
 use countersign_protocol::backend::Field;
 
+mod by_sql;
 mod undo;
 
+use by_sql::SqlNamed;
 pub(super) use undo::{Before, Undo};
 
 use super::definitions::Definitions;
@@ -67,21 +69,14 @@ pub(super) struct Portal {
     pub(super) statement: PreparedStatement,
     /// The whole Bind frame; empty for a cursor.
     pub(super) bind: Bytes,
+    /// What follows the two names in it.
+    pub(super) parameter_part: Bytes,
     pub(super) result_formats: Vec<i16>,
     pub(super) fields: Option<Described>,
     /// The approval under which it started, for a portal that is continued.
     pub(super) approved: Option<Given>,
     /// The cycle it was made in.
     pub(super) cycle: u64,
-}
-
-/// A statement named by SQL (`PREPARE`, `DECLARE`): names of SQL and of the protocol are the same names.
-struct SqlNamed {
-    /// The text that named it.
-    text: Arc<str>,
-    analysis: StatementAnalysis,
-    generation: Generation,
-    cycle: u64,
 }
 
 /// Bytes of texts and parameters that a session may have under its names.
@@ -285,33 +280,6 @@ impl Statements {
         self.portals.get_mut(name)
     }
 
-    /// Makes a statement that SQL prepared known as one that can be bound, if there is one of that name.
-    pub(super) fn adopt_sql_prepared(&mut self, name: &[u8]) {
-        if let Some(named) = self.sql_prepared.get(name) {
-            let statement = named.statement();
-            let id = self.next_id();
-            self.prepared.insert(Bytes::copy_from_slice(name), PreparedStatement { id, ..statement });
-        }
-    }
-
-    /// Makes a cursor that SQL declared known as a portal, if there is one of that name.
-    pub(super) fn adopt_cursor(&mut self, name: &[u8]) {
-        if let Some(named) = self.cursors.get(name) {
-            let (statement, cycle) = (named.statement(), self.cycles_sent);
-            let id = self.next_id();
-            let portal = Portal {
-                id,
-                statement,
-                bind: Bytes::new(),
-                result_formats: Vec::new(),
-                fields: None,
-                approved: None,
-                cycle,
-            };
-            self.portals.insert(Bytes::copy_from_slice(name), portal);
-        }
-    }
-
     /// Portals that exist now end with the transaction that a statement ends, but for this one.
     pub(super) fn end_portals(&mut self, stays: Option<&[u8]>) {
         self.portals.retain(|name, _| stays.is_some_and(|stays| name == stays));
@@ -333,132 +301,9 @@ impl Statements {
         }
     }
 
-    /// Applies what a statement that has completed changed in the session. `text` is where the statement stands, and
-    /// `generation` that of its analysis.
-    pub(super) fn apply(&mut self, change: &SessionChange, text: &Arc<str>, generation: Generation) {
-        let cycle = self.cycles_done;
-        let named = |analysis: &StatementAnalysis| SqlNamed {
-            text: Arc::clone(text),
-            analysis: analysis.clone(),
-            generation,
-            cycle,
-        };
-        self.forget(change);
-        match change {
-            SessionChange::Prepare(name, statement) => {
-                self.sql_prepared.insert(key(name), named(statement));
-            }
-            SessionChange::DeclareCursor(name, query) => {
-                self.cursors.insert(key(name), named(query));
-            }
-            SessionChange::Deallocate(_)
-            | SessionChange::DeallocateAll
-            | SessionChange::CloseCursor(_)
-            | SessionChange::DiscardAll
-            | SessionChange::SearchPath
-            | SessionChange::Role
-            | SessionChange::Catalog
-            | SessionChange::Expressions(_)
-            | SessionChange::EventTrigger
-            | SessionChange::Transaction
-            | SessionChange::TransactionBegun
-            | SessionChange::OfTheProxy
-            | SessionChange::Choice(..)
-            | SessionChange::Values
-            | SessionChange::Reading(_) => {}
-        }
-    }
-
-    /// Forgets names because of an Execute that failed. The last thing that PREPARE and DEALLOCATE do is to change their
-    /// names, so they have not: they are what they were.
-    pub(super) fn forget_failed(&mut self, change: &SessionChange) {
-        match change {
-            SessionChange::Prepare(..) | SessionChange::Deallocate(_) | SessionChange::DeallocateAll => {}
-            SessionChange::DeclareCursor(..)
-            | SessionChange::CloseCursor(_)
-            | SessionChange::DiscardAll
-            | SessionChange::SearchPath
-            | SessionChange::Role
-            | SessionChange::Catalog
-            | SessionChange::Expressions(_)
-            | SessionChange::EventTrigger
-            | SessionChange::Reading(_)
-            | SessionChange::Transaction
-            | SessionChange::TransactionBegun
-            | SessionChange::OfTheProxy
-            | SessionChange::Choice(..)
-            | SessionChange::Values => self.forget(change),
-        }
-    }
-
-    /// Forgets every name a change concerns: what is not known is not allowed, so this is right whether or not the
-    /// change took place.
-    pub(super) fn forget(&mut self, change: &SessionChange) {
-        match change {
-            SessionChange::Prepare(name, _) | SessionChange::Deallocate(name) => {
-                self.renamed(name.as_bytes());
-                self.sql_prepared.remove(cut(name.as_bytes()));
-                self.prepared.remove(cut(name.as_bytes()));
-            }
-            SessionChange::DeallocateAll => {
-                self.revision = self.revision.saturating_add(1);
-                self.sql_prepared.clear();
-                self.forget_named();
-            }
-            SessionChange::DeclareCursor(name, _) | SessionChange::CloseCursor(name) => {
-                self.renamed(name.as_bytes());
-                self.cursors_revision = self.cursors_revision.saturating_add(1);
-                self.cursors.remove(cut(name.as_bytes()));
-                self.portals.remove(cut(name.as_bytes()));
-            }
-            SessionChange::DiscardAll => {
-                self.revision = self.revision.saturating_add(1);
-                self.cursors_revision = self.cursors_revision.saturating_add(1);
-                self.forget_named();
-                self.sql_prepared.clear();
-                self.portals.clear();
-                self.cursors.clear();
-            }
-            SessionChange::SearchPath
-            | SessionChange::Role
-            | SessionChange::Catalog
-            | SessionChange::Expressions(_)
-            | SessionChange::EventTrigger
-            | SessionChange::Transaction
-            | SessionChange::TransactionBegun
-            | SessionChange::OfTheProxy
-            | SessionChange::Choice(..)
-            | SessionChange::Values
-            | SessionChange::Reading(_) => {}
-        }
-    }
-
-    /// DEALLOCATE ALL and DISCARD ALL leave the unnamed statement.
-    fn forget_named(&mut self) {
-        self.prepared.retain(|name, _| name.is_empty());
-    }
-
     /// The names as a text analysed under this generation sees them.
     pub(super) fn seen_under<'a>(&'a self, generation: Generation, definitions: &'a Definitions) -> SeenUnder<'a> {
         SeenUnder { statements: self, generation, definitions }
-    }
-}
-
-fn key(name: &str) -> Bytes {
-    Bytes::copy_from_slice(cut(name.as_bytes()))
-}
-
-impl SqlNamed {
-    fn statement(&self) -> PreparedStatement {
-        PreparedStatement {
-            id: NameId::default(),
-            text: Arc::clone(&self.text),
-            named_by_sql: true,
-            analysis: Arc::new(Analysis { statements: vec![self.analysis.clone()] }),
-            generation: self.generation,
-            parameter_types: Arc::default(),
-            cycle: self.cycle,
-        }
     }
 }
 

@@ -161,7 +161,7 @@ impl Machine {
             Some(Expected::CopySyncs(_)) => self.doubt_reply(frame, around),
             Some(Expected::Query(_)) => self.query_reply(frame, around),
             Some(Expected::Execute(_)) => self.execute_reply(frame, around),
-            Some(Expected::Describe(_)) => self.describe_reply(frame),
+            Some(Expected::Describe(_)) => self.describe_reply(frame, around),
             Some(Expected::OwnDescribe(_)) => self.own_describe_reply(frame, around),
             Some(Expected::Parse(_)) => self.acknowledged(frame, tag::PARSE_COMPLETE),
             Some(Expected::OwnParse) if frame.tag == tag::PARSE_COMPLETE => {
@@ -339,21 +339,20 @@ impl Machine {
             tag::COPY_DONE => copy_done(&reply.plan)?,
             tag::DATA_ROW => return self.data_row(frame),
             tag::COMMAND_COMPLETE => {
-                let command_tag = backend::command_complete(frame.body())?.to_owned();
-                return self.execute_done(frame, command_tag);
+                return self.execute_done(frame, backend::command_complete(frame.body())?);
             }
-            tag::EMPTY_QUERY_RESPONSE => return self.execute_done(frame, String::new()),
-            tag::PORTAL_SUSPENDED => return self.execute_done(frame, "PortalSuspended".to_owned()),
+            tag::EMPTY_QUERY_RESPONSE => return self.execute_done(frame, ""),
+            tag::PORTAL_SUSPENDED => return self.execute_done(frame, "PortalSuspended"),
             _ => return Err(unexpected(frame)),
         }
         self.pass(frame);
         Ok(())
     }
 
-    fn execute_done(&mut self, frame: FrameRef<'_>, command_tag: String) -> Result<(), Stop> {
+    fn execute_done(&mut self, frame: FrameRef<'_>, command_tag: &str) -> Result<(), Stop> {
         let Some(Expected::Execute(reply)) = self.expected.pop() else { return Err(unexpected(frame)) };
         if let Some(limit) = reply.run.max_affected
-            && let Some(error) = guarded::excess_of(frame.tag, &command_tag, limit)
+            && let Some(error) = guarded::excess_of(frame.tag, command_tag, limit)
         {
             self.exceeded(*reply, error);
             return Ok(());
@@ -369,7 +368,7 @@ impl Machine {
             }
         }
         self.apply_changes(&run, 1);
-        run.outcome = Some(Ok(command_tag));
+        run.outcome = run.is_told().then(|| Ok(command_tag.to_owned()));
         self.finish(run, Outcome::Unknown);
         self.pass(frame);
         if guarded {
@@ -414,7 +413,7 @@ impl Machine {
         Ok(())
     }
 
-    fn describe_reply(&mut self, frame: FrameRef<'_>) -> Result<(), Stop> {
+    fn describe_reply(&mut self, frame: FrameRef<'_>, around: &Surroundings) -> Result<(), Stop> {
         let Some(Expected::Describe(target)) = self.expected.front() else { return Err(unexpected(frame)) };
         match (frame.tag, &*target) {
             (tag::PARAMETER_DESCRIPTION, DescribeTarget::Statement(name, id)) => {
@@ -426,8 +425,10 @@ impl Machine {
                 }
             }
             (tag::ROW_DESCRIPTION | tag::NO_DATA, _) => {
-                let described = described(frame)?;
-                self.learn_fields(described);
+                // Where no mask depends on them, nobody asks; an Execute that must know them and does not, asks for them.
+                if around.all_masks.touches_database() {
+                    self.learn_fields(described(frame)?);
+                }
                 self.expected.pop();
             }
             _ => return Err(unexpected(frame)),
