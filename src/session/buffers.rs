@@ -27,9 +27,10 @@ pub(super) fn lend(to: &mut BytesMut) {
 
 /// Takes a buffer back that is not needed now; one that holds something stays.
 pub(super) fn take_back(from: &mut BytesMut) {
-    if !from.is_empty() || from.capacity() == 0 {
+    if !from.is_empty() {
         return;
     }
+    // One that was filled to its end and read to its end says that it has no room, and has not given it back.
     let mut buffer = std::mem::take(from);
     // Where somebody still has a part of it, it is theirs.
     if buffer.try_reclaim(LEN_MIN) && buffer.capacity() <= LEN_MAX {
@@ -92,6 +93,16 @@ mod tests {
         lend(&mut buffer);
         buffer.extend_from_slice(b"of somebody");
         assert_eq!(&part[..], b"a statement");
+    }
+
+    #[test]
+    fn a_buffer_that_was_full_to_its_end_gives_its_memory_back() {
+        let mut buffer = BytesMut::with_capacity(LEN_MIN);
+        buffer.extend_from_slice(&vec![7; buffer.capacity()]);
+        buffer.advance(buffer.len());
+        assert_eq!(buffer.capacity(), 0, "what makes it look like none");
+        take_back(&mut buffer);
+        assert_eq!(kept(), 1);
     }
 
     #[test]
