@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 
 DATABASE = "bench"
+# How clients connect; a proxy without certificate takes nothing else.
+SSLMODE = "disable"
 ROLE = "bench"
 PASSWORD = "a-password-for-measuring"
 ROWS = 1_000_000
@@ -139,7 +141,7 @@ def start_postgres(home):
 def client_environment(port):
     path = f"{directory_of_programs()}{os.pathsep}{os.environ.get('PATH', '')}"
     return clean_environment(PATH=path, PGHOST="127.0.0.1", PGPORT=str(port), PGUSER=ROLE, PGPASSWORD=PASSWORD,
-                             PGSSLMODE="disable", PGDATABASE=DATABASE)
+                             PGSSLMODE=SSLMODE, PGDATABASE=DATABASE)
 
 
 def fill(postgres):

@@ -42,6 +42,9 @@ enum What {
         /// How many sessions
         #[arg(long, default_value_t = 10_000)]
         sessions: usize,
+        /// How many statements wait to be held at once [default: all]
+        #[arg(long)]
+        at_once: Option<usize>,
         /// How many approvals are under way at once
         #[arg(long, default_value_t = 16)]
         approvers: usize,
@@ -73,7 +76,9 @@ async fn run(arguments: Arguments) -> Outcome<()> {
         None => std::env::current_exe()?.with_file_name("../countersign").canonicalize()?,
     };
     let figures = match arguments.what {
-        What::Scale { sessions, approvers } => scale::measure(&binary, sessions, approvers).await?,
+        What::Scale { sessions, at_once, approvers } => {
+            scale::measure(&binary, sessions, at_once.unwrap_or(sessions), approvers).await?
+        }
         What::Latency { count } => latency::measure(&binary, count).await?,
     };
     if let Some(path) = arguments.out {

@@ -42,7 +42,7 @@ fn update(number: usize) -> String {
 }
 
 /// Runs the whole scenario.
-pub(crate) async fn measure(binary: &Path, sessions: usize, approvers: usize) -> Outcome<Figures> {
+pub(crate) async fn measure(binary: &Path, sessions: usize, at_once: usize, approvers: usize) -> Outcome<Figures> {
     // Two of the proxy for each session, and as many here: the client's and the stub's.
     allow_files(2 * sessions as u64 + OTHER_FILES)?;
     let postgres = ThrowawayPostgres::start(&ThrowawayOptions::default())?;
@@ -54,6 +54,7 @@ pub(crate) async fn measure(binary: &Path, sessions: usize, approvers: usize) ->
     let relayed = relayed(&binary.with_file_name("examples").join("bare_relay"), stub, sessions).await?;
     figures.note("memory for one idle session of the bare relay", relayed, "kB");
     let proxy = Proxy::start(binary, stub, postgres.password()).await?;
+    figures.note("statements sent at once", at_once as f64, "");
     figures.note("approvals under way at once", approvers as f64, "");
 
     settle().await;
@@ -69,10 +70,10 @@ pub(crate) async fn measure(binary: &Path, sessions: usize, approvers: usize) ->
     ran.take();
 
     let (begin, cpu) = (Instant::now(), proxy.cpu_ms()?);
-    let held = hold(clients).await?;
+    let held = hold(clients, at_once).await?;
     figures.note("all held after", begin.elapsed().as_secs_f64(), "s");
     figures.note("CPU of the proxy to hold one", (proxy.cpu_ms()? - cpu) / sessions as f64, "ms");
-    figures.note_times("statement sent to notice, all at once", held.iter().map(|held| held.waited).collect());
+    figures.note_times("statement sent to notice", held.iter().map(|held| held.waited).collect());
     settle().await;
     let parked = proxy.memory_kb("VmRSS")?;
     figures.note("memory for one hold, besides", (parked - idle) / sessions as f64, "kB");
@@ -145,11 +146,14 @@ async fn connect(address: SocketAddr, application: &'static str, sessions: usize
     Ok(clients)
 }
 
-/// Sends all statements at once and waits until each client was told that it waits.
-async fn hold(clients: Vec<Client>) -> Outcome<Vec<Held>> {
+/// Sends all statements, so many at once, and waits until each client was told that it waits.
+async fn hold(clients: Vec<Client>, at_once: usize) -> Outcome<Vec<Held>> {
+    let places = Arc::new(Semaphore::new(at_once));
     let mut waiting = JoinSet::new();
     for (number, mut client) in clients.into_iter().enumerate() {
+        let places = Arc::clone(&places);
         waiting.spawn(async move {
+            let _place = places.acquire().await?;
             let begin = Instant::now();
             client.query(&update(number)).await?;
             let request = client.held().await?;

@@ -31,7 +31,7 @@ pub struct SqliteStore {
 }
 
 /// Memory for pages of the file; negative is kB, as SQLite has it.
-const CACHE_KB: i32 = -32_768;
+const CACHE_KB: i32 = -8_192;
 
 impl SqliteStore {
     /// Opens or makes the store in `data_dir`.
