@@ -11,6 +11,8 @@ use bytes::{Bytes, BytesMut};
 const LEN_MIN: usize = 4 << 10;
 /// Greatest length of a buffer that is kept, in bytes.
 const LEN_MAX: usize = 256 << 10;
+/// What is at most so long is copied to be kept by itself, in bytes.
+const FEW: usize = 64 << 10;
 /// Buffers that a thread keeps; a session has four at most.
 const KEPT_MAX: usize = 8;
 
@@ -50,9 +52,16 @@ pub(super) fn done_with(buffer: &mut BytesMut) {
 
 /// Keeps bytes by themselves, where they are few and may be a small part of what they came in.
 pub(super) fn alone(bytes: &mut Bytes) {
-    const FEW: usize = 64 << 10;
     if bytes.len() <= FEW {
         *bytes = Bytes::copy_from_slice(bytes);
+    }
+}
+
+/// The same of bytes that were collected in a lent buffer, which is taken back.
+pub(super) fn collected_alone(bytes: &mut BytesMut) {
+    if bytes.len() <= FEW {
+        let alone = BytesMut::from(bytes.as_ref());
+        done_with(&mut std::mem::replace(bytes, alone));
     }
 }
 
@@ -126,5 +135,14 @@ mod tests {
         all.clone_from(&large);
         alone(&mut all);
         assert_eq!(all.as_ptr(), large.as_ptr(), "what is long is not copied");
+        let mut collected = BytesMut::new();
+        lend(&mut collected);
+        collected.extend_from_slice(b"Parse, Bind");
+        collected_alone(&mut collected);
+        assert_eq!((&collected[..], kept()), (&b"Parse, Bind"[..], 1), "the buffer it was collected in is lent again");
+        let mut long = BytesMut::from(&large[..]);
+        let place = long.as_ptr();
+        collected_alone(&mut long);
+        assert_eq!((long.as_ptr(), long.len()), (place, 1 << 20));
     }
 }

@@ -144,12 +144,6 @@ impl Group {
         Self { bytes, expected, ..Self::default() }
     }
 
-    /// Keeps its bytes by themselves, and gives back what they were collected in.
-    fn keep_alone(&mut self) {
-        let alone = BytesMut::from(self.bytes.as_ref());
-        buffers::done_with(&mut std::mem::replace(&mut self.bytes, alone));
-    }
-
     /// Whether the Bind that makes this portal is among them.
     pub(super) fn binds(&self, portal: &[u8]) -> bool {
         self.expected.iter().any(|entry| matches!(entry, Expected::Bind(Undo::Portal(name, ..)) if name == portal))
@@ -187,7 +181,7 @@ impl Parked {
         match &mut self.shape {
             Shape::Query(query) => buffers::alone(query),
             Shape::Execute { group, execute, .. } => {
-                group.keep_alone();
+                buffers::collected_alone(&mut group.bytes);
                 buffers::alone(execute);
             }
         }
