@@ -98,6 +98,21 @@ impl Client {
         self.send(|out| frontend::query(text, out)).await
     }
 
+    /// Sends Parse, Bind, Describe, Execute and Sync of the unnamed statement, as drivers do.
+    pub(crate) async fn execute(&mut self, text: &str) -> Outcome<()> {
+        self.send(|out| {
+            frontend::parse("", text, [], out)?;
+            let no_values: [&str; 0] = [];
+            let bound = frontend::bind("", "", [], no_values, |_, _| Ok(postgres_protocol::IsNull::Yes), [], out);
+            bound.map_err(|_too_long| std::io::Error::other("a Bind that is too long"))?;
+            frontend::describe(b'P', "", out)?;
+            frontend::execute("", 0, out)?;
+            frontend::sync(out);
+            Ok(())
+        })
+        .await
+    }
+
     /// Waits for the notice of a hold; the id of its access request.
     pub(crate) async fn held(&mut self) -> Outcome<String> {
         let frame = self.receive().await?;

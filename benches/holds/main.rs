@@ -48,6 +48,9 @@ enum What {
         /// How many approvals are under way at once
         #[arg(long, default_value_t = 16)]
         approvers: usize,
+        /// In the extended protocol, as drivers send statements
+        #[arg(long)]
+        extended: bool,
     },
     /// One held statement after the other, in front of a real PostgreSQL
     Latency {
@@ -76,8 +79,9 @@ async fn run(arguments: Arguments) -> Outcome<()> {
         None => std::env::current_exe()?.with_file_name("../countersign").canonicalize()?,
     };
     let figures = match arguments.what {
-        What::Scale { sessions, at_once, approvers } => {
-            scale::measure(&binary, sessions, at_once.unwrap_or(sessions), approvers).await?
+        What::Scale { sessions, at_once, approvers, extended } => {
+            let at_once = at_once.unwrap_or(sessions);
+            scale::measure(&binary, scale::Load { sessions, at_once, approvers, extended }).await?
         }
         What::Latency { count } => latency::measure(&binary, count).await?,
     };

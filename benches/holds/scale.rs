@@ -29,6 +29,17 @@ const RELAYED: &str = "holds via countersign";
 /// How long a process is left alone before its memory is read.
 const SETTLE: Duration = Duration::from_secs(2);
 
+/// What is measured.
+pub(crate) struct Load {
+    pub(crate) sessions: usize,
+    /// How many statements wait to be held at once.
+    pub(crate) at_once: usize,
+    /// How many approvals are under way at once.
+    pub(crate) approvers: usize,
+    /// In the extended protocol.
+    pub(crate) extended: bool,
+}
+
 /// A session whose statement is held.
 struct Held {
     number: usize,
@@ -42,7 +53,8 @@ fn update(number: usize) -> String {
 }
 
 /// Runs the whole scenario.
-pub(crate) async fn measure(binary: &Path, sessions: usize, at_once: usize, approvers: usize) -> Outcome<Figures> {
+pub(crate) async fn measure(binary: &Path, load: Load) -> Outcome<Figures> {
+    let Load { sessions, at_once, approvers, extended } = load;
     // Two of the proxy for each session, and as many here: the client's and the stub's.
     allow_files(2 * sessions as u64 + OTHER_FILES)?;
     let postgres = ThrowawayPostgres::start(&ThrowawayOptions::default())?;
@@ -70,7 +82,7 @@ pub(crate) async fn measure(binary: &Path, sessions: usize, at_once: usize, appr
     ran.take();
 
     let (begin, cpu) = (Instant::now(), proxy.cpu_ms()?);
-    let held = hold(clients, at_once).await?;
+    let held = hold(clients, at_once, extended).await?;
     figures.note("all held after", begin.elapsed().as_secs_f64(), "s");
     figures.note("CPU of the proxy to hold one", (proxy.cpu_ms()? - cpu) / sessions as f64, "ms");
     figures.note_times("statement sent to notice", held.iter().map(|held| held.waited).collect());
@@ -147,7 +159,7 @@ async fn connect(address: SocketAddr, application: &'static str, sessions: usize
 }
 
 /// Sends all statements, so many at once, and waits until each client was told that it waits.
-async fn hold(clients: Vec<Client>, at_once: usize) -> Outcome<Vec<Held>> {
+async fn hold(clients: Vec<Client>, at_once: usize, extended: bool) -> Outcome<Vec<Held>> {
     let places = Arc::new(Semaphore::new(at_once));
     let mut waiting = JoinSet::new();
     for (number, mut client) in clients.into_iter().enumerate() {
@@ -155,7 +167,12 @@ async fn hold(clients: Vec<Client>, at_once: usize) -> Outcome<Vec<Held>> {
         waiting.spawn(async move {
             let _place = places.acquire().await?;
             let begin = Instant::now();
-            client.query(&update(number)).await?;
+            let text = update(number);
+            if extended {
+                client.execute(&text).await?
+            } else {
+                client.query(&text).await?
+            }
             let request = client.held().await?;
             Outcome::Ok(Held { number, client, request, waited: begin.elapsed() })
         });

@@ -111,13 +111,13 @@ fn is_of_a_session(startup: &[u8]) -> bool {
 
 async fn session(mut stream: TcpStream, ran: &Ran) -> Outcome<()> {
     let mut out = greeting();
-    let mut unread = BytesMut::new();
+    let (mut unread, mut parsed) = (BytesMut::new(), String::new());
     loop {
         while let Some(frame) = Frame::take(&mut unread, |_| LEN_MAX)? {
             if frame.tag == frontend::TERMINATE {
                 return Ok(());
             }
-            answer(&frame, ran, &mut out)?;
+            answer(&frame, &mut parsed, ran, &mut out)?;
         }
         if !out.is_empty() {
             stream.write_all_buf(&mut out).await?;
@@ -141,19 +141,28 @@ fn greeting() -> BytesMut {
     out
 }
 
-/// Answers a message of the proxy's own question about names, or of a client.
-fn answer(frame: &Frame, ran: &Ran, out: &mut BytesMut) -> Outcome<()> {
+/// Answers a message of the proxy's own question about names, or of a client; `parsed` is the text of the last Parse.
+fn answer(frame: &Frame, parsed: &mut String, ran: &Ran, out: &mut BytesMut) -> Outcome<()> {
     match frame.tag {
         frontend::QUERY => {
             let text = String::from_utf8_lossy(frame.body()).trim_end_matches('\0').to_owned();
-            let command_tag: &[u8] = if text.starts_with("UPDATE") { b"UPDATE 1\0" } else { b"SELECT 0\0" };
+            let command_tag: &[u8] = if is_update(&text) { b"UPDATE 1\0" } else { b"SELECT 0\0" };
             ran.note(text);
             put_message(out, tag::COMMAND_COMPLETE, command_tag);
             put_message(out, tag::READY_FOR_QUERY, b"I");
         }
-        frontend::PARSE => put_message(out, tag::PARSE_COMPLETE, b""),
+        frontend::PARSE => {
+            let mut strings = frame.body().split(|byte| *byte == 0);
+            *parsed = String::from_utf8_lossy(strings.nth(1).unwrap_or_default()).into_owned();
+            put_message(out, tag::PARSE_COMPLETE, b"");
+        }
         frontend::BIND => put_message(out, tag::BIND_COMPLETE, b""),
         frontend::CLOSE => put_message(out, tag::CLOSE_COMPLETE, b""),
+        frontend::DESCRIBE => put_message(out, tag::NO_DATA, b""),
+        frontend::EXECUTE if is_update(parsed) => {
+            ran.note(parsed.clone());
+            put_message(out, tag::COMMAND_COMPLETE, b"UPDATE 1\0");
+        }
         frontend::EXECUTE => {
             put_message(out, tag::DATA_ROW, &role_and_search_path());
             put_message(out, tag::COMMAND_COMPLETE, b"SELECT 1\0");
@@ -162,6 +171,10 @@ fn answer(frame: &Frame, ran: &Ran, out: &mut BytesMut) -> Outcome<()> {
         other => return Err(format!("unexpected message {:?}", char::from(other)).into()),
     }
     Ok(())
+}
+
+fn is_update(text: &str) -> bool {
+    text.starts_with("UPDATE")
 }
 
 fn role_and_search_path() -> BytesMut {

@@ -57,8 +57,8 @@ pub(super) fn alone(bytes: &mut Bytes) {
     }
 }
 
-/// The same of bytes that were collected in a lent buffer, which is taken back.
-pub(super) fn collected_alone(bytes: &mut BytesMut) {
+/// The same of what is in a lent buffer, which is taken back.
+pub(super) fn rest_alone(bytes: &mut BytesMut) {
     if bytes.len() <= FEW {
         let alone = BytesMut::from(bytes.as_ref());
         done_with(&mut std::mem::replace(bytes, alone));
@@ -138,11 +138,11 @@ mod tests {
         let mut collected = BytesMut::new();
         lend(&mut collected);
         collected.extend_from_slice(b"Parse, Bind");
-        collected_alone(&mut collected);
+        rest_alone(&mut collected);
         assert_eq!((&collected[..], kept()), (&b"Parse, Bind"[..], 1), "the buffer it was collected in is lent again");
         let mut long = BytesMut::from(&large[..]);
         let place = long.as_ptr();
-        collected_alone(&mut long);
+        rest_alone(&mut long);
         assert_eq!((long.as_ptr(), long.len()), (place, 1 << 20));
     }
 }

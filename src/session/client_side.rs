@@ -364,17 +364,22 @@ impl Machine {
             }
             statement = anew;
         }
+        let is_allowed = self.is_allowed(&statement, around);
+        let mut bytes = frame.bytes.clone();
+        if !is_allowed || self.in_pipeline || self.status != TransactionStatus::Idle {
+            // It may be there while people, or its client, take their time. Others end with their Sync.
+            buffers::alone(&mut bytes);
+        }
         let portal = Portal {
             id: NameId::default(),
             statement,
-            bind: frame.bytes.clone(),
-            parameter_part: frame.bytes.slice_ref(bind.parameter_part),
+            parameter_part: bytes.slice(bytes.len() - bind.parameter_part.len()..),
+            bind: bytes,
             result_formats: bind.result_formats,
             fields: None,
             approved: None,
             cycle: 0,
         };
-        let is_allowed = self.is_allowed(&portal.statement, around);
         let undo = self.statements.bind(Bytes::copy_from_slice(cut(bind.portal)), portal);
         if let Undo::Portal(_, made, _) = &undo
             && !is_allowed

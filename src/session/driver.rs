@@ -35,8 +35,7 @@ use crate::drain::Phase;
 use crate::estimate::Question;
 use crate::live::LiveEvent;
 use crate::review::{
-    self, AccessRequest, Agreement, Decision, Execution, Misfit, NewRequest, Opened, Outcome, RequestId, ReviewError,
-    Wait, Waiting,
+    self, AccessRequest, Agreement, Decision, Execution, Misfit, Opened, Outcome, RequestId, ReviewError, Wait, Waiting,
 };
 use crate::server::Shared;
 use crate::sessions::Order;
@@ -352,12 +351,12 @@ impl Driver {
             match command {
                 Command::Record(judged) => *recorded = self.record(&judged).or(recorded.take()),
                 // What has to be kept meanwhile is given back when it is done: a session that waits stays small.
-                Command::Open(number, request, judged) => {
+                Command::Open(number, judged) => {
                     // As many at a time as the store takes at once: the others wait small.
-                    sockets::give_back_buffers(&mut self.machine);
+                    sockets::give_back_all_buffers(&mut self.machine);
                     let shared = Arc::clone(&self.shared);
                     let _room = shared.review.room_to_open().await;
-                    *recorded = Box::pin(self.open(number, request, judged)).await.or(recorded.take());
+                    *recorded = Box::pin(self.open(number, judged)).await.or(recorded.take());
                 }
                 Command::Withdraw(id) => Box::pin(self.withdraw(id)).await,
                 Command::LeaveOpen(id) => Box::pin(self.leave_open(id)).await,
@@ -468,7 +467,10 @@ impl Driver {
         self.work(Some(Event::Estimated(rows))).await;
     }
 
-    async fn open(&mut self, number: u64, mut request: Box<NewRequest>, judged: Box<Judged>) -> Option<audit::Written> {
+    async fn open(&mut self, number: u64, judged: Box<Judged>) -> Option<audit::Written> {
+        let Some(mut request) = self.machine.request_to_open(number, &self.around) else {
+            return self.record(&judged.withdrawn());
+        };
         let (card, inquiry) = (request.card.clone(), std::mem::take(&mut request.inquiry));
         let uses_approvals = request.mode != Mode::Wait;
         let opening = match self.shared.review.open(*request, self.around.now).await {

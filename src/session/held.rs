@@ -18,7 +18,7 @@ use super::parked::{
 use super::ruling::{Holding, Ruling};
 use super::words::{BeginRefused, Command, Opening, Surroundings};
 use crate::card::Subjects;
-use crate::review::{Agreement, Decision, RequestId};
+use crate::review::{Agreement, Decision, NewRequest, RequestId};
 
 impl Machine {
     pub(super) fn park(&mut self, shape: Shape, asked: Asked, holding: Holding, around: &Surroundings) {
@@ -27,29 +27,42 @@ impl Machine {
         // What was forwarded before it is answered while it waits.
         self.flush_upstream();
         let binding = self.binding_of(&asked, around);
+        let in_transaction = self.status != TransactionStatus::Idle || self.in_pipeline;
+        let (number, mode) = (self.serial, terms.mode);
+        let mut parked = Parked { shape, asked, binding, mode };
+        parked.give_back_buffers();
+        self.gate = Gate::Opening(Box::new(OpeningRequest { parked, number, terms: Some(terms), in_transaction }));
+        self.commands.push_back(Command::Open(number, judged));
+    }
+
+    /// The access request that [`Command::Open`] of this number is to record; `None` where it was withdrawn meanwhile, or was
+    /// asked for before. Made when there is room to record it: it takes more memory than what waits for that.
+    pub fn request_to_open(&mut self, number: u64, around: &Surroundings) -> Option<Box<NewRequest>> {
+        let terms = match &mut self.gate {
+            Gate::Opening(opening) if opening.number == number => opening.terms.take()?,
+            _ => return None,
+        };
+        let Gate::Opening(opening) = &self.gate else { return None };
+        let Parked { asked, binding, .. } = &opening.parked;
         let facts = RequestFacts {
             subject: &self.identity.subject,
-            binding,
+            binding: *binding,
             client_address: &self.identity.client_address,
             role: &self.names.role,
             search_path: &self.names.search_path,
             reason: self.names.reason.as_deref(),
-            in_transaction: self.status != TransactionStatus::Idle || self.in_pipeline,
+            in_transaction: opening.in_transaction,
         };
         let subjects = Subjects {
             analysis: &asked.analysis,
             catalog: &around.catalog,
             masks: &around.all_masks,
-            question: self.question(&asked).map_err(|_malformed| "its parameters could not be read"),
+            question: self.question(asked).map_err(|_malformed| "its parameters could not be read"),
             in_transaction: facts.in_transaction,
         };
-        let (number, mode) = (self.serial, terms.mode);
         let mut request = asked.request(facts, terms, subjects);
-        request.card.settings = self.shown_settings(&asked, around);
-        self.commands.push_back(Command::Open(number, Box::new(request), judged));
-        let mut parked = Parked { shape, asked, binding, mode };
-        parked.give_back_buffers();
-        self.gate = Gate::Opening(Box::new(OpeningRequest { parked, number }));
+        request.card.settings = self.shown_settings(asked, around);
+        Some(Box::new(request))
     }
 
     pub(super) fn opened(&mut self, number: u64, opening: Option<Opening>, around: &Surroundings) {

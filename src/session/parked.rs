@@ -176,18 +176,18 @@ pub(super) struct Parked {
 }
 
 impl Parked {
-    /// Gives back what it was read with: people take longer to decide than a buffer should be kept for.
+    /// Gives back what it was read with: people take longer to decide than a buffer should be kept for. What a portal
+    /// is executed with was copied when it was bound.
     pub(super) fn give_back_buffers(&mut self) {
         match &mut self.shape {
             Shape::Query(query) => buffers::alone(query),
             Shape::Execute { group, execute, .. } => {
-                buffers::collected_alone(&mut group.bytes);
+                buffers::rest_alone(&mut group.bytes);
                 buffers::alone(execute);
             }
         }
-        buffers::alone(&mut self.asked.parameter_part);
-        if let Some((bind, _)) = &mut self.asked.bind {
-            buffers::alone(bind);
+        if self.asked.bind.is_none() {
+            buffers::alone(&mut self.asked.parameter_part);
         }
     }
 }
@@ -250,6 +250,10 @@ pub(super) struct OpeningRequest {
     pub(super) parked: Parked,
     /// The number of the command that records it.
     pub(super) number: u64,
+    /// On what terms it is held; gone once its access request has been made.
+    pub(super) terms: Option<HoldTerms>,
+    /// What was executed before it may be part of its transaction.
+    pub(super) in_transaction: bool,
 }
 
 /// A request that people are deciding.

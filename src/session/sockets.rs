@@ -150,11 +150,17 @@ async fn part(stream: &mut (impl AsyncWrite + Unpin), last: &[u8]) {
 }
 
 /// Gives back what is empty, of a session that waits.
-pub(super) fn give_back_buffers(machine: &mut Machine) {
+fn give_back_buffers(machine: &mut Machine) {
     buffers::take_back(machine.client_input());
     buffers::take_back(machine.upstream_input());
     buffers::take_back(machine.client_output());
     buffers::take_back(machine.upstream_output());
+}
+
+/// Gives back all, of a session that waits for people: what its client has sent besides is kept by itself.
+pub(super) fn give_back_all_buffers(machine: &mut Machine) {
+    buffers::rest_alone(machine.client_input());
+    give_back_buffers(machine);
 }
 
 fn poll_read(

@@ -16,7 +16,7 @@ use super::unmasked::Unmasked;
 use crate::audit::Output;
 use crate::config::Config;
 use crate::estimate::Question;
-use crate::review::{AccessRequest, Agreement, Decision, Misfit, NewRequest, Outcome, Parameter, RequestId};
+use crate::review::{AccessRequest, Agreement, Decision, Misfit, Outcome, Parameter, RequestId};
 
 /// What the session sees of the world at one moment.
 #[derive(Clone)]
@@ -61,9 +61,10 @@ pub struct Identity {
 pub enum Command {
     /// Write an audit record of a judgement.
     Record(Box<Judged>),
-    /// Record a held request, then the judgement with what became of it, and wait for its decision; answered by
-    /// [`Event::Opened`] with the same number, then [`Event::Decided`].
-    Open(u64, Box<NewRequest>, Box<Judged>),
+    /// Record a held request ([`Machine::request_to_open`](super::machine::Machine::request_to_open)), then the judgement
+    /// with what became of it, and wait for its decision; answered by [`Event::Opened`] with the same number, then
+    /// [`Event::Decided`].
+    Open(u64, Box<Judged>),
     /// The requester withdrew it.
     Withdraw(RequestId),
     /// Record durably that it runs now; answered by [`Event::Begun`].
@@ -255,6 +256,12 @@ impl Opening {
 }
 
 impl Judged {
+    /// The same where its request was withdrawn before it could be recorded.
+    #[must_use]
+    pub fn withdrawn(self) -> Self {
+        Self { access_request: None, not_opened: Some("withdrawn"), ..self }
+    }
+
     /// The same with what became of the request that was to be opened for it; `None` when it could not be recorded.
     #[must_use]
     pub fn opened(self, opening: Option<&Opening>) -> Self {

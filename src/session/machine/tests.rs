@@ -32,6 +32,7 @@ mod scenery;
 mod settings;
 mod simulation;
 mod upstream;
+mod waiting;
 mod wire;
 
 use bench::{Setting, check, check_in};

@@ -162,9 +162,13 @@ impl Stage {
                 // Rows tell as much.
                 Command::CountMasked(_) | Command::Ran(_) => continue,
                 Command::Record(judged) => judged.verdict.to_owned(),
-                Command::Open(number, request, judged) => {
+                Command::Open(number, judged) => {
                     self.opening = Some(number);
-                    let open = if request.mode == Mode::Resubmit { "Open(resubmit)" } else { "Open" };
+                    let open = match self.machine.request_to_open(number, &self.around) {
+                        None => "Open(withdrawn)",
+                        Some(request) if request.mode == Mode::Resubmit => "Open(resubmit)",
+                        Some(_) => "Open",
+                    };
                     format!("{} {open}", judged.verdict)
                 }
                 Command::Withdraw(_) => "Withdraw".to_owned(),

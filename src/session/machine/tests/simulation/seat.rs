@@ -14,7 +14,7 @@ use super::super::upstream::{Executed, Postgres, statements};
 use super::house::House;
 use super::replies::{self, Extent};
 use crate::audit::Record;
-use crate::review::{Agreement, Execution, NewRequest, Opened, Outcome, RequestId, ReviewError, Wait, Waiting};
+use crate::review::{Agreement, Execution, Opened, Outcome, RequestId, ReviewError, Wait, Waiting};
 use crate::session::parked::Gate;
 use crate::session::words::{BeginRefused, Command, Event, Finished, Identity, Judged, Opening, Surroundings};
 
@@ -262,9 +262,7 @@ impl Seat {
         let review = &house.review;
         let event = match command {
             Command::Record(judged) => self.record(&judged, house, now),
-            Command::Open(number, request, judged) => {
-                return Some(self.open(number, (*request, *judged), house, now));
-            }
+            Command::Open(number, judged) => return Some(self.open(number, *judged, house, now)),
             Command::Begin(id) => return Some(self.begin(id, house, now)),
             Command::Rebind(id, binding) => {
                 house.must(review.rebind(id, binding));
@@ -321,8 +319,13 @@ impl Seat {
         }
     }
 
-    fn open(&mut self, number: u64, (request, judged): (NewRequest, Judged), house: &House, now: Timestamp) -> Done {
-        let opening = house.must(house.review.open(request, now)).map(|opened| self.opening(opened));
+    fn open(&mut self, number: u64, judged: Judged, house: &House, now: Timestamp) -> Done {
+        let Some(request) = self.machine.request_to_open(number, &self.around) else {
+            let failed = self.record(&judged.withdrawn(), house, now);
+            self.answer(failed);
+            return Done::Nothing;
+        };
+        let opening = house.must(house.review.open(*request, now)).map(|opened| self.opening(opened));
         let failed = self.record(&judged.opened(opening.as_ref()), house, now);
         self.answer(failed);
         let opened = opening.as_ref().and_then(|opening| opening.request().ok());
