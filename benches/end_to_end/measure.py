@@ -1,6 +1,5 @@
 """One run of one workload through one server: what the client saw, and what it cost."""
 
-import math
 import os
 import re
 import subprocess
@@ -11,6 +10,9 @@ from servers import ROLE, client_environment
 
 # Up to so many clients, logins cost nothing beside the transactions of some seconds.
 FEW_CLIENTS = 8
+# How long pgbench runs at most, in seconds, when it is ended as soon as enough was seen.
+LONGEST = 120
+PROGRESS = re.compile(r"progress: [\d.]+ s, ([\d.]+) tps, lat ([\d.]+) ms")
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -63,7 +65,7 @@ def peak_kb(pid):
 
 
 def pgbench(arguments, server, postgres, directory):
-    """One run of pgbench, and what it cost: dictionary of transactions, elapsed and CPU seconds, and what pgbench says."""
+    """One run of pgbench, and what it cost: dictionary of transactions, elapsed and CPU seconds, and latency and speed."""
     proxy = None if server is postgres else server.pid
     before = (cpu_seconds(proxy) if proxy else 0.0, backend_seconds(postgres.pid))
     begin = time.monotonic()
@@ -77,7 +79,40 @@ def pgbench(arguments, server, postgres, directory):
     after = (cpu_seconds(proxy) if proxy else 0.0, backend_seconds(postgres.pid))
     return {
         "transactions": int(re.search(r"actually processed: (\d+)", answer.stdout).group(1)), "elapsed": elapsed,
-        "proxy": after[0] - before[0], "backend": after[1] - before[1], "told": answer.stdout,
+        "proxy": after[0] - before[0], "backend": after[1] - before[1],
+        "latency_us": 1e3 * float(re.search(r"latency average = ([\d.]+) ms", answer.stdout).group(1)),
+        "per_second": float(re.search(r"tps = ([\d.]+)", answer.stdout).group(1)),
+    }
+
+
+def pgbench_settled(arguments, server, postgres, directory, seconds):
+    """The same of so many whole seconds in which all clients are logged in, which is most of a run with many clients."""
+    def cpu():
+        return time.monotonic(), cpu_seconds(proxy) if proxy else 0.0, backend_seconds(postgres.pid)
+
+    proxy = None if server is postgres else server.pid
+    command = ["pgbench", "-n", "-j", "1", *arguments, "-P", "1", "-T", str(LONGEST)]
+    readings, told = [], []
+    with subprocess.Popen(command, env=client_environment(server.port), cwd=directory, text=True,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as client:
+        for line in client.stderr:
+            told.append(line)
+            found = PROGRESS.match(line)
+            if not found:
+                continue
+            readings.append((*cpu(), float(found.group(1)), float(found.group(2))))
+            if len(readings) > seconds:
+                break
+        client.terminate()
+    if len(readings) <= seconds:
+        raise RuntimeError(f"pgbench through {server.name} failed:\n{''.join(told)}")
+    first, last = readings[0], readings[-1]
+    elapsed = last[0] - first[0]
+    # What a line tells is of the second before it.
+    per_second, latency = (sum(one[at] for one in readings[1:]) / seconds for at in (3, 4))
+    return {
+        "transactions": round(per_second * elapsed), "elapsed": elapsed, "per_second": per_second, "latency_us": 1e3 * latency,
+        "proxy": last[1] - first[1], "backend": last[2] - first[2],
     }
 
 
@@ -97,25 +132,16 @@ def run(workload, server, postgres, directory, seconds):
     clients = int(arguments[arguments.index("-c") + 1])
     if server is not postgres:
         reset_peak(server.pid)
-    many = clients > FEW_CLIENTS
-    # With so many clients their logins are a large part of what a run costs: a run of logins alone is taken off.
-    logins = None
-    if many:
-        # PgBouncer keeps the connections of the first.
-        for _ in range(2):
-            logins = pgbench([*arguments, "-t", "1"], server, postgres, directory)
-    # pgbench's clock begins before the logins.
-    longer = math.ceil(seconds + logins["elapsed"]) if logins else seconds
-    length = ["-t", "1"] if workload == "rows" else ["-T", str(longer)]
-    one = pgbench([*arguments, *length], server, postgres, directory)
-    spent = {name: one[name] - (logins[name] if logins else 0) for name in ("transactions", "proxy", "backend")}
+    if clients > FEW_CLIENTS:
+        one = pgbench_settled(arguments, server, postgres, directory, seconds)
+    else:
+        one = pgbench([*arguments, *(["-t", "1"] if workload == "rows" else ["-T", str(seconds)])], server, postgres, directory)
     result = {
         "workload": workload, "server": server.name, "transactions": one["transactions"],
         "seconds": round(one["elapsed"], 3), "load": os.getloadavg()[0],
-        "latency_us": 1e3 * float(re.search(r"latency average = ([\d.]+) ms", one["told"]).group(1)),
-        "per_second": float(re.search(r"tps = ([\d.]+)", one["told"]).group(1)),
-        "backend_us": 1e6 * spent["backend"] / spent["transactions"],
+        "latency_us": one["latency_us"], "per_second": one["per_second"],
+        "backend_us": 1e6 * one["backend"] / one["transactions"],
     }
     if server is not postgres:
-        result |= {"proxy_us": 1e6 * spent["proxy"] / spent["transactions"], "peak_kb": peak_kb(server.pid)}
+        result |= {"proxy_us": 1e6 * one["proxy"] / one["transactions"], "peak_kb": peak_kb(server.pid)}
     return result

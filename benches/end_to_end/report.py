@@ -85,7 +85,7 @@ def summary(results, calls, servers, conditions):
     return f"""# End to end
 
 Median over rounds (smallest–largest). Ratios are made within a round. CPU is user and system time of all threads of the
-process, for each transaction; with more than 8 clients without that of their logins.
+process, for each transaction; with more than 8 clients of seconds in which all are logged in.
 
 {facts}
 

@@ -163,7 +163,7 @@ def fill(postgres):
 
 def start_bare_relay(home, build, upstream_port):
     process = subprocess.Popen(
-        [build / "examples" / "bare_relay", f"127.0.0.1:{upstream_port}"],
+        [build / "bare_relay", f"127.0.0.1:{upstream_port}"],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=home.path)
     address = process.stdout.readline().strip()
     return Server("bare relay", process, int(address.rpartition(":")[2]))

@@ -63,7 +63,7 @@ pub(crate) async fn measure(binary: &Path, load: Load) -> Outcome<Figures> {
     let stub = stub::start(SocketAddr::from(([127, 0, 0, 1], postgres.port())), ran.clone())?;
     let mut figures = Figures::default();
     figures.note("sessions", sessions as f64, "");
-    let relayed = relayed(&binary.with_file_name("examples").join("bare_relay"), stub, sessions).await?;
+    let relayed = relayed(&binary.with_file_name("bare_relay"), stub, sessions).await?;
     figures.note("memory for one idle session of the bare relay", relayed, "kB");
     let proxy = Proxy::start(binary, stub, postgres.password()).await?;
     figures.note("statements sent at once", at_once as f64, "");
