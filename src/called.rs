@@ -69,6 +69,8 @@ pub(crate) struct ResultSet {
 /// An ErrorResponse.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SqlError {
+    /// It ended the session: its severity is FATAL or PANIC.
+    pub(crate) is_fatal: bool,
     pub(crate) sqlstate: String,
     pub(crate) message: String,
     pub(crate) detail: Option<String>,

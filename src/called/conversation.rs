@@ -132,6 +132,7 @@ impl Conversation {
             tag::ERROR_RESPONSE => {
                 let field = |letter| error_field(body, letter).map(text);
                 self.error = Some(SqlError {
+                    is_fatal: matches!(error_field(body, b'V'), Some(b"FATAL" | b"PANIC")),
                     sqlstate: field(b'C').unwrap_or_default(),
                     message: field(b'M').unwrap_or_default(),
                     detail: field(b'D'),

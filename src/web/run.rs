@@ -117,12 +117,12 @@ fn call(state: &ApiState, caller: &Caller, parts: &Parts, asked: Asked) -> Resul
 
 /// An error of the statement is a problem; one that says that there is no session is the proxy's.
 fn failed(error: SqlError) -> Response {
-    let SqlError { sqlstate, message, detail, hint } = error;
+    let SqlError { is_fatal, sqlstate, message, detail, hint } = error;
     let (status, word) = match sqlstate.as_bytes() {
-        b"3D000" => return Problem::from(CallError::NoDatabase).into_response(),
-        [b'0', b'8', ..] | [b'5', b'3' | b'7', b'3' | b'P', ..] | b"58030" => {
-            (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
-        }
+        b"3D000" if is_fatal => return Problem::from(CallError::NoDatabase).into_response(),
+        // A session that goes on has a connection: values that do not fit the statement are 08P01, too.
+        [b'0', b'8', ..] if is_fatal => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        [b'5', b'3' | b'7', b'3' | b'P', ..] | b"58030" => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         _ => (StatusCode::UNPROCESSABLE_ENTITY, "statement-failed"),
     };
     let detail = detail.map_or(message.clone(), |detail| format!("{message}. {detail}"));

@@ -50,6 +50,35 @@ async fn rows_come_back_as_the_rules_and_masks_have_it() {
     assert_eq!((wrong.status, &wrong.body["sqlstate"]), (422, &json!("42601")));
 }
 
+/// An error of the statement is the caller's to mend, also where its number is one of connections or of databases.
+#[tokio::test]
+async fn what_a_statement_raises_is_not_taken_for_a_fault_of_the_proxy() {
+    let proxy = Proxy::start(WRITES_HELD).await;
+    let alice = proxy.api("alice");
+    for (statement, values, sqlstate) in [
+        ("", json!(["1"]), "08P01"),
+        ("SELECT 1", json!(["1", null]), "08P01"),
+        ("SELECT $1::int, $2::int", json!(["1"]), "08P01"),
+        ("SELECT pg_relation_size(0), pg_database_size($1::text)", json!(["nowhere"]), "3D000"),
+    ] {
+        let answer = send(&alice, json!({"database": "shop", "statement": statement, "parameters": values})).await;
+        check(&answer, 422, "statement-failed");
+        assert_eq!(answer.body["sqlstate"], sqlstate, "{statement}: {}", answer.body);
+    }
+    assert_eq!(run(&alice, "SELECT 1").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_server_that_lets_nobody_in_is_no_fault_of_the_statement() {
+    let database = Database::create().await;
+    let deny = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", database.name);
+    let proxy = Proxy::in_front_of(database, Launch { fragment: WRITES_HELD, ..Launch::default() }, |text| text).await;
+    SERVER.execute("postgres", &deny).await.expect("no more connections");
+    let answer = run(&proxy.api("alice"), "SELECT 1").await;
+    check(&answer, 503, "unavailable");
+    assert_eq!(answer.body["sqlstate"], "08001");
+}
+
 #[tokio::test]
 async fn what_is_held_runs_once_when_it_is_sent_again_after_approval() {
     let proxy = Proxy::start(WRITES_HELD).await;
