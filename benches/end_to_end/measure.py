@@ -4,15 +4,19 @@ import os
 import re
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from servers import ROLE, client_environment
 
 # Up to so many clients, logins cost nothing beside the transactions of some seconds.
 FEW_CLIENTS = 8
+# Seconds of which the end was read so much later after it than the begin tell nothing; it is tried again so often.
+LATER = 0.1
+TRIES = 8
 # How long pgbench runs at most, in seconds, when it is ended as soon as enough was seen.
 LONGEST = 120
-PROGRESS = re.compile(r"progress: [\d.]+ s, ([\d.]+) tps, lat ([\d.]+) ms")
+PROGRESS = re.compile(r"progress: ([\d.]+) s, ([\d.]+) tps, lat ([\d.]+) ms")
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -33,23 +37,32 @@ WORKLOADS = {
 SELECT_ROWS = "SELECT id, name, email, phone, card, note FROM people"
 
 
+def stat(pid):
+    """The fields of a process from its state on, which is field 3 in proc(5)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+
+
 def cpu_seconds(pid):
     """User and system time of all threads of a process."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    return sum(map(int, stat(pid)[11:13])) / TICKS
 
 
 def backend_seconds(postmaster):
-    """User and system time of all backends of the role, those that have ended included."""
-    fields = Path(f"/proc/{postmaster}/stat").read_text().rpartition(") ")[2].split()
-    total = (int(fields[13]) + int(fields[14])) / TICKS
-    for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
+    """Time on a CPU of all backends of the role, those that have ended included."""
+    total = sum(map(int, stat(postmaster)[13:15])) / TICKS
+    # The kernel's list of children leaves some out while others end.
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
         try:
-            title = Path(f"/proc/{child}/cmdline").read_bytes()
-            if f"postgres: {ROLE} ".encode() in title:
-                total += cpu_seconds(child)
+            if int(stat(pid)[1]) != postmaster:
+                continue
+            title = Path(f"/proc/{pid}/cmdline").read_bytes()
+            # In ticks, each of hundreds of backends would lose most of what it used in a second.
+            nanoseconds = int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
         except (FileNotFoundError, ProcessLookupError):
             continue
+        # One that has ended has no title until it is counted with its parent.
+        if not title or f"postgres: {ROLE} ".encode() in title:
+            total += nanoseconds / 1e9
     return total
 
 
@@ -85,22 +98,43 @@ def pgbench(arguments, server, postgres, directory):
     }
 
 
-def pgbench_settled(arguments, server, postgres, directory, seconds):
-    """The same of so many whole seconds in which all clients are logged in, which is most of a run with many clients."""
-    def cpu():
-        return time.monotonic(), cpu_seconds(proxy) if proxy else 0.0, backend_seconds(postgres.pid)
+@contextmanager
+def ahead():
+    """Whoever measures waits for nobody who is measured: behind hundreds of backends, that takes a second."""
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, -20)
+    except PermissionError:
+        pass
+    try:
+        yield
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, own)
 
+
+def pgbench_settled(arguments, server, postgres, directory, seconds):
+    """The same of so many seconds in which all clients are logged in, which is most of a run with many clients."""
+    for _ in range(TRIES):
+        one = settled_once(arguments, server, postgres, directory, seconds)
+        if abs(one["later"]) < LATER:
+            return one
+    raise RuntimeError(f"CPU of {server.name} was not read in time, but {one['later']:.2f} s later: try as root, or with less besides")
+
+
+def settled_once(arguments, server, postgres, directory, seconds):
     proxy = None if server is postgres else server.pid
-    command = ["pgbench", "-n", "-j", "1", *arguments, "-P", "1", "-T", str(LONGEST)]
-    readings, told = [], []
+    command = ["pgbench", "-n", "-j", "1", *arguments, "-P", "1", "--progress-timestamp", "-T", str(LONGEST)]
+    readings, told, late = [], [], []
     with subprocess.Popen(command, env=client_environment(server.port), cwd=directory, text=True,
-                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as client:
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as client, ahead():
         for line in client.stderr:
             told.append(line)
             found = PROGRESS.match(line)
             if not found:
                 continue
-            readings.append((*cpu(), float(found.group(1)), float(found.group(2))))
+            at, per_second, latency = map(float, found.groups())
+            readings.append((at, per_second, latency, cpu_seconds(proxy) if proxy else 0.0, backend_seconds(postgres.pid)))
+            late.append(time.time() - at)
             if len(readings) > seconds:
                 break
         client.terminate()
@@ -108,11 +142,14 @@ def pgbench_settled(arguments, server, postgres, directory, seconds):
         raise RuntimeError(f"pgbench through {server.name} failed:\n{''.join(told)}")
     first, last = readings[0], readings[-1]
     elapsed = last[0] - first[0]
-    # What a line tells is of the second before it.
-    per_second, latency = (sum(one[at] for one in readings[1:]) / seconds for at in (3, 4))
+    # What a line tells is of the time since the line before it.
+    spans = [(one[0] - before[0], *one[1:3]) for before, one in zip(readings, readings[1:])]
+    transactions = sum(span * per_second for span, per_second, _ in spans)
     return {
-        "transactions": round(per_second * elapsed), "elapsed": elapsed, "per_second": per_second, "latency_us": 1e3 * latency,
-        "proxy": last[1] - first[1], "backend": last[2] - first[2],
+        "transactions": round(transactions), "elapsed": elapsed, "per_second": transactions / elapsed,
+        "later": late[-1] - late[0],
+        "latency_us": 1e3 * sum(span * latency for span, _, latency in spans) / elapsed,
+        "proxy": last[3] - first[3], "backend": last[4] - first[4],
     }
 
 
